@@ -1,0 +1,247 @@
+"""Requests and replies of the broker contract; records, no code.
+
+`spinach.brokers.base.Broker` says what each call does with them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping  # noqa: TC003 - dataclass fields are read at run time
+from dataclasses import dataclass, field
+
+from ..exc import BrokerError  # noqa: TC001 - dataclass fields are read at run time
+from ..outcome import Failure, Lease  # noqa: TC001 - dataclass fields are read at run time
+
+__all__ = [
+    "BeatReply",
+    "Deposit",
+    "Enrolment",
+    "FailedJob",
+    "FetchReply",
+    "FetchTurn",
+    "FireReply",
+    "JoinReply",
+    "LostJob",
+    "PeriodicDue",
+    "QueueCounts",
+    "ReconcileReply",
+    "RecoverReply",
+    "ReportReply",
+    "TickReply",
+    "Turn",
+    "TurnReply",
+    "Verdict",
+]
+
+
+class Verdict(enum.Enum):
+    """How a call ended."""
+
+    #: Carried out.
+    APPLIED = "applied"
+    #: Not carried out, by the rules of the call.
+    REFUSED = "refused"
+    #: The store does not know this membership; join under a new name.
+    FENCED = "fenced"
+    #: The number was used before; nothing was done.
+    STALE = "stale"
+    #: No answer: it may have been carried out or not.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """A job to store."""
+
+    queue: str
+    #: Kind character (`0` at most once, `1` may repeat) and the job's id.
+    stored_id: str
+    #: Opaque but for its first line; see `spinach.wire`.
+    record: bytes
+    #: Instant it becomes ready, in ms since 1970; None is now.
+    due_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """What a membership brings along."""
+
+    lease_ms: int
+    #: Task → most jobs of it that may be leased at once, over all processes.
+    limits: Mapping[str, int] = field(default_factory=dict)
+    #: Task → period in ms.
+    periodic: Mapping[str, int] = field(default_factory=dict)
+    #: For people who look at the store: host, process id, version.
+    info: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One sequenced call of one membership."""
+
+    queue: str
+    member: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchTurn(Turn):
+    """A turn that takes jobs."""
+
+    #: Tasks that this process knows and whose parks may hold jobs.
+    parks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnReply:
+    """What every call about one membership or queue answers."""
+
+    verdict: Verdict
+    #: With UNKNOWN: what went wrong.
+    error: BrokerError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinReply(TurnReply):
+    """Answer of `join`."""
+
+    #: Ms until a periodic task of the enrolment is due; None without any.
+    next_due_in_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatReply(TurnReply):
+    """Answer of `beat`."""
+
+    #: A member of the queue to recover; named to one caller at a time.
+    dead: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchReply(TurnReply):
+    """Answer of `fetch` for one turn."""
+
+    leases: tuple[Lease, ...] = ()
+    #: Takeable jobs remain in the queue: ready, or in a park that the turn named.
+    more: bool = False
+    #: Tasks with parked jobs, a bounded number.
+    parks: tuple[str, ...] = ()
+    #: Ms until the queue's next waiting job is due; told to one member of the
+    #: queue at a time, its timekeeper, which then calls `tick`. None: nothing
+    #: waits, or another member keeps the time.
+    next_due_in_ms: int | None = None
+    #: A member of the queue to recover; named to one caller at a time.
+    dead: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileReply(TurnReply):
+    """Answer of `reconcile`."""
+
+    #: Leases of this membership that the process does not hold.
+    missing: tuple[Lease, ...] = ()
+    #: (stored id, token) that the process holds and this membership does not own.
+    strays: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportReply:
+    """Answer of `report`."""
+
+    #: For each outcome APPLIED, REFUSED or UNKNOWN, in order.
+    verdicts: tuple[Verdict, ...]
+    #: When any is UNKNOWN: what went wrong.
+    error: BrokerError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicDue:
+    """A periodic task that is due."""
+
+    task: str
+    #: The tick's instant, in ms since 1970 on the store's clock.
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickReply(TurnReply):
+    """Answer of `tick`."""
+
+    #: Declared tasks that are due now.
+    due: tuple[PeriodicDue, ...] = ()
+    #: Ms until a waiting job or a declared task is due next, those in `due`
+    #: left out; 0 when more jobs are due than one call promotes. None: nothing.
+    next_due_in_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FireReply(TurnReply):
+    """Answer of `fire`: APPLIED, or REFUSED when another member was first."""
+
+    #: Ms until the task is due next; None when the store does not know it.
+    next_due_in_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostJob:
+    """A job that recovery put into the failed store."""
+
+    stored_id: str
+    record: bytes
+    retries: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverReply(TurnReply):
+    """Answer of `recover`."""
+
+    #: Jobs that are failed now, with `WorkerLost` as the reason.
+    lost: tuple[LostJob, ...] = ()
+    #: The dead member has more leases; call again.
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCounts(TurnReply):
+    """How many jobs a queue holds in each place."""
+
+    queue: str
+    #: Ready to be taken.
+    ready: int = 0
+    #: Set aside until a slot of their task is free.
+    held: int = 0
+    #: Leased to memberships that are alive, and to ones that are not.
+    leased: int = 0
+    leased_by_dead: int = 0
+    #: Waiting for their first instant, and for a retry.
+    future: int = 0
+    retrying: int = 0
+    #: Put aside because nobody who asked knew the task.
+    parked: int = 0
+    failed: int = 0
+    #: Live memberships.
+    members: int = 0
+    #: Jobs ever enqueued; grows only.
+    enqueued: int = 0
+    #: Ms until the first waiting job or periodic task that a live member declares
+    #: is due, negative or 0 when it is overdue; None when nothing waits.
+    next_due_in_ms: int | None = None
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs that workers still have to do before the queue counts as empty."""
+        return self.ready + self.held + self.leased + self.leased_by_dead + self.retrying
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedJob:
+    """An entry of the failed store."""
+
+    stored_id: str
+    record: bytes
+    retries: int
+    losses: int
+    #: When it failed, in ms since 1970 on the store's clock.
+    failed_at_ms: int
+    failure: Failure

@@ -1,0 +1,91 @@
+"""Time as the engine sees it, and the instants that users hand in.
+
+Every "now" and every wait of the engine goes through the broker's `Clock`, so
+that a test can turn it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from .exc import InvalidArgument
+
+if TYPE_CHECKING:
+    import threading
+
+__all__ = ["Clock", "SystemClock", "as_utc", "from_ms", "to_ms"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Clock(Protocol):
+    """What the engine needs of time; safe to share between threads."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary point; never goes back."""
+
+    def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
+        """Wait on a condition that the caller holds.
+
+        Args:
+            condition: acquired by the caller, as for `threading.Condition.wait`.
+            timeout_seconds: None waits for a notification without limit.
+
+        Returns:
+            False when the timeout ended the wait, else True. Either way the
+            caller checks again what it waits for.
+        """
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The machine's wall clock."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """`time.monotonic`."""
+        return time.monotonic()
+
+    def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
+        """`threading.Condition.wait`."""
+        return condition.wait(timeout_seconds)
+
+
+def as_utc(at: datetime, *, what: str = "at") -> datetime:
+    """Return an instant in UTC; a naive datetime counts as UTC.
+
+    Raises:
+        InvalidArgument: `at` is not a datetime.
+    """
+    if not isinstance(at, datetime):
+        raise InvalidArgument(
+            f"{what} is {at!r} of type {type(at).__name__}, expected a datetime. "
+            "Pass an aware datetime such as datetime.now(timezone.utc) + timedelta(minutes=5)."
+        )
+    if at.tzinfo is None:
+        return at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as exc:
+        raise InvalidArgument(
+            f"{what} is {at!r}, which is outside the years 1 to 9999 in UTC. "
+            "Pass an instant inside them."
+        ) from exc
+
+
+def to_ms(at: datetime) -> int:
+    """Milliseconds since 1970 of an aware datetime, rounded up: never early (I8)."""
+    return -((_EPOCH - at) // _MILLISECOND)
+
+
+def from_ms(instant_ms: int) -> datetime:
+    """The aware UTC datetime of milliseconds since 1970."""
+    return _EPOCH + timedelta(milliseconds=instant_ms)

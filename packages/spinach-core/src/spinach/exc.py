@@ -1,0 +1,161 @@
+"""Every exception that Spinach raises.
+
+::
+
+    SpinachError
+    ├── UnknownTask                (LookupError)   no such task on this engine
+    ├── InvalidJobSignatureError   (TypeError)     arguments do not fit the task
+    ├── InvalidTask                (TypeError)     this cannot be a task
+    ├── DuplicateTask              (ValueError)    the name is taken
+    ├── InvalidName                (ValueError)    bad task, queue or namespace name
+    ├── InvalidArgument            (TypeError)     a value that cannot be used or stored
+    ├── PayloadTooLarge            (ValueError)    encoded arguments beyond the limit
+    ├── TasksNotAttached           (RuntimeError)  a registry that no engine knows
+    ├── WorkersRunning             (RuntimeError)  not while workers run
+    ├── BrokerInUse                (RuntimeError)  the broker belongs to another engine
+    ├── BrokerError                                the broker could not do it
+    │   ├── BrokerUnavailable                      not reachable; nothing is unknown
+    │   ├── BrokerFull                             refused for want of memory
+    │   └── ScheduleUncertain                      some jobs have an unknown fate
+    └── WorkerLost                                 the worker process of a job died
+
+`RetryException` and `AbortException` are raised by tasks, for Spinach to catch;
+they are signals of intent rather than errors and stand outside the tree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+__all__ = [
+    "AbortException",
+    "BrokerError",
+    "BrokerFull",
+    "BrokerInUse",
+    "BrokerUnavailable",
+    "DuplicateTask",
+    "InvalidArgument",
+    "InvalidJobSignatureError",
+    "InvalidName",
+    "InvalidTask",
+    "PayloadTooLarge",
+    "RetryException",
+    "ScheduleUncertain",
+    "SpinachError",
+    "TasksNotAttached",
+    "UnknownTask",
+    "WorkerLost",
+    "WorkersRunning",
+]
+
+
+class SpinachError(Exception):
+    """Base of every error that Spinach raises; catch it to catch them all."""
+
+
+class UnknownTask(SpinachError, LookupError):
+    """The task is not registered on this engine; attach its registry first."""
+
+
+class InvalidJobSignatureError(SpinachError, TypeError):
+    """The arguments do not fit the task's signature; nothing was scheduled."""
+
+
+class InvalidTask(SpinachError, TypeError):
+    """This object cannot be a task; register a plain callable under a name."""
+
+
+class DuplicateTask(SpinachError, ValueError):
+    """A task of that name exists already; give each task a name of its own."""
+
+
+class InvalidName(SpinachError, ValueError):
+    """A task, queue or namespace name with characters or a length not allowed."""
+
+
+class InvalidArgument(SpinachError, TypeError):
+    """A value that cannot be used here; the message says where it stands."""
+
+
+class PayloadTooLarge(SpinachError, ValueError):
+    """The encoded arguments exceed the limit; store them and send a reference."""
+
+
+class TasksNotAttached(SpinachError, RuntimeError):
+    """The registry belongs to no engine; call engine.attach_tasks(tasks) first."""
+
+
+class WorkersRunning(SpinachError, RuntimeError):
+    """Not possible while workers run; call engine.stop_workers() first."""
+
+
+class BrokerInUse(SpinachError, RuntimeError):
+    """One broker serves one engine for life; create another broker."""
+
+
+class BrokerError(SpinachError):
+    """The broker could not do what was asked.
+
+    When it ends a `schedule`, `schedule_at` or `schedule_batch`, three tuples
+    tell the fate of each job by its id; elsewhere they are empty.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stored: Sequence[UUID] = (),
+        unknown: Sequence[UUID] = (),
+        not_sent: Sequence[UUID] = (),
+    ) -> None:
+        super().__init__(message)
+        #: Jobs that the broker accepted; they will run.
+        self.stored: tuple[UUID, ...] = tuple(stored)
+        #: Jobs that the broker may or may not have accepted.
+        self.unknown: tuple[UUID, ...] = tuple(unknown)
+        #: Jobs that the broker has certainly not accepted.
+        self.not_sent: tuple[UUID, ...] = tuple(not_sent)
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached; workers go on trying, producers may retry."""
+
+
+class BrokerFull(BrokerError):
+    """The broker has no memory left; what it refused was not stored."""
+
+
+class ScheduleUncertain(BrokerError):
+    """The broker stopped answering while jobs were on their way to it."""
+
+    @property
+    def job_ids(self) -> tuple[UUID, ...]:
+        """Ids of the jobs whose fate is unknown."""
+        return self.unknown
+
+
+class WorkerLost(SpinachError):
+    """The worker process died while it owned the job."""
+
+
+class RetryException(Exception):
+    """Raised by a task to be run again, as long as it has retries left.
+
+    Args:
+        message: for the log, where it is no error but a planned retry.
+        at: when to run again; a naive datetime is UTC, the past means now.
+            None leaves the choice to the backoff.
+    """
+
+    def __init__(self, message: str = "", at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+class AbortException(Exception):
+    """Raised by a task to fail for good, whatever retries it has left."""

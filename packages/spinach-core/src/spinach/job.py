@@ -1,0 +1,101 @@
+"""A job: one call of a task, as its producer, its worker and signals see it."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import wire
+from .clock import from_ms
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .outcome import Lease
+
+__all__ = ["Job", "JobStatus"]
+
+
+class JobStatus(enum.Enum):
+    """Where a job stands; the arrows between them are in docs/design/states.md."""
+
+    #: Made, not scheduled.
+    NOT_SET = "not_set"
+    #: Stored; becomes ready at its instant.
+    WAITING = "waiting"
+    #: Stored and ready to be taken.
+    QUEUED = "queued"
+    #: A worker runs it.
+    RUNNING = "running"
+    #: Done.
+    SUCCEEDED = "succeeded"
+    #: Ended in failure, and kept in the failed store.
+    FAILED = "failed"
+    #: Taken back before it ran.
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A snapshot of a job; it does not follow what happens to the job later."""
+
+    #: Names the job for ever.
+    id: uuid.UUID
+    status: JobStatus
+    task_name: str
+    #: The queue it was scheduled to; it stays there even if its task moves.
+    queue: str
+    #: Aware, UTC: when it was to start.
+    at: datetime
+    #: Further attempts it may have after the first one failed.
+    max_retries: int
+    #: Attempts spent so far.
+    retries: int = 0
+    task_args: tuple[Any, ...] = field(default=(), repr=False)
+    task_kwargs: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def attempt(self) -> int:
+        """Number of the current or next attempt, from 1."""
+        return self.retries + 1
+
+    def with_status(self, status: JobStatus) -> Job:
+        """The same job in another state."""
+        if status is self.status:
+            return self
+        return Job(
+            id=self.id,
+            status=status,
+            task_name=self.task_name,
+            queue=self.queue,
+            at=self.at,
+            max_retries=self.max_retries,
+            retries=self.retries,
+            task_args=self.task_args,
+            task_kwargs=self.task_kwargs,
+        )
+
+
+def job_from_record(
+    stored_id: str, record: bytes, *, retries: int, status: JobStatus
+) -> Job:
+    """Read a job back from what a broker stores.
+
+    Raises:
+        spinach.wire.UnreadableRecord: newer than this release, or damaged.
+    """
+    header = wire.read_header(record)
+    args, kwargs, at_ms = wire.decode_payload(record)
+    return Job(
+        id=uuid.UUID(stored_id[1:]),
+        status=status,
+        task_name=header.task,
+        queue=header.queue,
+        at=from_ms(at_ms),
+        max_retries=header.max_retries,
+        retries=retries,
+        task_args=tuple(args),
+        task_kwargs=kwargs,
+    )

@@ -1,0 +1,7 @@
+"""Helpers importable under the names that users know; no code of its own."""
+
+from __future__ import annotations
+
+from .backoff import exponential_backoff
+
+__all__ = ["exponential_backoff"]

@@ -1,0 +1,229 @@
+"""How a job is written: a header line that brokers may read, and a payload.
+
+::
+
+    1|3|-|spinach|mail.send\\n[["a@example.org"],{"urgent":true},1700000000000]
+    │ │ │    │        │          │               │                └ at, ms since 1970
+    │ │ │    │        │          │               └ keyword arguments
+    │ │ │    │        │          └ positional arguments
+    │ │ │    │        └ task
+    │ │ │    └ queue
+    │ │ └ flags: letters for features to come, `-` for none
+    │ └ max_retries
+    └ version of the record
+
+The payload is JSON, and may get further elements at its end. Records never
+change once written (I18). Values are checked before they are encoded, because
+every JSON encoder turns some of them silently into others.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import reprlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from .const import MAX_ARGUMENT_DEPTH, NAME_PATTERN
+from .exc import InvalidArgument, InvalidName, PayloadTooLarge, SpinachError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "RECORD_VERSION",
+    "Header",
+    "UnreadableRecord",
+    "check_name",
+    "decode_payload",
+    "encode_payload",
+    "header_line",
+    "read_header",
+    "stored_id",
+]
+
+#: Version of the records that this release writes and the newest one it reads.
+RECORD_VERSION: Final = 1
+
+_NO_FLAGS: Final = "-"
+_HEADER: Final = re.compile(
+    rb"1\|(?P<retries>[0-9]{1,7})\|(?P<flags>-|[a-z]+)\|"
+    rb"(?P<queue>[A-Za-z0-9_.:-]{1,200})\|(?P<task>[A-Za-z0-9_.:-]{1,200})"
+)
+_ENCODE: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder(list[Any]).decode
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
+class UnreadableRecord(SpinachError):
+    """A record that this release cannot read: newer than it, or damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of a record."""
+
+    max_retries: int
+    queue: str
+    task: str
+
+
+def check_name(name: object, what: str) -> str:
+    """Return a task, queue or namespace name if it is one.
+
+    Args:
+        name: to check.
+        what: "task", "queue" or "namespace", for the error.
+
+    Raises:
+        InvalidName: wrong type, length or characters; a queue that is reserved.
+    """
+    if not isinstance(name, str) or NAME_PATTERN.fullmatch(name) is None:
+        raise InvalidName(
+            f"{what} name is {name!r}, expected 1 to 200 of the characters A-Z a-z 0-9 _ . : -"
+        )
+    if what == "queue" and name.startswith("_"):
+        raise InvalidName(
+            f"queue name is {name!r}, but names that start with _ are reserved. "
+            "Choose one that starts with a letter or a digit."
+        )
+    return str(name)
+
+
+def stored_id(job_id: str, max_retries: int) -> str:
+    """The id under which brokers know a job: its kind character and its UUID."""
+    return ("1" if max_retries else "0") + job_id
+
+
+def header_line(*, max_retries: int, queue: str, task: str) -> bytes:
+    """The first line of a record, newline included."""
+    return f"{RECORD_VERSION}|{max_retries}|{_NO_FLAGS}|{queue}|{task}\n".encode("ascii")
+
+
+def read_header(record: bytes) -> Header:
+    """Read the first line of a record.
+
+    Raises:
+        UnreadableRecord: written by a newer release, or damaged.
+    """
+    return _parse_line(record[: record.find(b"\n")])
+
+
+@functools.lru_cache(maxsize=1024)  # jobs of one task share their first line
+def _parse_line(line: bytes) -> Header:
+    match = _HEADER.fullmatch(line)
+    if match is None or match["flags"] != b"-":
+        raise UnreadableRecord(
+            f"Record starts with {line[:80]!r}, which this release (record version "
+            f"{RECORD_VERSION}) cannot read. Run it with the release that wrote it."
+        )
+    return Header(
+        int(match["retries"]), match["queue"].decode("ascii"), match["task"].decode("ascii")
+    )
+
+
+def encode_payload(
+    args: Sequence[Any], kwargs: Mapping[str, Any], at_ms: int, *, limit_bytes: int, task: str
+) -> bytes:
+    """Encode the arguments of a job.
+
+    Args:
+        args: positional arguments.
+        kwargs: keyword arguments.
+        at_ms: instant of the job, in ms since 1970.
+        limit_bytes: largest payload allowed.
+        task: for the errors.
+
+    Raises:
+        InvalidArgument: a value that would not come back equal; names its place.
+        PayloadTooLarge: more bytes than the limit.
+    """
+    positional = [_plain(value, task, (i,)) for i, value in enumerate(args)]
+    named = {key: _plain(value, task, (key,)) for key, value in kwargs.items()}
+    try:
+        payload = _ENCODE((positional, named, at_ms))
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(
+            f"An argument of task {task!r} holds text with a lone surrogate "
+            f"({exc.object[exc.start : exc.end]!r}), which is not valid Unicode. "
+            "Send bytes as text in base64 or the like."
+        ) from exc
+    except ValueError as exc:
+        raise InvalidArgument(
+            f"An argument of task {task!r} holds an int with more digits than Python "
+            "converts (sys.get_int_max_str_digits). Send it as text."
+        ) from exc
+    if len(payload) > limit_bytes:
+        raise PayloadTooLarge(
+            f"The encoded arguments of task {task!r} have {len(payload)} bytes, the limit "
+            f"is {limit_bytes}. Store the data elsewhere and send a reference to it."
+        )
+    return payload
+
+
+def decode_payload(record: bytes) -> tuple[list[Any], dict[str, Any], int]:
+    """Positional arguments, keyword arguments and instant (ms since 1970) of a record.
+
+    Raises:
+        UnreadableRecord: damaged.
+    """
+    try:
+        args, kwargs, at_ms, *_ = _DECODE(memoryview(record)[record.index(b"\n") + 1 :])
+        return list(args), dict(kwargs), int(at_ms)
+    except (ValueError, TypeError, msgspec.DecodeError) as exc:
+        raise UnreadableRecord(f"The payload of the record is damaged: {exc}") from exc
+
+
+def _plain(value: Any, task: str, path: tuple[str | int, ...]) -> Any:
+    """The value as exact JSON types, or an error that tells where it is not."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is float:
+        if math.isfinite(value):
+            return value
+        raise _refused(value, task, path, "JSON has no such number")
+    if len(path) > MAX_ARGUMENT_DEPTH:
+        raise InvalidArgument(
+            f"An argument of task {task!r} is nested deeper than {MAX_ARGUMENT_DEPTH} "
+            "levels, or contains itself. Send a flatter structure."
+        )
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, task, (*path, i)) for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        plain = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _refused(key, task, path, "keys must be str")
+            plain[_base(key, str)] = _plain(item, task, (*path, key))
+        if len(plain) != len(value):
+            raise _refused(value, task, path, "two of its keys are the same text")
+        return plain
+    if isinstance(value, str):
+        return _base(value, str)
+    if isinstance(value, int):
+        return _base(value, int)
+    if isinstance(value, float):
+        return _plain(_base(value, float), task, path)
+    raise _refused(value, task, path, "it would not come back equal from JSON")
+
+
+def _base(value: Any, base: type[Any]) -> Any:
+    """A value of a subclass as its base type, without asking the subclass."""
+    if base is str:
+        return "".join(str.__iter__(value))
+    return float.__pos__(value) if base is float else int.__index__(value)
+
+
+def _refused(value: object, task: str, path: tuple[str | int, ...], reason: str) -> InvalidArgument:
+    place, *rest = path
+    where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
+    where += "".join(f"[{step!r}]" for step in rest)
+    return InvalidArgument(
+        f"Cannot send {reprlib.repr(value)} of type {type(value).__name__} in {where} of task {task!r}: "
+        f"{reason}. Send str, int, finite float, bool, None, and lists and dicts of them."
+    )
