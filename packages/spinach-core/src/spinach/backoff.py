@@ -31,7 +31,6 @@ class RandomSource(Protocol):
         """A number between a and b."""
 
 
-
 def jittered_seconds(
     retry: int,
     *,

@@ -25,11 +25,11 @@ they are signals of intent rather than errors and stand outside the tree.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from uuid import UUID
 
 __all__ = [
@@ -150,9 +150,17 @@ class RetryException(Exception):
         message: for the log, where it is no error but a planned retry.
         at: when to run again; a naive datetime is UTC, the past means now.
             None leaves the choice to the backoff.
+
+    Raises:
+        InvalidArgument: `at` is neither a datetime nor None.
     """
 
     def __init__(self, message: str = "", at: datetime | None = None) -> None:
+        if at is not None and not isinstance(at, datetime):
+            raise InvalidArgument(
+                f"RetryException got at={at!r} of type {type(at).__name__}, expected a datetime "
+                "or None. Pass datetime.now(timezone.utc) + timedelta(...)."
+            )
         super().__init__(message)
         self.at = at
 

@@ -13,7 +13,6 @@ from .clock import from_ms
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .outcome import Lease
 
 __all__ = ["Job", "JobStatus"]
 
@@ -78,9 +77,7 @@ class Job:
         )
 
 
-def job_from_record(
-    stored_id: str, record: bytes, *, retries: int, status: JobStatus
-) -> Job:
+def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobStatus) -> Job:
     """Read a job back from what a broker stores.
 
     Raises:

@@ -1,8 +1,8 @@
-"""How a job is written: a header line that brokers may read, and a payload.
+r"""How a job is written: a header line that brokers may read, and a payload.
 
 ::
 
-    1|3|-|spinach|mail.send\\n[["a@example.org"],{"urgent":true},1700000000000]
+    1|3|-|spinach|mail.send\n[["a@example.org"],{"urgent":true},1700000000000]
     │ │ │    │        │          │               │                └ at, ms since 1970
     │ │ │    │        │          │               └ keyword arguments
     │ │ │    │        │          └ positional arguments
@@ -39,8 +39,9 @@ __all__ = [
     "Header",
     "UnreadableRecord",
     "check_name",
+    "complete_payload",
     "decode_payload",
-    "encode_payload",
+    "encode_arguments",
     "header_line",
     "read_header",
     "stored_id",
@@ -61,6 +62,11 @@ _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 class UnreadableRecord(SpinachError):
     """A record that this release cannot read: newer than it, or damaged."""
+
+    def __init__(self, message: str, version: int | None = None) -> None:
+        super().__init__(message)
+        #: Version of a record that is newer than this release; None: damaged.
+        self.version = version
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,35 +123,33 @@ def read_header(record: bytes) -> Header:
 def _parse_line(line: bytes) -> Header:
     match = _HEADER.fullmatch(line)
     if match is None or match["flags"] != b"-":
+        digits = line.partition(b"|")[0]
+        newer = digits.isdigit() and len(digits) < 5 and int(digits) > RECORD_VERSION
         raise UnreadableRecord(
             f"Record starts with {line[:80]!r}, which this release (record version "
-            f"{RECORD_VERSION}) cannot read. Run it with the release that wrote it."
+            f"{RECORD_VERSION}) cannot read. Run it with the release that wrote it.",
+            int(digits) if newer else None,
         )
     return Header(
         int(match["retries"]), match["queue"].decode("ascii"), match["task"].decode("ascii")
     )
 
 
-def encode_payload(
-    args: Sequence[Any], kwargs: Mapping[str, Any], at_ms: int, *, limit_bytes: int, task: str
-) -> bytes:
-    """Encode the arguments of a job.
+def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], *, task: str) -> bytes:
+    """Encode the arguments of a job: a payload without its end.
 
     Args:
         args: positional arguments.
         kwargs: keyword arguments.
-        at_ms: instant of the job, in ms since 1970.
-        limit_bytes: largest payload allowed.
         task: for the errors.
 
     Raises:
         InvalidArgument: a value that would not come back equal; names its place.
-        PayloadTooLarge: more bytes than the limit.
     """
     positional = [_plain(value, task, (i,)) for i, value in enumerate(args)]
     named = {key: _plain(value, task, (key,)) for key, value in kwargs.items()}
     try:
-        payload = _ENCODE((positional, named, at_ms))
+        return _ENCODE((positional, named))[:-1]
     except UnicodeEncodeError as exc:
         raise InvalidArgument(
             f"An argument of task {task!r} holds text with a lone surrogate "
@@ -157,6 +161,21 @@ def encode_payload(
             f"An argument of task {task!r} holds an int with more digits than Python "
             "converts (sys.get_int_max_str_digits). Send it as text."
         ) from exc
+
+
+def complete_payload(arguments: bytes, at_ms: int, *, limit_bytes: int, task: str) -> bytes:
+    """The payload of a job.
+
+    Args:
+        arguments: from `encode_arguments`.
+        at_ms: instant of the job, in ms since 1970.
+        limit_bytes: largest payload allowed.
+        task: for the error.
+
+    Raises:
+        PayloadTooLarge: more bytes than the limit.
+    """
+    payload = b"%b,%d]" % (arguments, at_ms)
     if len(payload) > limit_bytes:
         raise PayloadTooLarge(
             f"The encoded arguments of task {task!r} have {len(payload)} bytes, the limit "
@@ -224,6 +243,6 @@ def _refused(value: object, task: str, path: tuple[str | int, ...], reason: str)
     where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
     where += "".join(f"[{step!r}]" for step in rest)
     return InvalidArgument(
-        f"Cannot send {reprlib.repr(value)} of type {type(value).__name__} in {where} of task {task!r}: "
-        f"{reason}. Send str, int, finite float, bool, None, and lists and dicts of them."
+        f"Cannot send {reprlib.repr(value)} of type {type(value).__name__} in {where} of task "
+        f"{task!r}: {reason}. Send str, int, finite float, bool, None, and lists and dicts of them."
     )

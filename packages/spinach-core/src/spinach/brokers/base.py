@@ -16,9 +16,10 @@ from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ..checks import require_int, require_timedelta
 from ..clock import Clock, SystemClock
 from ..const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, LEASE_MARGIN_SECONDS
-from ..exc import BrokerInUse, InvalidArgument
+from ..exc import BrokerInUse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,21 +80,9 @@ class Broker(ABC):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
     ) -> None:
-        if not isinstance(lease, timedelta) or lease < _SHORTEST_LEASE:
-            raise InvalidArgument(
-                f"lease is {lease!r}, expected a timedelta of at least {_SHORTEST_LEASE}."
-            )
-        if (
-            not isinstance(max_payload_bytes, int)
-            or isinstance(max_payload_bytes, bool)
-            or max_payload_bytes < 1
-        ):
-            raise InvalidArgument(
-                f"max_payload_bytes is {max_payload_bytes!r}, expected a positive int."
-            )
+        self.lease = require_timedelta(lease, "lease", _SHORTEST_LEASE)
+        self.max_payload_bytes = require_int(max_payload_bytes, "max_payload_bytes", 1, 2**29)
         self.clock: Clock = SystemClock() if clock is None else clock
-        self.lease = lease
-        self.max_payload_bytes = max_payload_bytes
         self._namespace: str | None = None
         self._owner: object | None = None
 

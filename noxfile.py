@@ -1,0 +1,220 @@
+"""Everything this repository can do to itself; `nox -l` lists it.
+
+`nox` alone runs the sessions marked with an asterisk, on the Python that runs nox.
+`nox -t matrix` repeats the tests on each supported Python that it finds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nox
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent
+#: Distribution, without its prefix → the package it imports as.
+PACKAGES = {
+    "core": "spinach",
+    "memory": "spinach_memory",
+    "redis": "spinach_redis",
+    "testing": "spinach_testing",
+}
+#: Supported Pythons. 3.13t is left out: msgspec has no wheels for it.
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
+#: Times that the tests marked `concurrency` run in `flaky`.
+ROUNDS = 50
+
+nox.needs_version = ">=2025.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_external_run = True
+os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
+
+each_package = nox.parametrize("package", list(PACKAGES), ids=list(PACKAGES))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, import rules and changelog fragments; `-- fix` repairs style."""
+    session.install(*group("lint"))
+    if session.posargs == ["fix"]:
+        session.run("ruff", "check", "--fix", ".")
+        session.run("ruff", "format", ".")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    # The linter reads the sources without importing them, so nothing else is installed.
+    sources = os.pathsep.join(str(ROOT / "packages" / f"spinach-{p}" / "src") for p in PACKAGES)
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": sources})
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy, for POSIX and for Windows, and with pyright."""
+    install_editable(session)
+    session.install(*group("types"), *group("test"), *group("docs"))
+    session.run("mypy", "--platform", "linux")
+    session.run("mypy", "--platform", "win32")
+    session.run("pyright", "--warnings")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build each sdist, a wheel from each sdist, and check what they hold."""
+    session.install(*group("build"))
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    for package in PACKAGES:
+        # Without an order of its own, `build` makes the wheel from the sdist.
+        session.run(
+            "python", "-m", "build", "--no-isolation", "--outdir", str(dist),
+            f"packages/spinach-{package}", silent=True,
+        )  # fmt: skip
+    session.run("twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
+    session.run("python", "tools/check_dist.py", str(dist))
+
+
+@nox.session(requires=["build"])
+@each_package
+def tests(session: nox.Session, package: str) -> None:
+    """Test one package: its wheel, with what it declares and nothing else."""
+    test_wheel(session, package)
+
+
+@nox.session(python=PYTHONS, tags=["matrix"], requires=["build"], default=False)
+@each_package
+def matrix(session: nox.Session, package: str) -> None:
+    """Do what `tests` does, on each supported Python."""
+    test_wheel(session, package)
+
+
+@nox.session(python=PYTHONS[0], requires=["build"], default=False)
+@each_package
+def lowest(session: nox.Session, package: str) -> None:
+    """Do what `tests` does, with the lowest versions that the package admits."""
+    test_wheel(session, package, *lower_bounds(package))
+
+
+@nox.session
+def together(session: nox.Session) -> None:
+    """Run every test on the sources, all packages at once, and measure coverage."""
+    install_editable(session)
+    session.install(*test_groups())
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *report(session), *session.posargs)
+    if not session.posargs:  # A part of the tests says nothing about coverage.
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    install_editable(session)
+    session.install(*group("docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(default=False)
+def flaky(session: nox.Session) -> None:
+    """Run the tests marked `concurrency` 50 times; `-- N` for another number."""
+    install_editable(session)
+    session.install(*test_groups())
+    rounds = int(session.posargs[0]) if session.posargs else ROUNDS
+    for number in range(1, rounds + 1):
+        session.log("Round %s of %s", number, rounds)
+        session.run("python", "-m", "pytest", "-m", "concurrency", "-x", "-q")
+
+
+@nox.session(default=False)
+def bump(session: nox.Session) -> None:
+    """Set the version of all packages and write the changelog: `-- X.Y.Z`."""
+    session.install(*group("release"))
+    session.run("python", "tools/bump.py", *session.posargs)
+    session.run("towncrier", "build", "--yes", "--version", session.posargs[0])
+
+
+# -- helpers -------------------------------------------------------------------
+
+
+def group(name: str, table: dict[str, Any] | None = None) -> tuple[str, ...]:
+    """Requirements of a dependency group, the repository's own or a package's."""
+    if table is None:
+        table = nox.project.load_toml(ROOT / "pyproject.toml")
+    return nox.project.dependency_groups(table, name)
+
+
+def metadata(package: str) -> dict[str, Any]:
+    """The pyproject.toml of one package."""
+    return nox.project.load_toml(ROOT / "packages" / f"spinach-{package}" / "pyproject.toml")
+
+
+def split(requirements: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Part requirements into packages of this repository and what the index has."""
+    ours: list[str] = []
+    others: list[str] = []
+    for requirement in requirements:
+        prefix, _, package = Requirement(requirement).name.partition("-")
+        if prefix == "spinach" and package in PACKAGES:
+            ours.append(package)
+        else:
+            others.append(requirement)
+    return ours, others
+
+
+def declared(package: str) -> tuple[list[str], list[str]]:
+    """What a package depends on, as `split` does, with what its siblings bring."""
+    ours, others = split(tuple(metadata(package)["project"]["dependencies"]))
+    for sibling in list(ours):
+        more_ours, more_others = declared(sibling)
+        ours += more_ours
+        others += more_others
+    return ours, others
+
+
+def wheels(*packages: str) -> list[str]:
+    """Paths of the wheels that `build` left, so that the index is not asked for them."""
+    found = {p: list((ROOT / "dist").glob(f"spinach_{p}-*.whl")) for p in packages}
+    return [str(wheel) for paths in found.values() for wheel in paths]
+
+
+def lower_bounds(package: str) -> list[str]:
+    """The oldest release of each dependency, as a requirement."""
+    bounds: list[str] = []
+    for text in declared(package)[1]:
+        requirement = Requirement(text)
+        lower = [s.version for s in requirement.specifier if s.operator == ">="]
+        bounds.append(f"{requirement.name}=={lower[0]}")
+    return bounds
+
+
+def test_wheel(session: nox.Session, package: str, *bounds: str) -> None:
+    """Install a wheel alone and import it all, then add its test group and run its tests."""
+    session.install(*wheels(package, *declared(package)[0]), *bounds)
+    # What a package forgot to declare would come in with its test group.
+    session.run("python", "-I", "tools/import_all.py", PACKAGES[package])
+    ours, others = split(group("test", metadata(package)))
+    for sibling in list(ours):
+        ours += declared(sibling)[0]
+    session.install(*wheels(*ours), *others, *bounds)
+    session.run("pytest", f"packages/spinach-{package}/tests", *report(session), *session.posargs)
+
+
+def install_editable(session: nox.Session) -> None:
+    """Install all packages from their sources."""
+    session.install(*(arg for p in PACKAGES for arg in ("-e", f"packages/spinach-{p}")))
+
+
+def test_groups() -> set[str]:
+    """What all tests need beside the packages."""
+    per_package = (split(group("test", metadata(p)))[1] for p in PACKAGES)
+    return {*group("test"), *(requirement for part in per_package for requirement in part)}
+
+
+def report(session: nox.Session) -> list[str]:
+    """Have pytest write its counts where .ci/run adds them up."""
+    folder = os.environ.get("SPINACH_REPORTS")
+    return [f"--junitxml={folder}/{session.friendly_name}.xml"] if folder else []

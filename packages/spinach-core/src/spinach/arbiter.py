@@ -1,0 +1,208 @@
+"""The arbiter: fetches jobs for the worker threads and keeps the process alive in
+the eyes of the broker.
+
+1. What is due goes first: a beat, a reconciliation, a recovery, due jobs.
+2. Threads idle or buffer low, and jobs known to be there: it fetches.
+3. Threads idle and nothing known: it hands its turn to the subscriber.
+4. Nothing to do: it waits for its bell or for the next thing that is due.
+5. Told to stop: it gives the buffer back, keeps beating while jobs run and
+   outcomes are on their way, and leaves (I20).
+
+It never sleeps in a backoff, and no user code runs on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .brokers.calls import Verdict
+from .const import BLOCK_SECONDS
+from .log import WORKER_LOGGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from .brokers.base import Broker
+    from .consumer import Consumer
+    from .doorbell import Doorbell
+    from .handover import HandOver
+    from .subscriber import Subscriber
+
+__all__ = ["Arbiter"]
+
+
+#: The arbiter looks up this often although nothing is due, in seconds.
+_IDLE_WAIT_SECONDS = 60.0
+
+#: How often an empty process looks whether other processes are done, in seconds.
+_EMPTY_POLL_SECONDS = 1.0
+
+#: How long a stop tries to reach a broker that does not answer, in seconds.
+STOP_FLUSH_SECONDS = 10.0
+
+
+class Arbiter:
+    """What the arbiter thread does; `run` is its function.
+
+    Args:
+        broker: for its clock, and for counts.
+        consumer: makes the calls.
+        handover: between this thread and the workers.
+        subscriber: waits in this thread's place.
+        bell: this thread waits at it.
+        stop_when_empty: stop by itself when the queues are empty.
+        grace: how long a stop waits for running jobs; None waits for them all.
+        reporting: tells whether outcomes can still be reported.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        consumer: Consumer,
+        handover: HandOver,
+        subscriber: Subscriber,
+        bell: Doorbell,
+        *,
+        stop_when_empty: bool,
+        grace: timedelta | None,
+        reporting: Callable[[], bool],
+    ) -> None:
+        self._broker = broker
+        self._clock = broker.clock
+        self._consumer = consumer
+        self._handover = handover
+        self._subscriber = subscriber
+        self._bell = bell
+        self._stop_when_empty = stop_when_empty
+        self._grace = grace
+        self._reporting = reporting
+        # Written by any thread, each once, from False to True.
+        self._stopping = False
+        self._hurry = False
+        # The last fetch for the buffer alone brought nothing; the next one waits
+        # for an idle thread, since what is first in line is for those only.
+        self._barren = False
+
+    def stop(self) -> None:
+        """Ask for the stop; from any thread, again is fine."""
+        self._stopping = True
+        self._bell.ring()
+
+    def hurry(self) -> None:
+        """End the grace of a stop now; from any thread, again is fine."""
+        self._hurry = True
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Serve until told to stop, then wind up."""
+        try:
+            while not self._stopping:
+                if not self.step():
+                    self._bell.wait(self._wait_seconds())
+        finally:
+            try:
+                self._wind_up()
+            finally:
+                self._handover.close()
+                self._handover.dissolve()
+
+    def step(self) -> bool:
+        """Do what is due.
+
+        Returns:
+            Whether to look again at once.
+        """
+        my_turn = not self._subscriber.has_turn
+        self._consumer.upkeep(may_sequence=my_turn)
+        if self._handover.stale_in() == 0.0:
+            self._handover.withdraw_stale()
+        if self._stop_when_empty and self._handover.empty and self._queues_empty():
+            WORKER_LOGGER.info(
+                "Queues are empty, workers stop", extra={"queues": self._consumer.queues}
+            )
+            self._stopping = True
+            return True
+        return my_turn and self._consumer.can_fetch and self._fetch()
+
+    def _fetch(self) -> bool:
+        demand = self._handover.demand()
+        if demand.idle:
+            self._barren = False
+            if self._consumer.backlog:
+                self._consumer.fetch(idle=demand.idle, extra=demand.extra)
+                return True
+            most = _EMPTY_POLL_SECONDS if self._stop_when_empty else BLOCK_SECONDS
+            self._subscriber.take_turn(
+                idle=demand.idle,
+                extra=demand.extra,
+                block_seconds=self._consumer.block_seconds(most),
+            )
+        elif demand.low and not self._barren and self._consumer.backlog:
+            self._barren = self._consumer.fetch(idle=0, extra=demand.extra) == 0
+            return not self._barren
+        return False
+
+    def _queues_empty(self) -> bool:
+        """Whether the consumed queues hold nothing to do, over all processes.
+
+        Queues are counted twice where there are several, because a job may have
+        scheduled one into a queue that was counted before it.
+        """
+        queues = self._consumer.queues
+        before: tuple[int, ...] | None = None
+        for _ in range(1 if len(queues) == 1 else 2):
+            counts = self._broker.counts(queues)
+            if any(count.verdict is not Verdict.APPLIED or count.unfinished for count in counts):
+                return False
+            enqueued = tuple(count.enqueued for count in counts)
+            if before is not None and enqueued != before:
+                return False
+            before = enqueued
+        return self._consumer.settled and self._handover.empty
+
+    def _wait_seconds(self) -> float:
+        waits = [
+            self._consumer.next_event_in(may_sequence=not self._subscriber.has_turn),
+            self._handover.stale_in(),
+            _EMPTY_POLL_SECONDS if self._stop_when_empty and self._handover.empty else None,
+        ]
+        return min((wait for wait in waits if wait is not None), default=_IDLE_WAIT_SECONDS)
+
+    # -- stop --------------------------------------------------------------
+
+    def _wind_up(self) -> None:
+        self._consumer.close()
+        self._handover.close()
+        if self._subscriber.has_turn:
+            self._broker.interrupt()
+        grace = None if self._grace is None else self._grace.total_seconds()
+        self._beat_while(lambda: self._handover.running > 0 and not self._hurry, grace)
+        for lease in self._handover.abandon():
+            WORKER_LOGGER.warning(
+                "Job %s still runs at the end of the grace; %s",
+                lease.stored_id[1:],
+                "it is given back" if lease.repeatable else "if it does not end, it is failed",
+                extra={"job_id": lease.stored_id[1:], "queue": lease.queue},
+            )
+        self._beat_while(self._unsettled, STOP_FLUSH_SECONDS)
+        self._consumer.leave()
+
+    def _unsettled(self) -> bool:
+        if not self._reporting():
+            return False
+        return (
+            self._handover.unanswered > 0 or self._subscriber.has_turn or not self._consumer.settled
+        )
+
+    def _beat_while(self, busy: Callable[[], bool], most_seconds: float | None) -> None:
+        """Keep the leases alive while something is going on."""
+        end = None if most_seconds is None else self._clock.monotonic() + most_seconds
+        while True:
+            my_turn = not self._subscriber.has_turn
+            self._consumer.upkeep(may_sequence=my_turn)
+            left = _IDLE_WAIT_SECONDS if end is None else end - self._clock.monotonic()
+            if left <= 0 or not busy():
+                return
+            due = self._consumer.next_event_in(may_sequence=my_turn)
+            self._bell.wait(left if due is None else min(left, due))

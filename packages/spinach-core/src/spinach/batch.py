@@ -1,0 +1,116 @@
+"""A batch: jobs that are collected first and scheduled together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
+
+from . import wire
+from .clock import as_utc
+from .exc import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from .task import Task
+
+__all__ = ["Batch", "BatchEntry"]
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEntry:
+    """A job of a batch, not yet sent."""
+
+    task: str | Callable[..., object] | Task[..., Any]
+    #: None is as soon as possible.
+    at: datetime | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    #: Encoded when the entry was made, so that later changes do not show.
+    arguments: bytes
+
+
+class Batch:
+    """Jobs to schedule together, with few round trips; not thread safe.
+
+    After `schedule_batch` succeeded the batch cannot be used again. After a
+    `BrokerError` it holds just those jobs that were certainly not sent, so that
+    scheduling it again neither loses nor doubles one.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[BatchEntry] = []
+        self._scheduled = False
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> None: ...
+
+    @overload
+    def schedule(
+        self, task: Callable[P, object] | Task[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> None:
+        """Add a job that starts as soon as possible; see `Engine.schedule`.
+
+        Raises:
+            InvalidArgument: an argument that cannot be sent.
+        """
+        self._add(task, None, args, kwargs)
+
+    @overload
+    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> None: ...
+
+    @overload
+    def schedule_at(
+        self,
+        task: Callable[P, object] | Task[P, Any],
+        at: datetime,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None: ...
+
+    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> None:
+        """Add a job that starts at an instant; see `Engine.schedule_at`.
+
+        Raises:
+            InvalidArgument: an argument that cannot be sent, `at` is no datetime.
+        """
+        self._add(task, as_utc(at), args, kwargs)
+
+    def pending(self) -> Sequence[BatchEntry]:
+        """What is to be sent.
+
+        Raises:
+            InvalidArgument: the batch was scheduled already.
+        """
+        if self._scheduled:
+            raise InvalidArgument(
+                "This batch was scheduled already and would run its jobs twice. "
+                "Make a new Batch() for more jobs."
+            )
+        return tuple(self._entries)
+
+    def sent(self, rest: Iterable[BatchEntry] = ()) -> None:
+        """Forget what was sent.
+
+        Args:
+            rest: what was not; empty ends the batch.
+        """
+        self._entries = list(rest)
+        self._scheduled = not self._entries
+
+    def _add(
+        self, task: Any, at: datetime | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.pending()
+        name = task if isinstance(task, str) else getattr(task, "__name__", repr(task))
+        arguments = wire.encode_arguments(args, kwargs, task=name)
+        self._entries.append(BatchEntry(task, at, args, kwargs, arguments))

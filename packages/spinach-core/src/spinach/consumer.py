@@ -1,0 +1,403 @@
+"""A worker process's side of the broker contract: joins, fetches, beats, upkeep.
+
+It keeps the memberships, one a queue, and makes the calls that carry their numbers.
+Those are made by one thread at a time, the one that has the turn: the arbiter, or
+the subscriber while it waits for a wake-up.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from typing import TYPE_CHECKING
+
+from . import wire
+from .brokers.calls import Deposit, FetchTurn, Verdict
+from .clock import from_ms
+from .const import BLOCK_SECONDS, MAX_FETCH_BYTES
+from .handover import Assignment
+from .job import JobStatus, job_from_record
+from .log import JOB_LOGGER, WORKER_LOGGER
+from .membership import Membership
+from .outcome import Outcome, OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .backoff import RandomSource
+    from .brokers.base import Broker
+    from .brokers.calls import Enrolment, FetchReply, PeriodicDue, TurnReply
+    from .handover import HandOver
+    from .job import Job
+    from .outcome import Lease
+    from .task import Task
+
+__all__ = ["Consumer"]
+
+
+#: Parks of records that this release cannot read; no task can be called so, since
+#: names have no `|`. A later release asks for those of the versions it can read.
+_READABLE_PARKS = frozenset(f"record|{version + 1}" for version in range(wire.RECORD_VERSION))
+_DAMAGED_PARK = "record|damaged"
+
+#: Namespace of the ids of periodic jobs (UUID version 5).
+_TICK_IDS = uuid.UUID("5f1c7d0e-3c0b-5b55-9e2f-6a6b7a0f7d11")
+
+
+class Consumer:
+    """Memberships of one crew and the calls they make; not thread safe.
+
+    Args:
+        broker: bound to the engine.
+        enrolments: queue → what to join it with, in the order of preference.
+        tasks: name → task that this process can run.
+        handover: gets what is fetched.
+        on_lost: called in a worker thread for each job that recovery failed.
+        source: of randomness for the backoff.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        enrolments: Mapping[str, Enrolment],
+        tasks: Mapping[str, Task[..., object]],
+        handover: HandOver,
+        on_lost: Callable[[Job], None],
+        source: RandomSource | None = None,
+    ) -> None:
+        self._broker = broker
+        self._clock = broker.clock
+        self._enrolments = dict(enrolments)
+        self._tasks = tasks
+        self._handover = handover
+        self._on_lost = on_lost
+        self._source = source
+        self._closing = False
+        self._memberships = [self._new_membership(queue) for queue in self._enrolments]
+
+    # -- state -------------------------------------------------------------
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues consumed, in order of preference."""
+        return tuple(self._enrolments)
+
+    @property
+    def can_fetch(self) -> bool:
+        """Whether any queue can be fetched from now."""
+        now = self._clock.monotonic()
+        return any(member.usable(now) for member in self._memberships)
+
+    @property
+    def backlog(self) -> bool:
+        """Whether the last fetch left takeable jobs behind."""
+        now = self._clock.monotonic()
+        return any(member.more and member.usable(now) for member in self._memberships)
+
+    @property
+    def settled(self) -> bool:
+        """Whether no membership waits for a reconciliation."""
+        return not any(member.uncertain for member in self._memberships)
+
+    def next_event_in(self, *, may_sequence: bool = True) -> float | None:
+        """Seconds until `upkeep` has something to do; None: nothing is planned."""
+        now = self._clock.monotonic()
+        events: list[float] = []
+        for member in self._memberships:
+            if not member.joined or member.uncertain:
+                if may_sequence and (member.joined or not self._closing):
+                    events.append(member.not_before)
+                continue
+            plans = [member.beat_at] if may_sequence else []
+            if member.dead is not None and not self._closing:
+                plans.append(now)
+            if member.next_due is not None and not self._closing:
+                plans.append(member.next_due)
+            if plans:
+                events.append(max(min(plans), member.not_before))
+        return max(0.0, min(events) - now) if events else None
+
+    def block_seconds(self, most: float = BLOCK_SECONDS) -> float:
+        """How long a fetch may wait without delaying another call with a number."""
+        now = self._clock.monotonic()
+        plans = [m.beat_at if m.usable(now) else m.not_before for m in self._memberships]
+        return max(0.1, min(most, min(plans) - now))
+
+    def close(self) -> None:
+        """From now on only keep what is left alive: no joins, recoveries, ticks."""
+        self._closing = True
+
+    # -- sequenced calls ---------------------------------------------------
+
+    def upkeep(self, *, may_sequence: bool = True) -> None:
+        """Make the calls that are due: join, beat, reconcile, then recover and tick.
+
+        Args:
+            may_sequence: False while another thread has the turn; then only calls
+                without a number are made.
+        """
+        if may_sequence:
+            self._beat()
+            for index, member in enumerate(self._memberships):
+                if self._clock.monotonic() < member.not_before:
+                    continue
+                if member.joined and member.uncertain:
+                    self._reconcile(index)
+                elif not member.joined and not self._closing:
+                    self._join(member)
+        if self._closing:
+            return
+        for member in self._memberships:
+            if not member.usable(self._clock.monotonic()):
+                continue
+            if member.dead is not None:
+                self._recover(member)
+            if member.next_due is not None and self._clock.monotonic() >= member.next_due:
+                self._tick(member)
+
+    def fetch(self, *, idle: int, extra: int, block_seconds: float = 0.0) -> int:
+        """Fetch from every queue that can be fetched from, and hand the jobs over.
+
+        Args:
+            idle: threads that wait.
+            extra: jobs for the buffer.
+            block_seconds: how long to wait for a wake-up first.
+
+        Returns:
+            How many jobs came.
+        """
+        sent_at = self._clock.monotonic()
+        indices = [i for i, m in enumerate(self._memberships) if m.usable(sent_at)]
+        turns = []
+        for index in indices:
+            turn = self._memberships[index].turn()
+            parks = self._memberships[index].parks
+            turns.append(FetchTurn(turn.queue, turn.member, turn.number, parks))
+        if not turns:
+            return 0
+        replies = self._broker.fetch(
+            turns,
+            idle=idle,
+            extra=extra,
+            max_bytes=MAX_FETCH_BYTES,
+            block_seconds=block_seconds,
+        )
+        now = self._clock.monotonic()
+        if not block_seconds:
+            self._handover.fetch_took(now - sent_at)
+        count = 0
+        for index, reply in zip(indices, replies, strict=True):
+            if self._accept(index, reply):
+                count += self._take_in(self._memberships[index], reply, now)
+        if idle and not count:
+            # Nothing to be had now but what lies in parks that were not asked for.
+            for index, turn in zip(indices, turns, strict=True):
+                member = self._memberships[index]
+                member.more = bool(set(member.parks) - set(turn.parks))
+        return count
+
+    def leave(self) -> None:
+        """Leave each queue that can be left; recovery does the rest."""
+        now = self._clock.monotonic()
+        for index, member in enumerate(self._memberships):
+            if member.usable(now):
+                self._accept(index, self._broker.leave(member.turn()), sequenced=False)
+
+    def _join(self, member: Membership) -> None:
+        sent_at = self._clock.monotonic()
+        reply = self._broker.join(member.queue, member.member, self._enrolments[member.queue])
+        if reply.verdict is Verdict.UNKNOWN:
+            self._failed(member, reply)
+            return
+        self._answered(member)
+        member.joined = True
+        member.more = True
+        member.renewed(sent_at)
+        member.periodic_at = self._after_ms(reply.next_due_in_ms)
+
+    def _beat(self) -> None:
+        sent_at = self._clock.monotonic()
+        due = [
+            index
+            for index, member in enumerate(self._memberships)
+            if member.usable(sent_at) and sent_at >= member.beat_at
+        ]
+        if not due:
+            return
+        replies = self._broker.beat([self._memberships[index].turn() for index in due])
+        for index, reply in zip(due, replies, strict=True):
+            if self._accept(index, reply):
+                member = self._memberships[index]
+                member.renewed(sent_at)
+                member.dead = reply.dead or member.dead
+        self._handover.membership_renewed()
+
+    def _reconcile(self, index: int) -> None:
+        member = self._memberships[index]
+        reply = self._broker.reconcile(member.turn(), self._handover.held(member.member))
+        if not self._accept(index, reply):
+            return
+        member.uncertain = False
+        member.more = True
+        for lease in self._handover.settle(member.member, reply.strays):
+            WORKER_LOGGER.warning(
+                "Job %s runs here, but its lease has passed on; its outcome will be refused",
+                lease.stored_id[1:],
+                extra={"job_id": lease.stored_id[1:], "queue": lease.queue},
+            )
+        self._hand_over(member, reply.missing)
+
+    def _accept(self, index: int, reply: TurnReply, *, sequenced: bool = True) -> bool:
+        """Note how a call with a number ended; whether its reply counts."""
+        member = self._memberships[index]
+        if reply.verdict is Verdict.UNKNOWN:
+            member.uncertain = sequenced
+            self._failed(member, reply)
+            return False
+        self._answered(member)
+        if reply.verdict is Verdict.FENCED and sequenced:
+            WORKER_LOGGER.warning(
+                "This process was taken for dead in queue %s; it joins again",
+                member.queue,
+                extra={"queue": member.queue},
+            )
+            self._handover.drop(member.member)
+            self._memberships[index] = self._new_membership(member.queue)
+        elif reply.verdict is Verdict.STALE:
+            # A copy of an earlier call came late; what it brought is not known here.
+            member.uncertain = sequenced
+        return reply.verdict is Verdict.APPLIED
+
+    # -- what a fetch brings -----------------------------------------------
+
+    def _take_in(self, member: Membership, reply: FetchReply, now: float) -> int:
+        member.parks = tuple(
+            park for park in reply.parks if park in self._tasks or park in _READABLE_PARKS
+        )
+        member.more = reply.more or bool(member.parks)
+        member.dead = reply.dead or member.dead
+        member.tick_at = None if reply.next_due_in_ms is None else now + reply.next_due_in_ms / 1000
+        self._hand_over(member, reply.leases)
+        return len(reply.leases)
+
+    def _hand_over(self, member: Membership, leases: Sequence[Lease]) -> None:
+        """Give leases to the worker threads; park what this process cannot run (I13)."""
+        assignments = []
+        for lease in leases:
+            try:
+                name = wire.read_header(lease.record).task
+            except wire.UnreadableRecord as exc:
+                park = _DAMAGED_PARK if exc.version is None else f"record|{exc.version}"
+                self._park(lease, park, str(exc))
+                continue
+            task = self._tasks.get(name)
+            if task is None:
+                self._park(lease, name, "its task is unknown here; another release may know it")
+            else:
+                assignments.append(Assignment(lease, member, task))
+        if assignments:
+            self._handover.put(assignments)
+
+    def _park(self, lease: Lease, task: str, reason: str) -> None:
+        JOB_LOGGER.info(
+            "Job parked: %s %s, %s", task, lease.stored_id[1:], reason,
+            extra={"job_id": lease.stored_id[1:], "task": task, "queue": lease.queue},
+        )  # fmt: skip
+        self._handover.post(Outcome(OutcomeKind.PARK, lease, task))
+
+    # -- upkeep without a number -------------------------------------------
+
+    def _recover(self, member: Membership) -> None:
+        """Take back a dead member's jobs, as far as one call goes (I11)."""
+        dead = member.dead
+        assert dead is not None  # the caller checked
+        reply = self._broker.recover(member.queue, dead)
+        if reply.verdict is Verdict.UNKNOWN:
+            self._failed(member, reply)
+            return
+        self._answered(member)
+        if not reply.more:
+            member.dead = None
+            WORKER_LOGGER.info("Recovered jobs of a lost worker in queue %s", member.queue,
+                         extra={"queue": member.queue})  # fmt: skip
+        for lost in reply.lost:
+            try:
+                job = job_from_record(
+                    lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
+                )
+            except wire.UnreadableRecord as exc:
+                JOB_LOGGER.error("Job %s lost its worker: %s", lost.stored_id[1:], exc)
+                continue
+            self._handover.run_errand(functools.partial(self._on_lost, job))
+
+    def _tick(self, member: Membership) -> None:
+        """Make due jobs ready and fire due periodic tasks."""
+        periodic = tuple(self._enrolments[member.queue].periodic)
+        known = member.tick_at
+        reply = self._broker.tick(member.queue, periodic)
+        if reply.verdict is Verdict.UNKNOWN:
+            self._failed(member, reply)
+            return
+        self._answered(member)
+        next_at = self._after_ms(reply.next_due_in_ms)
+        member.periodic_at = next_at if periodic else None
+        if member.tick_at is known:
+            member.tick_at = next_at
+        elif next_at is not None and member.tick_at is not None:
+            # The subscriber's fetch was answered meanwhile; which is newer is not known.
+            member.tick_at = min(member.tick_at, next_at)
+        for due in reply.due:
+            self._fire(member, due)
+
+    def _fire(self, member: Membership, due: PeriodicDue) -> None:
+        """Enqueue one tick of a periodic task, unless another process did (I15)."""
+        task = self._tasks[due.task]
+        name = f"{self._broker.namespace}/{member.queue}/{due.task}/{due.due_ms}"
+        job_id = str(uuid.uuid5(_TICK_IDS, name))
+        payload = wire.complete_payload(
+            wire.encode_arguments((), {}, task=task.name),
+            due.due_ms,
+            limit_bytes=self._broker.max_payload_bytes,
+            task=task.name,
+        )
+        deposit = Deposit(
+            member.queue, wire.stored_id(job_id, task.max_retries), task.header + payload
+        )
+        reply = self._broker.fire(member.queue, due.task, due.due_ms, deposit)
+        if reply.verdict is Verdict.UNKNOWN:
+            self._failed(member, reply)
+            # Whether it was fired or not, the next tick call tells what is due.
+            member.periodic_at = self._clock.monotonic()
+            return
+        if reply.verdict is Verdict.APPLIED:
+            WORKER_LOGGER.debug("Periodic task %s is due since %s", due.task, from_ms(due.due_ms))
+        next_at = self._after_ms(reply.next_due_in_ms)
+        if next_at is not None and (member.periodic_at is None or next_at < member.periodic_at):
+            member.periodic_at = next_at
+
+    # -- helpers -----------------------------------------------------------
+
+    def _new_membership(self, queue: str) -> Membership:
+        return Membership(queue, self._enrolments[queue].lease_ms / 1000, self._source)
+
+    def _after_ms(self, milliseconds: int | None) -> float | None:
+        if milliseconds is None:
+            return None
+        return self._clock.monotonic() + max(0, milliseconds) / 1000
+
+    def _failed(self, member: Membership, reply: TurnReply) -> None:
+        """A call got no answer: wait before the next one of this queue."""
+        if not member.backoff.failing:
+            WORKER_LOGGER.warning(
+                "Cannot reach the broker for queue %s, trying on: %s", member.queue, reply.error,
+                extra={"queue": member.queue},
+            )  # fmt: skip
+        member.not_before = self._clock.monotonic() + member.backoff.failed()
+
+    def _answered(self, member: Membership) -> None:
+        if member.backoff.failing:
+            WORKER_LOGGER.info(
+                "The broker answers again for queue %s", member.queue, extra={"queue": member.queue}
+            )
+            member.backoff.succeeded()
+            member.not_before = 0.0

@@ -1,0 +1,242 @@
+"""The threads of a worker process: started together, stopped together.
+
+n worker threads, and one each of arbiter, result notifier and subscriber. A crew
+runs once; the engine makes a new one for each `start_workers`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import signals
+from .arbiter import Arbiter
+from .brokers.calls import Enrolment
+from .const import VERSION
+from .consumer import Consumer
+from .doorbell import Doorbell
+from .exc import WorkerLost
+from .handover import HandOver
+from .log import ENGINE_LOGGER, JOB_LOGGER
+from .notifier import ResultNotifier
+from .pace import Pace
+from .subscriber import Subscriber
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
+
+    from .backoff import RandomSource
+    from .brokers.base import Broker
+    from .job import Job
+    from .task import Task
+
+__all__ = ["Crew", "Orders"]
+
+
+#: Joins look up this often: Windows cannot interrupt a longer wait on a lock.
+_JOIN_SLICE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a crew is to do."""
+
+    namespace: str
+    #: Worker threads.
+    number: int
+    #: Queues to consume, in order of preference.
+    queues: Sequence[str]
+    #: Name → task that this process can run.
+    tasks: Mapping[str, Task[..., object]]
+    stop_when_empty: bool
+    #: How long a stop waits for running jobs; None waits for them all.
+    grace: timedelta | None
+    #: Of randomness for the backoff; None takes the `random` module.
+    source: RandomSource | None
+
+
+class Crew:
+    """The threads that run jobs; `stop` may be called from any thread.
+
+    Args:
+        broker: bound to the engine.
+        orders: what to do.
+        on_end: called once, by the thread that finds that all is over.
+    """
+
+    def __init__(self, broker: Broker, orders: Orders, on_end: Callable[[], None]) -> None:
+        self._broker = broker
+        self._orders = orders
+        self._on_end = on_end
+        self._pid = os.getpid()
+        #: What ended the crew before its time.
+        self.error: BaseException | None = None
+        self._ending = threading.Event()
+        self._ended = threading.Event()
+        clock = broker.clock
+        arbiter_bell, self._notifier_bell, self._subscriber_bell = (
+            Doorbell(clock) for _ in range(3)
+        )
+        self._handover = HandOver(
+            clock,
+            Pace(),
+            wake_arbiter=arbiter_bell.ring,
+            wake_notifier=self._notifier_bell.ring,
+            tell_empty=orders.stop_when_empty,
+        )
+        self._consumer = Consumer(
+            broker,
+            {queue: self._enrolment(queue) for queue in orders.queues},
+            orders.tasks,
+            self._handover,
+            self._tell_lost,
+            orders.source,
+        )
+        subscriber = Subscriber(self._consumer, self._subscriber_bell, arbiter_bell, self._ending)
+        self._arbiter = Arbiter(
+            broker,
+            self._consumer,
+            self._handover,
+            subscriber,
+            arbiter_bell,
+            stop_when_empty=orders.stop_when_empty,
+            grace=orders.grace,
+            reporting=lambda: self.error is None,
+        )
+        notifier = ResultNotifier(
+            broker, self._handover, self._notifier_bell, self._ending, orders.source
+        )
+        self._workers: dict[int, threading.Thread] = {}
+        for number in range(1, orders.number + 1):
+            name = f"{orders.namespace}-worker-{number}"
+            worker = Worker(number, name, orders.namespace, broker, self._handover, orders.source)
+            self._workers[number] = self._thread(name, worker.run)
+        self._upkeep = [
+            self._thread(f"{orders.namespace}-result-notifier", notifier.run),
+            self._thread(f"{orders.namespace}-subscriber", subscriber.run),
+        ]
+        self._lead = self._thread(f"{orders.namespace}-arbiter", self._run_arbiter)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was not stopped to the end; False in a forked child."""
+        return not self._ended.is_set() and self._pid == os.getpid()
+
+    def start(self) -> None:
+        """Join the queues and start the threads.
+
+        Raises:
+            BrokerError: the broker refuses us, for a reason that does not pass by
+                itself. One that is down does not count: the crew tries on.
+        """
+        self._consumer.upkeep()
+        try:
+            for thread in (*self._upkeep, *self._workers.values(), self._lead):
+                thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._handover.close()
+            self._handover.dissolve()
+            self._end_upkeep()
+            raise
+        atexit.register(self._at_exit)
+
+    def request_stop(self) -> None:
+        """Ask for the stop and return; again is fine."""
+        self._arbiter.stop()
+
+    def hurry(self) -> None:
+        """End the grace of a stop now."""
+        self._arbiter.hurry()
+
+    def join(self) -> None:
+        """Wait until it is over; returns at once on one of its own threads."""
+        if threading.current_thread() in self:
+            return
+        while not self._ended.wait(_JOIN_SLICE_SECONDS):
+            pass
+
+    def __contains__(self, thread: threading.Thread) -> bool:
+        return thread is self._lead or thread in self._upkeep or thread in self._workers.values()
+
+    # -- threads -----------------------------------------------------------
+
+    def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=self._guarded, args=(name, run), name=name, daemon=True)
+
+    def _guarded(self, name: str, run: Callable[[], None]) -> None:
+        """Run a thread's function; if it fails, stop the crew and say so."""
+        try:
+            run()
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the crew must hear of it
+            ENGINE_LOGGER.critical(
+                "Thread %s of the engine died, workers stop", name, exc_info=exc,
+                extra={"thread_name": name},
+            )  # fmt: skip
+            self.error = self.error or exc
+            self._arbiter.stop()
+
+    def _run_arbiter(self) -> None:
+        """The arbiter is the last to end, and sees the others off."""
+        try:
+            self._arbiter.run()
+        except BaseException as exc:
+            self.error = self.error or exc
+            raise
+        finally:
+            self._end_upkeep()
+            for thread in self._upkeep:
+                thread.join()
+            # Threads that still run a job when the grace is over are left to it.
+            for number in self._workers.keys() - self._handover.busy_workers:
+                self._workers[number].join()
+            atexit.unregister(self._at_exit)
+            self._ended.set()
+            self._on_end()
+
+    def _end_upkeep(self) -> None:
+        self._ending.set()
+        self._notifier_bell.ring()
+        self._subscriber_bell.ring()
+
+    def _at_exit(self) -> None:
+        if self.running:
+            self.request_stop()
+            self.join()
+
+    # -- what the parts need -----------------------------------------------
+
+    def _enrolment(self, queue: str) -> Enrolment:
+        tasks = [task for task in self._orders.tasks.values() if task.queue == queue]
+        return Enrolment(
+            lease_ms=int(self._broker.lease.total_seconds() * 1000),
+            limits={t.name: t.max_concurrency for t in tasks if t.max_concurrency is not None},
+            periodic={
+                t.name: int(t.periodicity.total_seconds() * 1000)
+                for t in tasks
+                if t.periodicity is not None
+            },
+            info={"host": platform.node(), "pid": str(self._pid), "version": VERSION},
+        )
+
+    def _tell_lost(self, job: Job) -> None:
+        """Tell of a job that lost its worker for good; on a worker thread."""
+        err = WorkerLost(
+            f"The worker of job {job.id} ({job.task_name}, attempt {job.attempt}) died or lost its "
+            "lease. The job is in the failed store."
+        )
+        JOB_LOGGER.error(
+            "Job failed: %s %s, its worker was lost", job.task_name, job.id,
+            extra={
+                "job_id": str(job.id),
+                "task": job.task_name,
+                "queue": job.queue,
+                "attempt": job.attempt,
+            },
+        )  # fmt: skip
+        signals.job_failed.send(self._orders.namespace, job=job, err=err)

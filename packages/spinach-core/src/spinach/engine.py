@@ -1,0 +1,419 @@
+"""The engine: ties tasks, a broker and worker threads together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from . import producer, wire
+from .brokers.base import Broker
+from .catalog import Catalog
+from .checks import require_int, require_timedelta
+from .const import DEFAULT_NAMESPACE, DEFAULT_QUEUE, DEFAULT_WORKER_NUMBER
+from .crew import Crew, Orders
+from .exc import InvalidArgument, WorkersRunning
+from .failed import FailedStore
+from .log import ENGINE_LOGGER
+from .shutdown import Shutdown
+from .task import Task, Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .backoff import RandomSource
+    from .batch import Batch
+    from .job import Job
+
+__all__ = ["Engine"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound="Callable[..., object]")
+
+#: Worker threads of one engine; beyond it another process serves better.
+_MOST_WORKERS = 10_000
+
+#: The main thread looks up this often: Windows cannot interrupt a longer wait.
+_MAIN_SLICE_SECONDS = 1.0
+
+
+class Engine:
+    """Schedules jobs, and runs them when told to; every method is thread safe.
+
+    As a client it only sends jobs and needs no thread. As a worker it runs a set of
+    threads in this process. Building one opens no connection and starts nothing.
+
+    Args:
+        broker: stores the jobs; serves this engine for life.
+        namespace: keeps applications on one server apart, and engines in one
+            process: it is the sender of the signals.
+        random_source: of the jitter in backoffs; None takes the `random` module.
+
+    Raises:
+        InvalidArgument: `broker` is no broker.
+        InvalidName: bad namespace.
+        BrokerInUse: the broker serves another engine.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        namespace: str = DEFAULT_NAMESPACE,
+        *,
+        random_source: RandomSource | None = None,
+    ) -> None:
+        self._namespace = wire.check_name(namespace, "namespace")
+        self._bind(broker)
+        self._broker = broker
+        self._random_source = random_source
+        self._catalog = Catalog()
+        self._tasks = Tasks()
+        self.attach_tasks(self._tasks)
+        #: Jobs that ended in failure: `list`, `retry`, `discard`.
+        self.failed = FailedStore(lambda: self._broker)
+        # Guards the crew, from its making to its end.
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._crew: Crew | None = None
+
+    def __repr__(self) -> str:
+        return f"<Engine {self._namespace!r} on {type(self._broker).__name__}>"
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of this engine."""
+        return self._namespace
+
+    # -- tasks -------------------------------------------------------------
+
+    @property
+    def task(self) -> Callable[..., Callable[[F], F]]:
+        """Decorator that registers a function with this engine; see `Tasks.task`."""
+        return self._tasks.task
+
+    def attach_tasks(self, tasks: Tasks) -> None:
+        """Make the tasks of a registry known; again does nothing.
+
+        Args:
+            tasks: `tasks.schedule` goes to this engine from now on.
+
+        Raises:
+            InvalidArgument: not a registry.
+            DuplicateTask: one of its names is taken; nothing is attached.
+            WorkersRunning: stop the workers first.
+        """
+        self._check_registry(tasks)
+        if tasks in self._catalog:
+            return
+        self._refuse_while_running("attach tasks")
+        self._catalog.attach(tasks)
+        others = tasks._attached(self)  # noqa: SLF001 - the two halves of one link
+        if others:
+            ENGINE_LOGGER.warning(
+                "Tasks (%s) are attached to namespace %s and now to %s as well; "
+                "tasks.schedule goes to the latter",
+                ", ".join(tasks.names),
+                others[-1].namespace,
+                self._namespace,
+            )
+
+    def detach_tasks(self, tasks: Tasks) -> None:
+        """Undo `attach_tasks`; a registry that is not attached does nothing.
+
+        Raises:
+            InvalidArgument: not a registry.
+            WorkersRunning: stop the workers first.
+        """
+        self._check_registry(tasks)
+        if tasks not in self._catalog:
+            return
+        self._refuse_while_running("detach tasks")
+        self._catalog.detach(tasks)
+        tasks._detached(self)  # noqa: SLF001 - the two halves of one link
+
+    def _registry_grows(self, task: Task[..., Any]) -> None:
+        self._refuse_while_running(f"add task {task.name!r}")
+        self._catalog.grow(task)
+
+    # -- client ------------------------------------------------------------
+
+    @overload
+    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
+
+    @overload
+    def schedule(
+        self, task: Callable[P, object] | Task[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job: ...
+
+    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
+        """Schedule a job to start as soon as possible.
+
+        Args:
+            task: its name, its function, or the `Task`.
+            args: for the function; JSON values. A tuple comes back as a list.
+            kwargs: for the function.
+
+        Returns:
+            A snapshot of the job as the broker stored it.
+
+        Raises:
+            UnknownTask: not attached to this engine.
+            InvalidJobSignatureError: the arguments do not fit the function.
+            InvalidArgument: a value that would not come back equal.
+            PayloadTooLarge: the encoded arguments exceed the broker's limit.
+            BrokerError: the broker did not accept it; says what became of the job.
+        """
+        return producer.schedule_one(self._broker, self._catalog, task, None, args, kwargs)
+
+    @overload
+    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> Job: ...
+
+    @overload
+    def schedule_at(
+        self,
+        task: Callable[P, object] | Task[P, Any],
+        at: datetime,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Job: ...
+
+    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
+        """Schedule a job to start at an instant, never before it.
+
+        Args:
+            task: its name, its function, or the `Task`.
+            at: a naive datetime is UTC; the past means now. Rounded up to the
+                millisecond.
+            args: for the function; JSON values.
+            kwargs: for the function.
+
+        Returns:
+            A snapshot of the job as the broker stored it.
+
+        Raises:
+            InvalidArgument: also when `at` is no datetime. And whatever `schedule` raises.
+        """
+        if at is None:
+            raise InvalidArgument(
+                "at is None, expected a datetime. Use schedule() to start as soon as possible."
+            )
+        return producer.schedule_one(self._broker, self._catalog, task, at, args, kwargs)
+
+    def schedule_batch(self, batch: Batch) -> list[Job]:
+        """Schedule many jobs with few round trips.
+
+        Everything is checked before anything is sent.
+
+        Args:
+            batch: not scheduled before; an empty one makes no call.
+
+        Returns:
+            A snapshot of each job, in the order they were added.
+
+        Raises:
+            BrokerError: its `stored`, `unknown` and `not_sent` tell the fate of each
+                job; the batch then holds those not sent, and may be scheduled again.
+                And whatever `schedule` raises, before anything is sent.
+        """
+        return producer.schedule_batch(self._broker, self._catalog, batch)
+
+    @overload
+    def execute(self, task: str, /, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def execute(
+        self, task: Callable[P, R] | Task[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    def execute(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a task's function here and now: no broker, no signals, no retries.
+
+        Returns:
+            What the function returns; what it raises passes.
+
+        Raises:
+            UnknownTask: not attached to this engine.
+        """
+        return self._catalog.resolve(task).func(*args, **kwargs)
+
+    # -- workers -----------------------------------------------------------
+
+    def start_workers(
+        self,
+        number: int = DEFAULT_WORKER_NUMBER,
+        queue: str | Sequence[str] = DEFAULT_QUEUE,
+        block: bool = True,
+        stop_when_queue_empty: bool = False,
+        *,
+        grace: timedelta | None = None,
+    ) -> None:
+        """Start worker threads in this process.
+
+        Besides `number` worker threads there are an arbiter, a result notifier and a
+        subscriber. All are daemons; the interpreter stops them when it exits.
+
+        Args:
+            number: of worker threads, at least one.
+            queue: to consume, or several in strict order: a later one is served
+                while the ones before it have nothing.
+            block: wait until the workers are stopped. On the main thread SIGINT,
+                SIGTERM and SIGBREAK stop them, and a second signal ends the grace;
+                the handlers there were before are put back. From another thread, or
+                without `block`, no handler is touched.
+            stop_when_queue_empty: stop when the queues hold nothing ready, held by a
+                limit or leased in any process, and no retry waits. Jobs for the
+                future do not count.
+            grace: how long a stop waits for running jobs; None waits for them all.
+
+        Raises:
+            InvalidArgument: a number, queue or grace that makes no sense.
+            InvalidName: bad queue name.
+            WorkersRunning: this engine has workers already.
+            BrokerError: the broker refuses us for good. One that is merely down does
+                not count: workers try on until it is back.
+        """
+        queues = _checked_queues(queue)
+        require_int(number, "number of workers", 1, _MOST_WORKERS)
+        if grace is not None:
+            require_timedelta(grace, "grace", timedelta(0))
+        shutdown = Shutdown()
+        self._forget_parent()
+        with self._lock:
+            self._refuse_while_running("start workers")
+            orders = Orders(
+                namespace=self._namespace,
+                number=number,
+                queues=queues,
+                tasks=self._catalog.by_name,
+                stop_when_empty=stop_when_queue_empty,
+                grace=grace,
+                source=self._random_source,
+            )
+            crew = Crew(self._broker, orders, shutdown.wake)
+            crew.start()
+            self._crew = crew
+        ENGINE_LOGGER.info(
+            "Started %d workers of namespace %s on %s", number, self._namespace, ", ".join(queues)
+        )
+        if block:
+            self._block(crew, shutdown)
+
+    def stop_workers(self, _join_arbiter: bool = True) -> None:
+        """Stop the workers and wait until they have ended.
+
+        Jobs that were fetched and not started go back to the front of their queue,
+        running ones get the grace of `start_workers`, every outcome is reported.
+        Without workers it does nothing. From a task or another of the engine's own
+        threads it asks for the stop and returns.
+
+        Args:
+            _join_arbiter: False asks for the stop and returns.
+        """
+        crew = self._running_crew()
+        if crew is None:
+            return
+        crew.request_stop()
+        if _join_arbiter:
+            crew.join()
+
+    @contextmanager
+    def using_broker(self, broker: Broker) -> Iterator[Broker]:
+        """Use another broker inside a block, mostly in tests.
+
+        Args:
+            broker: serves this engine for life, too.
+
+        Raises:
+            WorkersRunning: on entry, workers run; on exit, some were left running
+                (they are stopped, and the former broker is back).
+            InvalidArgument, BrokerInUse: as for `Engine`.
+        """
+        self._refuse_while_running("change the broker")
+        self._bind(broker)
+        before, self._broker = self._broker, broker
+        left_running = False
+        try:
+            yield broker
+        finally:
+            left_running = self._running_crew() is not None
+            self.stop_workers()
+            self._broker = before
+        if left_running:
+            raise WorkersRunning(
+                "Workers were still running when the block of using_broker ended, and were "
+                "stopped. Call engine.stop_workers() inside the block."
+            )
+
+    # -- helpers -----------------------------------------------------------
+
+    def _block(self, crew: Crew, shutdown: Shutdown) -> None:
+        """Wait for the end of a crew on the calling thread; signals bring it about."""
+        signalled = False
+        with shutdown:
+            try:
+                while crew.running:
+                    if shutdown.wait(_MAIN_SLICE_SECONDS):
+                        if signalled:
+                            crew.hurry()
+                        crew.request_stop()
+                        signalled = True
+            finally:
+                crew.request_stop()
+                crew.join()
+        if crew.error is not None:
+            raise crew.error
+
+    def _bind(self, broker: Any) -> None:
+        if not isinstance(broker, Broker):
+            raise InvalidArgument(
+                f"broker is {broker!r} of type {type(broker).__name__}, expected a Broker "
+                "such as MemoryBroker() or RedisBroker()."
+            )
+        broker.bind(self._namespace, self)
+
+    @staticmethod
+    def _check_registry(tasks: Any) -> None:
+        if not isinstance(tasks, Tasks):
+            raise InvalidArgument(
+                f"attach_tasks and detach_tasks got {tasks!r} of type {type(tasks).__name__}, "
+                "expected a Tasks registry."
+            )
+
+    def _forget_parent(self) -> None:
+        """After a fork: the parent's crew is not ours, nor is a lock it held."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.Lock()
+            self._crew = None
+
+    def _running_crew(self) -> Crew | None:
+        crew = self._crew
+        return crew if crew is not None and crew.running else None
+
+    def _refuse_while_running(self, what: str) -> None:
+        # Before the end of __init__ there is no crew yet.
+        if getattr(self, "_crew", None) is not None and self._running_crew() is not None:
+            raise WorkersRunning(
+                f"Cannot {what} of namespace {self._namespace!r} while its workers run. "
+                "Call engine.stop_workers() first."
+            )
+
+
+def _checked_queues(queue: Any) -> tuple[str, ...]:
+    queues = (queue,) if isinstance(queue, str) else queue
+    try:
+        names = tuple(wire.check_name(name, "queue") for name in queues)
+    except TypeError:
+        raise InvalidArgument(
+            f"queue is {queue!r} of type {type(queue).__name__}, expected a name or a sequence "
+            "of names."
+        ) from None
+    if not names:
+        raise InvalidArgument("queue is an empty sequence, expected at least one queue name.")
+    if len(set(names)) != len(names):
+        raise InvalidArgument(f"queue is {queue!r}, where a name stands twice. Name each once.")
+    return names

@@ -1,0 +1,403 @@
+"""The hand-over: where the leased jobs of this process are.
+
+A job comes in with a fetch, waits in the buffer, runs on a worker thread, and stays
+until the broker answered its outcome (I17)::
+
+    put ──▶ buffer ──exchange──▶ running ──exchange──▶ pending ──collect──▶ in flight
+              │                    │                      ▲                     │
+              └─── withdrawn ──────┴── abandoned ─────────┘ ◀── no answer ──────┤
+                                                                                ▼
+                                                                       answered: gone
+
+All moves are made under one lock. No broker is called and no user code runs under it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .const import BUFFER_HORIZON_SECONDS
+from .outbox import Outbox, Parcel
+from .outcome import Outcome, OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from .brokers.calls import Verdict
+    from .clock import Clock
+    from .membership import Membership
+    from .outcome import Lease
+    from .pace import Pace
+    from .task import Task
+
+__all__ = ["Assignment", "Demand", "HandOver"]
+
+#: A worker thread looks up this often although nobody woke it, in seconds.
+_IDLE_WAIT_SECONDS = 60.0
+
+
+class Assignment:
+    """A leased job on its way through this process."""
+
+    __slots__ = ("abandoned", "arrived", "lease", "membership", "started", "stray", "task")
+
+    def __init__(self, lease: Lease, membership: Membership, task: Task[..., Any]) -> None:
+        self.lease = lease
+        self.membership = membership
+        self.task = task
+        #: Monotonic seconds.
+        self.arrived = 0.0
+        self.started = 0.0
+        #: Given back while it ran; what the thread says of it later is void.
+        self.abandoned = False
+        #: The store does not count it as ours; its outcome will be refused.
+        self.stray = False
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a fetch should bring."""
+
+    #: Threads that wait with nothing at hand.
+    idle: int
+    #: Jobs to keep beyond those.
+    extra: int
+    #: The buffer is low enough to be worth a call.
+    low: bool
+
+
+class HandOver:
+    """Buffer, running jobs and pending outcomes of one crew; thread safe.
+
+    Args:
+        clock: for waits and ages.
+        pace: sizes the buffer; used under the lock only.
+        wake_arbiter: called when a thread goes idle or the buffer runs low.
+        wake_notifier: called when an outcome waits.
+        tell_empty: wake the arbiter also when nothing is left here.
+        condition: makes the condition; tests put their own here.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        pace: Pace,
+        *,
+        wake_arbiter: Callable[[], None],
+        wake_notifier: Callable[[], None],
+        tell_empty: bool = False,
+        condition: Callable[[], threading.Condition] = threading.Condition,
+    ) -> None:
+        self._clock = clock
+        self._pace = pace
+        self._wake_arbiter = wake_arbiter
+        self._wake_notifier = wake_notifier
+        self._tell_empty = tell_empty
+        # Guards everything below; worker threads wait on it.
+        self._ready = condition()
+        self._buffer: deque[Assignment] = deque()
+        self._running: dict[int, Assignment] = {}
+        self._outbox = Outbox()
+        # Outcomes of threads that ended after the crew did.
+        self._late: dict[int, Outcome] = {}
+        self._errands: deque[Callable[[], None]] = deque()
+        self._idle = 0
+        self._finished_at: dict[int, float] = {}
+        self._taken_at = clock.monotonic()
+        self._asked = False
+        self._low_water = 0
+        self._closed = False
+        self._dissolved = False
+
+    # -- worker threads ----------------------------------------------------
+
+    def exchange(
+        self, worker: int, outcome: Outcome | None = None
+    ) -> Assignment | Callable[[], None] | None:
+        """Hand in the outcome of the job that ran, and wait for the next one.
+
+        Args:
+            worker: key of the calling thread.
+            outcome: of the job the thread got last; None at first and after an errand.
+
+        Returns:
+            A job to run, an errand to call, or None: the thread should end.
+        """
+        with self._ready:
+            now = self._clock.monotonic()
+            if outcome is not None:
+                self._finish(worker, outcome, now)
+            while True:
+                if self._errands:
+                    return self._errands.popleft()
+                if self._closed:
+                    return None
+                if self._buffer and (assignment := self._take(now)) is not None:
+                    self._running[worker] = assignment
+                    if len(self._buffer) <= self._low_water:
+                        self._ask()
+                    return assignment
+                self._idle += 1
+                self._ask()
+                try:
+                    self._clock.wait(self._ready, _IDLE_WAIT_SECONDS)
+                finally:
+                    self._idle -= 1
+                now = self._clock.monotonic()
+
+    def late(self, worker: int) -> Outcome | None:
+        """The outcome that came too late for the notifier.
+
+        The thread calls it once it was told to end, and reports the outcome itself.
+        """
+        with self._ready:
+            return self._late.pop(worker, None)
+
+    def _finish(self, worker: int, outcome: Outcome, now: float) -> None:
+        assignment = self._running.pop(worker)
+        self._finished_at[worker] = now
+        self._pace.job_took(now - assignment.started)
+        if assignment.abandoned:
+            pass
+        elif self._dissolved:
+            self._late[worker] = outcome
+        else:
+            self._post(Parcel(outcome, stray=assignment.stray))
+        if self._closed:
+            self._wake_arbiter()
+
+    def _take(self, now: float) -> Assignment | None:
+        """The first job whose lease is safe to start (I16)."""
+        for index, assignment in enumerate(self._buffer):
+            if now < assignment.membership.safe_until:
+                del self._buffer[index]
+                assignment.started = self._taken_at = now
+                return assignment
+        return None
+
+    def _ask(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._wake_arbiter()
+
+    def _post(self, parcel: Parcel) -> None:
+        self._outbox.add(parcel)
+        if self._outbox.waiting == 1:
+            self._wake_notifier()
+
+    # -- arbiter and subscriber --------------------------------------------
+
+    def put(self, assignments: Sequence[Assignment]) -> None:
+        """Take in fetched jobs. After `close` they go back at once."""
+        with self._ready:
+            now = self._clock.monotonic()
+            for assignment in assignments:
+                assignment.arrived = now
+            if not self._buffer:
+                # The horizon of the buffer starts when it fills.
+                self._taken_at = now
+            self._buffer.extend(assignments)
+            if self._closed:
+                self._withdraw_all()
+            elif self._idle:
+                self._ready.notify(min(self._idle, len(assignments)))
+
+    def post(self, outcome: Outcome) -> None:
+        """Send an outcome of a job that no thread here gets to see."""
+        with self._ready:
+            self._post(Parcel(outcome))
+
+    def run_errand(self, errand: Callable[[], None]) -> None:
+        """Let a worker thread call this when it has a moment."""
+        with self._ready:
+            self._errands.append(errand)
+            self._ready.notify()
+
+    def demand(self) -> Demand:
+        """What a fetch should bring now."""
+        with self._ready:
+            self._asked = False
+            if self._closed:
+                return Demand(0, 0, low=False)
+            now = self._clock.monotonic()
+            waiting = self._idle
+            if waiting and self._buffer:
+                # Threads already woken for what lies there.
+                waiting -= sum(now < item.membership.safe_until for item in self._buffer)
+            horizon = now - BUFFER_HORIZON_SECONDS
+            lively = self._idle + sum(at >= horizon for at in self._finished_at.values())
+            room = self._pace.room(lively)
+            self._low_water = room // 2
+            size = len(self._buffer)
+            return Demand(
+                idle=max(0, waiting), extra=max(0, room - size), low=size <= self._low_water < room
+            )
+
+    def fetch_took(self, seconds: float) -> None:
+        """Tell the pace how long a fetch took."""
+        with self._ready:
+            self._pace.fetch_took(seconds)
+
+    def membership_renewed(self) -> None:
+        """Jobs that were not safe to start may be now."""
+        with self._ready:
+            if self._buffer and self._idle:
+                self._ready.notify_all()
+
+    def stale_in(self) -> float | None:
+        """Seconds until `withdraw_stale` has something to do; None: not as it stands."""
+        with self._ready:
+            if not self._buffer or self._closed:
+                return None
+            due = min(self._taken_at, self._buffer[0].arrived + 3 * BUFFER_HORIZON_SECONDS)
+            return max(0.0, due + BUFFER_HORIZON_SECONDS - self._clock.monotonic())
+
+    def withdraw_stale(self) -> None:
+        """Give back jobs that wait here while other processes could run them.
+
+        All of them when no thread took one for a horizon; then nothing more is
+        buffered until a job ends. Else those older than four horizons.
+        """
+        with self._ready:
+            if not self._buffer:
+                return
+            now = self._clock.monotonic()
+            if now - self._taken_at >= BUFFER_HORIZON_SECONDS:
+                self._pace.stalled = True
+                self._withdraw_all()
+                return
+            oldest = now - 4 * BUFFER_HORIZON_SECONDS
+            self._withdraw([item for item in self._buffer if item.arrived <= oldest])
+
+    def held(self, member: str) -> list[tuple[str, str]]:
+        """(stored id, token) of each lease of a membership that is not answered (I6)."""
+        with self._ready:
+            return [
+                (lease.stored_id, lease.token) for lease in self._leases() if lease.member == member
+            ]
+
+    def settle(self, member: str, strays: Collection[tuple[str, str]]) -> list[Lease]:
+        """Act on a reconciliation: drop what the store does not count as ours.
+
+        Returns:
+            Leases of jobs that run here all the same.
+        """
+        if not strays:
+            return []
+        lost = set(strays)
+        with self._ready:
+            self._buffer = deque(
+                item
+                for item in self._buffer
+                if item.lease.member != member
+                or (item.lease.stored_id, item.lease.token) not in lost
+            )
+            running = []
+            for item in self._running.values():
+                lease = item.lease
+                if lease.member == member and (lease.stored_id, lease.token) in lost:
+                    item.stray = True
+                    running.append(lease)
+            return running
+
+    def drop(self, member: str) -> None:
+        """The store fenced this membership: forget what it buffered."""
+        with self._ready:
+            self._buffer = deque(item for item in self._buffer if item.lease.member != member)
+            for item in self._running.values():
+                item.stray = item.stray or item.lease.member == member
+
+    def _leases(self) -> Iterable[Lease]:
+        yield from (item.lease for item in self._buffer)
+        yield from (item.lease for item in self._running.values() if not item.abandoned)
+        yield from self._outbox.leases()
+
+    def _withdraw_all(self) -> None:
+        self._withdraw(list(self._buffer))
+
+    def _withdraw(self, items: Sequence[Assignment]) -> None:
+        if not items:
+            return
+        gone = set(map(id, items))
+        self._buffer = deque(item for item in self._buffer if id(item) not in gone)
+        for item in items:
+            self._post(Parcel(Outcome(OutcomeKind.RELEASE, item.lease, item.task.name)))
+
+    # -- result notifier ---------------------------------------------------
+
+    def collect(self, blocked: Collection[str], most: int) -> list[Outcome]:
+        """Take the outcomes to report next; they stay held until `answered`.
+
+        Args:
+            blocked: queues whose outcomes have to wait.
+            most: how many to take.
+        """
+        with self._ready:
+            return self._outbox.collect(blocked, most)
+
+    def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
+        """The report of the outcomes collected last was answered; see `Outbox.answered`."""
+        with self._ready:
+            settled = self._outbox.answered(verdicts)
+            if self._closed or (self._tell_empty and not self._running and not self._outbox):
+                self._wake_arbiter()
+            return settled
+
+    # -- stop --------------------------------------------------------------
+
+    def close(self) -> None:
+        """Start no further job; give the buffer back; idle threads end."""
+        with self._ready:
+            self._closed = True
+            self._withdraw_all()
+            self._ready.notify_all()
+
+    def abandon(self) -> list[Lease]:
+        """Give back running jobs that may run again; the grace is over.
+
+        At-most-once jobs stay leased: their outcome still counts if it comes.
+
+        Returns:
+            Leases of all jobs that still run.
+        """
+        with self._ready:
+            left = [item for item in self._running.values() if not item.abandoned]
+            for item in left:
+                if item.lease.repeatable:
+                    item.abandoned = True
+                    self._post(Parcel(Outcome(OutcomeKind.RELEASE, item.lease, item.task.name)))
+            return [item.lease for item in left]
+
+    def dissolve(self) -> None:
+        """Nobody reports outcomes any more; late threads do it themselves."""
+        with self._ready:
+            self._dissolved = True
+            self._errands.clear()
+            self._ready.notify_all()
+
+    @property
+    def running(self) -> int:
+        """Jobs that run and were not abandoned."""
+        with self._ready:
+            return sum(not item.abandoned for item in self._running.values())
+
+    @property
+    def busy_workers(self) -> set[int]:
+        """Keys of the threads that run a job."""
+        with self._ready:
+            return set(self._running)
+
+    @property
+    def unanswered(self) -> int:
+        """Outcomes that the broker has not answered."""
+        with self._ready:
+            return len(self._outbox)
+
+    @property
+    def empty(self) -> bool:
+        """Whether this process holds nothing at all."""
+        with self._ready:
+            return not (self._buffer or self._running or self._outbox or self._errands)

@@ -1,0 +1,98 @@
+"""One worker process in one queue, as the process itself keeps it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from .backoff import Backoff
+from .brokers.calls import Turn
+from .const import BEATS_PER_LEASE, LEASE_MARGIN_SECONDS
+
+if TYPE_CHECKING:
+    from .backoff import RandomSource
+
+__all__ = ["Membership"]
+
+
+class Membership:
+    """A membership of the store and what this process knows about it.
+
+    Belongs to whichever of arbiter and subscriber has the turn; other threads read
+    `safe_until` only. Once fenced it is replaced by a new one, since outcomes of
+    what it fetched still go out under its name. All instants are the local
+    monotonic clock's, in seconds.
+
+    Args:
+        queue: it consumes.
+        lease_seconds: that the store grants.
+        source: of randomness for the backoff.
+    """
+
+    __slots__ = (
+        "backoff",
+        "beat_at",
+        "dead",
+        "joined",
+        "lease_seconds",
+        "member",
+        "more",
+        "not_before",
+        "number",
+        "parks",
+        "periodic_at",
+        "queue",
+        "safe_until",
+        "tick_at",
+        "uncertain",
+    )
+
+    def __init__(
+        self, queue: str, lease_seconds: float, source: RandomSource | None = None
+    ) -> None:
+        self.queue = queue
+        self.member = uuid.uuid4().hex
+        self.lease_seconds = lease_seconds
+        #: Of the last sequenced call.
+        self.number = 0
+        self.joined = False
+        #: A sequenced call ended without an answer; the next one reconciles (I6).
+        self.uncertain = False
+        #: No call before this instant, because the last one failed.
+        self.not_before = 0.0
+        self.backoff = Backoff(source)
+        #: A thread starts a job only before this instant (I16).
+        self.safe_until = 0.0
+        #: When proof of life is due.
+        self.beat_at = 0.0
+        #: When the first waiting job is due, if this process keeps the time.
+        self.tick_at: float | None = None
+        #: When the first periodic task declared here is due.
+        self.periodic_at: float | None = None
+        #: A dead member that the store asked us to recover.
+        self.dead: str | None = None
+        #: Takeable jobs were left behind by the last fetch.
+        self.more = True
+        #: Known tasks with parked jobs.
+        self.parks: tuple[str, ...] = ()
+
+    def turn(self) -> Turn:
+        """A turn under the next number."""
+        self.number += 1
+        return Turn(self.queue, self.member, self.number)
+
+    def usable(self, now: float) -> bool:
+        """Whether a fetch or a beat may be sent."""
+        return self.joined and not self.uncertain and now >= self.not_before
+
+    def renewed(self, sent_at: float) -> None:
+        """The store answered a proof of life that was sent at this instant."""
+        self.safe_until = sent_at + self.lease_seconds - LEASE_MARGIN_SECONDS
+        self.beat_at = sent_at + self.lease_seconds / BEATS_PER_LEASE
+
+    @property
+    def next_due(self) -> float | None:
+        """When `tick` has to be called; None: not at all."""
+        if self.tick_at is None or self.periodic_at is None:
+            return self.periodic_at if self.tick_at is None else self.tick_at
+        return min(self.tick_at, self.periodic_at)

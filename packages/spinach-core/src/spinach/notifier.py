@@ -1,0 +1,107 @@
+"""The result notifier: reports outcomes to the broker, many at a time.
+
+1. It waits until an outcome is handed in.
+2. It reports all there are. Meanwhile further ones collect, and leave together.
+3. What got no answer it sends again, after a wait, each queue for itself.
+
+It ends when told to and nothing is left, or when told to give up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .backoff import Backoff
+from .const import REPORT_CHUNK
+from .log import WORKER_LOGGER
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from .backoff import RandomSource
+    from .brokers.base import Broker
+    from .doorbell import Doorbell
+    from .handover import HandOver
+
+__all__ = ["ResultNotifier"]
+
+
+#: The notifier looks up this often although nobody rang, in seconds.
+_IDLE_WAIT_SECONDS = 60.0
+
+
+class ResultNotifier:
+    """What the result notifier thread does; `run` is its function.
+
+    Args:
+        broker: to report to.
+        handover: holds the outcomes.
+        bell: rung when an outcome waits, and when `ending` is set.
+        ending: set when the thread should end.
+        source: of randomness for the backoff.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        handover: HandOver,
+        bell: Doorbell,
+        ending: Event,
+        source: RandomSource | None = None,
+    ) -> None:
+        self._broker = broker
+        self._clock = broker.clock
+        self._handover = handover
+        self._bell = bell
+        self._ending = ending
+        self._source = source
+        self._backoffs: dict[str, Backoff] = {}
+        self._not_before: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Report until told to end."""
+        while not self._ending.is_set():
+            if not self.report_once():
+                self._bell.wait(self._wait_seconds())
+
+    def report_once(self) -> bool:
+        """Report what can be reported now.
+
+        Returns:
+            Whether there was anything.
+        """
+        now = self._clock.monotonic()
+        blocked = {queue for queue, at in self._not_before.items() if now < at}
+        outcomes = self._handover.collect(blocked, REPORT_CHUNK)
+        if not outcomes:
+            return False
+        reply = self._broker.report(outcomes)
+        refused, unanswered = self._handover.answered(reply.verdicts)
+        for outcome in refused:
+            WORKER_LOGGER.warning(
+                "Outcome %s of job %s was refused: its lease had passed to another worker",
+                outcome.kind.value,
+                outcome.lease.stored_id[1:],
+                extra={"job_id": outcome.lease.stored_id[1:], "task": outcome.task},
+            )
+        now = self._clock.monotonic()
+        for queue in {outcome.lease.queue for outcome in outcomes}:
+            if queue in unanswered:
+                backoff = self._backoffs.setdefault(queue, Backoff(self._source))
+                if not backoff.failing:
+                    WORKER_LOGGER.warning(
+                        "Cannot report outcomes of queue %s, trying on: %s", queue, reply.error,
+                        extra={"queue": queue},
+                    )  # fmt: skip
+                self._not_before[queue] = now + backoff.failed()
+            elif self._backoffs.pop(queue, None) is not None:
+                del self._not_before[queue]
+                WORKER_LOGGER.info(
+                    "Reporting outcomes of queue %s again", queue, extra={"queue": queue}
+                )
+        return True
+
+    def _wait_seconds(self) -> float:
+        if not self._not_before:
+            return _IDLE_WAIT_SECONDS
+        return max(0.0, min(self._not_before.values()) - self._clock.monotonic())

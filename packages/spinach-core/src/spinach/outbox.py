@@ -1,0 +1,102 @@
+"""Outcomes of this process that the broker has not answered yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .brokers.calls import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from .outcome import Lease, Outcome
+
+__all__ = ["Outbox", "Parcel"]
+
+
+class Parcel:
+    """An outcome on its way to the broker."""
+
+    __slots__ = ("outcome", "resent", "stray")
+
+    def __init__(self, outcome: Outcome, *, stray: bool = False) -> None:
+        self.outcome = outcome
+        #: A refusal is expected: the store does not count the lease as ours.
+        self.stray = stray
+        #: Sent before, without an answer; a refusal may mean that it arrived.
+        self.resent = False
+
+
+class Outbox:
+    """Parcels by queue, in order; not thread safe, the hand-over's lock guards it.
+
+    One report is in flight at a time. A parcel leaves only when it is answered,
+    because its lease counts as held until then (I6).
+    """
+
+    __slots__ = ("_in_flight", "_waiting", "waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[Parcel]] = {}
+        self._in_flight: list[Parcel] = []
+        #: Parcels that are not in flight.
+        self.waiting = 0
+
+    def __len__(self) -> int:
+        return self.waiting + len(self._in_flight)
+
+    def add(self, parcel: Parcel) -> None:
+        """Put a parcel behind the others of its queue."""
+        queue = parcel.outcome.lease.queue
+        parcels = self._waiting.get(queue)
+        if parcels is None:
+            parcels = self._waiting[queue] = deque()
+        parcels.append(parcel)
+        self.waiting += 1
+
+    def collect(self, blocked: Collection[str], most: int) -> list[Outcome]:
+        """Put parcels in flight.
+
+        Args:
+            blocked: queues that have to wait.
+            most: parcels to take.
+        """
+        for queue, parcels in self._waiting.items():
+            if queue in blocked:
+                continue
+            while parcels and len(self._in_flight) < most:
+                self._in_flight.append(parcels.popleft())
+        self.waiting -= len(self._in_flight)
+        return [parcel.outcome for parcel in self._in_flight]
+
+    def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
+        """Settle what is in flight.
+
+        Args:
+            verdicts: one for each parcel, in order.
+
+        Returns:
+            Outcomes that were refused though nothing spoke against them, and the
+            queues of the parcels that wait again.
+        """
+        refused = []
+        unanswered = []
+        for parcel, verdict in zip(self._in_flight, verdicts, strict=True):
+            if verdict is Verdict.UNKNOWN:
+                parcel.resent = True
+                unanswered.append(parcel)
+            elif verdict is not Verdict.APPLIED and not (parcel.resent or parcel.stray):
+                refused.append(parcel.outcome)
+        self._in_flight = []
+        # First in line again and in their order: releases depend on it (I9).
+        for parcel in reversed(unanswered):
+            self._waiting[parcel.outcome.lease.queue].appendleft(parcel)
+        self.waiting += len(unanswered)
+        return refused, {parcel.outcome.lease.queue for parcel in unanswered}
+
+    def leases(self) -> Iterator[Lease]:
+        """Of every parcel that is not answered."""
+        for parcels in (*self._waiting.values(), self._in_flight):
+            for parcel in parcels:
+                yield parcel.outcome.lease

@@ -1,0 +1,63 @@
+"""How many jobs to keep at hand: enough that no thread waits, few enough that no
+job does.
+
+The buffer covers two fetches' worth of work, at most 50 ms of it::
+
+    room = min(1000, floor(min(2·R, H) · T / D))
+
+with R the duration of a fetch, D that of a job, T the threads that are likely to
+take a job within H.
+"""
+
+from __future__ import annotations
+
+from .const import BUFFER_HORIZON_SECONDS, MAX_BUFFER
+
+__all__ = ["Pace"]
+
+#: Weight of the newest observation in the moving averages.
+_JOB_WEIGHT = 0.1
+_FETCH_WEIGHT = 0.2
+
+
+class Pace:
+    """Moving averages of job and fetch durations, in seconds; not thread safe.
+
+    The hand-over calls it under its lock.
+    """
+
+    __slots__ = ("_fetch", "_job", "stalled")
+
+    def __init__(self) -> None:
+        self._job: float | None = None
+        self._fetch: float | None = None
+        #: No thread took a job for a horizon; nothing is buffered until a job ends.
+        self.stalled = False
+
+    def job_took(self, seconds: float) -> None:
+        """A job ended."""
+        self.stalled = False
+        self._job = (
+            seconds if self._job is None else self._job + _JOB_WEIGHT * (seconds - self._job)
+        )
+
+    def fetch_took(self, seconds: float) -> None:
+        """A fetch that did not wait for a wake-up was answered."""
+        self._fetch = (
+            seconds
+            if self._fetch is None
+            else self._fetch + _FETCH_WEIGHT * (seconds - self._fetch)
+        )
+
+    def room(self, threads: int) -> int:
+        """Jobs that the buffer should hold.
+
+        Args:
+            threads: that are free, or finished a job within the horizon.
+        """
+        if self.stalled or self._job is None or not self._fetch:
+            return 0
+        ahead = min(2.0 * self._fetch, BUFFER_HORIZON_SECONDS)
+        if self._job * MAX_BUFFER <= ahead * threads:
+            return MAX_BUFFER
+        return int(ahead * threads / self._job)

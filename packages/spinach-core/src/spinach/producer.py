@@ -1,0 +1,99 @@
+"""From a call of `schedule` to a record at the broker; client mode, no thread."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from . import wire
+from .batch import Batch
+from .brokers.calls import Deposit
+from .clock import as_utc, from_ms, to_ms
+from .exc import BrokerError, InvalidArgument
+from .job import Job, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from .brokers.base import Broker
+    from .catalog import Catalog
+
+__all__ = ["schedule_batch", "schedule_one"]
+
+
+def schedule_one(
+    broker: Broker,
+    catalog: Catalog,
+    wanted: Any,
+    at: datetime | None,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Job:
+    """Check, encode and store one job; see `Engine.schedule`."""
+    task = catalog.resolve(wanted)
+    due_ms = None if at is None else to_ms(as_utc(at))
+    catalog.check_call(task, args, kwargs)
+    arguments = wire.encode_arguments(args, kwargs, task=task.name)
+    job, deposit = _prepare(broker, task, due_ms, args, kwargs, arguments)
+    (ready,) = broker.enqueue([deposit])
+    return job if ready else job.with_status(JobStatus.WAITING)
+
+
+def schedule_batch(broker: Broker, catalog: Catalog, batch: Any) -> list[Job]:
+    """Check, encode and store the jobs of a batch; see `Engine.schedule_batch`."""
+    if not isinstance(batch, Batch):
+        raise InvalidArgument(
+            f"schedule_batch got {batch!r} of type {type(batch).__name__}, expected a Batch. "
+            "Fill one with batch.schedule(task, ...)."
+        )
+    entries = batch.pending()
+    jobs: list[Job] = []
+    deposits: list[Deposit] = []
+    for entry in entries:
+        task = catalog.resolve(entry.task)
+        catalog.check_call(task, entry.args, entry.kwargs)
+        due_ms = None if entry.at is None else to_ms(entry.at)
+        job, deposit = _prepare(broker, task, due_ms, entry.args, entry.kwargs, entry.arguments)
+        jobs.append(job)
+        deposits.append(deposit)
+    if not deposits:
+        return []
+    try:
+        ready = broker.enqueue(deposits)
+    except BrokerError as exc:
+        not_sent = set(exc.not_sent)
+        batch.sent(entry for entry, job in zip(entries, jobs, strict=True) if job.id in not_sent)
+        raise
+    batch.sent()
+    return [
+        job if is_ready else job.with_status(JobStatus.WAITING)
+        for job, is_ready in zip(jobs, ready, strict=True)
+    ]
+
+
+def _prepare(
+    broker: Broker,
+    task: Any,
+    due_ms: int | None,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    arguments: bytes,
+) -> tuple[Job, Deposit]:
+    at_ms = to_ms(broker.clock.now()) if due_ms is None else due_ms
+    payload = wire.complete_payload(
+        arguments, at_ms, limit_bytes=broker.max_payload_bytes, task=task.name
+    )
+    job_id = uuid.uuid4()
+    job = Job(
+        id=job_id,
+        status=JobStatus.QUEUED,
+        task_name=task.name,
+        queue=task.queue,
+        at=from_ms(at_ms),
+        max_retries=task.max_retries,
+        task_args=tuple(args),
+        task_kwargs=dict(kwargs),
+    )
+    stored = wire.stored_id(str(job_id), task.max_retries)
+    return job, Deposit(task.queue, stored, task.header + payload, due_ms)

@@ -1,0 +1,66 @@
+"""The subscriber: waits for a wake-up where the arbiter must not block.
+
+1. The arbiter has idle threads and nothing to fetch, so it hands over its turn.
+2. The subscriber makes one fetch that waits for a wake-up, at most some seconds.
+3. What came goes straight to the worker threads; the turn goes back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from .consumer import Consumer
+    from .doorbell import Doorbell
+
+__all__ = ["Subscriber"]
+
+#: The subscriber looks up this often although nobody rang, in seconds.
+_IDLE_WAIT_SECONDS = 60.0
+
+
+class Subscriber:
+    """What the subscriber thread does; `run` is its function.
+
+    Args:
+        consumer: makes the calls; used only while this thread has the turn.
+        bell: this thread waits at it.
+        arbiter_bell: rung when the turn goes back.
+        ending: set when the thread should end.
+    """
+
+    def __init__(
+        self, consumer: Consumer, bell: Doorbell, arbiter_bell: Doorbell, ending: Event
+    ) -> None:
+        self._consumer = consumer
+        self._bell = bell
+        self._arbiter_bell = arbiter_bell
+        self._ending = ending
+        # (idle, extra, block_seconds) while this thread has the turn. Only the
+        # arbiter sets it, and only when it is None; only the subscriber clears it.
+        self._order: tuple[int, int, float] | None = None
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether the calls with a number are this thread's to make."""
+        return self._order is not None
+
+    def take_turn(self, *, idle: int, extra: int, block_seconds: float) -> None:
+        """Called by the arbiter, which has the turn: wait for jobs in its place."""
+        self._order = (idle, extra, block_seconds)
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Take turns until told to end."""
+        while not self._ending.is_set():
+            if self._order is None:
+                self._bell.wait(_IDLE_WAIT_SECONDS)
+                continue
+            idle, extra, block_seconds = self._order
+            try:
+                self._consumer.fetch(idle=idle, extra=extra, block_seconds=block_seconds)
+            finally:
+                self._order = None
+                self._arbiter_bell.ring()

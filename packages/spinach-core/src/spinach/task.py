@@ -1,0 +1,386 @@
+"""Tasks: functions registered under a name, and the registries that hold them.
+
+Nothing here knows of brokers or threads; an engine that a registry is attached to
+does the scheduling.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+from dataclasses import dataclass, field
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
+
+from . import wire
+from .batch import Batch
+from .checks import require_int, require_timedelta
+from .const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, MAX_RETRIES_LIMIT, MIN_PERIODICITY
+from .exc import (
+    AbortException,
+    DuplicateTask,
+    InvalidTask,
+    RetryException,
+    TasksNotAttached,
+    UnknownTask,
+)
+from .signature import CallSignature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+
+    from .job import Job
+
+__all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound="Callable[..., object]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task(Generic[P, R]):
+    """A function under a name, with how its jobs run; made by `Tasks`."""
+
+    func: Callable[P, R]
+    name: str
+    queue: str
+    max_retries: int
+    #: None: not periodic.
+    periodicity: timedelta | None
+    #: Most jobs of this task that run at once over all workers; None: no limit.
+    max_concurrency: int | None
+    signature: CallSignature = field(init=False, repr=False)
+    #: First line of the record of each of its jobs.
+    header: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "signature", CallSignature(self.func))
+        object.__setattr__(
+            self,
+            "header",
+            wire.header_line(max_retries=self.max_retries, queue=self.queue, task=self.name),
+        )
+
+
+class Scheduler(Protocol):
+    """What a registry asks of the engine it is attached to."""
+
+    @property
+    def namespace(self) -> str:
+        """For the warning about two engines."""
+
+    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
+        """See `Engine.schedule`."""
+
+    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
+        """See `Engine.schedule_at`."""
+
+    def schedule_batch(self, batch: Batch) -> list[Job]:
+        """See `Engine.schedule_batch`."""
+
+    def _registry_grows(self, task: Task[..., Any]) -> None: ...
+
+
+class Tasks:
+    """A registry of tasks, to be attached to an engine.
+
+    Define it beside the functions, without an engine in sight, so that importing
+    them has no side effect. The arguments are defaults for its tasks.
+
+    Args:
+        queue: of tasks that name none; None is `spinach`.
+        max_retries: of tasks that name none; None is 0, at most once.
+        periodicity: of tasks that name none; None is not periodic.
+        max_concurrency: of tasks that name none; None is no limit.
+
+    Raises:
+        InvalidName: bad queue name.
+        InvalidTask: a number out of range.
+    """
+
+    def __init__(
+        self,
+        queue: str | None = None,
+        max_retries: int | None = None,
+        periodicity: timedelta | None = None,
+        max_concurrency: int | None = None,
+    ) -> None:
+        self._queue = DEFAULT_QUEUE if queue is None else wire.check_name(queue, "queue")
+        self._max_retries = (
+            DEFAULT_MAX_RETRIES if max_retries is None else _checked_retries(max_retries)
+        )
+        self._periodicity = _checked_periodicity(periodicity)
+        self._max_concurrency = _checked_concurrency(max_concurrency)
+        self._tasks: dict[str, Task[..., Any]] = {}
+        # Engines it is attached to, the last one last.
+        self._engines: list[Scheduler] = []
+
+    @property
+    def tasks(self) -> dict[str, Task[..., Any]]:
+        """Name → task; a copy."""
+        return dict(self._tasks)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tasks, in the order of registration."""
+        return list(self._tasks)
+
+    def get(self, name: str | Callable[..., object] | Task[..., Any]) -> Task[..., Any]:
+        """The task of that name or function.
+
+        Raises:
+            UnknownTask: this registry has none.
+        """
+        return find_task(name, self._tasks)
+
+    def task(
+        self,
+        *misused: Never,
+        name: str = "",
+        queue: str | None = None,
+        max_retries: int | None = None,
+        periodicity: timedelta | None = None,
+        max_concurrency: int | None = None,
+    ) -> Callable[[F], F]:
+        """Decorator that registers a function, and returns that very function.
+
+        Args:
+            misused: what `@tasks.task` without parentheses would pass; refused.
+            name: required; jobs refer to their task by it, so it must not change
+                while jobs wait.
+            queue: None takes the registry's.
+            max_retries: how often a failed job is run again; None takes the
+                registry's. 0 runs it at most once, ever; more run it at least
+                once until it succeeds or they are used up.
+            periodicity: run it once each period, at least one second; needs a
+                function that can be called without arguments.
+            max_concurrency: most jobs of it at once over all workers.
+
+        Raises:
+            InvalidTask: no name, not a plain callable, or a number out of range.
+            InvalidName: bad task or queue name.
+            DuplicateTask: the name is taken.
+        """
+        if misused or not name:
+            given = getattr(misused[0], "__name__", "function") if misused else "function"
+            raise InvalidTask(
+                f"The decorator needs a name for {given}. Write @tasks.task(name={given!r})."
+            )
+
+        def register(func: F) -> F:
+            self.add(
+                func,
+                name=name,
+                queue=queue,
+                max_retries=max_retries,
+                periodicity=periodicity,
+                max_concurrency=max_concurrency,
+            )
+            return func
+
+        return register
+
+    def add(
+        self,
+        func: Callable[..., object],
+        name: str,
+        queue: str | None = None,
+        max_retries: int | None = None,
+        periodicity: timedelta | None = None,
+        max_concurrency: int | None = None,
+    ) -> None:
+        """Register a function without decorating it; see `task`.
+
+        Raises:
+            WorkersRunning: an engine that this registry is attached to has workers.
+                And whatever `task` raises.
+        """
+        task: Task[..., Any] = Task(
+            func=_checked_callable(func),
+            name=wire.check_name(name, "task"),
+            queue=self._queue if queue is None else wire.check_name(queue, "queue"),
+            max_retries=self._max_retries if max_retries is None else _checked_retries(max_retries),
+            periodicity=(
+                self._periodicity if periodicity is None else _checked_periodicity(periodicity)
+            ),
+            max_concurrency=(
+                self._max_concurrency
+                if max_concurrency is None
+                else _checked_concurrency(max_concurrency)
+            ),
+        )
+        if task.periodicity is not None and (problem := task.signature.problem((), {})):
+            raise InvalidTask(
+                f"Task {name!r} is periodic, so it is called without arguments, but its "
+                f"signature {task.signature} does not allow that: {problem}. Give its parameters "
+                "defaults, or schedule it from a periodic task that takes none."
+            )
+        if name in self._tasks:
+            raise DuplicateTask(
+                f"This registry has a task {name!r} already, {self._tasks[name].func!r}. "
+                "Give the second one a name of its own."
+            )
+        for engine in self._engines:
+            engine._registry_grows(task)  # noqa: SLF001 - the two halves of one link
+        self._tasks[task.name] = task
+
+    @overload
+    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
+
+    @overload
+    def schedule(
+        self, task: Callable[P, object] | Task[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job: ...
+
+    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
+        """Schedule on the engine attached last; see `Engine.schedule`.
+
+        Raises:
+            TasksNotAttached: no engine is attached. And what the engine raises.
+        """
+        return self._engine().schedule(task, *args, **kwargs)
+
+    @overload
+    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> Job: ...
+
+    @overload
+    def schedule_at(
+        self,
+        task: Callable[P, object] | Task[P, Any],
+        at: datetime,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Job: ...
+
+    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
+        """Schedule on the engine attached last; see `Engine.schedule_at`.
+
+        Raises:
+            TasksNotAttached: no engine is attached. And what the engine raises.
+        """
+        return self._engine().schedule_at(task, at, *args, **kwargs)
+
+    def schedule_batch(self, batch: Batch) -> list[Job]:
+        """Schedule on the engine attached last; see `Engine.schedule_batch`.
+
+        Raises:
+            TasksNotAttached: no engine is attached. And what the engine raises.
+        """
+        return self._engine().schedule_batch(batch)
+
+    def _attached(self, engine: Scheduler) -> list[Scheduler]:
+        """Note the engine this registry is attached to.
+
+        Returns:
+            Those it was attached to before.
+        """
+        before = list(self._engines)
+        self._engines.append(engine)
+        return before
+
+    def _detached(self, engine: Scheduler) -> None:
+        self._engines = [known for known in self._engines if known is not engine]
+
+    def _engine(self) -> Scheduler:
+        try:
+            return self._engines[-1]
+        except IndexError:
+            raise TasksNotAttached(
+                f"This registry (tasks: {', '.join(self._tasks) or 'none'}) is attached to no "
+                "engine. Call engine.attach_tasks(tasks) before scheduling."
+            ) from None
+
+
+def identity(func: object) -> tuple[int, int]:
+    """What makes two function objects the same one; bound methods are made anew
+    at each access, so they count by what they are bound to."""
+    if isinstance(func, types.MethodType):
+        return id(func.__self__), id(func.__func__)
+    return id(func), 0
+
+
+def find_task(
+    wanted: str | Callable[..., object] | Task[..., Any], tasks: dict[str, Task[..., Any]]
+) -> Task[..., Any]:
+    """Look a task up by name, function or `Task`.
+
+    Raises:
+        UnknownTask: not there.
+        InvalidTask: the function stands there under several names.
+    """
+    if isinstance(wanted, str):
+        if (found := tasks.get(wanted)) is not None:
+            return found
+        raise _unknown(repr(wanted), wanted, tasks)
+    if isinstance(wanted, Task):
+        if tasks.get(wanted.name) is wanted:
+            return wanted
+        raise _unknown(repr(wanted.name), wanted.name, tasks)
+    key = identity(wanted)
+    matches = [task for task in tasks.values() if identity(task.func) == key]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(repr(task.name) for task in matches)
+        raise InvalidTask(
+            f"{wanted!r} is registered under several names: {names}. Schedule it by name."
+        )
+    raise _unknown(repr(wanted), getattr(wanted, "__name__", ""), tasks)
+
+
+def _unknown(shown: str, name: str, tasks: dict[str, Task[..., Any]]) -> UnknownTask:
+    near = difflib.get_close_matches(name, tasks, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownTask(
+        f"Unknown task {shown}.{hint} Known tasks: {', '.join(sorted(tasks)) or 'none'}. Register "
+        "it with @tasks.task(name=...) and call engine.attach_tasks(tasks) before scheduling it."
+    )
+
+
+def _checked_callable(func: Any) -> Callable[..., object]:
+    if not callable(func):
+        raise InvalidTask(
+            f"{func!r} of type {type(func).__name__} is not callable. Register a function."
+        )
+    called = type(func).__call__ if not inspect.isroutine(func) else func
+    for candidate in (func, called):
+        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
+            raise InvalidTask(
+                f"{func!r} is an async function, and calling it in a worker thread would run "
+                "nothing. Register a plain function that calls asyncio.run(...)."
+            )
+        if inspect.isgeneratorfunction(candidate):
+            raise InvalidTask(
+                f"{func!r} is a generator function, and calling it would run nothing. "
+                "Register a plain function that consumes the generator."
+            )
+    checked: Callable[..., object] = func
+    return checked
+
+
+def _checked_retries(value: Any) -> int:
+    return require_int(value, "max_retries", 0, MAX_RETRIES_LIMIT, InvalidTask)
+
+
+def _checked_concurrency(value: Any) -> int | None:
+    if value is None:
+        return None
+    return require_int(value, "max_concurrency", 1, MAX_RETRIES_LIMIT, InvalidTask)
+
+
+def _checked_periodicity(value: Any) -> timedelta | None:
+    if value is None:
+        return None
+    return require_timedelta(value, "periodicity", MIN_PERIODICITY, InvalidTask)

@@ -1,0 +1,210 @@
+"""A worker thread: runs one job after the other and says what became of each.
+
+1. It hands in the outcome of its last job and gets the next one, in one exchange.
+2. It reads the arguments, sends `job_started`, calls the task's function.
+3. It decides: succeeded, retry, or failed; logs it; sends the signals.
+
+It talks to no broker; the result notifier reports what it hands in.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+from . import signals
+from .backoff import exponential_backoff
+from .clock import as_utc, to_ms
+from .const import MAX_ERROR_BYTES
+from .exc import AbortException, RetryException, SpinachError
+from .handover import Assignment
+from .job import Job, JobStatus, job_from_record
+from .log import JOB_LOGGER, WORKER_LOGGER
+from .outcome import Failure, Outcome, OutcomeKind
+from .wire import UnreadableRecord
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from .backoff import RandomSource
+    from .brokers.base import Broker
+    from .clock import Clock
+    from .handover import HandOver
+    from .outcome import Lease
+
+__all__ = ["Worker", "describe"]
+
+
+class Worker:
+    """What one worker thread does; `run` is the thread's function.
+
+    Args:
+        number: tells the threads of a crew apart.
+        name: of the thread.
+        namespace: sender of the signals.
+        broker: for an outcome that comes after the crew is gone.
+        handover: gives the jobs.
+        source: of randomness for the backoff; None takes the `random` module.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        namespace: str,
+        broker: Broker,
+        handover: HandOver,
+        source: RandomSource | None = None,
+    ) -> None:
+        self._number = number
+        self._name = name
+        self._namespace = namespace
+        self._broker = broker
+        self._clock: Clock = broker.clock
+        self._handover = handover
+        self._source = source
+
+    def run(self) -> None:
+        """Run jobs until the hand-over says to end."""
+        WORKER_LOGGER.debug("Worker %s started", self._name)
+        signals.worker_started.send(self._namespace, worker_name=self._name)
+        outcome: Outcome | None = None
+        while (work := self._handover.exchange(self._number, outcome)) is not None:
+            if isinstance(work, Assignment):
+                outcome = self._execute(work)
+            else:
+                outcome = None
+                self._run_errand(work)
+            # An idle thread must not keep the last job's arguments alive.
+            del work
+        late = self._handover.late(self._number)
+        if late is not None:
+            self._report_late(late)
+        signals.worker_terminated.send(self._namespace, worker_name=self._name)
+        WORKER_LOGGER.debug("Worker %s terminated", self._name)
+
+    def _report_late(self, outcome: Outcome) -> None:
+        """Report once, without the notifier: it counts if the lease still stands."""
+        try:
+            self._broker.report([outcome])
+        except SpinachError as exc:
+            WORKER_LOGGER.warning(
+                "Could not report job %s, which ended after the stop: %s",
+                outcome.lease.stored_id[1:], exc, extra={"job_id": outcome.lease.stored_id[1:]},
+            )  # fmt: skip
+
+    def _run_errand(self, errand: object) -> None:
+        try:
+            errand()  # type: ignore[operator]  # the hand-over gives callables
+        except Exception:  # noqa: BLE001 - a thread must outlive what it runs
+            WORKER_LOGGER.exception("An errand of the engine failed; the worker goes on")
+
+    def _execute(self, work: Assignment) -> Outcome:
+        lease, task = work.lease, work.task
+        try:
+            job = job_from_record(
+                lease.stored_id, lease.record, retries=lease.retries, status=JobStatus.RUNNING
+            )
+        except UnreadableRecord as exc:
+            JOB_LOGGER.error("Job %s cannot be read: %s", lease.stored_id[1:], exc)
+            return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
+        if JOB_LOGGER.isEnabledFor(logging.INFO):
+            JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id, extra=_extra(job))
+        signals.job_started.send(self._namespace, job=job)
+        started = self._clock.monotonic()
+        try:
+            # On threads like these SystemExit and KeyboardInterrupt are a task's
+            # doing, so they fail the job; the thread goes on.
+            task.func(*job.task_args, **job.task_kwargs)
+        except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
+            return self._failed(lease, job, exc, self._clock.monotonic() - started)
+        seconds = self._clock.monotonic() - started
+        if JOB_LOGGER.isEnabledFor(logging.INFO):
+            JOB_LOGGER.info(
+                "Job succeeded: %s %s, %.1f ms",
+                job.task_name,
+                job.id,
+                seconds * 1000,
+                extra=_extra(job, seconds),
+            )
+        if signals.job_finished.receivers:
+            signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
+        return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
+
+    def _failed(self, lease: Lease, job: Job, err: BaseException, seconds: float) -> Outcome:
+        """Decide what a failed attempt means."""
+        extra = _extra(job, seconds)
+        # The frame of `_execute` says nothing to the reader of a traceback.
+        trace = err.__traceback__.tb_next if err.__traceback__ else None
+        info = (type(err), err, trace)
+        if isinstance(err, AbortException) or job.retries >= job.max_retries:
+            JOB_LOGGER.error(
+                "Job failed: %s %s, attempt %d", job.task_name, job.id, job.attempt,
+                exc_info=info, extra=extra,
+            )  # fmt: skip
+            after = job.with_status(JobStatus.FAILED)
+            signals.job_failed.send(self._namespace, job=after, err=err)
+            outcome = Outcome(OutcomeKind.FAILED, lease, job.task_name, failure=describe(err))
+        else:
+            at_ms: int | None = None
+            wait: timedelta | None = None
+            if isinstance(err, RetryException) and err.at is not None:
+                at_ms = to_ms(as_utc(err.at))
+                when = f"at {err.at.isoformat()}"
+            else:
+                wait = exponential_backoff(job.retries, source=self._source)
+                when = f"in {wait.total_seconds():.1f} s"
+            if isinstance(err, RetryException):
+                JOB_LOGGER.info(
+                    "Job asks for a retry: %s %s, attempt %d, again %s: %s",
+                    job.task_name, job.id, job.attempt, when, err, extra=extra,
+                )  # fmt: skip
+            else:
+                JOB_LOGGER.warning(
+                    "Job will be retried: %s %s, attempt %d, again %s",
+                    job.task_name, job.id, job.attempt, when, exc_info=info, extra=extra,
+                )  # fmt: skip
+            after = job.with_status(JobStatus.WAITING)
+            signals.job_schedule_retry.send(self._namespace, job=after, err=err)
+            outcome = Outcome(
+                OutcomeKind.RETRY, lease, job.task_name, at_ms=at_ms,
+                delay_ms=None if wait is None else int(wait.total_seconds() * 1000),
+            )  # fmt: skip
+        signals.job_finished.send(self._namespace, job=after)
+        return outcome
+
+
+def describe(err: BaseException) -> Failure:
+    """An exception as the failed store keeps it, cut to its bounds."""
+    kind = type(err)
+    trace = err.__traceback__
+    try:
+        message = str(err)
+        text = "".join(traceback.format_exception(kind, err, trace.tb_next if trace else None))
+    except Exception as exc:  # noqa: BLE001 - an exception whose __str__ raises must not lose the job
+        message = text = f"<unprintable {kind.__qualname__}: {type(exc).__name__}>"
+    return Failure(
+        error=f"{kind.__module__}.{kind.__qualname__}",
+        message=_cut(message),
+        # The end of a traceback tells most.
+        traceback=_cut(text[::-1])[::-1],
+    )
+
+
+def _cut(text: str) -> str:
+    half = MAX_ERROR_BYTES // 2
+    return text.encode("utf-8", "backslashreplace")[:half].decode("utf-8", "ignore")
+
+
+def _extra(job: Job, seconds: float | None = None) -> dict[str, object]:
+    """Data of a log record; never arguments, which may be secret."""
+    extra: dict[str, object] = {
+        "job_id": str(job.id),
+        "task": job.task_name,
+        "queue": job.queue,
+        "attempt": job.attempt,
+    }
+    if seconds is not None:
+        extra["duration_ms"] = seconds * 1000
+    return extra

@@ -1,0 +1,381 @@
+"""The broker contract on a store in memory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from spinach.brokers.base import Broker
+from spinach.brokers.calls import (
+    BeatReply,
+    FetchReply,
+    FireReply,
+    JoinReply,
+    QueueCounts,
+    ReconcileReply,
+    RecoverReply,
+    ReportReply,
+    TickReply,
+    TurnReply,
+    Verdict,
+)
+from spinach.clock import to_ms
+from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
+
+from .appetite import Appetite
+from .counts import count, earliest
+from .members import Member
+from .store import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from spinach.backoff import RandomSource
+    from spinach.brokers.calls import Deposit, Enrolment, FailedJob, FetchTurn, Turn
+    from spinach.clock import Clock
+    from spinach.outcome import Outcome
+
+    from .queue import Queue
+
+__all__ = ["MemoryBroker"]
+
+_NEARLY_A_MS: Final = timedelta(microseconds=999)
+
+
+class MemoryBroker(Broker):
+    """Keeps jobs in a `MemoryStore`, by the same rules as a server would.
+
+    Brokers that share a store behave as worker processes that share a server. No
+    call fails for the store's sake, so none answers UNKNOWN or raises BrokerError.
+    Not to be called from a signal handler, which may interrupt a call half-way.
+
+    Args:
+        store: None makes one of its own.
+        clock: None takes the machine's. Brokers on one store share one clock.
+        lease: how long a worker process owns its jobs without proof of life,
+            at least ten seconds.
+        max_payload_bytes: limit of a job's encoded arguments.
+        random_source: of the delay before a job that lost its worker runs again;
+            None takes the `random` module.
+
+    Raises:
+        InvalidArgument: see `spinach.brokers.base.Broker`.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        *,
+        clock: Clock | None = None,
+        lease: timedelta = DEFAULT_LEASE,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        random_source: RandomSource | None = None,
+    ) -> None:
+        super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
+        self.store = MemoryStore() if store is None else store
+        self._random_source = random_source
+
+    # -- producers ---------------------------------------------------------
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        """Store jobs; one atomic step for all queues. Nothing is ever full or unknown."""
+        namespace = self.namespace
+        shelves = self.store.shelves()
+        with shelves.lock:
+            now_ms = self._now_ms()
+            answers: list[bool] = []
+            touched: dict[str, Queue] = {}
+            for deposit in deposits:
+                queue = touched.get(deposit.queue)
+                if queue is None:
+                    queue = touched[deposit.queue] = shelves.queue(namespace, deposit.queue)
+                answers.append(queue.accept(deposit, now_ms))
+            for queue in touched.values():
+                queue.settle()
+            return answers
+
+    # -- memberships -------------------------------------------------------
+
+    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
+        """Make `member` a member; FENCED under a name whose recovery has begun."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            place = shelves.queue(self.namespace, queue)
+            now_ms = self._step(place)
+            known = place.members.get(member)
+            if known is None:
+                newcomer = Member(member, enrolment, now_ms)
+                place.members.add(newcomer)
+                place.declare_limits(newcomer)
+                place.periodic.declare(enrolment.periodic, now_ms)
+                place.forget_undeclared(now_ms)
+                place.settle()
+            elif known.number is None:
+                # Its recovery began; under this name it cannot come back.
+                return JoinReply(verdict=Verdict.FENCED)
+            else:
+                place.members.rejoin(known, enrolment.lease_ms, now_ms)
+            next_ms = place.periodic.next_due_ms(enrolment.periodic)
+            return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        """Lease jobs, after a wait if asked to; waiting and taking are one atomic step."""
+        namespace = self.namespace
+        shelves = self.store.shelves()
+        with shelves.lock:
+            queues = [shelves.queue(namespace, turn.queue) for turn in turns]
+            try:
+                if block_seconds > 0:
+                    asked = [(queue, turn.parks) for queue, turn in zip(queues, turns, strict=True)]
+                    shelves.wait(self, asked, block_seconds)
+                appetite = Appetite(
+                    idle=idle, extra=extra, max_bytes=max_bytes, token=shelves.new_token()
+                )
+                return [
+                    self._fetch_one(queue, turn, appetite)
+                    for queue, turn in zip(queues, turns, strict=True)
+                ]
+            finally:
+                # What was left, or what a waiter that broke off was woken for.
+                for queue in queues:
+                    queue.wake()
+
+    def _fetch_one(self, queue: Queue, turn: FetchTurn, appetite: Appetite) -> FetchReply:
+        now_ms = self._step(queue)
+        member = queue.members.take_turn(turn)
+        if isinstance(member, Verdict):
+            return FetchReply(verdict=member)
+        leases = queue.take(member, turn.parks, appetite)
+        keeps_time = queue.timekeeper.take(member.name, now_ms)
+        return FetchReply(
+            verdict=Verdict.APPLIED,
+            leases=leases,
+            more=bool(queue.ready) or any(task in queue.parked for task in turn.parks),
+            parks=queue.park_names() if queue.parked else (),
+            next_due_in_ms=_until(queue.future.next_due_ms, now_ms) if keeps_time else None,
+            dead=queue.members.name_dead(member, now_ms),
+        )
+
+    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+        """Prove life, also after the deadline as long as nobody began to recover."""
+        namespace = self.namespace
+        shelves = self.store.shelves()
+        replies: list[BeatReply] = []
+        with shelves.lock:
+            for turn in turns:
+                queue = shelves.queue(namespace, turn.queue)
+                now_ms = self._step(queue)
+                member = queue.members.take_turn(turn)
+                if isinstance(member, Verdict):
+                    replies.append(BeatReply(verdict=member))
+                    continue
+                member.renew(now_ms)
+                dead = queue.members.name_dead(member, now_ms)
+                replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead))
+        return replies
+
+    def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
+        """Settle which leases the process holds (I6)."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            queue = shelves.queue(self.namespace, turn.queue)
+            self._step(queue)
+            member = queue.members.take_turn(turn)
+            if isinstance(member, Verdict):
+                return ReconcileReply(verdict=member)
+            owned = {(lease.stored_id, lease.token): lease for lease in member.running.values()}
+            received = set(held)
+            return ReconcileReply(
+                verdict=Verdict.APPLIED,
+                missing=tuple(lease for pair, lease in owned.items() if pair not in received),
+                strays=tuple(pair for pair in held if pair not in owned),
+            )
+
+    def leave(self, turn: Turn) -> TurnReply:
+        """End the membership; REFUSED while it has leases."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            queue = shelves.queue(self.namespace, turn.queue)
+            now_ms = self._step(queue)
+            member = queue.members.take_turn(turn)
+            if isinstance(member, Verdict):
+                return TurnReply(verdict=member)
+            if member.running:
+                return TurnReply(verdict=Verdict.REFUSED)
+            queue.members.remove(member)
+            queue.dismiss(member, now_ms)
+            queue.settle()
+            # This process may have been woken for a job that it will not take now.
+            queue.wake()
+            return TurnReply(verdict=Verdict.APPLIED)
+
+    def interrupt(self) -> None:
+        """Let the fetches that wait, or else the next one that would, not wait."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            shelves.interrupt(self)
+
+    # -- outcomes ----------------------------------------------------------
+
+    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
+        """Tell what became of leases, in order (I5)."""
+        namespace = self.namespace
+        shelves = self.store.shelves()
+        with shelves.lock:
+            instant = self.clock.now()
+            now_ms = _floor_ms(instant)
+            # Delays count from now rounded up, so that none is cut short (I8).
+            after_ms = to_ms(instant)
+            verdicts: list[Verdict] = []
+            touched: dict[str, Queue] = {}
+            for outcome in outcomes:
+                name = outcome.lease.queue
+                queue = touched.get(name)
+                if queue is None:
+                    queue = touched[name] = shelves.queue(namespace, name)
+                    queue.step(now_ms)
+                applied = queue.finish(outcome, now_ms, after_ms)
+                verdicts.append(Verdict.APPLIED if applied else Verdict.REFUSED)
+            for queue in touched.values():
+                queue.settle()
+            return ReportReply(verdicts=tuple(verdicts))
+
+    # -- upkeep ------------------------------------------------------------
+
+    def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
+        """Make due jobs ready, a bounded number, and name the periodic tasks that are due."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            place = shelves.queue(self.namespace, queue)
+            now_ms = self._step(place)
+            place.promote_due(now_ms)
+            place.settle()
+            instants = (
+                place.future.next_due_ms,
+                place.periodic.next_due_ms(periodic, after_ms=now_ms),
+            )
+            return TickReply(
+                verdict=Verdict.APPLIED,
+                due=place.periodic.due(periodic, now_ms),
+                next_due_in_ms=_until(earliest(*instants), now_ms),
+            )
+
+    def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
+        """Enqueue the job of one periodic tick, if nobody has yet (I15)."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            place = shelves.queue(self.namespace, queue)
+            now_ms = self._step(place)
+            fired = place.periodic.fire(task, due_ms, now_ms)
+            if fired:
+                place.accept(deposit, now_ms)
+                place.settle()
+            return FireReply(
+                verdict=Verdict.APPLIED if fired else Verdict.REFUSED,
+                next_due_in_ms=_until(place.periodic.next_due_ms((task,)), now_ms),
+            )
+
+    def recover(self, queue: str, dead: str) -> RecoverReply:
+        """Take back a bounded number of leases of a dead member (I11)."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            place = shelves.queue(self.namespace, queue)
+            now_ms = self._step(place)
+            member = place.members.get(dead)
+            if member is None or not place.members.condemned(member, now_ms):
+                return RecoverReply(verdict=Verdict.REFUSED)
+            if member.number is not None:
+                # First of all, so that from here on it receives nothing and ends nothing.
+                member.number = None
+                place.dismiss(member, now_ms)
+            lost = place.recover(member, now_ms, self._random_source)
+            if member.running:
+                place.members.claim(member, now_ms)
+            else:
+                place.members.remove(member)
+            place.settle()
+            return RecoverReply(verdict=Verdict.APPLIED, lost=lost, more=bool(member.running))
+
+    def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
+        """Count jobs by place, all queues in one atomic snapshot."""
+        namespace = self.namespace
+        shelves = self.store.shelves()
+        with shelves.lock:
+            now_ms = self._now_ms()
+            found = [(name, shelves.find(namespace, name)) for name in queues]
+            for _, queue in found:
+                if queue is not None:
+                    queue.trim_failed(now_ms)
+            return [
+                QueueCounts(verdict=Verdict.APPLIED, queue=name)
+                if queue is None
+                else count(queue, now_ms)
+                for name, queue in found
+            ]
+
+    # -- failed store ------------------------------------------------------
+
+    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
+        """Failed jobs of a queue, the newest first."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            place = shelves.find(self.namespace, queue)
+            if place is None:
+                return []
+            place.trim_failed(self._now_ms())
+            return place.failed.newest(offset, limit)
+
+    def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
+        """Make failed jobs ready again, at the end of the queue; how many there were."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            place = shelves.queue(self.namespace, queue)
+            place.trim_failed(self._now_ms())
+            found = place.retry_failed(stored_ids)
+            place.settle()
+            return found
+
+    def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
+        """Forget failed jobs; how many there were."""
+        shelves = self.store.shelves()
+        with shelves.lock:
+            place = shelves.queue(self.namespace, queue)
+            place.trim_failed(self._now_ms())
+            return place.discard_failed(stored_ids)
+
+    # -- life --------------------------------------------------------------
+
+    def close(self) -> None:
+        """Nothing to give up: the store lives as long as someone refers to it."""
+
+    # -- time --------------------------------------------------------------
+    #
+    # Read under the store's lock: two calls that overtook each other between clock and
+    # lock would look as if time had gone backwards.
+
+    def _now_ms(self) -> int:
+        return _floor_ms(self.clock.now())
+
+    def _step(self, queue: Queue) -> int:
+        """Note a sign of life of the queue's members; the store's now."""
+        now_ms = self._now_ms()
+        queue.step(now_ms)
+        return now_ms
+
+
+def _floor_ms(instant: datetime) -> int:
+    """Milliseconds since 1970, rounded down: nothing is due before its instant (I8)."""
+    return to_ms(instant - _NEARLY_A_MS)
+
+
+def _until(instant_ms: int | None, now_ms: int) -> int | None:
+    return None if instant_ms is None else max(0, instant_ms - now_ms)

@@ -1,0 +1,102 @@
+"""Jobs that wait for their instant, and who watches over the next one."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .jobs import StoredJob
+
+__all__ = ["KEEPER_MS", "FutureJobs", "Timekeeper"]
+
+#: How long a member keeps the time without fetching, in ms; longer than a blocking
+#: fetch of five seconds, so that one that waits idly keeps its office.
+KEEPER_MS: Final = 6000
+
+
+class FutureJobs:
+    """Jobs in the order of their instants; equal instants in the order they came."""
+
+    __slots__ = ("_heap", "_order", "retrying")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, StoredJob]] = []
+        self._order = count()
+        #: How many of them wait for a retry rather than for their first instant.
+        self.retrying = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """The earliest instant; None when nothing waits."""
+        return self._heap[0][0] if self._heap else None
+
+    def push(self, job: StoredJob, due_ms: int) -> bool:
+        """Let a job wait.
+
+        Returns:
+            Whether it is now the first one.
+        """
+        first = not self._heap or due_ms < self._heap[0][0]
+        heapq.heappush(self._heap, (due_ms, next(self._order), job))
+        if job.retries:
+            self.retrying += 1
+        return first
+
+    def pop_due(self, now_ms: int, limit: int) -> list[StoredJob]:
+        """Take out jobs whose instant has come, the earliest first, `limit` at most."""
+        due: list[StoredJob] = []
+        while self._heap and self._heap[0][0] <= now_ms and len(due) < limit:
+            job = heapq.heappop(self._heap)[2]
+            if job.retries:
+                self.retrying -= 1
+            due.append(job)
+        return due
+
+
+class Timekeeper:
+    """The one member of a queue that is told when the next job is due.
+
+    Were all told, all would wake at that instant for the same job.
+    """
+
+    __slots__ = ("_member", "_until_ms", "wanted")
+
+    def __init__(self) -> None:
+        self._member: str | None = None
+        self._until_ms = 0
+        #: A new earliest instant has come that no keeper knows: the next member
+        #: that fetches takes the office, and a waiting one is woken for it.
+        self.wanted = False
+
+    def take(self, member: str, now_ms: int) -> bool:
+        """Let a member that fetches take or keep the office if it can.
+
+        Returns:
+            Whether it is the timekeeper.
+        """
+        if not (self.wanted or self._member in (None, member) or self._until_ms <= now_ms):
+            return False
+        self._member = member
+        self._until_ms = now_ms + KEEPER_MS
+        self.wanted = False
+        return True
+
+    def resign(self, member: str) -> bool:
+        """End the office of a member that goes.
+
+        Returns:
+            Whether it had been the timekeeper.
+        """
+        if self._member != member:
+            return False
+        self.vacate()
+        return True
+
+    def vacate(self) -> None:
+        """End the office of whoever has it."""
+        self._member = None

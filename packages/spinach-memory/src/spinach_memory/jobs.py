@@ -1,0 +1,64 @@
+"""A job as the store keeps it, and what the store reads of its record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spinach.wire import UnreadableRecord, read_header
+
+if TYPE_CHECKING:
+    from spinach.wire import Header
+
+    from .slots import TaskSlots
+
+__all__ = ["StoredJob", "header_of", "task_of"]
+
+
+class StoredJob:
+    """One accepted job, in exactly one place of its queue (I1).
+
+    Mutable and shared by the places it passes through; guarded by the store's lock.
+    """
+
+    __slots__ = ("bufferable", "losses", "record", "retries", "slots", "stored_id", "turn")
+
+    def __init__(self, stored_id: str, record: bytes) -> None:
+        #: Kind character and the job's id.
+        self.stored_id = stored_id
+        #: Byte for byte as it came (I18).
+        self.record = record
+        #: The limit whose slot it occupies while leased.
+        self.slots: TaskSlots | None = None
+        self.forget_attempts()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the job may run more than once."""
+        return self.stored_id[0] == "1"
+
+    def forget_attempts(self) -> None:
+        """Start the job's life anew."""
+        #: Attempts spent.
+        self.retries = 0
+        #: Worker processes lost while they ran it.
+        self.losses = 0
+        #: Whether it may wait in a process's buffer: not when it runs at most once,
+        #: nor after a process died with it in the buffer (direct-only).
+        self.bufferable = self.repeatable
+        #: Order among the jobs of a limited task, given when the job first reaches
+        #: the head of the queue; 0 before.
+        self.turn = 0
+
+
+def header_of(record: bytes) -> Header | None:
+    """The header of a record; None when this release cannot read it."""
+    try:
+        return read_header(record)
+    except UnreadableRecord:
+        return None
+
+
+def task_of(record: bytes) -> str | None:
+    """The task of a record; None when this release cannot read it."""
+    header = header_of(record)
+    return None if header is None else header.task

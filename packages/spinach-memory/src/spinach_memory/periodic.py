@@ -1,0 +1,94 @@
+"""When periodic tasks are due next (I15)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from spinach.brokers.calls import PeriodicDue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["UNDECLARED_MS", "PeriodicTasks"]
+
+#: An entry that nobody has declared for this long is forgotten, in ms.
+UNDECLARED_MS: Final = timedelta(days=30) // timedelta(milliseconds=1)
+
+
+class _Entry:
+    __slots__ = ("declared_ms", "due_ms", "interval_ms")
+
+    def __init__(self, due_ms: int, interval_ms: int, now_ms: int) -> None:
+        self.due_ms = due_ms
+        self.interval_ms = interval_ms
+        self.declared_ms = now_ms
+
+
+class PeriodicTasks:
+    """The periodic tasks of a queue, each with its next instant.
+
+    Which task belongs to which release is not compared: an entry that nobody
+    declares simply never fires, so that mixed releases do not fight over it.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def declare(self, periods: Mapping[str, int], now_ms: int) -> None:
+        """Add the tasks of a member that joins, or bring their instants forward.
+
+        Args:
+            periods: task → period in ms.
+            now_ms: the store's now.
+        """
+        for task, interval_ms in periods.items():
+            first_ms = now_ms + interval_ms
+            entry = self._entries.get(task)
+            if entry is None:
+                self._entries[task] = _Entry(first_ms, interval_ms, now_ms)
+                continue
+            entry.interval_ms = interval_ms
+            entry.due_ms = min(entry.due_ms, first_ms)
+            entry.declared_ms = now_ms
+
+    def seen(self, tasks: Iterable[str], now_ms: int) -> None:
+        """Note that a member declares these tasks now."""
+        for task in tasks:
+            entry = self._entries.get(task)
+            if entry is not None:
+                entry.declared_ms = now_ms
+
+    def forget(self, now_ms: int) -> None:
+        """Drop entries that nobody has declared for long (I19)."""
+        for task, entry in list(self._entries.items()):
+            if entry.declared_ms < now_ms - UNDECLARED_MS:
+                del self._entries[task]
+
+    def due(self, tasks: Iterable[str], now_ms: int) -> tuple[PeriodicDue, ...]:
+        """Those of the tasks that are due now."""
+        return tuple(
+            PeriodicDue(task=task, due_ms=self._entries[task].due_ms)
+            for task in tasks
+            if task in self._entries and self._entries[task].due_ms <= now_ms
+        )
+
+    def next_due_ms(self, tasks: Iterable[str], *, after_ms: int | None = None) -> int | None:
+        """The earliest instant of the tasks, later than `after_ms` if given; None without any."""
+        instants = [self._entries[task].due_ms for task in tasks if task in self._entries]
+        return min((at for at in instants if after_ms is None or at > after_ms), default=None)
+
+    def fire(self, task: str, due_ms: int, now_ms: int) -> bool:
+        """Move a task that is due at exactly `due_ms` to its first later instant after now.
+
+        Returns:
+            False, and nothing moved, when it is not due at that instant.
+        """
+        entry = self._entries.get(task)
+        if entry is None or entry.due_ms != due_ms or due_ms > now_ms:
+            return False
+        missed = (now_ms - due_ms) // entry.interval_ms
+        entry.due_ms = due_ms + (missed + 1) * entry.interval_ms
+        return True

@@ -1,0 +1,124 @@
+"""What stands in for the server: the queues, their lock, and forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import count
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from .queue import Queue
+from .waiting import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from spinach.brokers.base import Broker
+
+__all__ = ["MemoryStore", "Shelves"]
+
+
+class Shelves:
+    """The content of a store in one operating system process."""
+
+    __slots__ = ("_interrupted", "_queues", "_tokens", "_waiting", "lock")
+
+    def __init__(self) -> None:
+        #: Guards everything that hangs on this object. Not reentrant: no code of the
+        #: user runs under it.
+        self.lock = threading.Lock()
+        self._queues: dict[tuple[str, str], Queue] = {}
+        self._tokens = count(1)
+        # Broker → its fetches that wait.
+        self._waiting: dict[Broker, list[Waiter]] = {}
+        # Brokers whose next wait is not to happen; the set does not keep them alive.
+        self._interrupted: WeakSet[Broker] = WeakSet()
+
+    def find(self, namespace: str, queue: str) -> Queue | None:
+        """The queue of that name, if anything was ever asked of it."""
+        return self._queues.get((namespace, queue))
+
+    def queue(self, namespace: str, queue: str) -> Queue:
+        """The queue of that name; namespaces share nothing (I21)."""
+        key = (namespace, queue)
+        found = self._queues.get(key)
+        if found is None:
+            found = self._queues[key] = Queue(queue)
+        return found
+
+    def new_token(self) -> str:
+        """A token that no lease had before."""
+        return str(next(self._tokens))
+
+    def wait(
+        self,
+        broker: Broker,
+        asked: Sequence[tuple[Queue, Collection[str]]],
+        seconds: float,
+    ) -> None:
+        """Wait until one of the queues, or parks in it, may have something to take.
+
+        Ends early when the broker is interrupted, before or meanwhile. The caller holds
+        the lock, as it does again afterwards; in between others hold it.
+
+        Args:
+            broker: who waits, by its clock.
+            asked: each queue with the tasks whose parks count.
+            seconds: longest wait.
+        """
+        if broker in self._interrupted:
+            self._interrupted.remove(broker)
+            return
+        waiter = Waiter(self.lock)
+        waiting = self._waiting.setdefault(broker, [])
+        waiting.append(waiter)
+        for queue, _ in asked:
+            queue.line.join(waiter)
+        try:
+            waiter.wait(
+                broker.clock,
+                seconds,
+                lambda: any(queue.takeable(parks) for queue, parks in asked),
+            )
+        finally:
+            for queue, _ in asked:
+                queue.line.leave(waiter)
+            waiting.remove(waiter)
+            if not waiting:
+                del self._waiting[broker]
+
+    def interrupt(self, broker: Broker) -> None:
+        """End the waits of the broker or, without one, make the next one not happen."""
+        waiting = self._waiting.get(broker)
+        if not waiting:
+            self._interrupted.add(broker)
+            return
+        for waiter in waiting:
+            waiter.interrupt()
+
+
+class MemoryStore:
+    """Jobs in memory, shared by brokers as a server is shared by processes.
+
+    Everything is gone when the process ends. After a fork the child starts with an
+    empty store: its copy of the parent's jobs would run a second time, and its copy
+    of the lock may be held by a thread that does not exist there.
+    """
+
+    __slots__ = ("_by_process",)
+
+    def __init__(self) -> None:
+        self._by_process: dict[int, Shelves] = {os.getpid(): Shelves()}
+
+    def shelves(self) -> Shelves:
+        """The content that belongs to the calling process."""
+        process = os.getpid()
+        shelves = self._by_process.get(process)
+        if shelves is None:
+            # Of several threads of a child all get the one that was first.
+            shelves = self._by_process.setdefault(process, Shelves())
+            for other in list(self._by_process):
+                if other != process:
+                    self._by_process.pop(other, None)
+        return shelves

@@ -1,0 +1,75 @@
+"""Processes that wait for something to take (I14)."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spinach.clock import Clock
+
+__all__ = ["Waiter", "WaitingLine"]
+
+
+class Waiter:
+    """One blocked fetch, which may stand in the lines of several queues.
+
+    Every attribute is guarded by the store's lock, which its condition shares.
+    """
+
+    __slots__ = ("_condition", "_interrupted", "woken")
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._condition = threading.Condition(lock)
+        self._interrupted = False
+        #: Notified, and not back from its wait yet.
+        self.woken = False
+
+    def wake(self) -> None:
+        """Let it look again."""
+        self.woken = True
+        self._condition.notify()
+
+    def interrupt(self) -> None:
+        """Let it wait no longer."""
+        self._interrupted = True
+        self._condition.notify()
+
+    def wait(self, clock: Clock, seconds: float, ready: Callable[[], bool]) -> None:
+        """Return when `ready()`, when interrupted, or after `seconds` of the clock.
+
+        A waiter that was woken and finds that others were faster goes on waiting.
+        """
+        deadline = clock.monotonic() + seconds
+        while not (self._interrupted or ready()):
+            self.woken = False
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                return
+            clock.wait(self._condition, left)
+
+
+class WaitingLine:
+    """The waiters of one queue, in the order they came."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: dict[Waiter, None] = {}
+
+    def join(self, waiter: Waiter) -> None:
+        """Stand in line."""
+        self._waiters[waiter] = None
+
+    def leave(self, waiter: Waiter) -> None:
+        """Stand in line no longer."""
+        self._waiters.pop(waiter, None)
+
+    def wake_one(self) -> None:
+        """Wake the first who is not awake yet, if there is one."""
+        for waiter in self._waiters:
+            if not waiter.woken:
+                waiter.wake()
+                return
