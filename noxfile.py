@@ -217,4 +217,4 @@ def test_groups() -> set[str]:
 def report(session: nox.Session) -> list[str]:
     """Have pytest write its counts where .ci/run adds them up."""
     folder = os.environ.get("SPINACH_REPORTS")
-    return [f"--junitxml={folder}/{session.friendly_name}.xml"] if folder else []
+    return [f"--junitxml={folder}/{session.name}.xml"] if folder else []

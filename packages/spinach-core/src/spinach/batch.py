@@ -91,11 +91,7 @@ class Batch:
         Raises:
             InvalidArgument: the batch was scheduled already.
         """
-        if self._scheduled:
-            raise InvalidArgument(
-                "This batch was scheduled already and would run its jobs twice. "
-                "Make a new Batch() for more jobs."
-            )
+        self._refuse_used()
         return tuple(self._entries)
 
     def sent(self, rest: Iterable[BatchEntry] = ()) -> None:
@@ -110,7 +106,14 @@ class Batch:
     def _add(
         self, task: Any, at: datetime | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        self.pending()
+        self._refuse_used()
         name = task if isinstance(task, str) else getattr(task, "__name__", repr(task))
         arguments = wire.encode_arguments(args, kwargs, task=name)
         self._entries.append(BatchEntry(task, at, args, kwargs, arguments))
+
+    def _refuse_used(self) -> None:
+        if self._scheduled:
+            raise InvalidArgument(
+                "This batch was scheduled already and would run its jobs twice. "
+                "Make a new Batch() for more jobs."
+            )

@@ -6,6 +6,7 @@ that a test can turn it.
 
 from __future__ import annotations
 
+import functools
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -86,6 +87,7 @@ def to_ms(at: datetime) -> int:
     return -((_EPOCH - at) // _MILLISECOND)
 
 
+@functools.lru_cache(maxsize=16)  # the jobs of a batch share their instant
 def from_ms(instant_ms: int) -> datetime:
     """The aware UTC datetime of milliseconds since 1970."""
     return _EPOCH + timedelta(milliseconds=instant_ms)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .clock import Clock
 
-__all__ = ["Doorbell"]
+__all__ = ["Doorbell", "Sync"]
+
+
+class Sync(Protocol):
+    """What makes locks and conditions; the module `threading` is one."""
+
+    def Lock(self) -> threading.Lock:  # noqa: N802 - the name that threading has
+        """A lock that is not reentrant."""
+
+    def Condition(self, lock: threading.Lock) -> threading.Condition:  # noqa: N802
+        """A condition on that lock."""
 
 
 class Doorbell:
@@ -20,16 +28,14 @@ class Doorbell:
 
     Args:
         clock: does the waiting.
-        condition: makes the condition; tests put their own here.
+        sync: makes lock and condition; tests put their own here.
     """
 
     __slots__ = ("_clock", "_condition", "_rung")
 
-    def __init__(
-        self, clock: Clock, condition: Callable[[], threading.Condition] = threading.Condition
-    ) -> None:
+    def __init__(self, clock: Clock, sync: Sync = threading) -> None:
         self._clock = clock
-        self._condition = condition()  # guards _rung
+        self._condition = sync.Condition(sync.Lock())  # guards _rung
         self._rung = False
 
     def ring(self) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .brokers.calls import Verdict
     from .clock import Clock
+    from .doorbell import Sync
     from .membership import Membership
     from .outcome import Lease
     from .pace import Pace
@@ -78,7 +79,7 @@ class HandOver:
         wake_arbiter: called when a thread goes idle or the buffer runs low.
         wake_notifier: called when an outcome waits.
         tell_empty: wake the arbiter also when nothing is left here.
-        condition: makes the condition; tests put their own here.
+        sync: makes lock and condition; tests put their own here.
     """
 
     def __init__(
@@ -89,15 +90,17 @@ class HandOver:
         wake_arbiter: Callable[[], None],
         wake_notifier: Callable[[], None],
         tell_empty: bool = False,
-        condition: Callable[[], threading.Condition] = threading.Condition,
+        sync: Sync = threading,
     ) -> None:
         self._clock = clock
         self._pace = pace
         self._wake_arbiter = wake_arbiter
         self._wake_notifier = wake_notifier
         self._tell_empty = tell_empty
-        # Guards everything below; worker threads wait on it.
-        self._ready = condition()
+        # Guards everything below.
+        self._lock = sync.Lock()
+        # Worker threads wait on it for a job, an errand, or the end.
+        self._ready = sync.Condition(self._lock)
         self._buffer: deque[Assignment] = deque()
         self._running: dict[int, Assignment] = {}
         self._outbox = Outbox()
@@ -126,7 +129,7 @@ class HandOver:
         Returns:
             A job to run, an errand to call, or None: the thread should end.
         """
-        with self._ready:
+        with self._lock:
             now = self._clock.monotonic()
             if outcome is not None:
                 self._finish(worker, outcome, now)
@@ -153,7 +156,7 @@ class HandOver:
 
         The thread calls it once it was told to end, and reports the outcome itself.
         """
-        with self._ready:
+        with self._lock:
             return self._late.pop(worker, None)
 
     def _finish(self, worker: int, outcome: Outcome, now: float) -> None:
@@ -192,7 +195,7 @@ class HandOver:
 
     def put(self, assignments: Sequence[Assignment]) -> None:
         """Take in fetched jobs. After `close` they go back at once."""
-        with self._ready:
+        with self._lock:
             now = self._clock.monotonic()
             for assignment in assignments:
                 assignment.arrived = now
@@ -207,18 +210,18 @@ class HandOver:
 
     def post(self, outcome: Outcome) -> None:
         """Send an outcome of a job that no thread here gets to see."""
-        with self._ready:
+        with self._lock:
             self._post(Parcel(outcome))
 
     def run_errand(self, errand: Callable[[], None]) -> None:
         """Let a worker thread call this when it has a moment."""
-        with self._ready:
+        with self._lock:
             self._errands.append(errand)
             self._ready.notify()
 
     def demand(self) -> Demand:
         """What a fetch should bring now."""
-        with self._ready:
+        with self._lock:
             self._asked = False
             if self._closed:
                 return Demand(0, 0, low=False)
@@ -238,18 +241,18 @@ class HandOver:
 
     def fetch_took(self, seconds: float) -> None:
         """Tell the pace how long a fetch took."""
-        with self._ready:
+        with self._lock:
             self._pace.fetch_took(seconds)
 
     def membership_renewed(self) -> None:
         """Jobs that were not safe to start may be now."""
-        with self._ready:
+        with self._lock:
             if self._buffer and self._idle:
                 self._ready.notify_all()
 
     def stale_in(self) -> float | None:
         """Seconds until `withdraw_stale` has something to do; None: not as it stands."""
-        with self._ready:
+        with self._lock:
             if not self._buffer or self._closed:
                 return None
             due = min(self._taken_at, self._buffer[0].arrived + 3 * BUFFER_HORIZON_SECONDS)
@@ -261,7 +264,7 @@ class HandOver:
         All of them when no thread took one for a horizon; then nothing more is
         buffered until a job ends. Else those older than four horizons.
         """
-        with self._ready:
+        with self._lock:
             if not self._buffer:
                 return
             now = self._clock.monotonic()
@@ -274,7 +277,7 @@ class HandOver:
 
     def held(self, member: str) -> list[tuple[str, str]]:
         """(stored id, token) of each lease of a membership that is not answered (I6)."""
-        with self._ready:
+        with self._lock:
             return [
                 (lease.stored_id, lease.token) for lease in self._leases() if lease.member == member
             ]
@@ -288,7 +291,7 @@ class HandOver:
         if not strays:
             return []
         lost = set(strays)
-        with self._ready:
+        with self._lock:
             self._buffer = deque(
                 item
                 for item in self._buffer
@@ -305,7 +308,7 @@ class HandOver:
 
     def drop(self, member: str) -> None:
         """The store fenced this membership: forget what it buffered."""
-        with self._ready:
+        with self._lock:
             self._buffer = deque(item for item in self._buffer if item.lease.member != member)
             for item in self._running.values():
                 item.stray = item.stray or item.lease.member == member
@@ -335,12 +338,12 @@ class HandOver:
             blocked: queues whose outcomes have to wait.
             most: how many to take.
         """
-        with self._ready:
+        with self._lock:
             return self._outbox.collect(blocked, most)
 
     def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
         """The report of the outcomes collected last was answered; see `Outbox.answered`."""
-        with self._ready:
+        with self._lock:
             settled = self._outbox.answered(verdicts)
             if self._closed or (self._tell_empty and not self._running and not self._outbox):
                 self._wake_arbiter()
@@ -350,7 +353,7 @@ class HandOver:
 
     def close(self) -> None:
         """Start no further job; give the buffer back; idle threads end."""
-        with self._ready:
+        with self._lock:
             self._closed = True
             self._withdraw_all()
             self._ready.notify_all()
@@ -363,7 +366,7 @@ class HandOver:
         Returns:
             Leases of all jobs that still run.
         """
-        with self._ready:
+        with self._lock:
             left = [item for item in self._running.values() if not item.abandoned]
             for item in left:
                 if item.lease.repeatable:
@@ -373,7 +376,7 @@ class HandOver:
 
     def dissolve(self) -> None:
         """Nobody reports outcomes any more; late threads do it themselves."""
-        with self._ready:
+        with self._lock:
             self._dissolved = True
             self._errands.clear()
             self._ready.notify_all()
@@ -381,23 +384,23 @@ class HandOver:
     @property
     def running(self) -> int:
         """Jobs that run and were not abandoned."""
-        with self._ready:
+        with self._lock:
             return sum(not item.abandoned for item in self._running.values())
 
     @property
     def busy_workers(self) -> set[int]:
         """Keys of the threads that run a job."""
-        with self._ready:
+        with self._lock:
             return set(self._running)
 
     @property
     def unanswered(self) -> int:
         """Outcomes that the broker has not answered."""
-        with self._ready:
+        with self._lock:
             return len(self._outbox)
 
     @property
     def empty(self) -> bool:
         """Whether this process holds nothing at all."""
-        with self._ready:
+        with self._lock:
             return not (self._buffer or self._running or self._outbox or self._errands)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import uuid
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from . import wire
 from .clock import from_ms
@@ -36,8 +37,7 @@ class JobStatus(enum.Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of a job; it does not follow what happens to the job later."""
 
     #: Names the job for ever.
@@ -52,8 +52,16 @@ class Job:
     max_retries: int
     #: Attempts spent so far.
     retries: int = 0
-    task_args: tuple[Any, ...] = field(default=(), repr=False)
-    task_kwargs: dict[str, Any] = field(default_factory=dict, repr=False)
+    task_args: tuple[Any, ...] = ()
+    task_kwargs: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        """Without the arguments, which may be secret."""
+        return (
+            f"Job(id={self.id}, status={self.status.name}, task_name={self.task_name!r}, "
+            f"queue={self.queue!r}, at={self.at.isoformat()}, max_retries={self.max_retries}, "
+            f"retries={self.retries})"
+        )
 
     @property
     def attempt(self) -> int:
@@ -64,17 +72,7 @@ class Job:
         """The same job in another state."""
         if status is self.status:
             return self
-        return Job(
-            id=self.id,
-            status=status,
-            task_name=self.task_name,
-            queue=self.queue,
-            at=self.at,
-            max_retries=self.max_retries,
-            retries=self.retries,
-            task_args=self.task_args,
-            task_kwargs=self.task_kwargs,
-        )
+        return msgspec.structs.replace(self, status=status)
 
 
 def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobStatus) -> Job:

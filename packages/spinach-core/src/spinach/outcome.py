@@ -1,6 +1,8 @@
 """What became of a leased job, as a worker process tells the broker.
 
-The record only; how a worker comes to it is in `spinach.worker`.
+The record only; how a worker comes to it is in `spinach.worker`. Several of these are
+made for each job, so they are msgspec structs: frozen like a frozen dataclass, and ten
+times as fast to make.
 """
 
 from __future__ import annotations
@@ -8,11 +10,12 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 __all__ = ["Failure", "Lease", "Outcome", "OutcomeKind"]
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """A job in the hands of a membership, until its outcome is answered.
 
     The broker makes it; the pair (stored_id, token) names it for ever, since a
@@ -69,8 +72,7 @@ class Failure:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one lease."""
 
     kind: OutcomeKind

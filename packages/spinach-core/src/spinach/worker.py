@@ -13,7 +13,7 @@ import logging
 import traceback
 from typing import TYPE_CHECKING
 
-from . import signals
+from . import signals, wire
 from .backoff import exponential_backoff
 from .clock import as_utc, to_ms
 from .const import MAX_ERROR_BYTES
@@ -22,7 +22,6 @@ from .handover import Assignment
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind
-from .wire import UnreadableRecord
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -102,35 +101,39 @@ class Worker:
 
     def _execute(self, work: Assignment) -> Outcome:
         lease, task = work.lease, work.task
+        job: Job | None = None
         try:
-            job = job_from_record(
-                lease.stored_id, lease.record, retries=lease.retries, status=JobStatus.RUNNING
-            )
-        except UnreadableRecord as exc:
+            args, kwargs, _ = wire.decode_payload(lease.record)
+            # Only who listens or reads needs a snapshot; most jobs pass unseen.
+            if signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO):
+                job = _snapshot(lease)
+        except wire.UnreadableRecord as exc:
             JOB_LOGGER.error("Job %s cannot be read: %s", lease.stored_id[1:], exc)
             return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
-        if JOB_LOGGER.isEnabledFor(logging.INFO):
+        if job is not None:
             JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id, extra=_extra(job))
-        signals.job_started.send(self._namespace, job=job)
+            signals.job_started.send(self._namespace, job=job)
         started = self._clock.monotonic()
         try:
             # On threads like these SystemExit and KeyboardInterrupt are a task's
             # doing, so they fail the job; the thread goes on.
-            task.func(*job.task_args, **job.task_kwargs)
+            task.func(*args, **kwargs)
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
-            return self._failed(lease, job, exc, self._clock.monotonic() - started)
-        seconds = self._clock.monotonic() - started
-        if JOB_LOGGER.isEnabledFor(logging.INFO):
-            JOB_LOGGER.info(
-                "Job succeeded: %s %s, %.1f ms",
-                job.task_name,
-                job.id,
-                seconds * 1000,
-                extra=_extra(job, seconds),
-            )
-        if signals.job_finished.receivers:
-            signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
+            seconds = self._clock.monotonic() - started
+            return self._failed(lease, job or _snapshot(lease), exc, seconds)
+        if job is not None or signals.job_finished.receivers:
+            self._succeeded(job or _snapshot(lease), self._clock.monotonic() - started)
         return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
+
+    def _succeeded(self, job: Job, seconds: float) -> None:
+        JOB_LOGGER.info(
+            "Job succeeded: %s %s, %.1f ms",
+            job.task_name,
+            job.id,
+            seconds * 1000,
+            extra=_extra(job, seconds),
+        )
+        signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
 
     def _failed(self, lease: Lease, job: Job, err: BaseException, seconds: float) -> Outcome:
         """Decide what a failed attempt means."""
@@ -173,6 +176,12 @@ class Worker:
             )  # fmt: skip
         signals.job_finished.send(self._namespace, job=after)
         return outcome
+
+
+def _snapshot(lease: Lease) -> Job:
+    return job_from_record(
+        lease.stored_id, lease.record, retries=lease.retries, status=JobStatus.RUNNING
+    )
 
 
 def describe(err: BaseException) -> Failure:

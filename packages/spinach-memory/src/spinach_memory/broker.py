@@ -184,7 +184,6 @@ class MemoryBroker(Broker):
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        """Settle which leases the process holds (I6)."""
         shelves = self.store.shelves()
         with shelves.lock:
             queue = shelves.queue(self.namespace, turn.queue)
@@ -201,7 +200,6 @@ class MemoryBroker(Broker):
             )
 
     def leave(self, turn: Turn) -> TurnReply:
-        """End the membership; REFUSED while it has leases."""
         shelves = self.store.shelves()
         with shelves.lock:
             queue = shelves.queue(self.namespace, turn.queue)
@@ -219,7 +217,6 @@ class MemoryBroker(Broker):
             return TurnReply(verdict=Verdict.APPLIED)
 
     def interrupt(self) -> None:
-        """Let the fetches that wait, or else the next one that would, not wait."""
         shelves = self.store.shelves()
         with shelves.lock:
             shelves.interrupt(self)
@@ -227,7 +224,6 @@ class MemoryBroker(Broker):
     # -- outcomes ----------------------------------------------------------
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
-        """Tell what became of leases, in order (I5)."""
         namespace = self.namespace
         shelves = self.store.shelves()
         with shelves.lock:
@@ -252,7 +248,6 @@ class MemoryBroker(Broker):
     # -- upkeep ------------------------------------------------------------
 
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
-        """Make due jobs ready, a bounded number, and name the periodic tasks that are due."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)
@@ -270,7 +265,6 @@ class MemoryBroker(Broker):
             )
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
-        """Enqueue the job of one periodic tick, if nobody has yet (I15)."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)
@@ -285,7 +279,6 @@ class MemoryBroker(Broker):
             )
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
-        """Take back a bounded number of leases of a dead member (I11)."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)
@@ -325,7 +318,6 @@ class MemoryBroker(Broker):
     # -- failed store ------------------------------------------------------
 
     def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
-        """Failed jobs of a queue, the newest first."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.find(self.namespace, queue)
@@ -335,7 +327,6 @@ class MemoryBroker(Broker):
             return place.failed.newest(offset, limit)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        """Make failed jobs ready again, at the end of the queue; how many there were."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)
@@ -345,7 +336,6 @@ class MemoryBroker(Broker):
             return found
 
     def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        """Forget failed jobs; how many there were."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)

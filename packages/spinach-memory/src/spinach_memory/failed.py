@@ -96,10 +96,22 @@ def _size(text: str) -> int:
 def _head(text: str, limit: int) -> str:
     if _size(text) <= limit:
         return text
-    return _encode(text)[:limit].decode("utf-8", "ignore")
+    data = _encode(text)
+    while _inside_letter(data, limit):
+        limit -= 1
+    return data[:limit].decode("utf-8", "surrogatepass")
 
 
 def _tail(text: str, limit: int) -> str:
     if _size(text) <= limit:
         return text
-    return _encode(text)[-limit:].decode("utf-8", "ignore") if limit else ""
+    data = _encode(text)
+    start = len(data) - limit
+    while _inside_letter(data, start):
+        start += 1
+    return data[start:].decode("utf-8", "surrogatepass")
+
+
+def _inside_letter(data: bytes, index: int) -> bool:
+    """Whether a cut before this byte would split a letter."""
+    return index < len(data) and data[index] & 0xC0 == 0x80

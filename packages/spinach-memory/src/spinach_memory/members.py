@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.calls import Verdict
@@ -17,6 +18,8 @@ __all__ = ["CLAIM_MS", "Member", "Members"]
 #: How long the one process that was told of a dead member has to recover it before
 #: another one is told, in ms.
 CLAIM_MS: Final = 5000
+
+_CLAIMED: Final = attrgetter("claimed_until_ms")
 
 
 class Member:
@@ -133,16 +136,23 @@ class Members:
         member.claimed_until_ms = now_ms + CLAIM_MS
 
     def name_dead(self, asking: Member, now_ms: int) -> str | None:
-        """A dead member for the asking one to recover; None without one to name."""
-        for member in self:
-            if (
-                member is not asking
-                and member.claimed_until_ms <= now_ms
-                and self.condemned(member, now_ms)
-            ):
-                self.claim(member, now_ms)
-                return member.name
-        return None
+        """A dead member for the asking one to recover; None without one to name.
+
+        The one named longest ago comes first, so that one whose recovery fails does
+        not keep the others waiting.
+        """
+        dead = [
+            member
+            for member in self
+            if member is not asking
+            and member.claimed_until_ms <= now_ms
+            and self.condemned(member, now_ms)
+        ]
+        if not dead:
+            return None
+        member = min(dead, key=_CLAIMED)
+        self.claim(member, now_ms)
+        return member.name
 
     def _measure(self) -> None:
         # The longest, since the others are judged by whoever still calls.

@@ -1,5 +1,7 @@
 """Requests and replies of the broker contract; records, no code.
 
+Those that are made for each job are msgspec structs; see `spinach.outcome`.
+
 `spinach.brokers.base.Broker` says what each call does with them.
 """
 
@@ -8,6 +10,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping  # noqa: TC003 - dataclass fields are read at run time
 from dataclasses import dataclass, field
+
+import msgspec
 
 from ..exc import BrokerError  # noqa: TC001 - dataclass fields are read at run time
 from ..outcome import Failure, Lease  # noqa: TC001 - dataclass fields are read at run time
@@ -49,8 +53,7 @@ class Verdict(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Deposit:
+class Deposit(msgspec.Struct, frozen=True, gc=False):
     """A job to store."""
 
     queue: str

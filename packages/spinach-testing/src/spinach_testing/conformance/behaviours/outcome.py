@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from spinach.brokers.calls import Verdict
 from spinach.outcome import OutcomeKind
@@ -107,7 +107,7 @@ class OutcomeBehaviour(BrokerBehaviour):
         lab.enqueue(deposit())
         process = lab.process()
         lease = process.take_one()
-        forged = dataclasses.replace(lease, token=lease.token + "0")
+        forged = msgspec.structs.replace(lease, token=lease.token + "0")
         assert process.report(outcome(OutcomeKind.SUCCEEDED, forged)) == (REFUSED,)
         process.succeed(lease)
 
@@ -117,7 +117,7 @@ class OutcomeBehaviour(BrokerBehaviour):
         owner, other, stranger = lab.process(), lab.process(), lab.stranger()
         lease = owner.take_one()
         for who in (other, stranger):
-            forged = dataclasses.replace(lease, member=who.member())
+            forged = msgspec.structs.replace(lease, member=who.member())
             assert who.report(outcome(OutcomeKind.SUCCEEDED, forged)) == (REFUSED,)
         owner.succeed(lease)
 
@@ -126,7 +126,7 @@ class OutcomeBehaviour(BrokerBehaviour):
         lab.enqueue(deposit())
         process = lab.process()
         lease = process.take_one()
-        unknown = dataclasses.replace(lease, stored_id=deposit().stored_id)
+        unknown = msgspec.structs.replace(lease, stored_id=deposit().stored_id)
         for kind in OutcomeKind:
             assert process.report(outcome(kind, unknown)) == (REFUSED,), kind
         assert lab.counts().unfinished == 1

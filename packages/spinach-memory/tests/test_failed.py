@@ -1,0 +1,94 @@
+"""The failed store stays small."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from spinach.const import MAX_ERROR_BYTES, MAX_FAILED_AGE
+from spinach.outcome import Failure, Outcome, OutcomeKind
+from spinach_memory import failed
+from spinach_memory.failed import cut
+from spinach_testing.conformance import Lab, deposit, ids
+
+QUEUE = "letters"
+
+
+def size(failure: Failure) -> int:
+    texts = (failure.error, failure.message, failure.traceback)
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def test_short_failure_is_kept_as_it_is() -> None:
+    failure = Failure(error="ValueError", message="schön \udc80", traceback="Traceback")
+    assert cut(failure) is failure
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "€", "\udc80", "😀"])
+def test_long_texts_are_cut_between_letters(letter: str) -> None:
+    long = letter * MAX_ERROR_BYTES
+    short = cut(Failure(error="E", message=long, traceback="begin" + long + "end"))
+    assert MAX_ERROR_BYTES - 8 <= size(short) <= MAX_ERROR_BYTES
+    assert short.error == "E"
+    assert set(short.message) == {letter}
+    assert short.traceback.endswith(letter + "end")
+    assert set(short.traceback) == {letter, *"end"}
+
+
+def test_message_alone_may_take_all_the_room() -> None:
+    short = cut(Failure(error="E", message="m" * 20_000))
+    assert size(short) == MAX_ERROR_BYTES
+    assert cut(Failure(error="E" * 20_000, message="m", traceback="t")).error[:2] == "EE"
+
+
+def test_failure_without_a_reason_is_kept_all_the_same(lab: Lab) -> None:
+    lab.enqueue(deposit())
+    process = lab.process()
+    process.report(Outcome(OutcomeKind.FAILED, process.take_one(), "letters.send"))
+    [entry] = lab.client.failed_jobs(QUEUE)
+    assert entry.failure == Failure(error="", message="")
+
+
+def test_oldest_are_dropped_when_there_are_too_many(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I19
+    monkeypatch.setattr(failed, "MAX_FAILED", 3)
+    jobs = [deposit() for _ in range(5)]
+    lab.enqueue(*jobs)
+    process = lab.process()
+    process.fail(*process.take(5))
+    assert ids(lab.client.failed_jobs(QUEUE)) == ids(jobs[:1:-1])
+    assert lab.counts().failed == 3
+    # What was dropped is forgotten for good, so that it could come again.
+    assert lab.enqueue(jobs[0], jobs[4]) == [True, True]
+    assert lab.counts().ready == 1
+
+
+def test_old_ones_are_dropped(lab: Lab) -> None:
+    old, new = deposit(), deposit()
+    lab.enqueue(old, new)
+    process = lab.process()
+    first, second = process.take(2)
+    process.fail(first)
+    lab.advance(timedelta(milliseconds=1))
+    process.fail(second)
+    lab.advance(MAX_FAILED_AGE - timedelta(milliseconds=1))
+    assert lab.counts().failed == 2
+    lab.advance(timedelta(milliseconds=1))
+    assert ids(lab.client.failed_jobs(QUEUE)) == [new.stored_id]
+    assert lab.client.retry_failed(QUEUE, [old.stored_id]) == 0
+    lab.advance(timedelta(milliseconds=1))
+    assert lab.client.discard_failed(QUEUE, [new.stored_id]) == 0
+
+
+def test_pages_go_from_the_newest_to_the_oldest(lab: Lab) -> None:
+    jobs = [deposit() for _ in range(7)]
+    lab.enqueue(*jobs)
+    process = lab.process()
+    process.fail(*process.take(7))
+    newest_first = ids(jobs[::-1])
+    assert ids(lab.client.failed_jobs(QUEUE, limit=3)) == newest_first[:3]
+    assert ids(lab.client.failed_jobs(QUEUE, offset=3, limit=3)) == newest_first[3:6]
+    assert ids(lab.client.failed_jobs(QUEUE, offset=6)) == newest_first[6:]
+    assert lab.client.failed_jobs(QUEUE, offset=7) == []

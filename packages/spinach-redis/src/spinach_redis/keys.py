@@ -1,0 +1,159 @@
+"""The names of all keys. Nothing else in this package, Lua included, makes one up.
+
+All keys of a queue share the hash tag `{namespace/queue}`, so that they live on one
+node of a Cluster:
+
+=================  ======  ======================================================
+after the tag      type    holds
+=================  ======  ======================================================
+version            string  schema of the queue, `SCHEMA`
+jobs               hash    stored id → record
+ready              list    stored ids, first in first out
+future             zset    stored id → due, ms; a fraction keeps equal instants in order
+retrying           set     the ids of `future` that wait for a retry
+attempts           hash    stored id → retries, losses, direct-only
+members            zset    member → end of its lease, ms
+seq                hash    member → last number of its sequenced calls
+info               hash    member → lease, periodic tasks, description
+guard              hash    last sign of life, and until when nobody is declared dead
+leases             string  leases ever given; makes tokens
+running:<member>   hash    stored id → token
+marker             zset    wake-up, taken with BZPOPMIN
+timekeeper         string  end of office, and the member
+producer:<session> string  last number applied; the only keys that expire
+failed             zset    stored id → instant it failed, ms
+errors             hash    stored id → reason
+failed-bytes       string  size of the records and reasons of failed jobs
+limits             hash    limited task → override or nothing
+slots:<task>       set     leased jobs of a limited task
+held:<task>        list    its jobs that wait for a slot
+limit:<task>       zset    member → limit it declares
+brought            set     held jobs that are back in `ready`
+parks              set     tasks with parked jobs
+parked:<task>      list    jobs nobody who asked knew
+periodic           zset    task → next due, ms
+periodic-info      hash    task → interval, last declared
+enqueued           string  jobs ever accepted
+paused             string  while it exists, nothing is handed out
+=================  ======  ======================================================
+
+`{namespace}:queues` is the set of queues that exist.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "BEAT",
+    "COUNTS",
+    "ENQUEUE",
+    "FAILED_PAGE",
+    "FETCH",
+    "FIRE",
+    "JOIN",
+    "LEAVE",
+    "RECONCILE",
+    "RECOVER",
+    "REPORT",
+    "REVIVE",
+    "SCHEMA",
+    "TICK",
+    "QueueKeys",
+    "queues_key",
+]
+
+#: Version of everything above; a process refuses a queue that has another one.
+SCHEMA: Final = b"1"
+
+# The keys that each script takes first, in its order; a test compares them with the
+# scripts.
+# fmt: off
+ENQUEUE: Final = (
+    "version", "jobs", "ready", "future", "timekeeper", "marker", "paused", "enqueued",
+)
+FIRE: Final = (
+    "jobs", "ready", "future", "timekeeper", "marker", "paused", "enqueued", "periodic",
+    "periodic-info", "guard", "members", "info",
+)
+JOIN: Final = (
+    "version", "members", "seq", "info", "guard", "limits", "brought", "jobs", "ready",
+    "future", "timekeeper", "marker", "paused", "periodic", "periodic-info",
+)
+BEAT: Final = ("members", "seq", "info", "guard")
+FETCH: Final = (
+    "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
+    "limits", "brought", "parks", "timekeeper", "marker", "paused",
+)
+RECONCILE: Final = ("jobs", "attempts", "members", "seq", "info", "guard")
+LEAVE: Final = (
+    "ready", "future", "timekeeper", "marker", "paused", "members", "seq", "info", "guard",
+    "limits", "brought", "periodic-info",
+)
+REPORT: Final = (
+    "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
+    "failed", "errors", "failed-bytes", "limits", "brought", "parks", "members", "info", "guard",
+)
+TICK: Final = (
+    "ready", "future", "retrying", "timekeeper", "marker", "paused", "members", "info",
+    "guard", "periodic", "periodic-info",
+)
+RECOVER: Final = (
+    "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
+    "failed", "errors", "failed-bytes", "limits", "brought", "members", "seq", "info", "guard",
+    "periodic-info",
+)
+COUNTS: Final = (
+    "ready", "future", "retrying", "members", "seq", "info", "limits", "parks", "jobs",
+    "attempts", "failed", "errors", "failed-bytes", "enqueued", "periodic",
+)
+FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors")
+REVIVE: Final = (
+    "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes",
+)
+# fmt: on
+
+
+def queues_key(namespace: str) -> bytes:
+    """The set of a namespace's queues."""
+    return f"{{{namespace}}}:queues".encode()
+
+
+class QueueKeys:
+    """The keys of one queue; safe to share between threads."""
+
+    __slots__ = ("_fixed", "_tag", "marker")
+
+    def __init__(self, namespace: str, queue: str) -> None:
+        self._tag = f"{{{namespace}/{queue}}}:".encode()
+        # Filled by whoever asks first; two that fill it at once write the same.
+        self._fixed: dict[tuple[str, ...], tuple[bytes, ...]] = {}
+        self.marker = self._tag + b"marker"
+
+    def fixed(self, names: tuple[str, ...]) -> tuple[bytes, ...]:
+        """The keys that every queue has, for one of the lists above."""
+        keys = self._fixed.get(names)
+        if keys is None:
+            keys = self._fixed[names] = tuple(self._tag + name.encode() for name in names)
+        return keys
+
+    def producer(self, session: str) -> bytes:
+        """Last number of a producer's session."""
+        return self._tag + b"producer:" + session.encode()
+
+    def running(self, member: str) -> bytes:
+        """Leases of a member."""
+        return self._tag + b"running:" + member.encode()
+
+    def limited(self, task: str) -> tuple[bytes, bytes, bytes]:
+        """Slots, held jobs and declared limits of a task."""
+        name = task.encode()
+        return self._tag + b"slots:" + name, self._tag + b"held:" + name, self._tag + b"limit:" + name
+
+    def held(self, task: str) -> bytes:
+        """Jobs of a task that wait for a slot."""
+        return self._tag + b"held:" + task.encode()
+
+    def parked(self, task: str) -> bytes:
+        """Parked jobs of a task."""
+        return self._tag + b"parked:" + task.encode()

@@ -1,0 +1,24 @@
+-- Proves the life of a member: its lease starts anew.
+--
+-- KEYS
+--   members  zset  member -> end of its lease
+--   seq      hash  member -> last number
+--   info     hash  member -> `<lease, ms> ...`
+--   guard    hash  see members.lua
+-- ARGV
+--   1 clock offset, ms   2 member   3 number   4 lease, ms
+-- Reply
+--   {'APPLIED', member to recover or nil} | {'FENCED'} | {'STALE'}
+local NAMES = {'members', 'seq', 'info', 'guard'}
+local q = named(NAMES, 0)
+local now = now_ms(ARGV[1])
+local member = ARGV[2]
+
+admit_when_full(q.members)
+local pause = step(q, now)
+local refused = refusal(q, member, tonumber(ARGV[3]))
+if refused then
+  return {refused}
+end
+call('ZADD', q.members, now + tonumber(ARGV[4]), member)
+return {'APPLIED', name_dead(q, member, now, pause)}

@@ -1,0 +1,33 @@
+-- Enqueues the job of one periodic tick and moves the task on, unless it has moved
+-- already (I15).
+--
+-- KEYS
+--   jobs, ready, future, timekeeper, marker, paused, enqueued  as in enqueue.lua
+--   periodic       zset  task -> next due
+--   periodic-info  hash  task -> `<interval> <last declared>`, ms
+--   guard          hash  see members.lua
+--   members        zset  see members.lua
+--   info           hash  see members.lua
+-- ARGV
+--   1 clock offset, ms   2 task   3 due, ms since 1970   4 stored id   5 record
+-- Reply
+--   {'APPLIED' or 'REFUSED', ms until the task is due next or nil}
+local NAMES = {'jobs', 'ready', 'future', 'timekeeper', 'marker', 'paused', 'enqueued', 'periodic',
+  'periodic-info', 'guard', 'members', 'info'}
+local q = named(NAMES, 0)
+local now = now_ms(ARGV[1])
+local task, asked = ARGV[2], tonumber(ARGV[3])
+local due = tonumber(call('ZSCORE', q.periodic, task))
+local interval = tonumber(string.match(call('HGET', q['periodic-info'], task) or '', '^%d+'))
+
+if not due or not interval then
+  return {'REFUSED', false}
+end
+if due ~= asked or due > now then
+  return {'REFUSED', math.max(0, due - now)}
+end
+deposit(q, now, {ARGV[4], ARGV[5], ''})
+due = due + (math.floor((now - due) / interval) + 1) * interval
+call('ZADD', q.periodic, due, task)
+step(q, now)
+return {'APPLIED', due - now}

@@ -1,0 +1,121 @@
+-- Takes back leases of a dead member, a bounded number, the newest first, so that
+-- those which return to the front stand there in order after several calls (I7, I11,
+-- I12).
+--
+-- KEYS
+--   jobs          hash    stored id -> record
+--   ready         list    stored ids
+--   future        zset    stored id -> due
+--   retrying      set     those ids of `future` that wait for a retry
+--   attempts      hash    stored id -> `<retries>,<losses>,<direct-only>`
+--   timekeeper, marker, paused   for the wake-up, see wake.lua
+--   failed        zset    stored id -> instant
+--   errors        hash    stored id -> reason
+--   failed-bytes  string  size of records and reasons of the failed
+--   limits, brought              see slots.lua
+--   members, seq, info, guard    see members.lua
+--   periodic-info hash    task -> `<interval> <last declared>`, ms
+--   running:<member>   hash  stored id -> token, of the dead member
+--   slots, held, limit           of each limited task that the caller knows
+-- ARGV
+--   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
+--   5 dead member   6 most leases   7 most bytes of records in the reply
+--   8 losses after which a job is poison   9 base and 10 cap of the delay, ms
+--   11 seed for the delays   12 to 14 reasons: at most once, poison, last attempt
+--   15 count of limited tasks, the tasks
+-- Reply
+--   {'APPLIED', more, lost: stored id, record, retries, losses for each}
+--   {'REFUSED'}: it is alive, unknown, or nobody may be declared dead now
+--   {'KEYS', limited tasks}: nothing was done, their keys are needed
+local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
+  'failed', 'errors', 'failed-bytes', 'limits', 'brought', 'members', 'seq', 'info', 'guard',
+  'periodic-info'}
+local q = named(NAMES, 0)
+local running = KEYS[#NAMES + 1]
+local now = now_ms(ARGV[1])
+local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
+local dead = ARGV[5]
+local most, most_bytes, most_losses = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local base_ms, cap_ms = tonumber(ARGV[9]), tonumber(ARGV[10])
+local limits, missing = limits_of(q, (declared_limits(15, #NAMES + 1)))
+
+if #missing > 0 then
+  return {'KEYS', missing}
+end
+admit_when_full(q.ready)
+local pause = step(q, now)
+if not condemned(q, dead, now, pause) then
+  return {'REFUSED'}
+end
+-- Before anything else: from here on it receives nothing.
+dismiss(q, limits, dead, now)
+
+local leases = {}
+local pairs_ = call('HGETALL', running)
+for i = 1, #pairs_, 2 do
+  local token = pairs_[i + 1]
+  leases[#leases + 1] = {pairs_[i], string.sub(token, 1, 1) == 'd', tonumber(string.sub(token, 2))}
+end
+table.sort(leases, function(one, other) return one[3] > other[3] end)
+
+math.randomseed(tonumber(ARGV[11]))
+local ended, unharmed, retries, failures, lost, bytes = {}, {}, {}, {}, {}, 0
+for i = 1, math.min(most, #leases) do
+  local id, direct = leases[i][1], leases[i][2]
+  local record = call('HGET', q.jobs, id)
+  local spent, losses = attempts_of(call('HGET', q.attempts, id))
+  local reason = false
+  if record and direct then
+    losses = losses + 1
+    if string.sub(id, 1, 1) == '0' then
+      reason = ARGV[12]
+    elseif losses >= most_losses then
+      reason = ARGV[13]
+    elseif spent >= (max_retries_of(record) or math.huge) then
+      reason = ARGV[14]
+    end
+    if reason and bytes > 0 and bytes + #record > most_bytes then
+      break
+    end
+  end
+  ended[#ended + 1] = id
+  if reason then
+    bytes = bytes + #record
+    call('HSET', q.attempts, id, attempts_text(spent, losses, false))
+    table.insert(failures, 1, reason)
+    table.insert(failures, 1, id)
+    lost[#lost + 1] = {id, record, spent, losses}
+  elseif record and direct then
+    local most_ms = math.min(cap_ms, base_ms * 2 ^ math.min(losses - 1, 64))
+    table.insert(retries, 1, {id, now + math.floor(math.random() * most_ms), 1})
+  elseif record then
+    call('HSET', q.attempts, id, attempts_text(spent, losses, true))
+    table.insert(unharmed, 1, id)
+  end
+  if next(limits) then
+    local task = task_of(record)
+    if task and limits[task] then
+      free_slot(q, task, limits[task], id)
+    end
+  end
+end
+many('HDEL', running, ended)
+retry(q, now, retries)
+fail(q, now, failures, bounds)
+to_front(q.ready, unharmed)
+local more = call('EXISTS', running) == 1
+if more then
+  claim(q, dead, now)
+else
+  call('ZREM', q.members, dead)
+  call('HDEL', q.info, dead)
+  call('HDEL', q.guard, 'named:' .. dead)
+end
+wake(q, now)
+local answer = {}
+for i = #lost, 1, -1 do
+  for j = 1, 4 do
+    answer[#answer + 1] = lost[i][j]
+  end
+end
+return {'APPLIED', more and 1 or 0, answer}

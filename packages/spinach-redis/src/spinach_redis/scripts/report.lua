@@ -1,0 +1,118 @@
+-- Ends leases of one queue (I5). Outcomes whose lease is not the job's current one
+-- change nothing.
+--
+-- KEYS
+--   jobs          hash    stored id -> record
+--   ready         list    stored ids
+--   future        zset    stored id -> due
+--   retrying      set     those ids of `future` that wait for a retry
+--   attempts      hash    stored id -> `<retries>,<losses>,<direct-only>`
+--   timekeeper, marker, paused   for the wake-up, see wake.lua
+--   failed        zset    stored id -> instant
+--   errors        hash    stored id -> reason
+--   failed-bytes  string  size of records and reasons of the failed
+--   limits, brought              see slots.lua
+--   parks         set     tasks with parked jobs
+--   members, info, guard         see members.lua
+--   running:<member>   hash  stored id -> token, of each member below
+--   slots, held, limit, parked   of each task below
+-- ARGV
+--   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
+--   5 count of members   6 count of tasks, the tasks
+--   then for each outcome: kind, position of member, position of task, stored id,
+--   token, detail
+--     kind: S succeeded, F failed, R retry, L release, P park
+--     detail: F the reason; R `+` and a delay in ms, or `=` and an instant in ms
+-- Reply
+--   one character an outcome: 1 applied, 0 refused
+local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
+  'failed', 'errors', 'failed-bytes', 'limits', 'brought', 'parks', 'members', 'info', 'guard'}
+local q = named(NAMES, 0)
+local now, now_up = now_ms(ARGV[1])
+local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
+
+local members, k = {}, #NAMES
+for i = 1, tonumber(ARGV[5]) do
+  k = k + 1
+  members[i] = {key = KEYS[k], asked = {}, ended = {}}
+end
+local tasks, overrides = {}, call('HGETALL', q.limits)
+for i = 1, tonumber(ARGV[6]) do
+  tasks[i] = {name = ARGV[6 + i], slots = KEYS[k + 1], held = KEYS[k + 2], limit = KEYS[k + 3],
+    parked = KEYS[k + 4], jobs = {}}
+  for j = 1, #overrides, 2 do
+    if overrides[j] == tasks[i].name then
+      tasks[i].limited = true
+      tasks[i].n = in_force(tasks[i], overrides[j + 1])
+    end
+  end
+  k = k + 4
+end
+
+-- Which outcomes count.
+local first = 7 + #tasks
+for i = first, #ARGV, 6 do
+  local member = members[tonumber(ARGV[i + 1])]
+  member.asked[#member.asked + 1] = ARGV[i + 3]
+end
+for i = 1, #members do
+  local member = members[i]
+  local tokens = fields_of(member.key, member.asked)
+  member.tokens = {}
+  for j = 1, #tokens do
+    member.tokens[member.asked[j]] = tokens[j]
+  end
+end
+local verdicts, gone, released, failures, retries = {}, {}, {}, {}, {}
+for i = first, #ARGV, 6 do
+  local kind, id, detail = ARGV[i], ARGV[i + 3], ARGV[i + 5]
+  local member, task = members[tonumber(ARGV[i + 1])], tasks[tonumber(ARGV[i + 2])]
+  if member.tokens[id] == ARGV[i + 4] then
+    member.tokens[id] = nil
+    member.ended[#member.ended + 1] = id
+    verdicts[#verdicts + 1] = '1'
+    if task.limited then
+      task.jobs[#task.jobs + 1] = id
+    end
+    if kind == 'S' then
+      gone[#gone + 1] = id
+    elseif kind == 'F' then
+      failures[#failures + 1] = id
+      failures[#failures + 1] = detail
+    elseif kind == 'R' then
+      local value = tonumber(string.sub(detail, 2))
+      retries[#retries + 1] = {id, string.sub(detail, 1, 1) == '+' and now_up + value or value}
+    elseif kind == 'L' then
+      released[#released + 1] = id
+    else
+      task.put_aside = task.put_aside or {}
+      task.put_aside[#task.put_aside + 1] = id
+    end
+  else
+    verdicts[#verdicts + 1] = '0'
+  end
+end
+
+-- The first write needs no memory, so that a full server drains.
+for i = 1, #members do
+  many('HDEL', members[i].key, members[i].ended)
+end
+step(q, now)
+many('HDEL', q.jobs, gone)
+if call('EXISTS', q.attempts) == 1 then
+  many('HDEL', q.attempts, gone)
+end
+for i = 1, #tasks do
+  for j = 1, #tasks[i].jobs do
+    free_slot(q, tasks[i].name, tasks[i], tasks[i].jobs[j])
+  end
+  if tasks[i].put_aside then
+    many('RPUSH', tasks[i].parked, tasks[i].put_aside)
+    call('SADD', q.parks, tasks[i].name)
+  end
+end
+retry(q, now, retries)
+fail(q, now, failures, bounds)
+to_front(q.ready, released)
+wake(q, now)
+return table.concat(verdicts)

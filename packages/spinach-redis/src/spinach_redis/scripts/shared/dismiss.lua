@@ -1,0 +1,15 @@
+-- What a member that goes takes along, whether it leaves or is recovered: its number,
+-- its limits, its office. What it declared periodic was declared until now.
+
+local function dismiss(q, limits, member, now)
+  call('HDEL', q.seq, member)
+  withdraw(q, limits, member)
+  resign(q, member, now)
+  local info = call('HGET', q.info, member) or ''
+  for task in string.gmatch(string.match(info, '^%d+ ([^\n]*)') or '', '%S+') do
+    local interval = string.match(call('HGET', q['periodic-info'], task) or '', '^%d+')
+    if interval then
+      call('HSET', q['periodic-info'], task, string.format('%s %.0f', interval, now))
+    end
+  end
+end

@@ -1,0 +1,78 @@
+-- Memberships: their numbers, and who may be declared dead (I11).
+
+local NAMING_MS = 5000
+local STEP_MS = 1000
+
+-- Why a sequenced call must not be carried out; nil when it may, and then its number
+-- is taken.
+local function refusal(q, member, number)
+  local last = call('HGET', q.seq, member)
+  if not last then
+    return 'FENCED'
+  end
+  if number <= tonumber(last) then
+    return 'STALE'
+  end
+  call('HSET', q.seq, member, number)
+  return nil
+end
+
+-- Notes that somebody lives. When nobody did for half a lease, or the clock was set
+-- back, the server was away rather than its members: nobody is declared dead before
+-- the instant returned, and no lease lasts longer than one that starts now. A second
+-- back is what time servers do all day, and harms no lease. `lease` is the longest.
+local function step(q, now)
+  local guard = call('HMGET', q.guard, 'seen', 'until', 'lease')
+  local seen, pause = tonumber(guard[1]), tonumber(guard[2] or 0)
+  local lease = tonumber(guard[3])
+  if not seen or not lease then
+    call('HSET', q.guard, 'seen', now)
+    return pause
+  end
+  if now >= seen - STEP_MS and now - seen <= lease / 2 then
+    if math.abs(now - seen) >= STEP_MS then
+      call('HSET', q.guard, 'seen', now)
+    end
+    return pause
+  end
+  pause = now + lease
+  call('HSET', q.guard, 'seen', now, 'until', pause)
+  local alive = call('ZRANGEBYSCORE', q.members, now, '+inf', 'WITHSCORES')
+  for i = 1, #alive, 2 do
+    local own = tonumber(string.match(call('HGET', q.info, alive[i]) or '', '^%d+') or lease)
+    if tonumber(alive[i + 1]) > now + own then
+      call('ZADD', q.members, now + own, alive[i])
+    end
+  end
+  return pause
+end
+
+-- Whether a member may be declared dead, or already is.
+local function condemned(q, member, now, pause)
+  local ends = tonumber(call('ZSCORE', q.members, member))
+  if not ends then
+    return false
+  end
+  return call('HEXISTS', q.seq, member) == 0 or (ends < now and now >= pause)
+end
+
+-- Lets nobody be told of a dead member for a while: one process recovers it at a time.
+local function claim(q, member, now)
+  call('HSET', q.guard, 'named:' .. member, now + NAMING_MS)
+end
+
+-- A member for the caller to recover, or false.
+local function name_dead(q, caller, now, pause)
+  local over = call('ZRANGEBYSCORE', q.members, '-inf', '(' .. string.format('%.0f', now),
+    'LIMIT', 0, 10)
+  for i = 1, #over do
+    if over[i] ~= caller then
+      local ends = tonumber(call('HGET', q.guard, 'named:' .. over[i]) or 0)
+      if (ends <= now or ends > now + NAMING_MS) and condemned(q, over[i], now, pause) then
+        claim(q, over[i], now)
+        return over[i]
+      end
+    end
+  end
+  return false
+end

@@ -1,0 +1,101 @@
+-- Limits of tasks (I10). `limits` names every task that has one, with the operator's
+-- override or ''; a task's slots are its leased jobs. `brought` has the held jobs
+-- that are back in `ready`.
+
+local MOVES = 500
+
+-- Reads `<count> <task>...` from ARGV at `a`; three keys a task follow KEYS[k].
+-- Returns the tasks with their keys, and the next positions.
+local function declared_limits(a, k)
+  local declared = {}
+  local count = tonumber(ARGV[a])
+  for i = 1, count do
+    declared[ARGV[a + i]] = {slots = KEYS[k + 1], held = KEYS[k + 2], limit = KEYS[k + 3]}
+    k = k + 3
+  end
+  return declared, a + count + 1, k
+end
+
+-- The limit in force; nil when nobody limits the task any more. A member's limit goes
+-- with the member. That a lease is over does not lift it: after an outage all are.
+local function in_force(limit, override)
+  return tonumber(override) or tonumber(call('ZRANGE', limit.limit, 0, 0, 'WITHSCORES')[2])
+end
+
+-- The limited tasks of the queue, by name, and the names of those whose keys the
+-- caller did not declare.
+local function limits_of(q, declared)
+  local index = call('HGETALL', q.limits)
+  local limits, missing = {}, {}
+  for i = 1, #index, 2 do
+    local limit = declared[index[i]]
+    if limit then
+      limit.n = in_force(limit, index[i + 1])
+      limits[index[i]] = limit
+    else
+      missing[#missing + 1] = index[i]
+    end
+  end
+  return limits, missing
+end
+
+-- Brings held jobs back to the front as far as slots are free, `count` at most. They
+-- queue up behind those brought back before, each of which would else be pushed back
+-- by the next one for as long as few threads are idle.
+local function bring_back(q, limit, count)
+  if limit.n then
+    count = math.min(count, limit.n - call('SCARD', limit.slots))
+  end
+  if count <= 0 or call('LLEN', limit.held) == 0 then
+    return
+  end
+  local ids = call('LPOP', limit.held, count)
+  local head = call('LRANGE', q.ready, 0, 99)
+  local pivot = nil
+  if #head > 0 then
+    local brought = call('SMISMEMBER', q.brought, unpack(head))
+    for i = 1, #head do
+      if brought[i] == 0 then
+        break
+      end
+      pivot = head[i]
+    end
+  end
+  if pivot then
+    for i = #ids, 1, -1 do
+      call('LINSERT', q.ready, 'AFTER', pivot, ids[i])
+    end
+  else
+    to_front(q.ready, ids)
+  end
+  many('SADD', q.brought, ids)
+end
+
+-- Lets a change of the limit take effect; forgets a task whose limit is gone when
+-- nothing is left of it.
+local function settle(q, task, limit)
+  bring_back(q, limit, MOVES)
+  if not limit.n and call('LLEN', limit.held) == 0 and call('SCARD', limit.slots) == 0 then
+    call('HDEL', q.limits, task)
+  end
+end
+
+-- The lease of a job ended.
+local function free_slot(q, task, limit, id)
+  if limit and call('SREM', limit.slots, id) == 1 then
+    bring_back(q, limit, 1)
+    if not limit.n then
+      settle(q, task, limit)
+    end
+  end
+end
+
+-- Forgets what a member declared.
+local function withdraw(q, limits, member)
+  for task, limit in pairs(limits) do
+    if call('ZREM', limit.limit, member) == 1 then
+      limit.n = in_force(limit, call('HGET', q.limits, task))
+      settle(q, task, limit)
+    end
+  end
+end
