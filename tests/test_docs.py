@@ -1,11 +1,14 @@
-"""Every Python block of the documentation is executed, page by page.
+"""The documentation tells the truth: its code runs, its links and listings exist.
 
-The blocks of a page run in order in one process, as a reader would type them. A block
-after the comment `<!-- not run: reason -->` is left out.
+The Python blocks of a page run in order in one process, as a reader would type them, and
+what they print has to be what the blocks after `<!-- output -->` show. A block after the
+comment `<!-- not run: reason -->` is left out.
 """
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import os
 import re
 import subprocess
@@ -20,14 +23,24 @@ PAGES = sorted(
     for path in [ROOT / "README.md", *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/**/*.md")]
     if "_build" not in path.parts
 )
+#: Its code stands in the catalogue of core's tests, and is run there.
+GENERATED = "docs/reference/errors.md"
+
 BLOCK = re.compile(r"^( *)(`{3,}|:{3,})python\n(.*?)^\1\2$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"<!-- not run: .+ -->\n+$")
+OUTPUT = re.compile(r"^<!-- output -->\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INCLUDE = re.compile(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)```$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
 def program(page: str) -> str:
     """The blocks of a page, each on the lines it has there, so that tracebacks fit."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = text_of(page)
     lines = [""] * (text.count("\n") + 1)
     for match in BLOCK.finditer(text):
         if NOT_RUN.search(text, 0, match.start()):
@@ -39,26 +52,76 @@ def program(page: str) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if program(page).strip()])
-def test_python_blocks_run(page: str, tmp_path: Path) -> None:
+def test_python_blocks_run_and_print_what_the_page_shows(page: str, tmp_path: Path) -> None:
     path = tmp_path / "page.py"
     path.write_text(program(page), encoding="utf-8")
-    subprocess.run(
-        [sys.executable, "-W", "error", str(path)],
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "utf8", str(path)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONSAFEPATH": "1"},
-        check=True,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
         timeout=50,
     )
+    assert answer.returncode == 0, answer.stderr
+    shown = OUTPUT.findall(text_of(page))
+    if shown:
+        assert answer.stdout == "".join(shown)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != GENERATED])
+def test_code_that_looks_like_python_is_run(page: str) -> None:
+    hidden = re.findall(r"^ *(?:`{3,}|:{3,})(?:py|pycon|\{code-block\} py\w*)$", text_of(page), re.M)
+    assert hidden == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "{literalinclude}" in text_of(page)])
+def test_listings_come_from_files_and_objects_that_exist(page: str) -> None:
+    includes = INCLUDE.findall(text_of(page))
+    assert len(includes) == text_of(page).count("{literalinclude}")
+    for path, options in includes:
+        source = ((ROOT / page).parent / path).read_text(encoding="utf-8")
+        if match := re.search(r"^:pyobject: (\S+)$", options, re.MULTILINE):
+            assert match[1] in definitions(ast.parse(source))
+
+
+def definitions(tree: ast.AST, prefix: str = "") -> set[str]:
+    """Dotted names of the functions and classes of a module."""
+    names = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names |= {prefix + node.name} | definitions(node, f"{prefix}{node.name}.")
+    return names
+
+
+def test_the_catalogue_of_errors_is_what_the_exceptions_say() -> None:
+    spec = importlib.util.spec_from_file_location("errors_page", ROOT / "docs/errors_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert text_of(GENERATED) == module.page(), "run: python docs/errors_page.py"
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "SECURITY.md", "changes/README.md"])
 def test_links_inside_the_repository_lead_somewhere(page: str) -> None:
-    links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))
+    links = LINK.findall(text_of(page))
     assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
 
 
-def test_files_that_the_readme_runs_exist() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    scripts = set(re.findall(r"\b(?:examples|benchmarks|tools)/[\w./-]+\.py\b", text))
-    assert "examples/quickstart.py" in scripts
+#: Each line that the README asks to type → where it is tried.
+TRIED = {
+    "quickstart": "python3 -m venv .venv && .venv/bin/pip install ./packages/spinach-core "
+    "./packages/spinach-memory && .venv/bin/python examples/quickstart.py",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_command_runs_exist(page: str) -> None:
+    scripts = set(re.findall(r"\b(?:examples|benchmarks|tools|docs)/[\w./-]+\.py\b", text_of(page)))
     assert [script for script in sorted(scripts) if not (ROOT / script).exists()] == []
+
+
+def test_the_readme_runs_the_quickstart() -> None:
+    assert "examples/quickstart.py" in text_of("README.md")

@@ -183,16 +183,19 @@ class TestDeath:
             process.join()
             return process
 
-        doomed, survivor = process(), process()
-        survivor.broker.enqueue([deposit(due_ms=lab.in_ms(2 * LEASE))])
-        assert doomed.fetch().next_due_in_ms == 60_000
+        doomed, keeper, survivor = process(), process(), process()
+        survivor.broker.enqueue([deposit(due_ms=lab.in_ms(3 * LEASE))])
+        lab.live(LEASE, keeper, survivor)
+        lab.advance(MS)
+        told = keeper.fetch()
+        assert (told.next_due_in_ms, told.dead) == (59_999, doomed.member())
         wayward.shift = timedelta(days=-1)
         survivor.beat()
-        # The office of timekeeper does not last until tomorrow either.
-        assert survivor.fetch().next_due_in_ms == 60_000 + 86_400_000
+        # Neither the office nor the claim on the dead one lasts until tomorrow.
+        assert survivor.fetch().next_due_in_ms == 59_999 + 86_400_000
         assert survivor.broker.recover(QUEUE, doomed.member()).verdict is Verdict.REFUSED
-        assert lab.live(LEASE, survivor) == []
-        assert lab.live(BEAT, survivor) == [doomed.member()]
+        assert lab.live(LEASE, keeper, survivor) == []
+        assert lab.live(BEAT, keeper, survivor) == [doomed.member()]
 
     def test_leaves_the_office_of_timekeeper_to_others(self, lab: Lab) -> None:
         keeper, other = lab.process(), lab.process()
@@ -336,6 +339,18 @@ class TestLimits:
             order.append(lease.stored_id)
             process.succeed(lease)
         assert order == ids(jobs)
+
+    def test_retried_job_queues_behind_those_that_wait_for_a_slot(self, lab: Lab) -> None:
+        first, second, third = jobs = [deposit("slow") for _ in range(3)]
+        lab.enqueue(*jobs)
+        process = lab.process(limits={"slow": 1})
+        process.retry(*process.take(idle=3))
+        order = []
+        for _ in jobs:
+            [lease] = process.take(idle=3)
+            order.append(lease.stored_id)
+            process.succeed(lease)
+        assert order == ids([second, third, first])
 
 
 class TestParks:

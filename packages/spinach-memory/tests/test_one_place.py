@@ -159,5 +159,5 @@ class OnePlace(RuleBasedStateMachine):
         assert not any(not park for park in queue.parked.values())
 
 
-OnePlace.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+OnePlace.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestOnePlace = OnePlace.TestCase

@@ -161,6 +161,20 @@ class TestWakeUp:
             idle.succeed(*call.result().leases)
             assert idle.leave().verdict is Verdict.APPLIED
 
+    def test_parked_job_wakes_who_asked_for_its_park_and_nobody_else(
+        self, lab: Lab, clock: Any, blocked: Any
+    ) -> None:
+        ignorant = lab.process()
+        lab.enqueue(deposit("new.task"))
+        lease = ignorant.take_one()
+        idle, knowing = blocked(lab.process()), blocked(lab.process(), parks=["new.task"])
+        ignorant.park(lease)
+        assert len(knowing.result().leases) == 1
+        clock.expect_wait()
+        assert not idle.ends_within(0)
+        lab.enqueue(deposit())
+        assert len(idle.result().leases) == 1
+
     def test_failed_job_that_a_person_retries_wakes(self, lab: Lab, blocked: Any) -> None:
         process = lab.process()
         job = deposit()

@@ -244,6 +244,8 @@ class Queue:
             self._fail(job, outcome.failure, now_ms)
         else:
             self.parked.setdefault(outcome.task, deque()).append(job)
+            # One of those who wait may have asked for this park; nobody knows which.
+            self.line.wake_all()
         return True
 
     def recover(
@@ -265,7 +267,8 @@ class Queue:
             if job.slots is not None:
                 self._free_slot(job)
             if not lease.direct:
-                # It may be what killed the process while it was being decoded.
+                # From now on for idle threads only, so that losses count: what kills a
+                # process by merely being in its buffer would go round for ever.
                 job.bufferable = False
                 unharmed.append(job)
                 continue

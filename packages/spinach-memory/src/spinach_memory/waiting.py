@@ -73,3 +73,8 @@ class WaitingLine:
             if not waiter.woken:
                 waiter.wake()
                 return
+
+    def wake_all(self) -> None:
+        """Let everybody look; who finds nothing goes on waiting."""
+        for waiter in self._waiters:
+            waiter.wake()

@@ -148,7 +148,11 @@ class QueueKeys:
     def limited(self, task: str) -> tuple[bytes, bytes, bytes]:
         """Slots, held jobs and declared limits of a task."""
         name = task.encode()
-        return self._tag + b"slots:" + name, self._tag + b"held:" + name, self._tag + b"limit:" + name
+        return (
+            self._tag + b"slots:" + name,
+            self._tag + b"held:" + name,
+            self._tag + b"limit:" + name,
+        )
 
     def held(self, task: str) -> bytes:
         """Jobs of a task that wait for a slot."""

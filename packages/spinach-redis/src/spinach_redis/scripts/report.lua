@@ -80,8 +80,11 @@ for i = first, #ARGV, 6 do
       failures[#failures + 1] = id
       failures[#failures + 1] = detail
     elseif kind == 'R' then
-      local value = tonumber(string.sub(detail, 2))
-      retries[#retries + 1] = {id, string.sub(detail, 1, 1) == '+' and now_up + value or value}
+      local due = tonumber(string.sub(detail, 2))
+      if string.sub(detail, 1, 1) == '+' then
+        due = due > 0 and now_up + due or now
+      end
+      retries[#retries + 1] = {id, due}
     elseif kind == 'L' then
       released[#released + 1] = id
     else

@@ -26,7 +26,7 @@ class Harness(ABC):
     """
 
     @abstractmethod
-    def new_broker(self, *, namespace: str = NAMESPACE) -> Broker:
+    def new_broker(self, *, namespace: str) -> Broker:
         """A further process on the store.
 
         Args:

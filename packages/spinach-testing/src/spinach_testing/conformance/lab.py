@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from spinach.brokers.calls import LostJob, QueueCounts, Verdict
 from spinach.clock import from_ms
@@ -103,12 +103,16 @@ class Lab:
         self.harness = harness
         self.settle_seconds = settle_seconds
         self._patience_seconds = patience_seconds
-        self._calls: list[Call[object]] = []
+        self._calls: list[Call[Any]] = []
         self._processes: list[Process] = []
         #: A process that only produces and looks.
-        self.client: Broker = harness.new_broker()
+        self.client: Broker = self.broker()
 
     # -- processes ---------------------------------------------------------
+
+    def broker(self, *, namespace: str = NAMESPACE) -> Broker:
+        """A further process that only produces and looks."""
+        return self.harness.new_broker(namespace=namespace)
 
     def process(
         self,
@@ -125,7 +129,7 @@ class Lab:
 
     def stranger(self, *, namespace: str = NAMESPACE) -> Process:
         """A further process that joined no queue."""
-        process = Process(self.harness.new_broker(namespace=namespace))
+        process = Process(self.broker(namespace=namespace))
         self._processes.append(process)
         return process
 
@@ -193,6 +197,7 @@ class Lab:
         """Let time pass while the processes beat, until all that waits is ready."""
         for _ in range(MANY_CALLS):
             reply = self.client.tick(queue, ())
+            assert reply.verdict is Verdict.APPLIED, f"tick was not applied: {reply}"
             if reply.next_due_in_ms is None:
                 return
             self.live(reply.next_due_in_ms * MILLISECOND, *processes)

@@ -1,6 +1,6 @@
 -- Memberships: their numbers, and who may be declared dead (I11).
 
-local NAMING_MS = 5000
+local NAMING_MS = 15000
 local STEP_MS = 1000
 
 -- Why a sequenced call must not be carried out; nil when it may, and then its number

@@ -87,5 +87,5 @@ class EnqueueBehaviour(BrokerBehaviour):
     def test_several_producers_feed_one_queue(self, lab: Lab) -> None:
         jobs = [deposit() for _ in range(3)]
         for job in jobs:
-            lab.harness.new_broker().enqueue([job])
+            lab.broker().enqueue([job])
         assert ids(lab.process().take(idle=3)) == ids(jobs)

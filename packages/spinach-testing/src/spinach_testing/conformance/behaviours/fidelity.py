@@ -37,7 +37,7 @@ PAYLOADS = (
 
 def noise(seed: int, size: int) -> bytes:
     """Bytes without any order, the same at each run."""
-    return random.Random(seed).randbytes(size)  # noqa: S311 - no secret
+    return random.Random(seed).randbytes(size)
 
 
 class FidelityBehaviour(BrokerBehaviour):

@@ -26,7 +26,7 @@ class NamespacesBehaviour(BrokerBehaviour):
     def test_broker_says_which_namespace_it_serves(self, lab: Lab) -> None:
         # A harness may put a prefix of its own before it.
         assert lab.client.namespace.endswith(NAMESPACE)
-        assert lab.harness.new_broker(namespace=ELSEWHERE).namespace.endswith(ELSEWHERE)
+        assert lab.broker(namespace=ELSEWHERE).namespace.endswith(ELSEWHERE)
 
     @holds("I21")
     def test_jobs_stay_in_their_namespace(self, lab: Lab) -> None:

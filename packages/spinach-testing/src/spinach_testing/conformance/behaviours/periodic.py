@@ -160,6 +160,23 @@ class PeriodicBehaviour(BrokerBehaviour):
         assert near(restarted.join(periodic={REPORT: HOUR}).next_due_in_ms, HOUR_MS // 4)
 
     @holds("I15")
+    def test_stored_instant_outlives_the_members_that_declared_it(self, lab: Lab) -> None:
+        process = lab.process(periodic={REPORT: HOUR})
+        lab.advance(HOUR * 0.75)
+        assert process.leave().verdict is Verdict.APPLIED
+        restarted = lab.stranger()
+        assert near(restarted.join(periodic={REPORT: HOUR}).next_due_in_ms, HOUR_MS // 4)
+
+    @holds("I15")
+    def test_task_that_no_live_member_declares_is_not_what_comes_next(self, lab: Lab) -> None:
+        process = lab.process(periodic={REPORT: HOUR})
+        assert process.leave().verdict is Verdict.APPLIED
+        assert lab.counts().next_due_in_ms is None
+        lab.advance(2 * HOUR)
+        assert lab.process().tick().due == ()
+        assert lab.counts().next_due_in_ms is None
+
+    @holds("I15")
     def test_shorter_period_brings_the_next_tick_forward(self, lab: Lab) -> None:
         lab.process(periodic={REPORT: 10 * HOUR})
         newer = lab.stranger()

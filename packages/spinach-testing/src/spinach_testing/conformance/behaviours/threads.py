@@ -60,8 +60,7 @@ class ThreadsBehaviour(BrokerBehaviour):
             lab.background(functools.partial(work, lab.process(), produced)) for _ in range(3)
         ]
         producers = [
-            lab.background(functools.partial(lab.harness.new_broker().enqueue, batch))
-            for batch in batches
+            lab.background(functools.partial(lab.broker().enqueue, batch)) for batch in batches
         ]
         for producer in producers:
             producer.result()

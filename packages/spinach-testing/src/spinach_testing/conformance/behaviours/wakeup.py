@@ -93,7 +93,7 @@ class WakeupBehaviour(BrokerBehaviour):
         calls = [wait(lab, lab.process()) for _ in range(3)]
         jobs = [deposit() for _ in range(3)]
         for job in jobs:
-            lab.harness.new_broker().enqueue([job])
+            lab.broker().enqueue([job])
         assert sorted(sum((brought(call) for call in calls), [])) == sorted(ids(jobs))
 
     @holds("I14")
@@ -118,7 +118,7 @@ class WakeupBehaviour(BrokerBehaviour):
     @holds("I14", "I21")
     def test_job_of_another_namespace_wakes_nobody(self, lab: Lab) -> None:
         call = wait(lab, lab.process())
-        lab.harness.new_broker(namespace="elsewhere").enqueue([deposit()])
+        lab.broker(namespace="elsewhere").enqueue([deposit()])
         assert not call.ends_within(lab.settle_seconds)
         lab.enqueue(deposit())
         assert len(brought(call)) == 1
@@ -229,7 +229,7 @@ class WakeupBehaviour(BrokerBehaviour):
     def test_interrupt_before_a_fetch_lets_it_not_wait(self, lab: Lab) -> None:
         process = lab.process()
         process.broker.interrupt()
-        assert process.fetch(block_seconds=LONG_SECONDS).leases == ()
+        assert brought(wait(lab, process)) == []
 
     @holds("I14")
     def test_interrupt_counts_for_one_fetch(self, lab: Lab) -> None:

@@ -1,0 +1,242 @@
+"""One way to meet each exception of Spinach: the smallest program that raises it.
+
+A test runs every one of these and looks that none is missing; the error catalogue of the
+documentation shows their code and their messages. Nothing here needs pytest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+from typing import Any, NoReturn
+
+from spinach import AbortException, Batch, Engine, RetryException, Tasks, signals
+from spinach.brokers.calls import Enrolment, FetchTurn
+from spinach.exc import (
+    BrokerError,
+    BrokerFull,
+    BrokerInUse,
+    BrokerUnavailable,
+    DuplicateTask,
+    InvalidArgument,
+    InvalidJobSignatureError,
+    InvalidName,
+    InvalidTask,
+    PayloadTooLarge,
+    ScheduleUncertain,
+    SpinachError,
+    TasksNotAttached,
+    UnknownTask,
+    WorkerLost,
+    WorkersRunning,
+)
+from spinach_memory import MemoryBroker, MemoryStore
+from spinach_testing.clock import VirtualClock
+
+__all__ = ["CATALOGUE"]
+
+
+def unknown_task() -> None:
+    """Schedule a task that the engine has never heard of."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="mail.send")(print)
+    spin.schedule("mail.sned", "hello")
+
+
+def arguments_that_do_not_fit() -> None:
+    """Schedule a task with an argument that it does not take."""
+    spin = Engine(MemoryBroker())
+
+    @spin.task(name="compute")
+    def compute(a: int, b: int) -> int:
+        return a + b
+
+    spin.schedule("compute", 1, c=2)
+
+
+def not_a_task() -> None:
+    """Register a function that would run nothing."""
+    tasks = Tasks()
+
+    @tasks.task(name="fetch.page")
+    async def fetch_page() -> None: ...
+
+
+def a_name_twice() -> None:
+    """Register two functions under one name."""
+    tasks = Tasks()
+    tasks.add(print, name="report")
+    tasks.add(repr, name="report")
+
+
+def a_bad_name() -> None:
+    """Name a queue with a space in it."""
+    Tasks(queue="high priority")
+
+
+def an_argument_that_would_not_come_back() -> None:
+    """Send a set, which JSON does not have."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="tag")(print)
+    spin.schedule("tag", {"labels": {"new", "urgent"}})
+
+
+def too_much_to_send() -> None:
+    """Send a document instead of a reference to it."""
+    spin = Engine(MemoryBroker(max_payload_bytes=1000))
+    spin.task(name="index")(print)
+    spin.schedule("index", "word " * 1000)
+
+
+def a_registry_alone() -> None:
+    """Schedule through a registry that no engine knows."""
+    tasks = Tasks()
+    tasks.add(print, name="hello")
+    tasks.schedule("hello")
+
+
+def not_while_workers_run() -> None:
+    """Attach tasks while workers run."""
+    spin = Engine(MemoryBroker())
+    spin.start_workers(1, block=False)
+    try:
+        spin.attach_tasks(Tasks())
+    finally:
+        spin.stop_workers()
+
+
+def one_broker_for_two_engines() -> None:
+    """Give one broker to two engines."""
+    broker = MemoryBroker()
+    Engine(broker, namespace="shop")
+    Engine(broker, namespace="blog")
+
+
+class StubbornBroker(MemoryBroker):
+    """A broker whose server is not in the mood."""
+
+    def __init__(self, error: type[BrokerError], message: str) -> None:
+        super().__init__()
+        self._error = error
+        self._message = message
+
+    def enqueue(self, deposits: Any) -> NoReturn:
+        """Refuse everything."""
+        raise self._error(self._message)
+
+
+def _schedule_on(error: type[BrokerError], message: str) -> None:
+    spin = Engine(StubbornBroker(error, message))
+    spin.task(name="hello")(print)
+    spin.schedule("hello")
+
+
+def a_broker_that_refuses() -> None:
+    """Schedule where the server asks for a password that nobody gave."""
+    _schedule_on(BrokerError, "The server asks for a password. Give one in the broker's URL.")
+
+
+def a_broker_out_of_reach() -> None:
+    """Schedule while the server is down."""
+    _schedule_on(BrokerUnavailable, "No connection to the server. Nothing was sent; try again.")
+
+
+def a_broker_without_memory() -> None:
+    """Schedule while the server has no memory left."""
+    _schedule_on(BrokerFull, "The server has no memory left. Let workers drain it, or add some.")
+
+
+def a_line_that_broke() -> None:
+    """Schedule while the connection breaks, before the answer came."""
+    _schedule_on(ScheduleUncertain, "The server took the job and did not answer. See job_ids.")
+
+
+def a_worker_that_died() -> None:
+    """Hear of a job whose worker process died while it ran."""
+    store, clock = MemoryStore(), VirtualClock()
+    heard: SimpleQueue[BaseException] = SimpleQueue()
+
+    def on_failure(namespace: str, err: BaseException, **kwargs: object) -> None:
+        heard.put(err)
+
+    # A process takes the job, and is not heard of again.
+    broker = MemoryBroker(store, clock=clock)
+    spin = Engine(broker, namespace="catalogue")
+    spin.task(name="hello")(print)
+    spin.schedule("hello")
+    broker.join("spinach", "dead", Enrolment(lease_ms=30_000))
+    broker.fetch([FetchTurn("spinach", "dead", 1)], idle=1, extra=0, max_bytes=1000)
+
+    # Another one takes over, once the lease is over.
+    spin = Engine(MemoryBroker(store, clock=clock), namespace="catalogue")
+    with signals.job_failed.connected_to(on_failure, sender="catalogue"):
+        spin.start_workers(1, block=False)
+        try:
+            while (err := _soon(heard)) is None:
+                clock.advance(timedelta(seconds=1))
+        finally:
+            spin.stop_workers()
+    raise err
+
+
+def _soon(heard: SimpleQueue[BaseException]) -> BaseException | None:
+    try:
+        return heard.get(timeout=0.01)
+    except Empty:
+        return None
+
+
+def a_task_that_asks_for_a_retry() -> None:
+    """Ask, inside a task, to be run again; the engine catches it, `execute` does not."""
+    spin = Engine(MemoryBroker())
+
+    @spin.task(name="poll", max_retries=5)
+    def poll() -> None:
+        raise RetryException("The report is not ready yet")
+
+    spin.execute("poll")
+
+
+def a_task_that_gives_up() -> None:
+    """Fail for good inside a task; the engine catches it, `execute` does not."""
+    spin = Engine(MemoryBroker())
+
+    @spin.task(name="charge", max_retries=5)
+    def charge() -> None:
+        raise AbortException("The card has expired")
+
+    spin.execute("charge")
+
+
+def any_error() -> None:
+    """Catch every error by the one base class, here that of a batch used twice."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="hello")(print)
+    batch = Batch()
+    batch.schedule("hello")
+    spin.schedule_batch(batch)
+    spin.schedule_batch(batch)
+
+
+#: Exception → what raises it. `SpinachError` stands for whatever is caught by it.
+CATALOGUE: dict[type[Exception], Callable[[], None]] = {
+    SpinachError: any_error,
+    UnknownTask: unknown_task,
+    InvalidJobSignatureError: arguments_that_do_not_fit,
+    InvalidTask: not_a_task,
+    DuplicateTask: a_name_twice,
+    InvalidName: a_bad_name,
+    InvalidArgument: an_argument_that_would_not_come_back,
+    PayloadTooLarge: too_much_to_send,
+    TasksNotAttached: a_registry_alone,
+    WorkersRunning: not_while_workers_run,
+    BrokerInUse: one_broker_for_two_engines,
+    BrokerError: a_broker_that_refuses,
+    BrokerUnavailable: a_broker_out_of_reach,
+    BrokerFull: a_broker_without_memory,
+    ScheduleUncertain: a_line_that_broke,
+    WorkerLost: a_worker_that_died,
+    RetryException: a_task_that_asks_for_a_retry,
+    AbortException: a_task_that_gives_up,
+}

@@ -1,0 +1,296 @@
+"""A worker process in small, built from the engine's own parts on controlled locks."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from spinach import wire
+from spinach.arbiter import Arbiter
+from spinach.brokers.base import Broker
+from spinach.brokers.calls import (
+    BeatReply,
+    Enrolment,
+    FetchReply,
+    FireReply,
+    JoinReply,
+    QueueCounts,
+    ReconcileReply,
+    RecoverReply,
+    ReportReply,
+    TickReply,
+    TurnReply,
+    Verdict,
+)
+from spinach.consumer import Consumer
+from spinach.doorbell import Doorbell
+from spinach.exc import BrokerUnavailable
+from spinach.handover import HandOver
+from spinach.notifier import ResultNotifier
+from spinach.outcome import Lease, OutcomeKind
+from spinach.pace import Pace
+from spinach.subscriber import Subscriber
+from spinach.task import Tasks
+from spinach.worker import Worker
+
+from .explorer import Run, StoppedClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spinach.outcome import Outcome
+
+APPLIED = Verdict.APPLIED
+
+
+class ModelBroker(Broker):
+    """One queue, atomic calls, and a log of what happened to each job.
+
+    Args:
+        run: the blocking fetch waits on its locks.
+        jobs: `1a` may repeat, `0b` runs at most once; ready from the start.
+        lose: numbers of the fetches whose answer gets lost.
+        lose_reports: numbers of the reports whose answer gets lost.
+    """
+
+    def __init__(
+        self, run: Run, jobs: Sequence[str] = (), *, lose: Sequence[int] = (),
+        lose_reports: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(clock=StoppedClock())
+        self.bind("model", run)
+        self._lock = run.Lock()
+        self._news = run.Condition(self._lock)
+        self._interrupted = False
+        self.ready = list(jobs)
+        self.leased: dict[str, str] = {}
+        self.ended: Counter[str] = Counter()
+        self.released: list[str] = []
+        self.left: set[str] = set()
+        self._lose, self._fetches = lose, 0
+        self._lose_reports, self._reports = lose_reports, 0
+        self._token = 0
+
+    def add(self, *jobs: str) -> None:
+        with self._news:
+            self.ready.extend(jobs)
+            self._news.notify()
+
+    def fetch(self, turns, *, idle, extra, max_bytes, block_seconds=0.0):
+        (turn,) = turns
+        if block_seconds:
+            with self._news:
+                while not self.ready and not self._interrupted:
+                    self._news.wait()
+                self._interrupted = False
+                leases = self._take(turn.member, idle, extra)
+        else:
+            with self._lock:
+                leases = self._take(turn.member, idle, extra)
+        self._fetches += 1
+        if self._fetches in self._lose:
+            return [FetchReply(verdict=Verdict.UNKNOWN, error=BrokerUnavailable("lost"))]
+        return [FetchReply(verdict=APPLIED, leases=tuple(leases), more=bool(self.ready))]
+
+    def _take(self, member: str, idle: int, extra: int) -> list[Lease]:
+        leases = []
+        while self.ready and len(leases) < idle + extra:
+            direct = len(leases) < idle
+            if not direct and self.ready[0][0] == "0":
+                break
+            self._token += 1
+            job = self.ready.pop(0)
+            leases.append(self._lease(member, job, str(self._token), direct))
+            self.leased[job] = str(self._token)
+        return leases
+
+    @staticmethod
+    def _lease(member: str, job: str, token: str, direct: bool) -> Lease:
+        header = wire.header_line(max_retries=int(job[0]), queue="q", task="t")
+        payload = wire.complete_payload(
+            wire.encode_arguments([job], {}, task="t"), 0, limit_bytes=1000, task="t"
+        )
+        return Lease("q", member, job, token, direct, header + payload, 0)
+
+    def interrupt(self) -> None:
+        with self._news:
+            self._interrupted = True
+            self._news.notify_all()
+
+    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
+        verdicts = []
+        with self._news:
+            releases = []
+            for outcome in outcomes:
+                lease = outcome.lease
+                if self.leased.get(lease.stored_id) != lease.token:
+                    verdicts.append(Verdict.REFUSED)
+                    continue
+                verdicts.append(APPLIED)
+                del self.leased[lease.stored_id]
+                if outcome.kind is OutcomeKind.RELEASE:
+                    releases.append(lease.stored_id)
+                    self.released.append(lease.stored_id)
+                else:
+                    self.ended[lease.stored_id] += 1
+            self.ready[:0] = releases
+            if releases:
+                self._news.notify()
+        self._reports += 1
+        if self._reports in self._lose_reports:
+            lost = (Verdict.UNKNOWN,) * len(outcomes)
+            return ReportReply(verdicts=lost, error=BrokerUnavailable("lost"))
+        return ReportReply(verdicts=tuple(verdicts))
+
+    def reconcile(self, turn, held):
+        with self._lock:
+            known = dict(held)
+            missing = [
+                self._lease(turn.member, job, token, False)
+                for job, token in self.leased.items()
+                if known.get(job) != token
+            ]
+            strays = [pair for pair in held if self.leased.get(pair[0]) != pair[1]]
+        return ReconcileReply(verdict=APPLIED, missing=tuple(missing), strays=tuple(strays))
+
+    def leave(self, turn):
+        with self._lock:
+            if self.leased:
+                return TurnReply(verdict=Verdict.REFUSED)
+            self.left.add(turn.member)
+        return TurnReply(verdict=APPLIED)
+
+    def counts(self, queues):
+        with self._lock:
+            return [
+                QueueCounts(
+                    verdict=APPLIED, queue="q", ready=len(self.ready), leased=len(self.leased)
+                )
+            ]
+
+    # The rest of the contract has no part in the hand-over.
+
+    def join(self, queue, member, enrolment):
+        return JoinReply(verdict=APPLIED)
+
+    def beat(self, turns):
+        return [BeatReply(verdict=APPLIED) for _ in turns]
+
+    def tick(self, queue, periodic):
+        return TickReply(verdict=APPLIED)
+
+    def fire(self, queue, task, due_ms, deposit):
+        return FireReply(verdict=APPLIED)
+
+    def recover(self, queue, dead):
+        return RecoverReply(verdict=APPLIED)
+
+    def enqueue(self, deposits):
+        return [True for _ in deposits]
+
+    def failed_jobs(self, queue, *, offset=0, limit=100):
+        return []
+
+    def retry_failed(self, queue, stored_ids):
+        return 0
+
+    def discard_failed(self, queue, stored_ids):
+        return 0
+
+    def close(self):
+        pass
+
+
+class Eager(Pace):
+    """A pace that always wants jobs for the buffer."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def room(self, threads: int) -> int:
+        return self._room
+
+
+class Process:
+    """The threads of a worker process, wired as `spinach.crew` wires them.
+
+    Args:
+        run: to put them on.
+        broker: their broker.
+        workers: how many.
+        room: of the buffer.
+        stop_when_empty: as in `start_workers`.
+        handover: the class to use; tests of the tests break it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        broker: ModelBroker,
+        *,
+        workers: int,
+        room: int = 0,
+        stop_when_empty: bool = False,
+        handover: type[HandOver] = HandOver,
+    ) -> None:
+        self.broker = broker
+        self.runs: Counter[str] = Counter()
+        tasks = Tasks()
+        tasks.add(self._task, name="t", queue="q")
+        sync: Any = run
+        clock = broker.clock
+        arbiter_bell, notifier_bell, subscriber_bell = (Doorbell(clock, sync) for _ in range(3))
+        ending = threading.Event()
+        self.handover = handover(
+            clock,
+            Eager(room),
+            wake_arbiter=arbiter_bell.ring,
+            wake_notifier=notifier_bell.ring,
+            tell_empty=stop_when_empty,
+            sync=sync,
+        )
+        enrolments = {"q": Enrolment(lease_ms=30_000)}
+        # The name of the membership must be the same in each execution.
+        with mock.patch("spinach.membership.uuid.uuid4", lambda: uuid.UUID(int=1)):
+            consumer = Consumer(broker, enrolments, tasks.tasks, self.handover, lambda job: None)
+        consumer.upkeep()
+        subscriber = Subscriber(consumer, subscriber_bell, arbiter_bell, ending)
+        self.subscriber = subscriber
+        self.consumer = consumer
+        self.bells = (arbiter_bell, notifier_bell, subscriber_bell)
+        self.arbiter = Arbiter(
+            broker, consumer, self.handover, subscriber, arbiter_bell,
+            stop_when_empty=stop_when_empty, grace=None, reporting=lambda: True,
+        )  # fmt: skip
+        notifier = ResultNotifier(broker, self.handover, notifier_bell, ending)
+
+        def lead() -> None:
+            self.arbiter.run()
+            ending.set()
+            notifier_bell.ring()
+            subscriber_bell.ring()
+
+        run.thread("arbiter", lead)
+        run.thread("notifier", notifier.run)
+        run.thread("subscriber", subscriber.run)
+        for number in range(1, workers + 1):
+            worker = Worker(number, f"w{number}", "model", broker, self.handover)
+            run.thread(f"worker-{number}", worker.run)
+
+    def _task(self, job: str) -> None:
+        self.runs[job] += 1
+
+    def check(self, jobs: Sequence[str]) -> None:
+        """Nothing lost, nothing doubled, nothing kept (I1, I3, I4, I17, I20)."""
+        assert not self.broker.leased, f"still leased: {self.broker.leased}"
+        for job in jobs:
+            assert self.runs[job] <= 1, f"{job} ran {self.runs[job]} times"
+            assert self.broker.ended[job] == self.runs[job], f"{job} ran, and was not reported"
+            places = self.broker.ended[job] + self.broker.ready.count(job)
+            assert places == 1, f"{job} stands in {places} places"
+        assert self.broker.left, "the membership was not ended"
+        assert self.handover.empty

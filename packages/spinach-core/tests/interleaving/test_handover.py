@@ -1,0 +1,190 @@
+"""The hand-over between arbiter, workers, notifier and a stop, under every order of
+their steps in small cases (I1, I3, I17, I20)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from spinach import wire
+from spinach.brokers.calls import Verdict
+from spinach.doorbell import Doorbell
+from spinach.handover import Assignment, HandOver
+from spinach.membership import Membership
+from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.task import Tasks
+
+from .explorer import Deadlock, StoppedClock, explore
+from .model import Eager
+
+
+class Case:
+    """Scripted threads around a real hand-over.
+
+    The arbiter puts the jobs in one by one and closes; the workers take, run and hand
+    in until told to end; the notifier reports until nothing is left.
+    """
+
+    def __init__(self, run, jobs, workers, *, lost_reports=0, drop=False, handover=HandOver):
+        clock = StoppedClock()
+        self.bells = [Doorbell(clock, run) for _ in range(2)]
+        arbiter_bell, notifier_bell = self.bells
+        self.handover = handover(
+            clock,
+            Eager(2),
+            wake_arbiter=arbiter_bell.ring,
+            wake_notifier=notifier_bell.ring,
+            sync=run,
+        )
+        tasks = Tasks()
+        tasks.add(lambda: None, name="t")
+        membership = Membership("q", 30.0)
+        membership.member = "m"  # The same in each execution.
+        membership.renewed(0.0)
+        header = wire.header_line(max_retries=1, queue="q", task="t")
+        self.assignments = [
+            Assignment(Lease("q", membership.member, job, "1", True, header, 0), membership,
+                       tasks.get("t"))
+            for job in jobs
+        ]  # fmt: skip
+        self.member = membership.member
+        self.jobs = jobs
+        self.runs: Counter[str] = Counter()
+        self.reported: Counter[tuple[str, OutcomeKind]] = Counter()
+        self.order: list[str] = []
+        self.lost_reports = lost_reports
+        self.drop = drop
+        self.ended = False
+        run.thread("arbiter", self.arbiter)
+        run.thread("notifier", self.notifier)
+        for number in range(workers):
+            run.thread(f"worker-{number}", lambda number=number: self.worker(number))
+
+    def arbiter(self):
+        for assignment in self.assignments:
+            self.handover.put([assignment])
+        if self.drop:
+            self.handover.drop(self.member)
+        self.handover.close()
+        while self.handover.running or self.handover.unanswered:
+            self.bells[0].wait(60)
+        self.handover.dissolve()
+        self.ended = True
+        self.bells[1].ring()
+
+    def worker(self, number):
+        outcome = None
+        while (work := self.handover.exchange(number, outcome)) is not None:
+            self.runs[work.lease.stored_id] += 1
+            outcome = Outcome(OutcomeKind.SUCCEEDED, work.lease, "t")
+        assert self.handover.late(number) is None
+
+    def notifier(self):
+        while not self.ended:
+            outcomes = self.handover.collect((), 100)
+            if not outcomes:
+                self.bells[1].wait(60)
+                continue
+            if self.lost_reports:
+                self.lost_reports -= 1
+                self.handover.answered([Verdict.UNKNOWN] * len(outcomes))
+                continue
+            for outcome in outcomes:
+                self.reported[outcome.lease.stored_id, outcome.kind] += 1
+                self.order.append(outcome.lease.stored_id)
+            self.handover.answered([Verdict.APPLIED] * len(outcomes))
+
+    def check(self):
+        for job in self.jobs:
+            ran = self.runs[job]
+            done = self.reported[job, OutcomeKind.SUCCEEDED]
+            back = self.reported[job, OutcomeKind.RELEASE]
+            assert ran <= 1, f"{job} ran {ran} times"
+            assert done == ran, f"{job} ran, and its outcome was reported {done} times"
+            if self.drop:
+                assert done + back <= 1
+            else:
+                assert done + back == 1, f"{job} ended {done + back} times"
+        released = [job for job in self.order if self.reported[job, OutcomeKind.RELEASE]]
+        assert released == sorted(released), "releases lost their order"
+        assert self.handover.empty
+
+
+def program(jobs, workers, **options):
+    def build(run):
+        case = Case(run, jobs, workers, **options)
+        return case, case.check
+
+    return build
+
+
+#: What is explored, and how many states there are at least: an exploration that sees
+#: fewer has gone blind.
+CASES = {
+    "one job, one worker": ((["1a"], 1), {}, 1_000),
+    "one job, two workers": ((["1a"], 2), {}, 6_000),
+    "two jobs, one worker": ((["1a", "1b"], 1), {}, 3_000),
+    "a report without an answer": ((["1a"], 1), {"lost_reports": 1}, 1_500),
+    "fenced while a worker takes it": ((["1a"], 1), {"drop": True}, 900),
+}
+
+
+@pytest.mark.parametrize(("sizes", "options", "at_least"), CASES.values(), ids=CASES)
+def test_no_order_of_steps_loses_doubles_or_keeps_a_job(sizes, options, at_least):
+    report = explore(program(*sizes, **options))
+
+    assert report.states >= at_least
+
+
+class NeverNotifies(HandOver):
+    def put(self, assignments):
+        idle, self._idle = self._idle, 0
+        super().put(assignments)
+        self._idle = idle
+
+
+class TakesTwice(HandOver):
+    def _take(self, now):
+        assignment = super()._take(now)
+        if assignment is not None and self._idle:
+            self._buffer.append(assignment)
+        return assignment
+
+
+class ForgetsOnClose(HandOver):
+    def _withdraw_all(self):
+        self._buffer.clear()
+
+
+class ReleasesBackwards(HandOver):
+    def _withdraw(self, items):
+        super()._withdraw(list(items)[::-1])
+
+
+class ForgetsUnanswered(HandOver):
+    def answered(self, verdicts):
+        return super().answered([Verdict.APPLIED] * len(verdicts))
+
+
+class ClosesInSilence(HandOver):
+    def close(self):
+        with self._lock:
+            self._closed = True
+            self._withdraw_all()
+
+
+@pytest.mark.parametrize(
+    ("broken", "sizes", "options"),
+    [
+        (NeverNotifies, (["1a"], 1), {}),
+        (TakesTwice, (["1a"], 2), {}),
+        (ForgetsOnClose, (["1a"], 1), {}),
+        (ReleasesBackwards, (["1a", "1b"], 1), {}),
+        (ForgetsUnanswered, (["1a"], 1), {"lost_reports": 1}),
+        (ClosesInSilence, (["1a"], 1), {}),
+    ],
+)
+def test_a_broken_hand_over_is_found(broken, sizes, options):
+    with pytest.raises((AssertionError, KeyError, Deadlock)):
+        explore(program(*sizes, handover=broken, **options))

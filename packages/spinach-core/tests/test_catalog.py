@@ -1,0 +1,104 @@
+"""The tasks that one engine knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from spinach import Tasks
+from spinach.catalog import Catalog
+from spinach.exc import DuplicateTask, InvalidJobSignatureError, InvalidTask, UnknownTask
+
+
+def registry(*names: str) -> Tasks:
+    tasks = Tasks()
+    for name in names:
+        tasks.add(lambda a=0: None, name)
+    return tasks
+
+
+def test_attaching_twice_changes_nothing() -> None:
+    catalog, tasks = Catalog(), registry("a")
+    assert catalog.attach(tasks) is True
+    assert catalog.attach(tasks) is False
+    assert list(catalog.by_name) == ["a"]
+
+
+def test_detaching_removes_its_tasks_only() -> None:
+    catalog, one, two = Catalog(), registry("a"), registry("b")
+    catalog.attach(one)
+    catalog.attach(two)
+    assert catalog.detach(one) is True
+    assert catalog.detach(one) is False
+    assert list(catalog.by_name) == ["b"]
+    assert one not in catalog
+    assert two in catalog
+
+
+def test_a_clash_attaches_nothing_of_the_registry() -> None:
+    catalog = Catalog()
+    catalog.attach(registry("a"))
+    with pytest.raises(DuplicateTask, match="'a'.*Give one of them another name"):
+        catalog.attach(registry("b", "a", "c"))
+    assert list(catalog.by_name) == ["a"]
+
+
+def test_a_task_that_joins_later_may_not_clash_either() -> None:
+    catalog, later = Catalog(), registry("b")
+    catalog.attach(registry("a"))
+    catalog.grow(later.get("b"))
+    assert set(catalog.by_name) == {"a", "b"}
+    with pytest.raises(DuplicateTask):
+        catalog.grow(registry("a").get("a"))
+
+
+def test_one_function_under_two_names_is_found_by_name_only() -> None:
+    catalog, tasks = Catalog(), Tasks()
+    tasks.add(print, "one")
+    tasks.add(print, "two")
+    tasks.add(repr, "three")
+    catalog.attach(tasks)
+    assert catalog.resolve("one").name == "one"
+    assert catalog.resolve(repr).name == "three"
+    with pytest.raises(InvalidTask, match="'one', 'two'.*Schedule it by name"):
+        catalog.resolve(print)
+
+
+def test_the_nearest_name_is_offered() -> None:
+    catalog = Catalog()
+    catalog.attach(registry("mail.send", "report.make"))
+    with pytest.raises(UnknownTask) as info:
+        catalog.resolve("mail.sned")
+    message = str(info.value)
+    assert "Unknown task 'mail.sned'" in message
+    assert "Did you mean 'mail.send'?" in message
+    assert "Known tasks: mail.send, report.make" in message
+    assert "@tasks.task(name=...)" in message
+
+
+def test_a_name_far_from_all_gets_no_guess() -> None:
+    catalog = Catalog()
+    catalog.attach(registry("mail.send"))
+    with pytest.raises(UnknownTask) as info:
+        catalog.resolve("zzz")
+    assert "Did you mean" not in str(info.value)
+
+
+def test_an_empty_catalog_says_that_it_knows_none() -> None:
+    with pytest.raises(UnknownTask, match="Known tasks: none"):
+        Catalog().resolve("a")
+
+
+def test_a_call_that_does_not_fit_shows_the_signature() -> None:
+    tasks = Tasks()
+
+    @tasks.task(name="compute")
+    def compute(a, b):  # type: ignore[no-untyped-def]
+        ...
+
+    task = tasks.get("compute")
+    Catalog.check_call(task, (1,), {"b": 2})
+    with pytest.raises(InvalidJobSignatureError) as info:
+        Catalog.check_call(task, (1, 2, 3), {})
+    assert "'compute'" in str(info.value)
+    assert "too many positional arguments" in str(info.value)
+    assert "compute(a, b)" in str(info.value)

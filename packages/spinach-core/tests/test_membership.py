@@ -1,0 +1,60 @@
+"""What a process knows about its membership."""
+
+from __future__ import annotations
+
+import pytest
+
+from spinach.brokers.calls import Turn
+from spinach.membership import Membership
+
+
+def test_turns_are_numbered_from_one_without_gaps() -> None:
+    membership = Membership("q", 30)
+    turns = [membership.turn() for _ in range(3)]
+    assert turns == [Turn("q", membership.member, number) for number in (1, 2, 3)]
+
+
+def test_two_memberships_never_share_a_name() -> None:
+    assert len({Membership("q", 30).member for _ in range(100)}) == 100
+
+
+def test_a_lease_counts_from_the_sending_of_the_proof_of_life_less_a_margin() -> None:
+    # I16: a job starts only before send time + lease - 5 s; a beat is due each third.
+    membership = Membership("q", 30)
+    membership.renewed(100.0)
+    assert membership.safe_until == 125.0
+    assert membership.beat_at == 110.0
+
+
+def test_nothing_may_start_before_the_first_proof_of_life() -> None:
+    assert Membership("q", 30).safe_until == 0.0
+
+
+@pytest.mark.parametrize(
+    ("joined", "uncertain", "not_before", "usable"),
+    [
+        (True, False, 0.0, True),
+        (True, False, 50.0, True),
+        (False, False, 0.0, False),
+        (True, True, 0.0, False),
+        (True, False, 50.1, False),
+    ],
+)
+def test_it_is_usable_when_joined_certain_and_not_in_a_backoff(
+    joined: bool, uncertain: bool, not_before: float, usable: bool
+) -> None:
+    membership = Membership("q", 30)
+    membership.joined, membership.uncertain, membership.not_before = joined, uncertain, not_before
+    assert membership.usable(50.0) is usable
+
+
+@pytest.mark.parametrize(
+    ("tick_at", "periodic_at", "due"),
+    [(None, None, None), (5.0, None, 5.0), (None, 6.0, 6.0), (5.0, 6.0, 5.0), (7.0, 6.0, 6.0)],
+)
+def test_the_next_tick_is_the_earlier_of_jobs_and_periods(
+    tick_at: float | None, periodic_at: float | None, due: float | None
+) -> None:
+    membership = Membership("q", 30)
+    membership.tick_at, membership.periodic_at = tick_at, periodic_at
+    assert membership.next_due == due

@@ -1,0 +1,70 @@
+"""How many jobs to keep at hand."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spinach.const import BUFFER_HORIZON_SECONDS, MAX_BUFFER
+from spinach.pace import Pace
+
+SECONDS = st.floats(min_value=1e-7, max_value=1e4)
+
+
+def pace_of(job: float, fetch: float) -> Pace:
+    pace = Pace()
+    pace.job_took(job)
+    pace.fetch_took(fetch)
+    return pace
+
+
+@given(SECONDS, SECONDS, st.integers(min_value=0, max_value=10_000))
+def test_the_room_is_that_of_the_formula(job: float, fetch: float, threads: int) -> None:
+    expected = min(2 * fetch, BUFFER_HORIZON_SECONDS) * threads / job
+    room = pace_of(job, fetch).room(threads)
+    assert 0 <= room <= MAX_BUFFER
+    # Division and product may round apart by one.
+    assert abs(room - min(MAX_BUFFER, int(expected))) <= 1
+
+
+def test_quick_jobs_on_a_distant_server_are_buffered_and_slow_ones_are_not() -> None:
+    assert pace_of(job=0.001, fetch=0.01).room(10) == 200
+    assert pace_of(job=0.001, fetch=0.1).room(10) == 500  # the horizon bounds it
+    assert pace_of(job=1.0, fetch=0.01).room(10) == 0
+    assert pace_of(job=1e-6, fetch=0.01).room(10) == MAX_BUFFER
+
+
+def test_nothing_is_buffered_before_both_durations_are_known() -> None:
+    pace = Pace()
+    assert pace.room(10) == 0
+    pace.job_took(0.001)
+    assert pace.room(10) == 0
+    pace = Pace()
+    pace.fetch_took(0.01)
+    assert pace.room(10) == 0
+
+
+def test_jobs_that_take_no_time_fill_the_buffer() -> None:
+    assert pace_of(job=0.0, fetch=0.01).room(1) == MAX_BUFFER
+
+
+def test_without_threads_there_is_no_room() -> None:
+    assert pace_of(job=0.001, fetch=0.01).room(0) == 0
+
+
+def test_a_stall_empties_the_room_until_a_job_ends() -> None:
+    pace = pace_of(job=0.001, fetch=0.01)
+    pace.stalled = True
+    assert pace.room(10) == 0
+    pace.job_took(0.001)
+    assert pace.room(10) == 200
+
+
+def test_averages_follow_what_is_observed() -> None:
+    pace = pace_of(job=0.001, fetch=0.01)
+    for _ in range(100):
+        pace.job_took(0.1)
+    assert pace.room(10) == 2
+    for _ in range(100):
+        pace.fetch_took(0.001)
+    assert pace.room(10) == 0

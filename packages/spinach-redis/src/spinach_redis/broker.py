@@ -1,0 +1,432 @@
+"""The broker contract on a Redis or Valkey server.
+
+What is decided on the server is in the scripts; here requests become calls, and
+answers become replies.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from spinach.brokers.base import Broker
+from spinach.brokers.calls import (
+    BeatReply,
+    FetchReply,
+    FireReply,
+    JoinReply,
+    QueueCounts,
+    ReconcileReply,
+    RecoverReply,
+    ReportReply,
+    TickReply,
+    TurnReply,
+    Verdict,
+)
+from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
+from spinach.exc import BrokerError, BrokerUnavailable
+
+from . import replies, requests
+from .directory import Directory
+from .health import LOGGER
+from .keys import QueueKeys, queues_key
+from .lines import Lines
+from .producer import CHUNK_JOBS, version_error
+from .server import examine
+from .settings import ConnectionSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redis import Redis
+
+    from spinach.brokers.calls import Deposit, Enrolment, FailedJob, FetchTurn, Turn
+    from spinach.clock import Clock
+    from spinach.outcome import Outcome
+
+    from .link import Call
+
+__all__ = ["RedisBroker"]
+
+#: How often a script is called again because names came up whose keys were missing.
+NAMES_ATTEMPTS: Final = 5
+
+_MS: Final = timedelta(milliseconds=1)
+
+
+class RedisBroker(Broker):
+    """Keeps jobs on one Redis (6.2 or newer) or Valkey (7.2 or newer) server.
+
+    The server should keep what it is told (`appendonly yes`) and evict nothing
+    (`maxmemory-policy noeviction`).
+
+    Args:
+        redis: says how to reach the server. Only its settings are used: the broker has
+            connections and timeouts of its own. None is a server on this machine.
+        clock: what the engine takes for time; the server has its own.
+        lease: how long a worker process owns its jobs without proof of life, at least
+            ten seconds.
+        max_payload_bytes: limit of a job's encoded arguments.
+        _offset_ms: for tests: what to add to the server's time, in ms.
+
+    Raises:
+        InvalidArgument: see `spinach.brokers.base.Broker`; a client that is none, or
+            whose settings cannot be used.
+    """
+
+    def __init__(
+        self,
+        redis: Redis | None = None,
+        *,
+        clock: Clock | None = None,
+        lease: timedelta = DEFAULT_LEASE,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        _offset_ms: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
+        self._set_up(ConnectionSettings.of_client(redis), _offset_ms)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        lease: timedelta = DEFAULT_LEASE,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        _offset_ms: Callable[[], int] | None = None,
+    ) -> RedisBroker:
+        """A broker for a server that a URL names.
+
+        Args:
+            url: redis://, rediss:// or unix://, with options as redis-py reads them.
+            clock: as for the class.
+            lease: as for the class.
+            max_payload_bytes: as for the class.
+            _offset_ms: as for the class.
+
+        Raises:
+            InvalidArgument: a URL that cannot be used, or as for the class.
+        """
+        settings = ConnectionSettings.of_url(url)
+        broker = cls(
+            clock=clock, lease=lease, max_payload_bytes=max_payload_bytes, _offset_ms=_offset_ms
+        )
+        broker._set_up(settings, _offset_ms)
+        return broker
+
+    def _set_up(self, settings: ConnectionSettings, offset_ms: Callable[[], int] | None) -> None:
+        self._settings = settings
+        self._offset_ms = offset_ms
+        # Process id → what belongs to that process; see `_lines`.
+        self._lines_of: dict[int, Lines] = {}
+        # Written without a lock: entries do not change, and two threads write the same.
+        self._keys: dict[str, QueueKeys] = {}
+        self._directory = Directory()
+        # (queue, member) → lease in ms; written when joining and leaving.
+        self._leases_ms: dict[tuple[str, str], int] = {}
+
+    # -- producers ---------------------------------------------------------
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        """See `Broker`; tries for 30 seconds. Atomic for 500 jobs of a queue or 1 MiB."""
+        return self._lines.producer.enqueue(self.namespace, deposits)
+
+    # -- memberships -------------------------------------------------------
+
+    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
+        """See `Broker`. The first join also checks the server's version."""
+        lines = self._lines
+        if not lines.examined:
+            lines.examined = examine(lines.workers, self._settings.address)
+        names = self._keys_of(queue)
+        members: tuple[str, ...] = ()
+        for _ in range(NAMES_ATTEMPTS):
+            [answer] = lines.workers.ask(
+                requests.join(names, self._offset(), member, enrolment, members)
+            )
+            if isinstance(answer, BrokerError):
+                return JoinReply(verdict=Verdict.UNKNOWN, error=answer)
+            if answer[0] == b"VERSION":
+                raise version_error(queue, answer[1])
+            if answer[0] != b"KEYS":
+                self._leases_ms[queue, member] = enrolment.lease_ms
+                self._list_queue(queue)
+                return replies.join_reply(answer)
+            members = tuple(replies.names(answer[1]))
+        return JoinReply(verdict=Verdict.UNKNOWN, error=_restless(queue))
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        """See `Broker`; one script over all queues. Parks that are named end the wait."""
+        asked = [(turn, self._keys_of(turn.queue)) for turn in turns]
+        wait = block_seconds > 0 and not any(turn.parks for turn in turns)
+        error: BrokerError | None = None
+        for _ in range(NAMES_ATTEMPTS):
+            call = requests.fetch(
+                [(turn, names, self._directory.of(turn.queue)) for turn, names in asked],
+                self._offset(),
+                idle=idle,
+                extra=extra,
+                max_bytes=max_bytes,
+            )
+            if wait:
+                markers = [names.marker for _, names in asked]
+                answer = self._lines.waiting.ask(markers, block_seconds, call)
+            else:
+                [answer] = self._lines.workers.ask(call)
+            if isinstance(answer, BrokerError):
+                error = answer
+                break
+            # Whatever was waited for has come.
+            wait = False
+            if not self._note_missing(turns, answer):
+                return [
+                    replies.fetch_reply(turn, reply)
+                    for turn, reply in zip(turns, answer, strict=True)
+                ]
+        error = error or _restless(turns[0].queue)
+        return [FetchReply(verdict=Verdict.UNKNOWN, error=error) for _ in turns]
+
+    def _note_missing(self, turns: Sequence[FetchTurn], answer: Any) -> bool:
+        """Note the limited tasks that a fetch met; whether there were any."""
+        missing = False
+        for turn, reply in zip(turns, answer, strict=True):
+            if reply[0] == b"KEYS":
+                self._directory.add_limited(turn.queue, replies.names(reply[1]))
+                missing = True
+        return missing
+
+    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+        """See `Broker`; one script a queue, all in one round trip."""
+        answers = self._lines.workers.ask(
+            *(
+                requests.beat(
+                    self._keys_of(turn.queue),
+                    self._offset(),
+                    turn,
+                    self._leases_ms.get((turn.queue, turn.member), self.lease // _MS),
+                )
+                for turn in turns
+            )
+        )
+        return [
+            BeatReply(verdict=Verdict.UNKNOWN, error=answer)
+            if isinstance(answer, BrokerError)
+            else replies.beat_reply(answer)
+            for answer in answers
+        ]
+
+    def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
+        """See `Broker`."""
+        call = requests.reconcile(self._keys_of(turn.queue), self._offset(), turn, held)
+        [answer] = self._lines.workers.ask(call)
+        if isinstance(answer, BrokerError):
+            return ReconcileReply(verdict=Verdict.UNKNOWN, error=answer)
+        return replies.reconcile_reply(turn, answer)
+
+    def leave(self, turn: Turn) -> TurnReply:
+        """See `Broker`."""
+        answer = self._ask_with_limits(
+            turn.queue,
+            lambda: requests.leave(
+                self._keys_of(turn.queue), self._offset(), turn, self._directory.of(turn.queue)
+            ),
+        )
+        if isinstance(answer, BrokerError):
+            return TurnReply(verdict=Verdict.UNKNOWN, error=answer)
+        reply = replies.turn_reply(answer)
+        if reply.verdict in (Verdict.APPLIED, Verdict.FENCED):
+            self._leases_ms.pop((turn.queue, turn.member), None)
+        return reply
+
+    def interrupt(self) -> None:
+        """See `Broker`. Where the server refuses CLIENT UNBLOCK a wait ends by itself."""
+        lines = self._lines
+        try:
+            lines.waiting.interrupt()
+        except BrokerError as error:
+            if not lines.told_of_unblock:
+                lines.told_of_unblock = True
+                LOGGER.warning("Waits of workers cannot be cut short: %s", error)
+
+    # -- outcomes ----------------------------------------------------------
+
+    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
+        """See `Broker`; atomic for 1000 outcomes of a queue or 1 MiB of reasons."""
+        by_queue: dict[str, list[int]] = {}
+        for position, outcome in enumerate(outcomes):
+            by_queue.setdefault(outcome.lease.queue, []).append(position)
+        chunks: list[list[int]] = []
+        calls: list[Call] = []
+        for queue, positions in by_queue.items():
+            of_queue = [outcomes[position] for position in positions]
+            for chunk in requests.report_chunks(of_queue):
+                chunks.append([positions[i] for i in chunk])
+                calls.append(
+                    requests.report(
+                        self._keys_of(queue), self._offset(), [of_queue[i] for i in chunk]
+                    )
+                )
+        verdicts = [Verdict.UNKNOWN] * len(outcomes)
+        error: BrokerError | None = None
+        for chunk, answer in zip(chunks, self._lines.workers.ask(*calls), strict=True):
+            if isinstance(answer, BrokerError):
+                error = answer
+                continue
+            for position, flag in zip(chunk, answer, strict=True):
+                verdicts[position] = Verdict.APPLIED if flag == 0x31 else Verdict.REFUSED
+        return ReportReply(verdicts=tuple(verdicts), error=error)
+
+    # -- upkeep ------------------------------------------------------------
+
+    def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
+        """See `Broker`."""
+        call = requests.tick(self._keys_of(queue), self._offset(), periodic)
+        [answer] = self._lines.workers.ask(call)
+        if isinstance(answer, BrokerError):
+            return TickReply(verdict=Verdict.UNKNOWN, error=answer)
+        return replies.tick_reply(answer)
+
+    def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
+        """See `Broker`."""
+        call = requests.fire(self._keys_of(queue), self._offset(), task, due_ms, deposit)
+        [answer] = self._lines.workers.ask(call)
+        if isinstance(answer, BrokerError):
+            return FireReply(verdict=Verdict.UNKNOWN, error=answer)
+        return replies.fire_reply(answer)
+
+    def recover(self, queue: str, dead: str) -> RecoverReply:
+        """See `Broker`; a hundred leases a call."""
+        answer = self._ask_with_limits(
+            queue,
+            lambda: requests.recover(
+                self._keys_of(queue), self._offset(), dead, self._directory.of(queue)
+            ),
+        )
+        if isinstance(answer, BrokerError):
+            return RecoverReply(verdict=Verdict.UNKNOWN, error=answer)
+        return replies.recover_reply(answer)
+
+    def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
+        """See `Broker`; one snapshot of all queues."""
+        error: BrokerError | None = None
+        for _ in range(NAMES_ATTEMPTS):
+            call = requests.counts(
+                [(self._keys_of(queue), self._directory.of(queue)) for queue in queues],
+                self._offset(),
+            )
+            [answer] = self._lines.workers.ask(call)
+            if isinstance(answer, BrokerError):
+                error = answer
+                break
+            complete = True
+            for queue, reply in zip(queues, answer, strict=True):
+                if reply[0] == b"KEYS":
+                    members, limited, parks = map(replies.names, reply[1:])
+                    self._directory.set_all(queue, limited=limited, members=members, parks=parks)
+                    complete = False
+            if complete:
+                return [
+                    replies.counts_reply(queue, reply)
+                    for queue, reply in zip(queues, answer, strict=True)
+                ]
+        error = error or _restless(", ".join(queues))
+        return [QueueCounts(verdict=Verdict.UNKNOWN, error=error, queue=queue) for queue in queues]
+
+    # -- failed store ------------------------------------------------------
+
+    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
+        """See `Broker`; in pages of 1 MiB, between which jobs may come and go."""
+        jobs: list[FailedJob] = []
+        while len(jobs) < limit:
+            call = requests.failed_page(
+                self._keys_of(queue),
+                self._offset(),
+                skip=max(0, offset) + len(jobs),
+                limit=limit - len(jobs),
+            )
+            page = replies.failed_jobs(self._lines.people.ask(call, repeatable=True))
+            if not page:
+                break
+            jobs += page
+        return jobs
+
+    def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
+        """See `Broker`; at the end of the queue. Atomic for 500 jobs."""
+        return self._revive(queue, stored_ids, run=True)
+
+    def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
+        """See `Broker`; atomic for 500 jobs."""
+        return self._revive(queue, stored_ids, run=False)
+
+    def _revive(self, queue: str, stored_ids: Sequence[str], *, run: bool) -> int:
+        found = 0
+        for at in range(0, len(stored_ids), CHUNK_JOBS):
+            call = requests.revive(
+                self._keys_of(queue), self._offset(), stored_ids[at : at + CHUNK_JOBS], run=run
+            )
+            found += self._lines.people.ask(call, repeatable=False)
+        return found
+
+    # -- life --------------------------------------------------------------
+
+    def close(self) -> None:
+        """See `Broker`. A call in progress keeps its connection."""
+        self._lines.close()
+
+    # -- helpers -----------------------------------------------------------
+
+    @property
+    def _lines(self) -> Lines:
+        """The connections that belong to the calling process."""
+        process = os.getpid()
+        lines = self._lines_of.get(process)
+        if lines is None:
+            # Of several threads of a child all get the one that was first.
+            new = Lines(self._settings, self._offset, self._keys_of)
+            lines = self._lines_of.setdefault(process, new)
+            for other in list(self._lines_of):
+                if other != process:
+                    self._lines_of.pop(other, None)
+        return lines
+
+    def _keys_of(self, queue: str) -> QueueKeys:
+        names = self._keys.get(queue)
+        if names is None:
+            names = self._keys[queue] = QueueKeys(self.namespace, queue)
+        return names
+
+    def _offset(self) -> str:
+        return "0" if self._offset_ms is None else str(self._offset_ms())
+
+    def _list_queue(self, queue: str) -> None:
+        """Put a queue on the list of queues; a full server may refuse, the next one tries."""
+        lines = self._lines
+        for name in lines.producer.unregistered({queue}):
+            answers = lines.workers.probe((b"SADD", queues_key(self.namespace), name))
+            if answers and not isinstance(answers[0], Exception):
+                lines.producer.registered([name])
+
+    def _ask_with_limits(self, queue: str, request: Callable[[], Call]) -> Any:
+        """Make a call that needs the keys of all limited tasks of the queue."""
+        for _ in range(NAMES_ATTEMPTS):
+            [answer] = self._lines.workers.ask(request())
+            if isinstance(answer, BrokerError) or answer[0] != b"KEYS":
+                return answer
+            self._directory.add_limited(queue, replies.names(answer[1]))
+        return _restless(queue)
+
+
+def _restless(queue: str) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"The limited tasks or members of queue {queue} change faster than they can be read."
+    )

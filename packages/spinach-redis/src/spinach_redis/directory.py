@@ -1,0 +1,54 @@
+"""Names that a process must know to declare the keys of a script.
+
+Which tasks are limited, who is a member and what is parked is on the server. A script
+that meets a name whose keys were not declared does nothing and answers with the names;
+the caller notes them here and calls again.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+__all__ = ["Directory", "Names"]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What is known of one queue; may be out of date either way."""
+
+    limited: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    parks: tuple[str, ...] = ()
+
+
+class Directory:
+    """What is known of each queue; thread safe."""
+
+    def __init__(self) -> None:
+        # Guards the dict; entries are immutable.
+        self._lock = threading.Lock()
+        self._names: dict[str, Names] = {}
+
+    def of(self, queue: str) -> Names:
+        """What is known of a queue."""
+        return self._names.get(queue, Names())
+
+    def add_limited(self, queue: str, tasks: list[str]) -> None:
+        """Note further limited tasks."""
+        with self._lock:
+            known = self.of(queue)
+            merged = tuple(dict.fromkeys((*known.limited, *tasks)))
+            self._names[queue] = replace(known, limited=merged)
+
+    def set_members(self, queue: str, members: list[str]) -> None:
+        """Note who the members are."""
+        with self._lock:
+            self._names[queue] = replace(self.of(queue), members=tuple(members))
+
+    def set_all(
+        self, queue: str, *, limited: list[str], members: list[str], parks: list[str]
+    ) -> None:
+        """Note all names of a queue anew."""
+        with self._lock:
+            self._names[queue] = Names(tuple(limited), tuple(members), tuple(parks))

@@ -1,0 +1,346 @@
+"""Enqueues jobs exactly once over connections that break.
+
+A chunk of jobs goes out under (session, number), and the server applies a number once
+(I2). So a chunk whose answer was lost is sent again under the same number, until it is
+answered or the deadline is over. Numbers never change hands: a copy of a request may
+still lie in a connection that was given up, and must find its number taken.
+
+The life of a chunk: it gets a number when it is first sent; OK ends it; GAP, which
+means that an earlier number is missing, and passing errors leave it to the next round;
+the loss of the session's last number on the server gives it a number of a new session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from spinach.backoff import Backoff
+from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
+
+from . import keys, script
+from .errors import Fault, fault_of, to_broker_error
+from .link import Call, Link
+from .settings import CALL_TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from spinach.brokers.calls import Deposit
+
+    from .health import Health
+    from .settings import ConnectionSettings
+
+__all__ = ["DEADLINE_SECONDS", "Producer"]
+
+#: How long one `enqueue` tries, in seconds.
+DEADLINE_SECONDS: Final = 30.0
+
+#: Bounds of a chunk, and how many of them are on their way at once.
+CHUNK_JOBS: Final = 500
+CHUNK_BYTES: Final = 1024 * 1024
+IN_FLIGHT: Final = 4
+
+#: The server forgets a session's last number after this time, in ms.
+SESSION_LIFE_MS: Final = 10 * 60 * 1000
+
+#: A session unused for this long, in seconds, is given up before the server may have
+#: forgotten it.
+SESSION_IDLE_SECONDS: Final = 5 * 60.0
+
+
+class _Session:
+    """The numbers of one connection's chunks for one queue."""
+
+    __slots__ = ("name", "number", "used_at")
+
+    def __init__(self) -> None:
+        self.name = uuid.uuid4().hex
+        #: Last number given to a chunk.
+        self.number = 0
+        self.used_at = time.monotonic()
+
+
+@dataclass(slots=True, eq=False)
+class _Chunk:
+    """Jobs of one queue that are stored together."""
+
+    queue: str
+    #: Positions in the caller's sequence.
+    positions: list[int] = field(default_factory=list)
+    args: list[bytes | str | int] = field(default_factory=list)
+    size: int = 0
+    session: str = ""
+    number: int = 0
+    #: A copy was sent and not answered.
+    uncertain: bool = False
+    #: One character a job once it is stored.
+    flags: bytes | None = None
+
+
+class _Line:
+    """A connection with its sessions, one caller at a time."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings
+        self.link = Link(settings, CALL_TIMEOUT_SECONDS)
+        self.sessions: dict[str, _Session] = {}
+
+    def ready_link(self, seconds_left: float) -> Link:
+        """The connection, with a timeout that does not pass the deadline."""
+        timeout = min(CALL_TIMEOUT_SECONDS, max(0.05, seconds_left))
+        if self.link.timeout_seconds != timeout:
+            self.link.close()
+            self.link = Link(self.settings, timeout)
+        return self.link
+
+    def number(self, chunk: _Chunk) -> None:
+        """Give the chunk a number, unless it has one."""
+        if chunk.number:
+            return
+        now = time.monotonic()
+        session = self.sessions.get(chunk.queue)
+        if session is None or now - session.used_at > SESSION_IDLE_SECONDS:
+            session = self.sessions[chunk.queue] = _Session()
+        session.used_at = now
+        session.number += 1
+        chunk.session, chunk.number = session.name, session.number
+
+
+class Producer:
+    """Enqueues for any number of threads, each with a connection of its own.
+
+    Args:
+        settings: of the server.
+        health: is told how calls end.
+        offset: the clock offset in ms, as text.
+        keys_of: the keys of a queue.
+        deadline_seconds: how long one call tries.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        health: Health,
+        offset: Callable[[], str],
+        keys_of: Callable[[str], keys.QueueKeys],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        self.settings = settings
+        self.health = health
+        self.offset = offset
+        self.keys_of = keys_of
+        self.deadline_seconds = deadline_seconds
+        # Guards the lists of lines and of registered queues.
+        self._lock = threading.Lock()
+        self._idle: list[_Line] = []
+        self._registered: set[str] = set()
+
+    def enqueue(self, namespace: str, deposits: Sequence[Deposit]) -> list[bool]:
+        """See `spinach.brokers.base.Broker.enqueue`."""
+        chunks = _chunks(deposits)
+        attempt = _Attempt(self, namespace, chunks, deposits)
+        with self._lend() as line:
+            try:
+                attempt.run(line)
+            finally:
+                for chunk in chunks:
+                    if chunk.flags is None and chunk.number:
+                        # Its number must not be used for other jobs.
+                        line.sessions.pop(chunk.queue, None)
+        answers = [False] * len(deposits)
+        for chunk in chunks:
+            for position, flag in zip(chunk.positions, chunk.flags or b"", strict=True):
+                answers[position] = flag == 0x31
+        return answers
+
+    def unregistered(self, queues: set[str]) -> list[str]:
+        """Those of the queues that this process has not put on the list of queues."""
+        with self._lock:
+            return sorted(queues - self._registered)
+
+    def registered(self, queues: Sequence[str]) -> None:
+        """Note that the queues are on the list."""
+        with self._lock:
+            self._registered.update(queues)
+
+    def close(self) -> None:
+        """Give up the connections that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.link.close()
+
+    @contextlib.contextmanager
+    def _lend(self) -> Iterator[_Line]:
+        with self._lock:
+            line = self._idle.pop() if self._idle else None
+        if line is None:
+            line = _Line(self.settings)
+        try:
+            yield line
+        finally:
+            with self._lock:
+                self._idle.append(line)
+
+
+class _Attempt:
+    """One call of `enqueue`, over as many rounds as it needs."""
+
+    def __init__(
+        self,
+        producer: Producer,
+        namespace: str,
+        chunks: list[_Chunk],
+        deposits: Sequence[Deposit],
+    ) -> None:
+        self._producer = producer
+        self._namespace = namespace
+        self._chunks = chunks
+        self._deposits = deposits
+        self._deadline = time.monotonic() + producer.deadline_seconds
+        self._backoff = Backoff()
+
+    def run(self, line: _Line) -> None:
+        """Send chunks until all are stored.
+
+        Raises:
+            BrokerError: a server that refuses, or the deadline.
+        """
+        while True:
+            window = [chunk for chunk in self._chunks if chunk.flags is None][:IN_FLIGHT]
+            if not window:
+                return
+            error = self._round(line, window)
+            if error is None:
+                self._backoff.succeeded()
+                self._producer.health.answered()
+                continue
+            fault = fault_of(error)
+            if fault is not Fault.PASSING:
+                raise self._tell(error) from error
+            self._producer.health.failed(error)
+            pause = self._backoff.failed()
+            if time.monotonic() + pause >= self._deadline:
+                raise self._tell(error) from error
+            time.sleep(pause)
+
+    def _round(self, line: _Line, window: list[_Chunk]) -> Exception | None:
+        """Send some chunks once; what kept one of them from being stored."""
+        link = line.ready_link(self._deadline - time.monotonic())
+        try:
+            link.open()
+        except (RedisError, OSError) as error:
+            return error
+        news = self._producer.unregistered({chunk.queue for chunk in window})
+        requests: list[Call | tuple[bytes | str | int, ...]] = [
+            (b"SADD", keys.queues_key(self._namespace), *news)
+        ] * bool(news)
+        for chunk in window:
+            line.number(chunk)
+            requests.append(self._call(chunk))
+        try:
+            exchange = link.exchange(*requests)
+        except BaseException:
+            for chunk in window:
+                chunk.uncertain = True
+            raise
+        replies = exchange.replies
+        problem: Exception | None = exchange.broken
+        # Were that refused, the next call would try again; the jobs are what matters.
+        if news and replies and not isinstance(replies.pop(0), Exception):
+            self._producer.registered(news)
+        for chunk in window[len(replies) :]:
+            chunk.uncertain = True
+        answered: set[str] = set()
+        for chunk, reply in zip(window, replies, strict=False):
+            if isinstance(reply, Exception):
+                if problem is None or fault_of(reply) is not Fault.PASSING:
+                    problem = reply
+            elif reply[0] == b"OK":
+                chunk.flags = reply[1]
+                chunk.uncertain = False
+            elif reply[0] == b"VERSION":
+                raise self._tell(version_error(chunk.queue, reply[1]))
+            elif chunk.queue not in answered:
+                # The first of its queue: no earlier one of ours is missing, so the
+                # server lost the session's number and what it had stored with it.
+                self._start_over(line, chunk.queue)
+            answered.add(chunk.queue)
+        return problem
+
+    def _call(self, chunk: _Chunk) -> Call:
+        names = self._producer.keys_of(chunk.queue)
+        return Call(
+            script.ENQUEUE,
+            (*names.fixed(keys.ENQUEUE), names.producer(chunk.session)),
+            (
+                self._producer.offset(),
+                keys.SCHEMA,
+                chunk.number,
+                SESSION_LIFE_MS,
+                *chunk.args,
+            ),
+        )
+
+    def _start_over(self, line: _Line, queue: str) -> None:
+        line.sessions.pop(queue, None)
+        for chunk in self._chunks:
+            if chunk.queue == queue and chunk.flags is None:
+                chunk.number = 0
+
+    def _tell(self, error: Exception) -> BrokerError:
+        """The error for the caller, with the fate of each job."""
+        stored: list[uuid.UUID] = []
+        unknown: list[uuid.UUID] = []
+        not_sent: list[uuid.UUID] = []
+        for chunk in self._chunks:
+            fate = stored if chunk.flags is not None else unknown if chunk.uncertain else not_sent
+            fate += [uuid.UUID(self._deposits[i].stored_id[1:]) for i in chunk.positions]
+        if isinstance(error, BrokerError):
+            told: BrokerError = error
+        else:
+            told = to_broker_error(error, self._producer.settings.address)
+        kind: type[BrokerError] = type(told)
+        message = str(told)
+        if unknown and kind in (BrokerUnavailable, BrokerFull):
+            kind = ScheduleUncertain
+            message += f" The fate of {len(unknown)} of {len(self._deposits)} jobs is unknown."
+        return kind(message, stored=stored, unknown=unknown, not_sent=not_sent)
+
+
+def version_error(queue: str, found: bytes) -> BrokerError:
+    """A queue whose keys another release of Spinach wrote in another way."""
+    return BrokerError(
+        f"Queue {queue!r} has storage version {found.decode('ascii', 'replace')}, this release "
+        f"of spinach-redis knows version {keys.SCHEMA.decode()}. "
+        "Use the release that wrote it, or another namespace."
+    )
+
+
+def _chunks(deposits: Sequence[Deposit]) -> list[_Chunk]:
+    """Deposits by queue, in order, in chunks of bounded size."""
+    chunks: list[_Chunk] = []
+    open_: dict[str, _Chunk] = {}
+    for position, deposit in enumerate(deposits):
+        chunk = open_.get(deposit.queue)
+        size = len(deposit.record) + len(deposit.stored_id) + 40
+        if (
+            chunk is None
+            or len(chunk.positions) >= CHUNK_JOBS
+            or (chunk.positions and chunk.size + size > CHUNK_BYTES)
+        ):
+            chunk = open_[deposit.queue] = _Chunk(deposit.queue)
+            chunks.append(chunk)
+        chunk.positions.append(position)
+        due: str | int = "" if deposit.due_ms is None else deposit.due_ms
+        chunk.args += (deposit.stored_id, deposit.record, due)
+        chunk.size += size
+    return chunks

@@ -1,0 +1,212 @@
+"""What the scripts answer, as records of the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from spinach.brokers.calls import (
+    BeatReply,
+    FailedJob,
+    FetchReply,
+    FireReply,
+    JoinReply,
+    LostJob,
+    PeriodicDue,
+    QueueCounts,
+    ReconcileReply,
+    RecoverReply,
+    TickReply,
+    TurnReply,
+    Verdict,
+)
+from spinach.outcome import Lease
+
+from .failure import decode_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spinach.brokers.calls import Turn
+
+__all__ = [
+    "beat_reply",
+    "counts_reply",
+    "failed_jobs",
+    "fetch_reply",
+    "fire_reply",
+    "join_reply",
+    "names",
+    "reconcile_reply",
+    "recover_reply",
+    "tick_reply",
+    "turn_reply",
+]
+
+# What a server answers is trusted to be what the scripts of this package return:
+# replies are nested lists of bytes, ints and None, hence Any.
+_VERDICTS: Final = {verdict.name.encode(): verdict for verdict in Verdict}
+
+
+def names(values: Sequence[bytes]) -> list[str]:
+    """Names of tasks or members."""
+    return [value.decode() for value in values]
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _attempts(value: bytes | None) -> tuple[int, int]:
+    """Retries and losses."""
+    if value is None:
+        return 0, 0
+    retries, losses, _direct_only = value.split(b",")
+    return int(retries), int(losses)
+
+
+def _leases(turn: Turn, flat: Sequence[Any]) -> tuple[Lease, ...]:
+    leases = []
+    for at in range(0, len(flat), 4):
+        stored_id, token, record, counted = flat[at : at + 4]
+        retries, losses = _attempts(counted)
+        leases.append(
+            Lease(
+                turn.queue,
+                turn.member,
+                stored_id.decode(),
+                token.decode(),
+                token[:1] == b"d",
+                record,
+                retries,
+                losses,
+            )
+        )
+    return tuple(leases)
+
+
+def turn_reply(reply: Any) -> TurnReply:
+    """Answer of leave.lua."""
+    return TurnReply(verdict=_VERDICTS[reply[0]])
+
+
+def join_reply(reply: Any) -> JoinReply:
+    """Answer of join.lua."""
+    verdict = _VERDICTS[reply[0]]
+    return JoinReply(
+        verdict=verdict, next_due_in_ms=reply[1] if verdict is Verdict.APPLIED else None
+    )
+
+
+def beat_reply(reply: Any) -> BeatReply:
+    """Answer of beat.lua."""
+    verdict = _VERDICTS[reply[0]]
+    return BeatReply(verdict=verdict, dead=_text(reply[1]) if verdict is Verdict.APPLIED else None)
+
+
+def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
+    """Answer of fetch.lua for one turn."""
+    verdict = _VERDICTS[reply[0]]
+    if verdict is not Verdict.APPLIED:
+        return FetchReply(verdict=verdict)
+    _, leases, more, parks, due, dead = reply
+    return FetchReply(
+        verdict=verdict,
+        leases=_leases(turn, leases),
+        more=bool(more),
+        parks=tuple(names(parks)),
+        next_due_in_ms=due,
+        dead=_text(dead),
+    )
+
+
+def reconcile_reply(turn: Turn, reply: Any) -> ReconcileReply:
+    """Answer of reconcile.lua."""
+    verdict = _VERDICTS[reply[0]]
+    if verdict is not Verdict.APPLIED:
+        return ReconcileReply(verdict=verdict)
+    strays = names(reply[2])
+    return ReconcileReply(
+        verdict=verdict,
+        missing=_leases(turn, reply[1]),
+        strays=tuple(zip(strays[::2], strays[1::2], strict=True)),
+    )
+
+
+def tick_reply(reply: Any) -> TickReply:
+    """Answer of tick.lua."""
+    due, flat = reply
+    return TickReply(
+        verdict=Verdict.APPLIED,
+        due=tuple(
+            PeriodicDue(task=task.decode(), due_ms=int(instant))
+            for task, instant in zip(flat[::2], flat[1::2], strict=True)
+        ),
+        next_due_in_ms=due,
+    )
+
+
+def fire_reply(reply: Any) -> FireReply:
+    """Answer of fire.lua."""
+    return FireReply(verdict=_VERDICTS[reply[0]], next_due_in_ms=reply[1])
+
+
+def recover_reply(reply: Any) -> RecoverReply:
+    """Answer of recover.lua."""
+    verdict = _VERDICTS[reply[0]]
+    if verdict is not Verdict.APPLIED:
+        return RecoverReply(verdict=verdict)
+    flat = reply[2]
+    return RecoverReply(
+        verdict=verdict,
+        lost=tuple(
+            LostJob(
+                stored_id=flat[at].decode(),
+                record=flat[at + 1],
+                retries=flat[at + 2],
+                losses=flat[at + 3],
+            )
+            for at in range(0, len(flat), 4)
+        ),
+        more=bool(reply[1]),
+    )
+
+
+def counts_reply(queue: str, reply: Any) -> QueueCounts:
+    """Answer of counts.lua for one queue."""
+    ready, held, leased, by_dead, future, retrying, parked, failed, members, enqueued, due = reply[
+        1:
+    ]
+    return QueueCounts(
+        verdict=Verdict.APPLIED,
+        queue=queue,
+        ready=ready,
+        held=held,
+        leased=leased,
+        leased_by_dead=by_dead,
+        future=future,
+        retrying=retrying,
+        parked=parked,
+        failed=failed,
+        members=members,
+        enqueued=enqueued,
+        next_due_in_ms=due,
+    )
+
+
+def failed_jobs(reply: Any) -> list[FailedJob]:
+    """Answer of failed_page.lua."""
+    jobs = []
+    for at in range(0, len(reply), 5):
+        stored_id, record, counted, reason, instant = reply[at : at + 5]
+        retries, losses = _attempts(counted)
+        jobs.append(
+            FailedJob(
+                stored_id=stored_id.decode(),
+                record=record,
+                retries=retries,
+                losses=losses,
+                failed_at_ms=int(instant),
+                failure=decode_failure(reason),
+            )
+        )
+    return jobs

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# pytest imports test files by path, not by name; helpers beside them need this.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from proxy import Proxy
+from servers import NoServer, Server, find_binary, running_server
+
+from spinach_redis import RedisBroker
+from spinach_redis.script import SCRIPTS
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server that tests share; each takes a namespace of its own."""
+    try:
+        find_binary()
+    except NoServer as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """Stands before the shared server, which knows all scripts."""
+    with server.client() as client:
+        for each in SCRIPTS:
+            client.script_load(each.text)
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server that the test may maltreat."""
+    try:
+        find_binary()
+    except NoServer as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    with running_server("--appendonly", "yes") as server:
+        yield server
+
+
+@pytest.fixture
+def namespace() -> str:
+    return "t" + uuid.uuid4().hex
+
+
+@pytest.fixture
+def new_broker(server: Server, namespace: str) -> Iterator[Callable[..., RedisBroker]]:
+    """Makes brokers on the shared server, bound to the test's namespace."""
+    brokers: list[RedisBroker] = []
+
+    def make(url: str = server.unix_url, **options: object) -> RedisBroker:
+        broker = RedisBroker.from_url(url, **options)
+        broker.bind(namespace, object())
+        brokers.append(broker)
+        return broker
+
+    yield make
+    for broker in brokers:
+        broker.close()

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jobs import QUEUE, Member, deposit
+from redis import exceptions
+from servers import Server
+
+from spinach.brokers.calls import Enrolment, Verdict
+from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
+from spinach_redis import RedisBroker
+from spinach_redis.errors import Fault, fault_of, to_broker_error
+from spinach_redis.server import examine
+
+INSIDE_A_SCRIPT = "Error running script (call to f_0123): @user_script:9: @user_script: 9: -"
+
+
+@pytest.mark.parametrize(
+    "error, fault",
+    [
+        (exceptions.ConnectionError("Error 111 connecting"), Fault.PASSING),
+        (exceptions.ConnectionError("max number of clients reached"), Fault.PASSING),
+        (exceptions.TimeoutError("Timeout reading from socket"), Fault.PASSING),
+        (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), Fault.PASSING),
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), Fault.PASSING),
+        (exceptions.MasterDownError("Link with MASTER is down"), Fault.PASSING),
+        (exceptions.ClusterDownError("The cluster is down"), Fault.PASSING),
+        (exceptions.TryAgainError("Multiple keys request"), Fault.PASSING),
+        (exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), Fault.PASSING),
+        (exceptions.ResponseError("BUSY Redis is busy running a script."), Fault.PASSING),
+        (exceptions.ResponseError("MISCONF Redis is configured to save"), Fault.PASSING),
+        (exceptions.ResponseError("UNBLOCKED force unblock from blocking"), Fault.PASSING),
+        (exceptions.ResponseError(INSIDE_A_SCRIPT + "READONLY You can't write"), Fault.PASSING),
+        (exceptions.OutOfMemoryError("command not allowed when used memory"), Fault.FULL),
+        (exceptions.ResponseError(INSIDE_A_SCRIPT + "OOM command not allowed"), Fault.FULL),
+        (exceptions.AuthenticationError("Authentication required."), Fault.FATAL),
+        (exceptions.AuthenticationError("invalid username-password pair"), Fault.FATAL),
+        (exceptions.NoPermissionError("User x has no permissions"), Fault.FATAL),
+        (exceptions.ResponseError(INSIDE_A_SCRIPT + "NOPERM this user"), Fault.FATAL),
+        (exceptions.ClusterCrossSlotError("Keys in request don't hash"), Fault.FATAL),
+        (exceptions.MovedError("3999 127.0.0.1:6381"), Fault.FATAL),
+        (exceptions.ResponseError("unknown command 'EVALSHA'"), Fault.FATAL),
+    ],
+)
+def test_error_is_told_by_class_or_text(error: Exception, fault: Fault) -> None:
+    assert fault_of(error) is fault
+    told = to_broker_error(error, "here:1")
+    expected = {
+        Fault.PASSING: BrokerUnavailable,
+        Fault.FULL: BrokerFull,
+        Fault.FATAL: BrokerError,
+    }
+    assert type(told) is expected[fault]
+    assert "here:1" in str(told)
+
+
+class Answers:
+    """A server that answers HELLO and INFO as it is told."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+
+    def probe(self, *commands: object) -> list[Any]:
+        return self._answers
+
+
+def hello(name: bytes, version: bytes) -> list[Any]:
+    return [b"server", name, b"version", version, b"proto", 2]
+
+
+@pytest.mark.parametrize(
+    "name, version",
+    [(b"redis", b"6.0.16"), (b"redis", b"5.0"), (b"valkey", b"7.0.9")],
+)
+def test_server_that_is_too_old_is_named(name: bytes, version: bytes) -> None:
+    with pytest.raises(BrokerError, match=r"Redis 6\.2 or Valkey 7\.2") as caught:
+        examine(Answers(hello(name, version), b"maxmemory_policy:noeviction"), "here:1")
+    assert f"{name.decode()} {version.decode()}" in str(caught.value)
+
+
+def test_server_without_hello_is_too_old() -> None:
+    refusal = exceptions.ResponseError("unknown command `HELLO`, with args beginning with:")
+    with pytest.raises(BrokerError, match="older than Redis 6"):
+        examine(Answers(refusal, b""), "here:1")
+
+
+@pytest.mark.parametrize(
+    "name, version", [(b"redis", b"6.2.0"), (b"redis", b"10.1"), (b"valkey", b"7.2.5")]
+)
+def test_server_that_is_new_enough_is_taken(
+    name: bytes, version: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert examine(Answers(hello(name, version), b"maxmemory_policy:noeviction\r\n"), "here:1")
+    assert examine(Answers(hello(name, version), exceptions.NoPermissionError("no")), "here:1")
+    assert caplog.records == []
+
+
+def test_server_that_does_not_answer_is_asked_again() -> None:
+    assert not examine(Answers(), "here:1")
+    assert not examine(Answers(exceptions.AuthenticationError("no"), b""), "here:1")
+
+
+def test_eviction_is_warned_of(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with own_server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("evicted", object())
+    Member(broker)
+    Member(broker, "another")
+    [warning] = [r.getMessage() for r in caplog.records if "maxmemory" in r.getMessage()]
+    assert str(own_server.socket) in warning
+    assert "allkeys-lru" in warning
+    assert "noeviction" in warning
+    broker.close()
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(BrokerError) as caught:
+        call()
+    assert type(caught.value) is BrokerError
+    return str(caught.value)
+
+
+def test_passwords_and_permissions_are_for_people(own_server: Server) -> None:
+    with own_server.client() as client:
+        client.acl_setuser("limited", enabled=True, passwords=["+right"], commands=["+hello"])
+        client.config_set("requirepass", "secret")
+    for login, message in {
+        "": "asks for a password",
+        "default:wrong@": "refuses the user name or the password",
+        "limited:right@": "does not let this user do that",
+    }.items():
+        broker = RedisBroker.from_url(f"redis://{login}127.0.0.1:{own_server.port}")
+        broker.bind("secret", object())
+        assert message in refused(lambda b=broker: b.enqueue([deposit()]))
+        assert message in refused(lambda b=broker: b.join(QUEUE, "me", Enrolment(lease_ms=30_000)))
+        assert message in refused(lambda b=broker: b.counts([QUEUE]))
+        assert message in refused(lambda b=broker: b.failed_jobs(QUEUE))
+        broker.close()
+    broker = RedisBroker.from_url(f"redis://:secret@127.0.0.1:{own_server.port}")
+    broker.bind("secret", object())
+    assert broker.enqueue([deposit()]) == [True]
+    broker.close()
+
+
+def test_queue_of_another_schema_cannot_be_joined(
+    new_broker: Callable[..., RedisBroker], server: Server, namespace: str
+) -> None:
+    with server.client() as client:
+        client.set(f"{{{namespace}/{QUEUE}}}:version", "2")
+    broker = new_broker()
+    assert "storage version 2" in refused(
+        lambda: broker.join(QUEUE, "me", Enrolment(lease_ms=30_000))
+    )
+
+
+def test_restart_of_the_server_is_logged_once_and_loses_nothing(
+    own_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="spinach.broker.redis")
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("restarted", object())
+    member = Member(broker)
+    jobs = [deposit() for _ in range(3)]
+    broker.enqueue(jobs)
+    [lease] = member.take()
+    own_server.stop(kill=True)
+    for _ in range(3):
+        assert broker.beat([member.turn()])[0].verdict is Verdict.UNKNOWN
+        assert member.fetch(block_seconds=1000.0).verdict is Verdict.UNKNOWN
+    own_server.start()
+    reply = broker.reconcile(member.turn(), [(lease.stored_id, lease.token)])
+    assert (reply.verdict, reply.missing, reply.strays) == (Verdict.APPLIED, (), ())
+    assert [lease.stored_id for lease in member.take(idle=5)] == [j.stored_id for j in jobs[1:]]
+    broker.enqueue([deposit()])
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert "cannot be used, trying on" in messages[0]
+    assert "can be used again" in messages[1]
+    broker.close()
+
+
+def test_producer_gets_over_a_restart(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("restarted", object())
+    jobs = [deposit() for _ in range(3)]
+    for job in jobs:
+        broker.enqueue([job])
+        own_server.stop(kill=True)
+        own_server.start()
+    assert broker.counts([QUEUE])[0].ready == 3
+    broker.close()

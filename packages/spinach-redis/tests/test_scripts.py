@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from importlib.resources import files
+
+import pytest
+from jobs import QUEUE, TASK, Member, deposit, success
+from servers import Server
+from test_conformance import RedisHarness
+
+from spinach.brokers.calls import Enrolment, Verdict
+from spinach.outcome import Outcome, OutcomeKind
+from spinach_redis import RedisBroker, keys, script
+from spinach_testing.conformance import Lab, conformance_tests
+
+NewBroker = Callable[..., RedisBroker]
+
+FOLDER = files("spinach_redis") / "scripts"
+
+
+def own_text(name: str) -> str:
+    return (FOLDER / f"{name}.lua").read_text()
+
+
+@pytest.mark.parametrize("each", script.SCRIPTS, ids=lambda each: each.name)
+class TestEveryScript:
+    def test_opens_with_its_keys_arguments_and_reply(self, each: script.Script) -> None:
+        head = re.match(r"(--[^\n]*\n)+", own_text(each.name))
+        assert head is not None
+        parts = re.findall(r"^-- (KEYS|ARGV|Reply)\b", head[0], re.M)
+        assert parts == ["KEYS", "ARGV", "Reply"]
+
+    def test_takes_the_keys_that_the_package_declares(self, each: script.Script) -> None:
+        names = re.search(r"^local NAMES = \{([^}]*)\}", own_text(each.name), re.M)
+        assert names is not None
+        declared = getattr(keys, each.name.upper())
+        assert tuple(re.findall(r"'([^']+)'", names[1])) == declared
+
+    def test_decodes_nothing(self, each: script.Script) -> None:  # I18
+        assert not re.search(rb"cjson|cmsgpack|struct\.|bit\.", each.text)
+
+    def test_makes_up_no_key(self, each: script.Script) -> None:
+        assert b"'{" not in each.text
+
+
+def test_all_files_are_used() -> None:
+    assert {each.name for each in script.SCRIPTS} == {
+        entry.name.removesuffix(".lua") for entry in FOLDER.iterdir() if entry.is_file()
+    }
+    used = b"".join(each.text for each in script.SCRIPTS)
+    for entry in (FOLDER / "shared").iterdir():
+        assert entry.read_bytes() in used, entry.name
+
+
+def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("forgetful", object())
+    with own_server.client() as client:
+
+        def forget() -> None:
+            client.script_flush()
+
+        forget()
+        jobs = [deposit() for _ in range(1200)]
+        broker.enqueue(jobs)
+        forget()
+        member = Member(broker)
+        forget()
+        first = member.take()
+        forget()
+        second = member.fetch(idle=1, block_seconds=1000.0).leases
+        leases = [*first, *second]
+        assert [lease.stored_id for lease in leases] == [job.stored_id for job in jobs[:2]]
+        forget()
+        assert broker.beat([member.turn()])[0].verdict is Verdict.APPLIED
+        forget()
+        held = [(lease.stored_id, lease.token) for lease in leases]
+        assert broker.reconcile(member.turn(), held).missing == ()
+        forget()
+        assert set(broker.report([success(lease) for lease in leases]).verdicts) == {
+            Verdict.APPLIED
+        }
+        forget()
+        assert broker.tick(QUEUE, []).verdict is Verdict.APPLIED
+        forget()
+        assert broker.fire(QUEUE, TASK, 1, deposit()).verdict is Verdict.REFUSED
+        forget()
+        assert broker.recover(QUEUE, "nobody").verdict is Verdict.REFUSED
+        forget()
+        assert broker.counts([QUEUE])[0].ready == 1198
+        forget()
+        assert broker.failed_jobs(QUEUE) == []
+        forget()
+        assert broker.retry_failed(QUEUE, ["1x"]) == broker.discard_failed(QUEUE, ["1x"]) == 0
+        forget()
+        assert broker.leave(member.turn()).verdict is Verdict.APPLIED
+    broker.close()
+
+
+#: Behaviours that together call every script, with limits, parks and dead members.
+COVERING = re.compile(
+    r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing)Behaviour"
+    r"|FailedStoreBehaviour::test_(?!.*(number|many|old|age))"
+)
+
+
+def test_scripts_touch_only_keys_that_were_declared(own_server: Server) -> None:
+    undeclared: list[str] = []
+    commands = 0
+    calls: set[bytes] = set()
+    by_sha = {each.sha.decode(): each for each in script.SCRIPTS}
+    with own_server.client() as client:
+        for each in script.SCRIPTS:
+            client.script_load(each.text)
+        with client.monitor() as monitor:
+
+            def watch() -> None:
+                nonlocal commands
+                declared: set[str] = set()
+                for event in monitor.listen():
+                    words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', event["command"])
+                    parts = [quoted or bare for quoted, bare in words]
+                    if parts[0] == "ECHO":
+                        return
+                    if parts[0] == "EVALSHA":
+                        declared = set(parts[3 : 3 + int(parts[2])])
+                        calls.add(by_sha[parts[1]].name.encode())
+                    elif event["client_type"] == "lua":
+                        commands += 1
+                        if len(parts) > 1 and parts[1] not in declared:
+                            undeclared.append(f"{parts[0]} {parts[1]}")
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            for test in conformance_tests():
+                if COVERING.match(test.name):
+                    with RedisHarness(own_server) as harness, Lab(harness) as lab:
+                        test.run(lab)
+            client.echo("end")
+            watcher.join(30)
+    assert undeclared == []
+    assert commands > 1000
+    assert calls == {each.name.encode() for each in script.SCRIPTS}
+
+
+def test_keys_and_values_are_what_they_were(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:
+    """The format that releases share: a change here needs another `keys.SCHEMA`."""
+    now_ms = [0]
+    broker = new_broker(_offset_ms=lambda: now_ms[0])
+    jobs = {name: deposit(max_retries=2) for name in ("leased", "parked", "failed", "ready")}
+    later = deposit(due_ms=2**41)
+    broker.enqueue([*jobs.values(), later])
+    member = Member(broker, limits={TASK: 3}, periodic={"report": 60_000}, info={"host": "here"})
+    leases = member.take(idle=3)
+    broker.report(
+        [
+            Outcome(OutcomeKind.PARK, leases[1], TASK),
+            Outcome(OutcomeKind.FAILED, leases[2], TASK),
+        ]
+    )
+    tag = f"{{{namespace}/{QUEUE}}}:"
+    with server.client() as client:
+        found = {
+            key.decode().removeprefix(tag): client.type(key).decode()
+            for key in client.keys(f"{tag}*")
+        }
+        [session] = [name for name in found if name.startswith("producer:")]
+        assert re.fullmatch("producer:[0-9a-f]{32}", session)
+        del found[session]
+        assert found == {
+            "version": "string",
+            "jobs": "hash",
+            "ready": "list",
+            "future": "zset",
+            "members": "zset",
+            "seq": "hash",
+            "info": "hash",
+            "guard": "hash",
+            "leases": "string",
+            f"running:{member.name}": "hash",
+            "marker": "zset",
+            "timekeeper": "string",
+            "failed": "zset",
+            "errors": "hash",
+            "failed-bytes": "string",
+            "limits": "hash",
+            f"slots:{TASK}": "set",
+            f"limit:{TASK}": "zset",
+            "parks": "set",
+            f"parked:{TASK}": "list",
+            "periodic": "zset",
+            "periodic-info": "hash",
+            "enqueued": "string",
+        }
+        assert client.get(f"{tag}version") == b"1"
+        assert client.hgetall(f"{tag}jobs") == {
+            job.stored_id.encode(): job.record for job in [*jobs.values(), later]
+        }
+        assert client.lrange(f"{tag}ready", 0, -1) == [jobs["ready"].stored_id.encode()]
+        assert client.zrange(f"{tag}future", 0, -1, withscores=True) == [
+            (later.stored_id.encode(), float(2**41))
+        ]
+        assert client.hgetall(f"{tag}running:{member.name}") == {
+            jobs["leased"].stored_id.encode(): b"d1"
+        }
+        assert client.hgetall(f"{tag}seq") == {member.name.encode(): b"1"}
+        assert client.hget(f"{tag}info", member.name) == b'30000 report\n{"host": "here"}'
+        assert client.hgetall(f"{tag}errors") == {jobs["failed"].stored_id.encode(): b'["","",""]'}
+        assert client.smembers(f"{tag}slots:{TASK}") == {jobs["leased"].stored_id.encode()}
+        assert client.zrange(f"{tag}limit:{TASK}", 0, -1, withscores=True) == [
+            (member.name.encode(), 3.0)
+        ]
+        assert client.hgetall(f"{tag}limits") == {TASK.encode(): b""}
+        assert client.lrange(f"{tag}parked:{TASK}", 0, -1) == [jobs["parked"].stored_id.encode()]
+        assert client.zrange(f"{tag}marker", 0, -1) == [b"1"]
+        assert client.get(f"{tag}enqueued") == b"5"
+
+
+def test_nothing_but_sessions_and_counters_is_left_of_jobs_that_are_done(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:  # I19
+    broker = new_broker()
+    broker.enqueue([deposit() for _ in range(20)])
+    member = Member(broker, limits={TASK: 5})
+    while leases := member.take(idle=5):
+        broker.report([success(lease) for lease in leases])
+    assert broker.leave(member.turn()).verdict is Verdict.APPLIED
+    tag = f"{{{namespace}/{QUEUE}}}:"
+    with server.client() as client:
+        left = {key.decode().removeprefix(tag).split(":")[0] for key in client.keys(f"{tag}*")}
+    assert left == {"version", "enqueued", "leases", "guard", "producer"}
+
+
+def test_paused_queue_hands_out_nothing_and_wakes_nobody(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:
+    broker = new_broker()
+    member = Member(broker)
+    tag = f"{{{namespace}/{QUEUE}}}:"
+    with server.client() as client:
+        client.set(f"{tag}paused", "1")
+        broker.enqueue([deposit()])
+        assert member.take() == []
+        assert not client.exists(f"{tag}marker")
+        client.delete(f"{tag}paused")
+    assert len(member.take()) == 1
+
+
+def test_operator_overrides_a_limit(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:  # I10
+    broker = new_broker()
+    member = Member(broker, limits={TASK: 1})
+    broker.enqueue([deposit() for _ in range(5)])
+    with server.client() as client:
+        client.hset(f"{{{namespace}/{QUEUE}}}:limits", TASK, 3)
+    assert len(member.take(idle=5)) == 3
+
+
+def test_limit_that_a_process_does_not_declare_binds_it(new_broker: NewBroker) -> None:  # I10
+    declaring, other = new_broker(), new_broker()
+    Member(declaring, limits={TASK: 2})
+    other.enqueue([deposit() for _ in range(5)])
+    member = Member(other)
+    assert len(member.take(idle=5)) == 2
+    other.enqueue([deposit("elsewhere")])
+    assert other.counts([QUEUE, "elsewhere"])[0].held == 3
+
+
+def test_second_process_may_name_another_limited_task(new_broker: NewBroker) -> None:
+    broker = new_broker()
+    first = Member(broker, limits={TASK: 2})
+    assert first.take() == []
+    newer = new_broker()
+    newer.join(QUEUE, "newer", Enrolment(lease_ms=30_000, limits={"another": 1}))
+    broker.enqueue([deposit()])
+    assert len(first.take()) == 1
+    assert broker.leave(first.turn()).verdict is Verdict.REFUSED

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import redis
+import redis.asyncio
+import redis.cluster
+from servers import Server
+
+import spinach_redis
+from spinach.const import DEFAULT_LEASE
+from spinach.exc import InvalidArgument
+from spinach_redis import RedisBroker
+from spinach_redis.settings import ConnectionSettings
+
+
+def test_package_exports_what_it_says() -> None:
+    assert spinach_redis.__all__ == ["RedisBroker"]
+    assert set(spinach_redis.__all__) <= set(dir(spinach_redis))
+
+
+def test_broker_without_arguments_is_for_this_machine() -> None:
+    broker = RedisBroker()
+    assert broker._settings.address == "localhost:6379"
+    assert broker.lease == DEFAULT_LEASE
+
+
+def test_keywords_reach_the_contract() -> None:
+    broker = RedisBroker.from_url(
+        "redis://there:1234/2", lease=timedelta(seconds=60), max_payload_bytes=7
+    )
+    assert (broker.lease, broker.max_payload_bytes) == (timedelta(seconds=60), 7)
+    assert broker._settings.address == "there:1234"
+    with pytest.raises(InvalidArgument):
+        RedisBroker(lease=timedelta(seconds=1))
+
+
+def test_client_that_decodes_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="decode_responses"):
+        RedisBroker(redis.Redis(decode_responses=True))
+    with pytest.raises(InvalidArgument, match="decode_responses"):
+        RedisBroker.from_url("redis://localhost?decode_responses=True")
+
+
+def test_timeout_that_would_cut_off_every_wait_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"socket_timeout=1\.5"):
+        RedisBroker(redis.Redis(socket_timeout=1.5))
+    with pytest.raises(InvalidArgument, match="socket_timeout"):
+        RedisBroker.from_url("redis://localhost?socket_timeout=4")
+    RedisBroker(redis.Redis(socket_timeout=5))
+    RedisBroker(redis.Redis(socket_timeout=None))
+
+
+@pytest.mark.parametrize(
+    "client", ["redis://localhost", 5, redis.asyncio.Redis(), redis.Redis, object()]
+)
+def test_anything_but_a_client_is_refused(client: object) -> None:
+    with pytest.raises(InvalidArgument, match=r"expected a redis\.Redis"):
+        RedisBroker(client)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "",
+        "http://localhost",
+        "redis:/localhost",
+        "redis://localhost/letters",
+        "redis://user:secret@localhost/letters",
+        "redis://localhost:many",
+        "unix://relative/path",
+        "redis://localhost?protocol=many",
+        "redis://localhost?no_such_option=1",
+        "postgres://user:secret@localhost",
+        b"redis://localhost",
+        None,
+    ],
+)
+def test_url_that_is_none_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        RedisBroker.from_url(url)
+    assert "secret" not in str(caught.value)
+    assert "Redis" in str(caught.value)
+
+
+def test_library_retries_and_timeouts_are_not_taken_over() -> None:
+    client = redis.Redis(
+        host="there", protocol=3, health_check_interval=1, max_connections=3, username="me"
+    )
+    connection = ConnectionSettings.of_client(client).connection(7.0)
+    assert (connection.host, connection.username) == ("there", "me")
+    assert (connection.protocol, connection.health_check_interval) == (2, 0)
+    assert connection.socket_timeout == 7.0
+    assert connection.socket_connect_timeout == 2.0
+    assert connection.retry.get_retries() == 0
+
+
+def test_tls_settings_are_taken_over() -> None:
+    settings = ConnectionSettings.of_url("rediss://there:1?ssl_cert_reqs=none")
+    assert isinstance(settings.connection(1.0), redis.connection.SSLConnection)
+
+
+def test_building_a_broker_opens_no_connection(server: Server) -> None:
+    with server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        RedisBroker(redis.Redis(unix_socket_path=str(server.socket)))
+        RedisBroker.from_url(server.url)
+        assert client.info("stats")["total_connections_received"] == before
+
+
+def test_broker_speaks_its_own_protocol_whatever_the_client_speaks(
+    server: Server, namespace: str
+) -> None:
+    for client in (
+        redis.Redis(unix_socket_path=str(server.socket), protocol=3),
+        redis.Redis(port=server.port, protocol=3),
+    ):
+        broker = RedisBroker(client)
+        broker.bind(namespace, object())
+        assert broker.counts(["letters"])[0].ready == 0
+        broker.close()

@@ -1,0 +1,25 @@
+"""Broken brokers: each breaks one rule of the contract, so that the suite can be tested.
+
+A breaker goes around any sound broker and knows nothing of its inside. The suite
+is worth its name when it rejects all of `BREAKERS`::
+
+    from spinach_testing.conformance.breakers import BREAKERS, rejections
+
+    for breaker in BREAKERS:
+        test, error = next(rejections(MyHarness, breaker))
+"""
+
+from __future__ import annotations
+
+from . import fetching, outcomes, producing, upkeep, waiting
+from .base import Breaker, BrokenHarness
+from .trial import rejections
+
+__all__ = ["BREAKERS", "Breaker", "BrokenHarness", "rejections"]
+
+#: All of them, by the call that they spoil.
+BREAKERS: tuple[type[Breaker], ...] = tuple(
+    getattr(module, name)
+    for module in (producing, fetching, outcomes, upkeep, waiting)
+    for name in module.__all__
+)

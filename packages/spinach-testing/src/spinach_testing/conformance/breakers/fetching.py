@@ -1,0 +1,317 @@
+"""Breakers of `fetch`: which jobs it hands out, to whom, how, and what it tells."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from spinach.brokers.calls import Enrolment, Verdict
+from spinach.outcome import OutcomeKind
+
+from .base import Breaker, Family, map_leases
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spinach.brokers.base import Broker
+    from spinach.brokers.calls import (
+        BeatReply,
+        FetchReply,
+        FetchTurn,
+        ReconcileReply,
+        ReportReply,
+        Turn,
+        TurnReply,
+    )
+    from spinach.outcome import Lease, Outcome
+
+__all__ = [
+    "AcceptsStaleNumbers",
+    "BuffersAnything",
+    "ClaimsMore",
+    "ForgetsLosses",
+    "ForgetsRetries",
+    "HandsOutTwice",
+    "HidesMore",
+    "IgnoresMaxBytes",
+    "NamesNoParks",
+    "OpensAllParks",
+    "RejoinsTheFenced",
+    "ReversesLeases",
+    "TakesMoreThanAsked",
+    "TellsEveryoneTheTime",
+]
+
+
+class HandsOutTwice(Breaker):
+    """Hands out the leases of the last fetch again in the next one."""
+
+    breaks = "I3"
+
+    def __init__(self, inner: Broker, family: Family) -> None:
+        super().__init__(inner, family)
+        self._last: dict[str, tuple[Lease, ...]] = {}
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        replies = super().fetch(
+            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+        )
+        doubled = []
+        for turn, reply in zip(turns, replies, strict=True):
+            again = self._last.get(turn.queue, ()) if reply.verdict is Verdict.APPLIED else ()
+            self._last[turn.queue] = reply.leases
+            doubled.append(replace(reply, leases=reply.leases + again))
+        return doubled
+
+
+class BuffersAnything(Breaker):
+    """Gives at-most-once, limited and direct-only jobs to the buffer, too."""
+
+    breaks = "I9"
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        replies = super().fetch(
+            turns, idle=idle + extra, extra=0, max_bytes=max_bytes, block_seconds=block_seconds
+        )
+        direct = [lease.stored_id for reply in replies for lease in reply.leases][:idle]
+        return map_leases(
+            replies, lambda lease: structs.replace(lease, direct=lease.stored_id in direct)
+        )
+
+
+class ReversesLeases(Breaker):
+    """Hands jobs over in reverse."""
+
+    breaks = "I9"
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        replies = super().fetch(
+            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+        )
+        return [replace(reply, leases=reply.leases[::-1]) for reply in replies]
+
+
+class TakesMoreThanAsked(Breaker):
+    """Takes one job more than there are idle threads."""
+
+    breaks = "I9"
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        return super().fetch(
+            turns, idle=idle + 1, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+        )
+
+
+class IgnoresMaxBytes(Breaker):
+    """Hands out as many bytes at once as there are."""
+
+    breaks = "I19"
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        return super().fetch(
+            turns, idle=idle, extra=extra, max_bytes=2**31, block_seconds=block_seconds
+        )
+
+
+class _ChangesReplies(Breaker):
+    """Asks as it was asked, and changes what each reply tells."""
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        replies = super().fetch(
+            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+        )
+        return [self.change(turn, reply) for turn, reply in zip(turns, replies, strict=True)]
+
+    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        """The reply that the caller gets."""
+        raise NotImplementedError
+
+
+class ForgetsRetries(_ChangesReplies):
+    """Says of each job that no attempt was spent yet."""
+
+    breaks = "I7"
+
+    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return map_leases([reply], lambda lease: structs.replace(lease, retries=0))[0]
+
+
+class ForgetsLosses(_ChangesReplies):
+    """Says of each job that it never lost a worker."""
+
+    breaks = "I12"
+
+    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return map_leases([reply], lambda lease: structs.replace(lease, losses=0))[0]
+
+
+class HidesMore(_ChangesReplies):
+    """Never says that jobs are left."""
+
+    breaks = "I14"
+
+    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return replace(reply, more=False)
+
+
+class ClaimsMore(_ChangesReplies):
+    """Always says that jobs are left, which makes the caller spin."""
+
+    breaks = "I14"
+
+    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return replace(reply, more=reply.verdict is Verdict.APPLIED)
+
+
+class NamesNoParks(_ChangesReplies):
+    """Never says that a park holds jobs, so that they stay there."""
+
+    breaks = "I13"
+
+    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return replace(reply, parks=())
+
+
+class TellsEveryoneTheTime(_ChangesReplies):
+    """Tells every member when the next job is due, so that all of them promote it."""
+
+    breaks = "I8"
+
+    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        [counts] = self.inner.counts([turn.queue])
+        return replace(reply, next_due_in_ms=counts.next_due_in_ms)
+
+
+class OpensAllParks(Breaker):
+    """Hands out of every park, whoever asks."""
+
+    breaks = "I13"
+
+    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
+        self.family.parks.update(each.task for each in outcomes if each.kind is OutcomeKind.PARK)
+        return super().report(outcomes)
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        return super().fetch(
+            [replace(turn, parks=tuple(self.family.parks)) for turn in turns],
+            idle=idle,
+            extra=extra,
+            max_bytes=max_bytes,
+            block_seconds=block_seconds,
+        )
+
+
+class AcceptsStaleNumbers(Breaker):
+    """Gives each sequenced call a number of its own, whatever the caller's is."""
+
+    breaks = "I6"
+
+    def __init__(self, inner: Broker, family: Family) -> None:
+        super().__init__(inner, family)
+        self._numbers = itertools.count(1)
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        return super().fetch(
+            [replace(turn, number=next(self._numbers)) for turn in turns],
+            idle=idle,
+            extra=extra,
+            max_bytes=max_bytes,
+            block_seconds=block_seconds,
+        )
+
+    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+        return super().beat([replace(turn, number=next(self._numbers)) for turn in turns])
+
+    def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
+        return super().reconcile(replace(turn, number=next(self._numbers)), held)
+
+    def leave(self, turn: Turn) -> TurnReply:
+        return super().leave(replace(turn, number=next(self._numbers)))
+
+
+class RejoinsTheFenced(Breaker):
+    """Lets a member that the store does not know fetch as if it had joined."""
+
+    breaks = "I5"
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        for turn in turns:
+            self.inner.join(turn.queue, turn.member, Enrolment(lease_ms=30_000))
+        return super().fetch(
+            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+        )

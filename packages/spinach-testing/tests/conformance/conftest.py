@@ -1,0 +1,36 @@
+"""A sound broker to put breakers around."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from spinach_memory import MemoryBroker, MemoryStore
+from spinach_testing.clock import VirtualClock
+from spinach_testing.conformance import Harness
+
+
+class MemoryHarness(Harness):
+    def __init__(self) -> None:
+        self._store = MemoryStore()
+        self._clock = VirtualClock()
+
+    def new_broker(self, *, namespace: str) -> MemoryBroker:
+        broker = MemoryBroker(self._store, clock=self._clock)
+        broker.bind(namespace, self)
+        return broker
+
+    def advance(self, by: timedelta) -> None:
+        self._clock.advance(by)
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def close(self) -> None:
+        """Nothing outlives the store."""
+
+
+@pytest.fixture
+def new_harness() -> type[Harness]:
+    return MemoryHarness
