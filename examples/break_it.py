@@ -23,7 +23,7 @@ def send() -> None:
 spin.task(name="mail.send", max_retries=3)(send)
 spin.task(name="card.charge")(send)  # at most once, the default
 if IS_DOOMED:
-    sys.exit(spin.start_workers(number=2))
+    spin.start_workers(number=2)  # until it is killed
 
 spin.schedule("mail.send")
 spin.schedule("card.charge")

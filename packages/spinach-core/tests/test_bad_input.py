@@ -208,7 +208,7 @@ REFUSED: dict[str, Bad] = {
     ),
     # Periods
     "period of zero": Bad(
-        add(generator.__class__, "x", periodicity=timedelta(0)),
+        add(print, "x", periodicity=timedelta(0)),
         InvalidTask,
         ("periodicity is datetime.timedelta(0)", "at least 1 seconds", "timedelta(minutes=5)"),
     ),
@@ -243,7 +243,7 @@ REFUSED: dict[str, Bad] = {
         ("'compute'", "too many positional arguments", "compute(a: 'int'"),
     ),
     "unknown argument": Bad(
-        lambda e: e.schedule("compute", 1, c=2),
+        lambda e: e.schedule("compute", 1, 2, c=3),
         InvalidJobSignatureError,
         ("'compute'", "'c'", "compute(a: 'int'"),
     ),
@@ -279,7 +279,7 @@ REFUSED: dict[str, Bad] = {
     "too large": Bad(
         lambda e: e.schedule("compute", "x" * 600_000, 1),
         PayloadTooLarge,
-        ("'compute'", "600021 bytes", "limit is 524288", "send a reference"),
+        ("'compute'", "600025 bytes", "limit is 524288", "send a reference"),
     ),
     # Dates
     "text for a date": Bad(

@@ -8,9 +8,8 @@ import importlib.machinery
 import importlib.metadata
 import pkgutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -94,44 +93,6 @@ def test_a_name_that_is_nowhere_is_an_attribute_error() -> None:
         _ = spinach.Nonsense
 
 
-class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports one module its own way: not at all, or by raising."""
-
-    def __init__(self, name: str, error: Exception) -> None:
-        self._name = name
-        self._error = error
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != self._name:
-            return None
-        if isinstance(self._error, ModuleNotFoundError):
-            raise self._error
-        return importlib.machinery.ModuleSpec(name, self)
-
-    def exec_module(self, module: ModuleType) -> None:
-        raise self._error
-
-
-@pytest.fixture
-def importing() -> Iterator[Any]:
-    """Lets the import of a module end with an error."""
-    hidden: dict[str, ModuleType] = {}
-    finders: list[Instead] = []
-
-    def ends_with(name: str, error: Exception) -> None:
-        for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
-            hidden[loaded] = sys.modules.pop(loaded)
-        finders.append(Instead(name, error))
-        sys.meta_path.insert(0, finders[-1])
-
-    yield ends_with
-    for finder in finders:
-        sys.meta_path.remove(finder)
-    sys.modules.update(hidden)
-
-
 @pytest.mark.parametrize(
     ("broker", "module", "distribution"),
     [
@@ -140,9 +101,9 @@ def importing() -> Iterator[Any]:
     ],
 )
 def test_a_missing_distribution_is_named_with_the_command_that_installs_it(
-    importing: Any, broker: str, module: str, distribution: str
+    monkeypatch: pytest.MonkeyPatch, broker: str, module: str, distribution: str
 ) -> None:
-    importing(module, ModuleNotFoundError(f"No module named {module!r}", name=module))
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
     with pytest.raises(ImportError) as info:
         exec(f"from spinach import {broker}")
     assert f"{broker} comes with the distribution {distribution}" in str(info.value)
@@ -150,24 +111,37 @@ def test_a_missing_distribution_is_named_with_the_command_that_installs_it(
     assert info.value.name == module
 
 
+class Failing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds a module whose body raises."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        self._name = name
+        self._error = error
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, self) if name == self._name else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise self._error
+
+
 @pytest.mark.parametrize(
     "error",
     [
         ModuleNotFoundError("No module named 'redis'", name="redis"),
+        ModuleNotFoundError("No module named 'x'", name="spinach_redis.x"),
         ImportError("libssl is too old"),
         RuntimeError("broken"),
     ],
     ids=repr,
 )
 def test_a_failure_inside_the_brokers_module_is_not_masked(
-    importing: Any, error: Exception
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    class Inside(Instead):
-        def find_spec(self, name: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
-            return importlib.machinery.ModuleSpec(name, self) if name == self._name else None
-
-    importing("spinach_redis", error)
-    sys.meta_path[0].__class__ = Inside
+    monkeypatch.delitem(sys.modules, "spinach_redis", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Failing("spinach_redis", error), *sys.meta_path])
     with pytest.raises(type(error)) as info:
         _ = spinach.RedisBroker
     assert info.value is error

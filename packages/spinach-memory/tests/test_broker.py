@@ -12,6 +12,7 @@ from spinach.brokers.calls import Deposit, Enrolment, Verdict
 from spinach.const import MAINTENANCE_CHUNK
 from spinach.outcome import OutcomeKind
 from spinach_memory import MemoryBroker
+from spinach_memory.appetite import SET_ASIDE_CHUNK
 from spinach_memory.future import KEEPER_MS
 from spinach_memory.members import CLAIM_MS
 from spinach_testing.conformance import Lab, Process, deposit, ids
@@ -351,6 +352,28 @@ class TestLimits:
             order.append(lease.stored_id)
             process.succeed(lease)
         assert order == ids([second, third, first])
+
+    def test_fetch_sets_a_bounded_number_of_jobs_aside(self, lab: Lab) -> None:  # I19
+        lab.enqueue(*(deposit("slow") for _ in range(SET_ASIDE_CHUNK + 2)), deposit("quick"))
+        process = lab.process(limits={"slow": 1})
+        reply = process.fetch(idle=2)
+        assert (len(reply.leases), reply.more) == (1, True)
+        assert lab.counts().held == SET_ASIDE_CHUNK
+        reply = process.fetch(idle=1)
+        assert (len(reply.leases), reply.more) == (1, False)
+
+    def test_held_job_passes_the_head_of_the_queue_over_in_bounded_steps(self, lab: Lab) -> None:
+        slow = [deposit("slow") for _ in range(MAINTENANCE_CHUNK + 50)]
+        first, second = deposit("rare"), deposit("rare")
+        lab.enqueue(*slow, first, second)
+        limiting, other = lab.process(limits={"slow": 1}), lab.process(limits={"rare": 1})
+        leases = other.take(idle=len(slow) + 2)
+        assert ids(leases) == [slow[0].stored_id, first.stored_id]
+        # All that were set aside stand at the head of the queue again.
+        limiting.leave()
+        other.succeed(leases[1])
+        taken = ids(other.take(idle=len(slow)))
+        assert taken.index(second.stored_id) == MAINTENANCE_CHUNK
 
 
 class TestParks:

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-# pytest imports test files by path, not by name; helpers beside them need this.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from proxy import Proxy
-from servers import NoServer, Server, find_binary, running_server
-
 from spinach_redis import RedisBroker
 from spinach_redis.script import SCRIPTS
+
+from .proxy import Proxy
+from .servers import NoServer, Server, find_binary, running_server
 
 
 @pytest.fixture(scope="session")

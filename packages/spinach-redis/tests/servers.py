@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,16 +110,20 @@ class Server:
                 stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
-        with self.client() as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except RedisError:
-                    if self._process.poll() is not None or time.monotonic() > deadline:
-                        raise AssertionError((self.folder / "log").read_text()) from None
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        self._process.wait(0.01)
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((self.folder / "log").read_text())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.01)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(100).startswith(b"+PONG")
+            except OSError:
+                return False
 
     def stop(self, *, kill: bool = False) -> None:
         """End it; with `kill` as a power failure would."""

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from jobs import QUEUE, Member, deposit
 from redis import exceptions
-from servers import Server
 
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
 from spinach_redis import RedisBroker
 from spinach_redis.errors import Fault, fault_of, to_broker_error
 from spinach_redis.server import examine
+
+from .jobs import QUEUE, Member, deposit
+from .servers import Server
 
 INSIDE_A_SCRIPT = "Error running script (call to f_0123): @user_script:9: @user_script: 9: -"
 

@@ -5,10 +5,11 @@ import warnings
 from collections.abc import Callable
 
 import pytest
-from jobs import QUEUE, Member, deposit, success
 
 from spinach.brokers.calls import Verdict
 from spinach_redis import RedisBroker
+
+from .jobs import QUEUE, Member, deposit, success
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 

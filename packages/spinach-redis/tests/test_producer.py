@@ -5,14 +5,15 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from jobs import QUEUE, Member, deposit, success
-from proxy import Loss, Proxy
-from servers import Server
 
 from spinach.brokers.calls import Deposit, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
 from spinach_redis import RedisBroker, producer, script
 from spinach_redis.keys import QueueKeys
+
+from .jobs import QUEUE, Member, deposit, success
+from .proxy import Loss, Proxy
+from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
 

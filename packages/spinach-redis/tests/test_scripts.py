@@ -6,14 +6,15 @@ from collections.abc import Callable
 from importlib.resources import files
 
 import pytest
-from jobs import QUEUE, TASK, Member, deposit, success
-from servers import Server
-from test_conformance import RedisHarness
 
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.outcome import Outcome, OutcomeKind
 from spinach_redis import RedisBroker, keys, script
 from spinach_testing.conformance import Lab, conformance_tests
+
+from .harness import RedisHarness
+from .jobs import QUEUE, TASK, Member, deposit, success
+from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
 

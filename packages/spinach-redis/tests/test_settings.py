@@ -6,13 +6,14 @@ import pytest
 import redis
 import redis.asyncio
 import redis.cluster
-from servers import Server
 
 import spinach_redis
 from spinach.const import DEFAULT_LEASE
 from spinach.exc import InvalidArgument
 from spinach_redis import RedisBroker
 from spinach_redis.settings import ConnectionSettings
+
+from .servers import Server
 
 
 def test_package_exports_what_it_says() -> None:
@@ -71,7 +72,6 @@ def test_anything_but_a_client_is_refused(client: object) -> None:
         "redis://user:secret@localhost/letters",
         "redis://localhost:many",
         "unix://relative/path",
-        "redis://localhost?protocol=many",
         "redis://localhost?no_such_option=1",
         "postgres://user:secret@localhost",
         b"redis://localhost",
@@ -94,7 +94,7 @@ def test_library_retries_and_timeouts_are_not_taken_over() -> None:
     assert (connection.protocol, connection.health_check_interval) == (2, 0)
     assert connection.socket_timeout == 7.0
     assert connection.socket_connect_timeout == 2.0
-    assert connection.retry.get_retries() == 0
+    assert connection.retry._retries == 0
 
 
 def test_tls_settings_are_taken_over() -> None:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 
 import pytest
-from jobs import Member, deposit
 from redis.exceptions import ResponseError
-from servers import Server
 
 from spinach.brokers.calls import FetchReply, FetchTurn, Verdict
 from spinach_redis import RedisBroker
+
+from .jobs import Member, deposit
+from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
 LONG_SECONDS = 1000.0

@@ -5,15 +5,16 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from jobs import QUEUE, TASK, Member, deposit, success
-from proxy import Loss, Proxy
 from redis.exceptions import ResponseError
-from servers import Server
 
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.exc import BrokerError, BrokerUnavailable
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_redis import RedisBroker, script
+
+from .jobs import QUEUE, TASK, Member, deposit, success
+from .proxy import Loss, Proxy
+from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
 LONG_SECONDS = 1000.0

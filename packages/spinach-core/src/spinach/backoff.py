@@ -29,6 +29,7 @@ class RandomSource(Protocol):
 
     def uniform(self, a: float, b: float, /) -> float:
         """A number between a and b."""
+        ...
 
 
 def jittered_seconds(

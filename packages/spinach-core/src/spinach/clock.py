@@ -27,9 +27,11 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The wall clock, aware, in UTC."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary point; never goes back."""
+        ...
 
     def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
         """Wait on a condition that the caller holds.
@@ -42,6 +44,7 @@ class Clock(Protocol):
             False when the timeout ended the wait, else True. Either way the
             caller checks again what it waits for.
         """
+        ...
 
 
 class SystemClock:

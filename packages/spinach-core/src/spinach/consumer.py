@@ -40,6 +40,10 @@ __all__ = ["Consumer"]
 _READABLE_PARKS = frozenset(f"record|{version + 1}" for version in range(wire.RECORD_VERSION))
 _DAMAGED_PARK = "record|damaged"
 
+#: Sums of float seconds that should be equal may differ by less than this. A clock
+#: that a test turns stands exactly at the instant that is due.
+_TOLERANCE_SECONDS = 1e-6
+
 #: Namespace of the ids of periodic jobs (UUID version 5).
 _TICK_IDS = uuid.UUID("5f1c7d0e-3c0b-5b55-9e2f-6a6b7a0f7d11")
 
@@ -152,7 +156,8 @@ class Consumer:
                 continue
             if member.dead is not None:
                 self._recover(member)
-            if member.next_due is not None and self._clock.monotonic() >= member.next_due:
+            due = member.next_due
+            if due is not None and self._clock.monotonic() + _TOLERANCE_SECONDS >= due:
                 self._tick(member)
 
     def fetch(self, *, idle: int, extra: int, block_seconds: float = 0.0) -> int:
@@ -220,7 +225,7 @@ class Consumer:
         due = [
             index
             for index, member in enumerate(self._memberships)
-            if member.usable(sent_at) and sent_at >= member.beat_at
+            if member.usable(sent_at) and sent_at + _TOLERANCE_SECONDS >= member.beat_at
         ]
         if not due:
             return

@@ -16,9 +16,11 @@ class Sync(Protocol):
 
     def Lock(self) -> threading.Lock:  # noqa: N802 - the name that threading has
         """A lock that is not reentrant."""
+        ...
 
     def Condition(self, lock: threading.Lock) -> threading.Condition:  # noqa: N802
         """A condition on that lock."""
+        ...
 
 
 class Doorbell:

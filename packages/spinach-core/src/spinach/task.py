@@ -79,15 +79,19 @@ class Scheduler(Protocol):
     @property
     def namespace(self) -> str:
         """For the warning about two engines."""
+        ...
 
     def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
         """See `Engine.schedule`."""
+        ...
 
     def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
         """See `Engine.schedule_at`."""
+        ...
 
     def schedule_batch(self, batch: Batch) -> list[Job]:
         """See `Engine.schedule_batch`."""
+        ...
 
     def _registry_grows(self, task: Task[..., Any]) -> None: ...
 

@@ -6,7 +6,6 @@ answers become replies.
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,10 +28,11 @@ from spinach.exc import BrokerError, BrokerUnavailable
 
 from . import replies, requests
 from .directory import Directory
+from .failed import FailedJobs
 from .health import LOGGER
 from .keys import QueueKeys, queues_key
-from .lines import Lines
-from .producer import CHUNK_JOBS, version_error
+from .lines import Lines, LinesByProcess
+from .producer import version_error
 from .server import examine
 from .settings import ConnectionSettings
 
@@ -119,8 +119,9 @@ class RedisBroker(Broker):
     def _set_up(self, settings: ConnectionSettings, offset_ms: Callable[[], int] | None) -> None:
         self._settings = settings
         self._offset_ms = offset_ms
-        # Process id → what belongs to that process; see `_lines`.
-        self._lines_of: dict[int, Lines] = {}
+        self._lines_by_process = LinesByProcess(
+            lambda: Lines(settings, self._offset, self._keys_of)
+        )
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
         self._directory = Directory()
@@ -345,37 +346,19 @@ class RedisBroker(Broker):
     # -- failed store ------------------------------------------------------
 
     def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
-        """See `Broker`; in pages of 1 MiB, between which jobs may come and go."""
-        jobs: list[FailedJob] = []
-        while len(jobs) < limit:
-            call = requests.failed_page(
-                self._keys_of(queue),
-                self._offset(),
-                skip=max(0, offset) + len(jobs),
-                limit=limit - len(jobs),
-            )
-            page = replies.failed_jobs(self._lines.people.ask(call, repeatable=True))
-            if not page:
-                break
-            jobs += page
-        return jobs
+        """See `Broker`."""
+        return self._failed(queue).page(max(0, offset), limit)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        """See `Broker`; at the end of the queue. Atomic for 500 jobs."""
-        return self._revive(queue, stored_ids, run=True)
+        """See `Broker`; to the end of the queue. Atomic for 500 jobs."""
+        return self._failed(queue).take_out(stored_ids, run=True)
 
     def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         """See `Broker`; atomic for 500 jobs."""
-        return self._revive(queue, stored_ids, run=False)
+        return self._failed(queue).take_out(stored_ids, run=False)
 
-    def _revive(self, queue: str, stored_ids: Sequence[str], *, run: bool) -> int:
-        found = 0
-        for at in range(0, len(stored_ids), CHUNK_JOBS):
-            call = requests.revive(
-                self._keys_of(queue), self._offset(), stored_ids[at : at + CHUNK_JOBS], run=run
-            )
-            found += self._lines.people.ask(call, repeatable=False)
-        return found
+    def _failed(self, queue: str) -> FailedJobs:
+        return FailedJobs(self._lines.people, self._keys_of(queue), self._offset())
 
     # -- life --------------------------------------------------------------
 
@@ -387,17 +370,7 @@ class RedisBroker(Broker):
 
     @property
     def _lines(self) -> Lines:
-        """The connections that belong to the calling process."""
-        process = os.getpid()
-        lines = self._lines_of.get(process)
-        if lines is None:
-            # Of several threads of a child all get the one that was first.
-            new = Lines(self._settings, self._offset, self._keys_of)
-            lines = self._lines_of.setdefault(process, new)
-            for other in list(self._lines_of):
-                if other != process:
-                    self._lines_of.pop(other, None)
-        return lines
+        return self._lines_by_process.current()
 
     def _keys_of(self, queue: str) -> QueueKeys:
         names = self._keys.get(queue)

@@ -43,6 +43,8 @@ class Caller:
         Raises:
             BrokerError: the server refuses for a reason that a person has to remove.
         """
+        if not requests:
+            return []
         with self._links.lend(CALL_TIMEOUT_SECONDS) as link:
             try:
                 link.open()

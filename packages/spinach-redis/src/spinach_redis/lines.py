@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .caller import Caller
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .keys import QueueKeys
     from .settings import ConnectionSettings
 
-__all__ = ["Lines"]
+__all__ = ["Lines", "LinesByProcess"]
 
 
 class Lines:
@@ -52,3 +53,28 @@ class Lines:
         self.waiting.close()
         self.producer.close()
         self.people.close()
+
+
+class LinesByProcess:
+    """Gives each process its own; thread safe, also right after a fork.
+
+    Args:
+        make: makes those of a process.
+    """
+
+    def __init__(self, make: Callable[[], Lines]) -> None:
+        self._make = make
+        # Without a lock, which a child could inherit locked.
+        self._by_process: dict[int, Lines] = {}
+
+    def current(self) -> Lines:
+        """Those of the calling process."""
+        process = os.getpid()
+        lines = self._by_process.get(process)
+        if lines is None:
+            # Of several threads of a child all get the one that was first.
+            lines = self._by_process.setdefault(process, self._make())
+            for other in list(self._by_process):
+                if other != process:
+                    self._by_process.pop(other, None)
+        return lines

@@ -36,7 +36,7 @@ class Script:
     __slots__ = ("name", "sha", "text")
 
     def __init__(self, name: str, *shared: str) -> None:
-        folder = files(__package__) / "scripts"
+        folder = files("spinach_redis") / "scripts"
         parts = [folder / "shared" / f"{part}.lua" for part in ("base", *shared)]
         parts.append(folder / f"{name}.lua")
         self.name = name

@@ -12,6 +12,9 @@ __all__ = ["VirtualClock"]
 #: Where every virtual clock starts unless told otherwise.
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
+#: Sums of float seconds that should be equal may differ by less than this.
+_TOLERANCE_SECONDS = 1e-6
+
 
 class VirtualClock:
     """Implements `spinach.clock.Clock`; safe to share between threads.
@@ -55,7 +58,7 @@ class VirtualClock:
         deadline = self.monotonic() + timeout_seconds
         entry = (deadline, condition)
         with self._lock:
-            if self.monotonic() >= deadline:
+            if self._reached(deadline):
                 return False
             self._waits.append(entry)
         # `advance` cannot notify between here and the wait: it needs the condition.
@@ -64,7 +67,7 @@ class VirtualClock:
         finally:
             with self._lock:
                 self._waits.remove(entry)
-        return self.monotonic() < deadline
+        return not self._reached(deadline)
 
     def advance(self, by: timedelta) -> None:
         """Move the clock and wake whoever's deadline is reached.
@@ -82,8 +85,10 @@ class VirtualClock:
             )
         with self._lock:
             self._elapsed += by
-            now = self.monotonic()
-            reached = [condition for deadline, condition in self._waits if deadline <= now]
+            reached = [condition for deadline, condition in self._waits if self._reached(deadline)]
         for condition in reached:
             with condition:
                 condition.notify_all()
+
+    def _reached(self, deadline: float) -> bool:
+        return self.monotonic() + _TOLERANCE_SECONDS >= deadline

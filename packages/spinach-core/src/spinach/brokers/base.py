@@ -173,7 +173,8 @@ class Broker(ABC):
 
         With `block_seconds` it first waits until something may be takeable in
         one of the queues, `interrupt` is called, or the time is over, and fetches
-        in each case. One new job wakes one waiting process (I14).
+        in each case. One new job wakes one waiting process (I14); so does a job for
+        the future that is due before all others, since somebody has to keep its time.
 
         From each queue, in order, until `idle + extra` jobs are taken in all:
         first from the parks that the turn names; then the first ready jobs

@@ -1,0 +1,68 @@
+"""The failed store on the server, for people who look at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import replies, requests
+from .producer import CHUNK_JOBS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spinach.brokers.calls import FailedJob
+
+    from .keys import QueueKeys
+    from .patience import PatientCaller
+
+__all__ = ["FailedJobs"]
+
+
+class FailedJobs:
+    """Failed jobs of one queue; thread safe.
+
+    Args:
+        caller: makes the calls.
+        names: the queue's keys.
+        offset: the clock offset in ms, as text.
+    """
+
+    def __init__(self, caller: PatientCaller, names: QueueKeys, offset: str) -> None:
+        self._caller = caller
+        self._names = names
+        self._offset = offset
+
+    def page(self, skip: int, limit: int) -> list[FailedJob]:
+        """Some of them, the newest first, read in portions of 1 MiB.
+
+        Between two portions jobs may come and go.
+
+        Raises:
+            BrokerError: no answer until the deadline.
+        """
+        jobs: list[FailedJob] = []
+        while len(jobs) < limit:
+            call = requests.failed_page(
+                self._names, self._offset, skip=skip + len(jobs), limit=limit - len(jobs)
+            )
+            portion = replies.failed_jobs(self._caller.ask(call, repeatable=True))
+            if not portion:
+                break
+            jobs += portion
+        return jobs
+
+    def take_out(self, stored_ids: Sequence[str], *, run: bool) -> int:
+        """Run jobs again (`run`) or forget them; how many there were.
+
+        Not repeated after a lost answer: a job that failed again in the meantime would
+        run again although nobody asked for that.
+
+        Raises:
+            BrokerError: no answer until the deadline, or an answer was lost.
+        """
+        found = 0
+        for at in range(0, len(stored_ids), CHUNK_JOBS):
+            chunk = stored_ids[at : at + CHUNK_JOBS]
+            call = requests.revive(self._names, self._offset, chunk, run=run)
+            found += self._caller.ask(call, repeatable=False)
+        return found
