@@ -229,23 +229,23 @@ REFUSED: dict[str, Bad] = {
     "periodic with required arguments": Bad(
         add(compute, "x", periodicity=timedelta(minutes=1)),
         InvalidTask,
-        ("'x'", "(a: 'int', b: 'int')", "missing a required argument: 'a'", "defaults"),
+        ("'x'", "(a: int, b: int)", "missing a required argument: 'a'", "defaults"),
     ),
     # Arguments
     "missing argument": Bad(
         lambda e: e.schedule("compute", 1),
         InvalidJobSignatureError,
-        ("'compute'", "missing a required argument: 'b'", "compute(a: 'int', b: 'int')"),
+        ("'compute'", "missing a required argument: 'b'", "compute(a: int, b: int)"),
     ),
     "too many arguments": Bad(
         lambda e: e.schedule(compute, 1, 2, 3),
         InvalidJobSignatureError,
-        ("'compute'", "too many positional arguments", "compute(a: 'int'"),
+        ("'compute'", "too many positional arguments", "compute(a: int"),
     ),
     "unknown argument": Bad(
         lambda e: e.schedule("compute", 1, 2, c=3),
         InvalidJobSignatureError,
-        ("'compute'", "'c'", "compute(a: 'int'"),
+        ("'compute'", "'c'", "compute(a: int"),
     ),
     "argument given twice": Bad(
         lambda e: e.schedule("compute", 1, 2, a=1),

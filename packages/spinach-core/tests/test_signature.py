@@ -108,6 +108,13 @@ def test_it_shows_as_people_write_it() -> None:
     assert str(CallSignature(lambda a, *, b=1: None)) == "(a, *, b=1)"
 
 
+def test_annotations_show_without_quotes() -> None:
+    def annotated(a: list[int], *, b: str = "x") -> int:
+        return 1
+
+    assert str(CallSignature(annotated)) == "(a: list[int], *, b: str = 'x') -> int"
+
+
 @pytest.mark.concurrency
 def test_many_threads_may_ask_at_once() -> None:
     signature = CallSignature(mixed)

@@ -46,8 +46,12 @@ def holding(held: Held, max_retries: int = 0, **more: Callable[..., Any]) -> Tas
     return tasks
 
 
-def stopping(engine: Engine) -> threading.Thread:
-    """A thread that stops the engine and waits for it."""
+def stopping(bench: Bench, engine: Engine) -> threading.Thread:
+    """Ask for the stop, let it go as far as it can, and wait for it in a thread."""
+    engine.stop_workers(_join_arbiter=False)
+    bench.busy = 1
+    bench.settle()
+    bench.busy = 0
     thread = threading.Thread(target=engine.stop_workers)
     thread.start()
     return thread
@@ -58,10 +62,12 @@ def joined(thread: threading.Thread) -> None:
     assert not thread.is_alive(), "the stop did not come to an end"
 
 
-def busy(bench: Bench) -> None:
-    """Let everything happen while one worker is held."""
-    bench.busy = 1
-    bench.settle()
+def late_end(held: Held) -> None:
+    """Let the held job end, and its thread with it."""
+    held.go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("bench-worker"):
+            thread.join(PATIENCE)
 
 
 def test_a_stop_waits_for_running_jobs_without_limit(bench: Bench, held: Held) -> None:
@@ -69,7 +75,7 @@ def test_a_stop_waits_for_running_jobs_without_limit(bench: Bench, held: Held) -
     engine.schedule("held")
     engine.start_workers(1, block=False)
     wait_for(held.begun)
-    thread = stopping(engine)
+    thread = stopping(bench, engine)
     bench.busy = 1
     bench.advance(timedelta(hours=1), timedelta(seconds=10))
     assert thread.is_alive()
@@ -90,7 +96,7 @@ def test_a_stop_starts_nothing_new_and_leaves_the_rest_in_order(
         engine.schedule("note", number)
     engine.start_workers(1, block=False)
     wait_for(held.begun)
-    thread = stopping(engine)
+    thread = stopping(bench, engine)
     held.go_on.set()
     joined(thread)
     assert order == []
@@ -131,7 +137,7 @@ def test_buffered_jobs_return_to_the_front_in_their_order_without_an_attempt(
     wait_for(held.begun)
     assert order == list(range(20))
     assert buffered, "nothing was ever buffered, so this shows nothing"
-    thread = stopping(engine)
+    thread = stopping(bench, engine)
     held.go_on.set()
     joined(thread)
     assert bench.counts(engine).ready == 40
@@ -148,7 +154,7 @@ def test_the_end_of_the_grace_gives_back_what_may_run_again(
     engine.schedule("held")
     engine.start_workers(1, block=False, grace=timedelta(seconds=5))
     wait_for(held.begun)
-    thread = stopping(engine)
+    thread = stopping(bench, engine)
     bench.busy = 1
     bench.advance(4.9 * SECOND)
     assert thread.is_alive()
@@ -159,24 +165,12 @@ def test_the_end_of_the_grace_gives_back_what_may_run_again(
     (record,) = [r for r in caplog.records if "grace" in r.getMessage()]
     assert (record.levelno, "it is given back" in record.getMessage()) == (logging.WARNING, True)
     # What the thread says of it later is void: the job is not its own any more.
-    held.go_on.set()
-    while engine_threads("bench"):
-        for late in threading.enumerate():
-            if late.name.startswith("bench-"):
-                late.join(PATIENCE)
+    late_end(held)
     assert bench.counts(engine).ready == 1
     with Ear("bench") as ear:
         engine.start_workers(1, stop_when_queue_empty=True)
     assert held.runs == 2
     assert [kw["job"].attempt for kw in ear.of("job_started")] == [1]
-
-
-def late_end(held: Held) -> None:
-    """Let the held job end, and its thread with it."""
-    held.go_on.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("bench-worker"):
-            thread.join(PATIENCE)
 
 
 def test_after_the_grace_an_at_most_once_job_stays_leased_and_its_outcome_counts(
@@ -186,7 +180,7 @@ def test_after_the_grace_an_at_most_once_job_stays_leased_and_its_outcome_counts
     engine.schedule("held")
     engine.start_workers(1, block=False, grace=timedelta(0))
     wait_for(held.begun)
-    thread = stopping(engine)
+    thread = stopping(bench, engine)
     joined(thread)
     counts = bench.counts(engine)
     assert (counts.ready, counts.leased, counts.members) == (0, 1, 1)
@@ -204,7 +198,7 @@ def test_after_the_grace_an_at_most_once_job_that_never_ends_is_failed_by_recove
     engine.schedule("held")
     engine.start_workers(1, block=False, grace=timedelta(0))
     wait_for(held.begun)
-    joined(stopping(engine))
+    joined(stopping(bench, engine))
     bench.busy = 1
     other = bench.engine(holding(held), namespace="app")
     with Ear("app") as ear:
@@ -266,7 +260,7 @@ def test_outcomes_are_reported_before_the_end_even_over_a_bad_line(
     engine.schedule("held")
     engine.start_workers(1, block=False)
     wait_for(held.begun)
-    thread = stopping(engine)
+    thread = stopping(bench, engine)
     held.go_on.set()
     while thread.is_alive():
         bench.clock.advance(SECOND / 10)
@@ -286,7 +280,7 @@ def test_a_stop_is_bounded_with_the_broker_down(bench: Bench, held: Held) -> Non
     engine.start_workers(1, block=False)
     wait_for(held.begun)
     down.append(True)
-    thread = stopping(engine)
+    thread = stopping(bench, engine)
     held.go_on.set()
     begin = bench.clock.now()
     while thread.is_alive():
@@ -303,7 +297,9 @@ def test_many_threads_may_stop_at_once(bench: Bench) -> None:
     engine = bench.engine(Tasks())
     for _ in range(10):
         engine.start_workers(3, block=False)
-        threads = [stopping(engine) for _ in range(6)]
+        threads = [threading.Thread(target=engine.stop_workers) for _ in range(6)]
+        for thread in threads:
+            thread.start()
         for thread in threads:
             joined(thread)
         assert engine_threads("bench") == []

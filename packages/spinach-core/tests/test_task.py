@@ -143,7 +143,7 @@ def test_a_task_is_found_by_itself_but_not_in_another_registry(tasks: Tasks) -> 
 def test_a_task_knows_its_signature_and_the_first_line_of_its_records(tasks: Tasks) -> None:
     tasks.add(add, "sums.add", queue="sums", max_retries=4)
     task = tasks.get("sums.add")
-    assert str(task.signature) == "(a: 'int', b: 'int' = 0) -> 'int'"
+    assert str(task.signature) == "(a: int, b: int = 0) -> int"
     assert task.header == b"1|4|-|sums|sums.add\n"
 
 

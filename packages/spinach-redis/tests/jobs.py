@@ -29,12 +29,19 @@ def success(lease: Lease) -> Outcome:
 class Member:
     """A membership that counts its calls."""
 
-    def __init__(self, broker: RedisBroker, queue: str = QUEUE, **enrolment: object) -> None:
+    def __init__(
+        self,
+        broker: RedisBroker,
+        queue: str = QUEUE,
+        *,
+        lease_ms: int = LEASE_MS,
+        **enrolment: object,
+    ) -> None:
         self.broker = broker
         self.queue = queue
         self.name = uuid.uuid4().hex
         self.number = 0
-        reply = broker.join(queue, self.name, Enrolment(lease_ms=LEASE_MS, **enrolment))
+        reply = broker.join(queue, self.name, Enrolment(lease_ms=lease_ms, **enrolment))
         assert reply.verdict is Verdict.APPLIED, reply
 
     def turn(self) -> Turn:

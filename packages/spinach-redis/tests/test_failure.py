@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spinach.const import MAX_ERROR_BYTES
@@ -17,12 +17,14 @@ def size(failure: Failure) -> int:
     )
 
 
+@settings(deadline=None)
 @given(texts, texts, texts)
 def test_short_reason_comes_back_as_it_was(error: str, message: str, traceback: str) -> None:
     failure = Failure(error=error, message=message, traceback=traceback)
     assert decode_failure(encode_failure(failure)) == failure
 
 
+@settings(deadline=None)
 @given(texts, texts, texts, st.sampled_from([1, 500, 3000]), st.sampled_from([1, 500, 3000]))
 def test_long_reason_is_cut_to_the_bound(
     error: str, message: str, traceback: str, many: int, more: int

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Callable
 
@@ -73,3 +74,41 @@ def test_child_of_a_process_that_holds_a_lock_is_not_stuck(
 
     with broker._lines.producer._lock:
         assert in_a_child(child) == 0
+
+
+def test_jobs_of_a_process_that_was_killed_are_run_again_or_accounted_for(
+    new_broker: Callable[..., RedisBroker],
+) -> None:  # I3, I4, I11
+    now_ms = [0]
+    broker = new_broker(_offset_ms=lambda: now_ms[0])
+    survivor = Member(broker)
+    again, once, unharmed = deposit(), deposit(max_retries=0), deposit()
+    broker.enqueue([again, once, unharmed])
+
+    def child() -> None:
+        reply = Member(broker).fetch(idle=2, extra=1)
+        assert [lease.direct for lease in reply.leases] == [True, True, False]
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_a_child(child) == -signal.SIGKILL
+    dead = None
+    while dead is None and now_ms[0] < 40_000:
+        now_ms[0] += 10_000
+        [reply] = broker.beat([survivor.turn()])
+        dead = reply.dead
+    assert dead is not None
+    recovered = broker.recover(QUEUE, dead)
+    assert [(lost.stored_id, lost.record) for lost in recovered.lost] == [
+        (once.stored_id, once.record)
+    ]
+    [lease] = survivor.take()
+    assert (lease.stored_id, lease.retries) == (unharmed.stored_id, 0)
+    broker.report([success(lease)])
+    now_ms[0] += 3_000
+    broker.beat([survivor.turn()])
+    broker.tick(QUEUE, [])
+    [lease] = survivor.take()
+    assert (lease.stored_id, lease.retries, lease.losses) == (again.stored_id, 1, 1)
+    broker.report([success(lease)])
+    counts = broker.counts([QUEUE])[0]
+    assert (counts.unfinished, counts.failed, counts.members) == (0, 1, 1)

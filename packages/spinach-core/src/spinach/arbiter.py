@@ -146,15 +146,21 @@ class Arbiter:
     def _queues_empty(self) -> bool:
         """Whether the consumed queues hold nothing to do, over all processes.
 
+        A fetch must have said so before: it also tells of parked jobs that this
+        process can run, which the counts do not distinguish from others.
         Queues are counted twice where there are several, because a job may have
         scheduled one into a queue that was counted before it.
         """
+        if self._consumer.backlog:
+            return False
         queues = self._consumer.queues
         before: tuple[int, ...] | None = None
         for _ in range(1 if len(queues) == 1 else 2):
             counts = self._broker.counts(queues)
             if any(count.verdict is not Verdict.APPLIED or count.unfinished for count in counts):
                 return False
+            if any(count.next_due_in_ms is not None and count.next_due_in_ms <= 0 for count in counts):
+                return False  # A job is due that nobody has made ready yet.
             enqueued = tuple(count.enqueued for count in counts)
             if before is not None and enqueued != before:
                 return False

@@ -135,16 +135,19 @@ class Crew:
             BrokerError: the broker refuses us, for a reason that does not pass by
                 itself. One that is down does not count: the crew tries on.
         """
-        self._consumer.upkeep()
+        # Before the threads start: one job may be all it takes to the end.
+        atexit.register(self._at_exit)
         try:
+            self._consumer.upkeep()
             for thread in (*self._upkeep, *self._workers.values(), self._lead):
                 thread.start()
-        except RuntimeError:  # the system gives no more threads
+        except BaseException:  # refused by the broker, or the system gives no more threads
             self._handover.close()
             self._handover.dissolve()
             self._end_upkeep()
+            atexit.unregister(self._at_exit)
+            self._ended.set()
             raise
-        atexit.register(self._at_exit)
 
     def request_stop(self) -> None:
         """Ask for the stop and return; again is fine."""

@@ -293,9 +293,9 @@ class Engine:
                 grace=grace,
                 source=self._random_source,
             )
-            crew = Crew(self._broker, orders, shutdown.wake)
+            # Known before it starts: its first job may already ask for the stop.
+            crew = self._crew = Crew(self._broker, orders, shutdown.wake)
             crew.start()
-            self._crew = crew
         ENGINE_LOGGER.info(
             "Started %d workers of namespace %s on %s", number, self._namespace, ", ".join(queues)
         )

@@ -57,7 +57,16 @@ class CallSignature:
         return None
 
     def __str__(self) -> str:
-        return "(...)" if self._signature is None else str(self._signature)
+        if self._signature is None:
+            return "(...)"
+        # Annotations that are strings would show their quotes.
+        parameters = [
+            p.replace(annotation=_Shown(p.annotation)) if isinstance(p.annotation, str) else p
+            for p in self._signature.parameters.values()
+        ]
+        answer = self._signature.return_annotation
+        shown = _Shown(answer) if isinstance(answer, str) else answer
+        return str(self._signature.replace(parameters=parameters, return_annotation=shown))
 
     def _after(self, count: int) -> tuple[frozenset[str], frozenset[str]]:
         """Names that a call with so many positional arguments may and must give."""
@@ -69,3 +78,12 @@ class CallSignature:
         required = frozenset(p.name for p in (*rest, *self._named) if p.default is empty)
         self._sets[count] = allowed, required
         return allowed, required
+
+
+class _Shown(str):
+    """A text that shows without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
