@@ -104,7 +104,9 @@ def together(session: nox.Session) -> None:
     install_editable(session)
     session.install(*test_groups())
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *report(session), *session.posargs)
+    # Tracing makes the exploration of interleavings take ten times as long; `tests` runs it.
+    skipped = "--ignore=packages/spinach-core/tests/interleaving/test_handover.py"
+    session.run("coverage", "run", "-m", "pytest", skipped, *report(session), *session.posargs)
     if not session.posargs:  # A part of the tests says nothing about coverage.
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
@@ -127,6 +129,14 @@ def flaky(session: nox.Session) -> None:
     for number in range(1, rounds + 1):
         session.log("Round %s of %s", number, rounds)
         session.run("python", "-m", "pytest", "-m", "concurrency", "-x", "-q")
+
+
+@nox.session(default=False)
+def explore(session: nox.Session) -> None:
+    """Explore the interleavings of a whole worker process; takes about ten minutes."""
+    install_editable(session)
+    session.install(*test_groups())
+    session.run("python", "-m", "pytest", "-m", "exhaustive", "--durations=0", *session.posargs)
 
 
 @nox.session(default=False)

@@ -294,7 +294,9 @@ class FlakyBroker(MemoryBroker):
         return self._call("leave", 1, lambda: super(FlakyBroker, self).leave(*args))
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
-        return self._call("report", len(outcomes), lambda: super(FlakyBroker, self).report(outcomes))
+        return self._call(
+            "report", len(outcomes), lambda: super(FlakyBroker, self).report(outcomes)
+        )
 
     def tick(self, *args: Any) -> TickReply:
         return self._call("tick", 1, lambda: super(FlakyBroker, self).tick(*args))

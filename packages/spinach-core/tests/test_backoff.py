@@ -43,9 +43,7 @@ def test_the_cap_bounds_every_wait(attempt: int, cap: int) -> None:
 
 
 @given(st.integers(min_value=0, max_value=100), st.randoms())
-def test_a_wait_is_within_its_range_whatever_chance_says(
-    retry: int, source: random.Random
-) -> None:
+def test_a_wait_is_within_its_range_whatever_chance_says(retry: int, source: random.Random) -> None:
     seconds = jittered_seconds(retry, base_seconds=0.5, cap_seconds=60, source=source)
     assert 0 <= seconds <= min(60, 0.5 * 2.0 ** min(retry, 64))
 

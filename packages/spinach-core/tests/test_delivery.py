@@ -22,6 +22,8 @@ from .support import Bench, Ear, FlakyBroker, Tally, engine_threads
 SECOND = timedelta(seconds=1)
 CALLS = ("join", "fetch", "beat", "reconcile", "leave", "report", "tick", "recover")
 
+pytestmark = pytest.mark.concurrency
+
 
 def noting(done: Tally, max_retries: int = 0, **options: Any) -> Tasks:
     tasks = Tasks()
@@ -74,7 +76,11 @@ def test_leases_whose_answer_was_lost_are_received_by_the_reconciliation(bench: 
         engine.start_workers(3, block=False)
         bench.advance(10 * SECOND)
     assert sorted(done.calls) == [0, 1, 2]
-    assert broker.cut == {("fetch", "after"): 1, ("reconcile", "before"): 1, ("reconcile", "after"): 1}
+    assert broker.cut == {
+        ("fetch", "after"): 1,
+        ("reconcile", "before"): 1,
+        ("reconcile", "after"): 1,
+    }
     assert {kw["job"].attempt for kw in ear.of("job_started")} == {1}
 
 
@@ -97,7 +103,6 @@ def test_an_outcome_is_reported_again_until_it_is_answered(
     assert not any("refused" in m for m in messages)
 
 
-@pytest.mark.concurrency
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("max_retries", [0, 2])
 def test_a_line_that_loses_a_third_of_all_calls_loses_and_doubles_nothing(

@@ -261,9 +261,7 @@ def test_tasks_of_a_registry_may_join_after_it_was_attached(
     assert done == ["new"]
 
 
-def test_detached_tasks_are_unknown_and_may_be_attached_again(
-    engine: Engine, tasks: Tasks
-) -> None:
+def test_detached_tasks_are_unknown_and_may_be_attached_again(engine: Engine, tasks: Tasks) -> None:
     engine.detach_tasks(tasks)
     engine.detach_tasks(tasks)  # again does nothing
     with pytest.raises(LookupError):

@@ -82,9 +82,7 @@ def test_a_job_comes_back_from_its_record() -> None:
     broker.enqueue = lambda d: deposits.extend(d) or [True]  # type: ignore[method-assign,func-returns-value]
     engine.schedule_at("mail.send", batch_at, (1, 2), sep="-")
     (deposit,) = deposits
-    back = job_from_record(
-        deposit.stored_id, deposit.record, retries=1, status=JobStatus.RUNNING
-    )
+    back = job_from_record(deposit.stored_id, deposit.record, retries=1, status=JobStatus.RUNNING)
     assert (back.task_name, back.queue, back.at) == (sent.task_name, sent.queue, sent.at)
     assert (back.max_retries, back.retries, back.attempt) == (2, 1, 2)
     assert (back.task_args, back.task_kwargs) == (([1, 2],), {"sep": "-"})

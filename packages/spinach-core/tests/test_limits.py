@@ -11,6 +11,8 @@ from spinach import Engine, Tasks
 
 from .support import PATIENCE, Bench, wait_for
 
+pytestmark = pytest.mark.concurrency
+
 
 class Gate:
     """A task that stays inside until it is let out; knows how many were in at once."""
@@ -48,15 +50,12 @@ def limited(gate: Gate, limit: int | None, max_retries: int = 0) -> Tasks:
     return tasks
 
 
-@pytest.mark.concurrency
 @pytest.mark.parametrize("max_retries", [0, 3])
 def test_no_more_than_the_limit_run_at_once_over_two_engines(
     bench: Bench, max_retries: int
 ) -> None:
     gate = Gate()
-    engines = [
-        bench.engine(limited(gate, 3, max_retries), namespace="app") for _ in range(2)
-    ]
+    engines = [bench.engine(limited(gate, 3, max_retries), namespace="app") for _ in range(2)]
     for number in range(12):
         engines[0].schedule("gate", number)
     for engine in engines:
@@ -73,7 +72,6 @@ def test_no_more_than_the_limit_run_at_once_over_two_engines(
     assert (gate.most <= 3, gate.passed) == (True, 12)
 
 
-@pytest.mark.concurrency
 def test_jobs_of_other_tasks_overtake_those_that_find_no_slot(bench: Bench) -> None:
     gate, done = Gate(), threading.Event()
     tasks = limited(gate, 1)
@@ -94,7 +92,6 @@ def test_jobs_of_other_tasks_overtake_those_that_find_no_slot(bench: Bench) -> N
     assert gate.passed == 3
 
 
-@pytest.mark.concurrency
 def test_jobs_of_a_limited_task_run_in_their_order(bench: Bench) -> None:
     order: list[int] = []
     tasks = Tasks()
@@ -106,12 +103,9 @@ def test_jobs_of_a_limited_task_run_in_their_order(bench: Bench) -> None:
     assert order == list(range(30))
 
 
-@pytest.mark.concurrency
 def test_the_lowest_limit_that_a_live_process_declares_is_in_force(bench: Bench) -> None:
     gate = Gate()
-    loose, strict = (
-        bench.engine(limited(gate, limit), namespace="app") for limit in (5, 2)
-    )
+    loose, strict = (bench.engine(limited(gate, limit), namespace="app") for limit in (5, 2))
     for _ in range(8):
         loose.schedule("gate")
     strict.start_workers(1, block=False)

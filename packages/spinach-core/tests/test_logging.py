@@ -99,9 +99,7 @@ def test_a_traceback_begins_in_the_task(
     assert trace.tb_frame.f_code.co_name == "fails"
 
 
-def test_the_duration_is_that_of_the_clock(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_duration_is_that_of_the_clock(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "spinach")
     engine = bench.engine()
 

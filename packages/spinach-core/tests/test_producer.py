@@ -63,33 +63,25 @@ def test_the_snapshot_says_what_was_scheduled(engine: Engine) -> None:
         (NOON.astimezone(timezone(timedelta(hours=5))), JobStatus.QUEUED),
     ],
 )
-def test_the_status_is_what_the_broker_answered(
-    engine: Engine, at: Any, status: JobStatus
-) -> None:
+def test_the_status_is_what_the_broker_answered(engine: Engine, at: Any, status: JobStatus) -> None:
     job = engine.schedule_at("send", at)
     assert job.status is status
     assert job.at.tzinfo is UTC
 
 
-def test_an_instant_is_rounded_up_to_the_millisecond(
-    engine: Engine, broker: KeepingBroker
-) -> None:
+def test_an_instant_is_rounded_up_to_the_millisecond(engine: Engine, broker: KeepingBroker) -> None:
     job = engine.schedule_at("send", NOON + timedelta(microseconds=1))
     assert job.at == NOON + timedelta(milliseconds=1)
     (deposit,) = broker.deposits
     assert deposit.due_ms == int((NOON.timestamp()) * 1000) + 1
 
 
-def test_a_job_for_now_is_stored_without_an_instant(
-    engine: Engine, broker: KeepingBroker
-) -> None:
+def test_a_job_for_now_is_stored_without_an_instant(engine: Engine, broker: KeepingBroker) -> None:
     engine.schedule("send")
     assert broker.deposits[0].due_ms is None
 
 
-def test_the_record_tells_the_broker_queue_and_kind(
-    engine: Engine, broker: KeepingBroker
-) -> None:
+def test_the_record_tells_the_broker_queue_and_kind(engine: Engine, broker: KeepingBroker) -> None:
     jobs = [engine.schedule("send", 1), engine.schedule("once")]
     send, once = broker.deposits
     assert wire.read_header(send.record) == wire.Header(3, "mail", "send")
@@ -107,9 +99,7 @@ def test_ids_are_unique_even_if_chance_is_seeded(engine: Engine) -> None:
     assert len(ids) == 50
 
 
-def test_later_changes_of_an_argument_change_nothing(
-    engine: Engine, broker: KeepingBroker
-) -> None:
+def test_later_changes_of_an_argument_change_nothing(engine: Engine, broker: KeepingBroker) -> None:
     values = {"a": [1]}
     engine.schedule("send", values)
     values["a"].append(2)

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from spinach import Engine, Tasks
+from spinach_memory import MemoryBroker
 
 from .support import PATIENCE, Bench, Ear, FlakyBroker, engine_threads, wait_for
 
 SECOND = timedelta(seconds=1)
+
+pytestmark = pytest.mark.concurrency
 
 
 class Held:
@@ -86,9 +89,7 @@ def test_a_stop_waits_for_running_jobs_without_limit(bench: Bench, held: Held) -
     assert bench.counts(engine).unfinished == 0
 
 
-def test_a_stop_starts_nothing_new_and_leaves_the_rest_in_order(
-    bench: Bench, held: Held
-) -> None:
+def test_a_stop_starts_nothing_new_and_leaves_the_rest_in_order(bench: Bench, held: Held) -> None:
     order: list[int] = []
     engine = bench.engine(holding(held, max_retries=3, note=order.append))
     engine.schedule("held")
@@ -231,6 +232,18 @@ def test_a_task_may_stop_its_own_workers(bench: Bench) -> None:
     assert (counts.ready, counts.leased) == (1, 0)
 
 
+def test_a_stop_counts_from_the_moment_the_start_begins(bench: Bench) -> None:
+    # The first job may run, and ask for the stop, before start_workers has returned.
+    class Impatient(MemoryBroker):
+        def join(self, *args: Any) -> Any:
+            engine.stop_workers(_join_arbiter=False)
+            return super().join(*args)
+
+    engine = bench.engine(Tasks(), broker=Impatient(bench.store, clock=bench.clock))
+    engine.start_workers(2)  # returns
+    assert engine_threads("bench") == []
+
+
 def test_a_receiver_may_stop_the_workers(bench: Bench) -> None:
     from spinach import signals
 
@@ -292,7 +305,6 @@ def test_a_stop_is_bounded_with_the_broker_down(bench: Bench, held: Held) -> Non
     assert bench.counts(engine).leased == 1
 
 
-@pytest.mark.concurrency
 def test_many_threads_may_stop_at_once(bench: Bench) -> None:
     engine = bench.engine(Tasks())
     for _ in range(10):
@@ -305,7 +317,6 @@ def test_many_threads_may_stop_at_once(bench: Bench) -> None:
         assert engine_threads("bench") == []
 
 
-@pytest.mark.concurrency
 def test_a_stop_right_after_the_start_ends_everything(bench: Bench) -> None:
     ran: list[int] = []
     tasks = Tasks()

@@ -281,9 +281,7 @@ def test_further_elements_of_a_payload_are_passed_over() -> None:
     assert wire.decode_payload(record) == ([1], {"a": 2}, 3)
 
 
-@pytest.mark.parametrize(
-    ("max_retries", "stored"), [(0, "0abc"), (1, "1abc"), (1_000_000, "1abc")]
-)
+@pytest.mark.parametrize(("max_retries", "stored"), [(0, "0abc"), (1, "1abc"), (1_000_000, "1abc")])
 def test_the_stored_id_tells_the_kind(max_retries: int, stored: str) -> None:
     assert wire.stored_id("abc", max_retries) == stored
 

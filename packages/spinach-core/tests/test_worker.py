@@ -340,7 +340,10 @@ class TestDescribe:
 
     def test_it_names_the_class_with_its_module(self) -> None:
         failure = describe(self.caught(lambda: [][1]))
-        assert (failure.error, failure.message) == ("builtins.IndexError", "list index out of range")
+        assert (failure.error, failure.message) == (
+            "builtins.IndexError",
+            "list index out of range",
+        )
 
     def test_it_is_cut_where_it_is_too_long_and_keeps_the_end_of_the_traceback(self) -> None:
         def fails() -> None:

@@ -159,7 +159,9 @@ class Arbiter:
             counts = self._broker.counts(queues)
             if any(count.verdict is not Verdict.APPLIED or count.unfinished for count in counts):
                 return False
-            if any(count.next_due_in_ms is not None and count.next_due_in_ms <= 0 for count in counts):
+            if any(
+                count.next_due_in_ms is not None and count.next_due_in_ms <= 0 for count in counts
+            ):
                 return False  # A job is due that nobody has made ready yet.
             enqueued = tuple(count.enqueued for count in counts)
             if before is not None and enqueued != before:

@@ -8,6 +8,7 @@ the subscriber while it waits for a wake-up.
 from __future__ import annotations
 
 import functools
+import math
 import uuid
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,9 @@ class Consumer:
         self._on_lost = on_lost
         self._source = source
         self._closing = False
+        # Nothing is due before this instant, so that the arbiter, which looks at each
+        # of its steps, need not go through the memberships. 0 when something changed.
+        self._quiet_until = 0.0
         self._memberships = [self._new_membership(queue) for queue in self._enrolments]
 
     # -- state -------------------------------------------------------------
@@ -130,6 +134,7 @@ class Consumer:
     def close(self) -> None:
         """From now on only keep what is left alive: no joins, recoveries, ticks."""
         self._closing = True
+        self._quiet_until = 0.0
 
     # -- sequenced calls ---------------------------------------------------
 
@@ -140,6 +145,9 @@ class Consumer:
             may_sequence: False while another thread has the turn; then only calls
                 without a number are made.
         """
+        if self._clock.monotonic() < self._quiet_until:
+            return
+        self._quiet_until = math.inf
         if may_sequence:
             self._beat()
             for index, member in enumerate(self._memberships):
@@ -149,16 +157,22 @@ class Consumer:
                     self._reconcile(index)
                 elif not member.joined and not self._closing:
                     self._join(member)
-        if self._closing:
-            return
-        for member in self._memberships:
-            if not member.usable(self._clock.monotonic()):
-                continue
-            if member.dead is not None:
-                self._recover(member)
-            due = member.next_due
-            if due is not None and self._clock.monotonic() + _TOLERANCE_SECONDS >= due:
-                self._tick(member)
+        if not self._closing:
+            for member in self._memberships:
+                if not member.usable(self._clock.monotonic()):
+                    continue
+                if member.dead is not None:
+                    self._recover(member)
+                due = member.next_due
+                if due is not None and self._clock.monotonic() + _TOLERANCE_SECONDS >= due:
+                    self._tick(member)
+        due_in = self.next_event_in()
+        if due_in is not None and may_sequence:
+            # The least of the two, because calls above may have brought news.
+            quiet = self._clock.monotonic() + due_in - _TOLERANCE_SECONDS
+            self._quiet_until = min(self._quiet_until, quiet)
+        else:
+            self._quiet_until = 0.0
 
     def fetch(self, *, idle: int, extra: int, block_seconds: float = 0.0) -> int:
         """Fetch from every queue that can be fetched from, and hand the jobs over.
@@ -266,11 +280,13 @@ class Consumer:
                 member.queue,
                 extra={"queue": member.queue},
             )
+            self._quiet_until = 0.0
             self._handover.drop(member.member)
             self._memberships[index] = self._new_membership(member.queue)
         elif reply.verdict is Verdict.STALE:
             # A copy of an earlier call came late; what it brought is not known here.
             member.uncertain = sequenced
+            self._quiet_until = 0.0
         return reply.verdict is Verdict.APPLIED
 
     # -- what a fetch brings -----------------------------------------------
@@ -280,8 +296,15 @@ class Consumer:
             park for park in reply.parks if park in self._tasks or park in _READABLE_PARKS
         )
         member.more = reply.more or bool(member.parks)
-        member.dead = reply.dead or member.dead
-        member.tick_at = None if reply.next_due_in_ms is None else now + reply.next_due_in_ms / 1000
+        if reply.dead is not None:
+            member.dead = reply.dead
+            self._quiet_until = 0.0
+        if reply.next_due_in_ms is None:
+            member.tick_at = None
+        else:
+            before, member.tick_at = member.tick_at, now + reply.next_due_in_ms / 1000
+            if before is None or member.tick_at < before:
+                self._quiet_until = 0.0
         self._hand_over(member, reply.leases)
         return len(reply.leases)
 
@@ -392,6 +415,7 @@ class Consumer:
 
     def _failed(self, member: Membership, reply: TurnReply) -> None:
         """A call got no answer: wait before the next one of this queue."""
+        self._quiet_until = 0.0
         if not member.backoff.failing:
             WORKER_LOGGER.warning(
                 "Cannot reach the broker for queue %s, trying on: %s", member.queue, reply.error,

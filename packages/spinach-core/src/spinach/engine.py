@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -280,27 +280,32 @@ class Engine:
         require_int(number, "number of workers", 1, _MOST_WORKERS)
         if grace is not None:
             require_timedelta(grace, "grace", timedelta(0))
-        shutdown = Shutdown()
         self._forget_parent()
-        with self._lock:
-            self._refuse_while_running("start workers")
-            orders = Orders(
-                namespace=self._namespace,
-                number=number,
-                queues=queues,
-                tasks=self._catalog.by_name,
-                stop_when_empty=stop_when_queue_empty,
-                grace=grace,
-                source=self._random_source,
+        shutdown = Shutdown()
+        # The handlers come first: a signal counts from the moment that jobs may run.
+        with shutdown if block else nullcontext():
+            with self._lock:
+                self._refuse_while_running("start workers")
+                orders = Orders(
+                    namespace=self._namespace,
+                    number=number,
+                    queues=queues,
+                    tasks=self._catalog.by_name,
+                    stop_when_empty=stop_when_queue_empty,
+                    grace=grace,
+                    source=self._random_source,
+                )
+                # Known before it starts: its first job may already ask for the stop.
+                crew = self._crew = Crew(self._broker, orders, shutdown.wake)
+                crew.start()
+            ENGINE_LOGGER.info(
+                "Started %d workers of namespace %s on %s",
+                number,
+                self._namespace,
+                ", ".join(queues),
             )
-            # Known before it starts: its first job may already ask for the stop.
-            crew = self._crew = Crew(self._broker, orders, shutdown.wake)
-            crew.start()
-        ENGINE_LOGGER.info(
-            "Started %d workers of namespace %s on %s", number, self._namespace, ", ".join(queues)
-        )
-        if block:
-            self._block(crew, shutdown)
+            if block:
+                self._block(crew, shutdown)
 
     def stop_workers(self, _join_arbiter: bool = True) -> None:
         """Stop the workers and wait until they have ended.
@@ -353,17 +358,16 @@ class Engine:
     def _block(self, crew: Crew, shutdown: Shutdown) -> None:
         """Wait for the end of a crew on the calling thread; signals bring it about."""
         signalled = False
-        with shutdown:
-            try:
-                while crew.running:
-                    if shutdown.wait(_MAIN_SLICE_SECONDS):
-                        if signalled:
-                            crew.hurry()
-                        crew.request_stop()
-                        signalled = True
-            finally:
-                crew.request_stop()
-                crew.join()
+        try:
+            while crew.running:
+                if shutdown.wait(_MAIN_SLICE_SECONDS):
+                    if signalled:
+                        crew.hurry()
+                    crew.request_stop()
+                    signalled = True
+        finally:
+            crew.request_stop()
+            crew.join()
         if crew.error is not None:
             raise crew.error
 

@@ -392,11 +392,10 @@ class HandOver:
             return [item.lease for item in left]
 
     def dissolve(self) -> None:
-        """Nobody reports outcomes any more; late threads do it themselves."""
+        """After `close`: nobody reports outcomes any more; late threads do it themselves."""
         with self._lock:
             self._dissolved = True
             self._errands.clear()
-            self._ready.notify_all()
 
     @property
     def running(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,18 @@ from .exc import BrokerError, InvalidArgument
 from .job import Job, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from .brokers.base import Broker
     from .catalog import Catalog
+    from .task import Task
 
 __all__ = ["schedule_batch", "schedule_one"]
+
+#: The bits of a UUID that are random in version 4 (RFC 9562, section 5.4), and those
+#: that say the version.
+_RANDOM_BITS = ~(0xF000 << 64 | 0xC000 << 48)
+_VERSION_4 = 0x4000 << 64 | 0x8000 << 48
 
 
 def schedule_one(
@@ -27,15 +33,16 @@ def schedule_one(
     catalog: Catalog,
     wanted: Any,
     at: datetime | None,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Job:
     """Check, encode and store one job; see `Engine.schedule`."""
     task = catalog.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
     catalog.check_call(task, args, kwargs)
     arguments = wire.encode_arguments(args, kwargs, task=task.name)
-    job, deposit = _prepare(broker, task, due_ms, args, kwargs, arguments)
+    now_ms = to_ms(broker.clock.now())
+    job, deposit = _prepare(broker, task, now_ms, due_ms, args, kwargs, arguments)
     (ready,) = broker.enqueue([deposit])
     return job if ready else job.with_status(JobStatus.WAITING)
 
@@ -48,13 +55,16 @@ def schedule_batch(broker: Broker, catalog: Catalog, batch: Any) -> list[Job]:
             "Fill one with batch.schedule(task, ...)."
         )
     entries = batch.pending()
+    now_ms = to_ms(broker.clock.now())
     jobs: list[Job] = []
     deposits: list[Deposit] = []
     for entry in entries:
         task = catalog.resolve(entry.task)
         catalog.check_call(task, entry.args, entry.kwargs)
         due_ms = None if entry.at is None else to_ms(entry.at)
-        job, deposit = _prepare(broker, task, due_ms, entry.args, entry.kwargs, entry.arguments)
+        job, deposit = _prepare(
+            broker, task, now_ms, due_ms, entry.args, entry.kwargs, entry.arguments
+        )
         jobs.append(job)
         deposits.append(deposit)
     if not deposits:
@@ -74,26 +84,30 @@ def schedule_batch(broker: Broker, catalog: Catalog, batch: Any) -> list[Job]:
 
 def _prepare(
     broker: Broker,
-    task: Any,
+    task: Task[..., Any],
+    now_ms: int,
     due_ms: int | None,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
     arguments: bytes,
 ) -> tuple[Job, Deposit]:
-    at_ms = to_ms(broker.clock.now()) if due_ms is None else due_ms
+    at_ms = now_ms if due_ms is None else due_ms
     payload = wire.complete_payload(
         arguments, at_ms, limit_bytes=broker.max_payload_bytes, task=task.name
     )
-    job_id = uuid.uuid4()
+    # What uuid.uuid4 does, and its text, in half the time; there is one for each job.
+    bits = int.from_bytes(os.urandom(16)) & _RANDOM_BITS | _VERSION_4
+    text = f"{bits:032x}"
     job = Job(
-        id=job_id,
+        id=uuid.UUID(int=bits),
         status=JobStatus.QUEUED,
         task_name=task.name,
         queue=task.queue,
         at=from_ms(at_ms),
         max_retries=task.max_retries,
-        task_args=tuple(args),
-        task_kwargs=dict(kwargs),
+        task_args=args,
+        task_kwargs=kwargs,
     )
-    stored = wire.stored_id(str(job_id), task.max_retries)
+    job_id = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    stored = wire.stored_id(job_id, task.max_retries)
     return job, Deposit(task.queue, stored, task.header + payload, due_ms)

@@ -26,7 +26,9 @@ class Case:
     in until told to end; the notifier reports until nothing is left.
     """
 
-    def __init__(self, run, jobs, workers, *, lost_reports=0, drop=False, handover=HandOver):
+    def __init__(
+        self, run, jobs, workers, *, lost_reports=0, drop=False, finish=False, handover=HandOver
+    ):
         clock = StoppedClock()
         self.bells = [Doorbell(clock, run) for _ in range(2)]
         arbiter_bell, notifier_bell = self.bells
@@ -35,6 +37,7 @@ class Case:
             Eager(2),
             wake_arbiter=arbiter_bell.ring,
             wake_notifier=notifier_bell.ring,
+            tell_empty=finish,
             sync=run,
         )
         tasks = Tasks()
@@ -55,6 +58,7 @@ class Case:
         self.order: list[str] = []
         self.lost_reports = lost_reports
         self.drop = drop
+        self.finish = finish
         self.ended = False
         run.thread("arbiter", self.arbiter)
         run.thread("notifier", self.notifier)
@@ -66,6 +70,8 @@ class Case:
             self.handover.put([assignment])
         if self.drop:
             self.handover.drop(self.member)
+        while self.finish and not self.handover.empty:
+            self.bells[0].wait(60)
         self.handover.close()
         while self.handover.running or self.handover.unanswered:
             self.bells[0].wait(60)
@@ -102,6 +108,8 @@ class Case:
             back = self.reported[job, OutcomeKind.RELEASE]
             assert ran <= 1, f"{job} ran {ran} times"
             assert done == ran, f"{job} ran, and its outcome was reported {done} times"
+            if self.finish:
+                assert done == 1, f"{job} did not run although there was time"
             if self.drop:
                 assert done + back <= 1
             else:
@@ -125,9 +133,27 @@ CASES = {
     "one job, one worker": ((["1a"], 1), {}, 1_000),
     "one job, two workers": ((["1a"], 2), {}, 6_000),
     "two jobs, one worker": ((["1a", "1b"], 1), {}, 3_000),
+    "one job, one worker, and all the time it needs": ((["1a"], 1), {"finish": True}, 300),
     "a report without an answer": ((["1a"], 1), {"lost_reports": 1}, 1_500),
     "fenced while a worker takes it": ((["1a"], 1), {"drop": True}, 900),
 }
+
+
+LARGE_CASES = {
+    "two jobs, two workers": ((["1a", "1b"], 2), {}, 10_000),
+    "two jobs, two workers, and all the time they need": (
+        (["1a", "1b"], 2), {"finish": True}, 10_000,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("sizes", "options", "at_least"), LARGE_CASES.values(), ids=LARGE_CASES)
+def test_no_order_of_steps_in_larger_cases_does_either(sizes, options, at_least):
+    report = explore(program(*sizes, **options))
+
+    assert report.states >= at_least
 
 
 @pytest.mark.parametrize(("sizes", "options", "at_least"), CASES.values(), ids=CASES)
@@ -137,11 +163,17 @@ def test_no_order_of_steps_loses_doubles_or_keeps_a_job(sizes, options, at_least
     assert report.states >= at_least
 
 
-class NeverNotifies(HandOver):
-    def put(self, assignments):
-        idle, self._idle = self._idle, 0
-        super().put(assignments)
-        self._idle = idle
+class NeverWakes(HandOver):
+    def _wake_worker(self):
+        pass
+
+
+class WakesOneForAll(HandOver):
+    """The thread that was woken does not wake the next one."""
+
+    def exchange(self, worker, outcome=None):
+        self._waking = True
+        return super().exchange(worker, outcome)
 
 
 class TakesTwice(HandOver):
@@ -177,7 +209,8 @@ class ClosesInSilence(HandOver):
 @pytest.mark.parametrize(
     ("broken", "sizes", "options"),
     [
-        (NeverNotifies, (["1a"], 1), {}),
+        (NeverWakes, (["1a"], 1), {"finish": True}),
+        (WakesOneForAll, (["1a"], 1), {"finish": True}),
         (TakesTwice, (["1a"], 2), {}),
         (ForgetsOnClose, (["1a"], 1), {}),
         (ReleasesBackwards, (["1a", "1b"], 1), {}),

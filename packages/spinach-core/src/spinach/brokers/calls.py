@@ -1,6 +1,6 @@
 """Requests and replies of the broker contract; records, no code.
 
-Those that are made for each job are msgspec structs; see `spinach.outcome`.
+They are msgspec structs, for the reason that `spinach.outcome` gives.
 
 `spinach.brokers.base.Broker` says what each call does with them.
 """
@@ -8,13 +8,12 @@ Those that are made for each job are msgspec structs; see `spinach.outcome`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping  # noqa: TC003 - dataclass fields are read at run time
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003 - fields are read at run time
 
 import msgspec
 
-from ..exc import BrokerError  # noqa: TC001 - dataclass fields are read at run time
-from ..outcome import Failure, Lease  # noqa: TC001 - dataclass fields are read at run time
+from ..exc import BrokerError  # noqa: TC001 - fields are read at run time
+from ..outcome import Failure, Lease  # noqa: TC001 - fields are read at run time
 
 __all__ = [
     "BeatReply",
@@ -65,21 +64,19 @@ class Deposit(msgspec.Struct, frozen=True, gc=False):
     due_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolment:
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     """What a membership brings along."""
 
     lease_ms: int
     #: Task → most jobs of it that may be leased at once, over all processes.
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = {}
     #: Task → period in ms.
-    periodic: Mapping[str, int] = field(default_factory=dict)
+    periodic: Mapping[str, int] = {}
     #: For people who look at the store: host, process id, version.
-    info: Mapping[str, str] = field(default_factory=dict)
+    info: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One sequenced call of one membership."""
 
     queue: str
@@ -87,16 +84,14 @@ class Turn:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchTurn(Turn):
+class FetchTurn(Turn, frozen=True):
     """A turn that takes jobs."""
 
     #: Tasks that this process knows and whose parks may hold jobs.
     parks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnReply:
+class TurnReply(msgspec.Struct, frozen=True, kw_only=True):
     """What every call about one membership or queue answers."""
 
     verdict: Verdict
@@ -104,24 +99,21 @@ class TurnReply:
     error: BrokerError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinReply(TurnReply):
+class JoinReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `join`."""
 
     #: Ms until a periodic task of the enrolment is due; None without any.
     next_due_in_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeatReply(TurnReply):
+class BeatReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `beat`."""
 
     #: A member of the queue to recover; named to one caller at a time.
     dead: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchReply(TurnReply):
+class FetchReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `fetch` for one turn."""
 
     leases: tuple[Lease, ...] = ()
@@ -137,8 +129,7 @@ class FetchReply(TurnReply):
     dead: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconcileReply(TurnReply):
+class ReconcileReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `reconcile`."""
 
     #: Leases of this membership that the process does not hold.
@@ -147,8 +138,7 @@ class ReconcileReply(TurnReply):
     strays: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportReply:
+class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of `report`."""
 
     #: For each outcome APPLIED, REFUSED or UNKNOWN, in order.
@@ -157,8 +147,7 @@ class ReportReply:
     error: BrokerError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodicDue:
+class PeriodicDue(msgspec.Struct, frozen=True, kw_only=True):
     """A periodic task that is due."""
 
     task: str
@@ -166,8 +155,7 @@ class PeriodicDue:
     due_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TickReply(TurnReply):
+class TickReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `tick`."""
 
     #: Declared tasks that are due now.
@@ -177,16 +165,14 @@ class TickReply(TurnReply):
     next_due_in_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FireReply(TurnReply):
+class FireReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `fire`: APPLIED, or REFUSED when another member was first."""
 
     #: Ms until the task is due next; None when the store does not know it.
     next_due_in_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostJob:
+class LostJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that recovery put into the failed store."""
 
     stored_id: str
@@ -195,8 +181,7 @@ class LostJob:
     losses: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoverReply(TurnReply):
+class RecoverReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `recover`."""
 
     #: Jobs that are failed now, with `WorkerLost` as the reason.
@@ -205,8 +190,7 @@ class RecoverReply(TurnReply):
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueCounts(TurnReply):
+class QueueCounts(TurnReply, frozen=True, kw_only=True):
     """How many jobs a queue holds in each place."""
 
     queue: str
@@ -237,8 +221,7 @@ class QueueCounts(TurnReply):
         return self.ready + self.held + self.leased + self.leased_by_dead + self.retrying
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedJob:
+class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the failed store."""
 
     stored_id: str

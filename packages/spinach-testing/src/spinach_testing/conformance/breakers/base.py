@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import structs
 
 from spinach.brokers.base import Broker
 
@@ -190,5 +192,6 @@ class BrokenHarness(Harness):
 def map_leases(replies: Sequence[FetchReply], change: Callable[[Lease], Lease]) -> list[FetchReply]:
     """The replies with each lease changed."""
     return [
-        replace(reply, leases=tuple(change(lease) for lease in reply.leases)) for reply in replies
+        structs.replace(reply, leases=tuple(change(lease) for lease in reply.leases))
+        for reply in replies
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -71,7 +70,7 @@ class HandsOutTwice(Breaker):
         for turn, reply in zip(turns, replies, strict=True):
             again = self._last.get(turn.queue, ()) if reply.verdict is Verdict.APPLIED else ()
             self._last[turn.queue] = reply.leases
-            doubled.append(replace(reply, leases=reply.leases + again))
+            doubled.append(structs.replace(reply, leases=reply.leases + again))
         return doubled
 
 
@@ -115,7 +114,7 @@ class ReversesLeases(Breaker):
         replies = super().fetch(
             turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
         )
-        return [replace(reply, leases=reply.leases[::-1]) for reply in replies]
+        return [structs.replace(reply, leases=reply.leases[::-1]) for reply in replies]
 
 
 class TakesMoreThanAsked(Breaker):
@@ -202,7 +201,7 @@ class HidesMore(_ChangesReplies):
     breaks = "I14"
 
     def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
-        return replace(reply, more=False)
+        return structs.replace(reply, more=False)
 
 
 class ClaimsMore(_ChangesReplies):
@@ -211,7 +210,7 @@ class ClaimsMore(_ChangesReplies):
     breaks = "I14"
 
     def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
-        return replace(reply, more=reply.verdict is Verdict.APPLIED)
+        return structs.replace(reply, more=reply.verdict is Verdict.APPLIED)
 
 
 class NamesNoParks(_ChangesReplies):
@@ -220,7 +219,7 @@ class NamesNoParks(_ChangesReplies):
     breaks = "I13"
 
     def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
-        return replace(reply, parks=())
+        return structs.replace(reply, parks=())
 
 
 class TellsEveryoneTheTime(_ChangesReplies):
@@ -230,7 +229,7 @@ class TellsEveryoneTheTime(_ChangesReplies):
 
     def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
         [counts] = self.inner.counts([turn.queue])
-        return replace(reply, next_due_in_ms=counts.next_due_in_ms)
+        return structs.replace(reply, next_due_in_ms=counts.next_due_in_ms)
 
 
 class OpensAllParks(Breaker):
@@ -252,7 +251,7 @@ class OpensAllParks(Breaker):
         block_seconds: float = 0.0,
     ) -> list[FetchReply]:
         return super().fetch(
-            [replace(turn, parks=tuple(self.family.parks)) for turn in turns],
+            [structs.replace(turn, parks=tuple(self.family.parks)) for turn in turns],
             idle=idle,
             extra=extra,
             max_bytes=max_bytes,
@@ -279,7 +278,7 @@ class AcceptsStaleNumbers(Breaker):
         block_seconds: float = 0.0,
     ) -> list[FetchReply]:
         return super().fetch(
-            [replace(turn, number=next(self._numbers)) for turn in turns],
+            [structs.replace(turn, number=next(self._numbers)) for turn in turns],
             idle=idle,
             extra=extra,
             max_bytes=max_bytes,
@@ -287,13 +286,13 @@ class AcceptsStaleNumbers(Breaker):
         )
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        return super().beat([replace(turn, number=next(self._numbers)) for turn in turns])
+        return super().beat([structs.replace(turn, number=next(self._numbers)) for turn in turns])
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        return super().reconcile(replace(turn, number=next(self._numbers)), held)
+        return super().reconcile(structs.replace(turn, number=next(self._numbers)), held)
 
     def leave(self, turn: Turn) -> TurnReply:
-        return super().leave(replace(turn, number=next(self._numbers)))
+        return super().leave(structs.replace(turn, number=next(self._numbers)))
 
 
 class RejoinsTheFenced(Breaker):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -74,7 +73,7 @@ class AcceptsRepeats(Breaker):
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         reply = super().report(outcomes)
-        return replace(reply, verdicts=(Verdict.APPLIED,) * len(reply.verdicts))
+        return structs.replace(reply, verdicts=(Verdict.APPLIED,) * len(reply.verdicts))
 
 
 class _ChangesOutcomes(Breaker):
@@ -157,7 +156,7 @@ class ReversesReleases(Breaker):
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         reply = super().report(list(reversed(outcomes)))
-        return replace(reply, verdicts=reply.verdicts[::-1])
+        return structs.replace(reply, verdicts=reply.verdicts[::-1])
 
 
 class RenewsOnReport(Breaker):
@@ -181,7 +180,7 @@ class HidesMissing(Breaker):
     breaks = "I6"
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        return replace(super().reconcile(turn, held), missing=())
+        return structs.replace(super().reconcile(turn, held), missing=())
 
 
 class HidesStrays(Breaker):
@@ -190,7 +189,7 @@ class HidesStrays(Breaker):
     breaks = "I6"
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        return replace(super().reconcile(turn, held), strays=())
+        return structs.replace(super().reconcile(turn, held), strays=())
 
 
 class ReconcilesByJob(Breaker):
@@ -202,7 +201,7 @@ class ReconcilesByJob(Breaker):
         reply = super().reconcile(turn, held)
         jobs = {stored_id for stored_id, _ in held}
         owned = {lease.stored_id for lease in reply.missing}
-        return replace(
+        return structs.replace(
             reply,
             missing=tuple(lease for lease in reply.missing if lease.stored_id not in jobs),
             strays=tuple(pair for pair in reply.strays if pair[0] not in owned),
@@ -237,4 +236,6 @@ class CountsNoLeases(Breaker):
     breaks = "I20"
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
-        return [replace(each, leased=0, leased_by_dead=0) for each in super().counts(queues)]
+        return [
+            structs.replace(each, leased=0, leased_by_dead=0) for each in super().counts(queues)
+        ]

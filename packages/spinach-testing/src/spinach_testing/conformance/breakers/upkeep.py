@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -44,7 +43,7 @@ class IgnoresLimits(Breaker):
     breaks = "I10"
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
-        return super().join(queue, member, replace(enrolment, limits={}))
+        return super().join(queue, member, structs.replace(enrolment, limits={}))
 
 
 class TakesTheHighestLimit(Breaker):
@@ -57,7 +56,7 @@ class TakesTheHighestLimit(Breaker):
         for task, limit in enrolment.limits.items():
             highest[task] = max(limit, highest.get(task, 0))
         limits = {task: highest[task] for task in enrolment.limits}
-        return super().join(queue, member, replace(enrolment, limits=limits))
+        return super().join(queue, member, structs.replace(enrolment, limits=limits))
 
 
 class NamesNoDead(Breaker):
@@ -66,7 +65,7 @@ class NamesNoDead(Breaker):
     breaks = "I11"
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        return [replace(reply, dead=None) for reply in super().beat(turns)]
+        return [structs.replace(reply, dead=None) for reply in super().beat(turns)]
 
 
 class NamesTheDeadToAll(Breaker):
@@ -79,7 +78,7 @@ class NamesTheDeadToAll(Breaker):
         for turn, reply in zip(turns, super().beat(turns), strict=True):
             if reply.dead is not None:
                 self.family.dead[turn.queue] = reply.dead
-            replies.append(replace(reply, dead=self.family.dead.get(turn.queue)))
+            replies.append(structs.replace(reply, dead=self.family.dead.get(turn.queue)))
         return replies
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
@@ -98,7 +97,7 @@ class NamesTheDeadOnce(Breaker):
             again = reply.dead in self.family.buried
             if reply.dead is not None:
                 self.family.buried.add(reply.dead)
-            replies.append(replace(reply, dead=None) if again else reply)
+            replies.append(structs.replace(reply, dead=None) if again else reply)
         return replies
 
 
@@ -117,7 +116,7 @@ class NamesTheLivingDead(Breaker):
             others = [
                 each for each in self.family.members.get(turn.queue, ()) if each != turn.member
             ]
-            replies.append(replace(reply, dead=others[0]) if others else reply)
+            replies.append(structs.replace(reply, dead=others[0]) if others else reply)
         return replies
 
 
@@ -142,7 +141,9 @@ class RunsLostJobsAgain(Breaker):
         reply = super().recover(queue, dead)
         again = [job.stored_id for job in reply.lost if job.stored_id[0] == "0"]
         self.inner.retry_failed(queue, again)
-        return replace(reply, lost=tuple(job for job in reply.lost if job.stored_id not in again))
+        return structs.replace(
+            reply, lost=tuple(job for job in reply.lost if job.stored_id not in again)
+        )
 
 
 class NeverPoisons(Breaker):
@@ -154,7 +155,9 @@ class NeverPoisons(Breaker):
         reply = super().recover(queue, dead)
         again = [job.stored_id for job in reply.lost if job.losses >= MAX_LOSSES]
         self.inner.retry_failed(queue, again)
-        return replace(reply, lost=tuple(job for job in reply.lost if job.stored_id not in again))
+        return structs.replace(
+            reply, lost=tuple(job for job in reply.lost if job.stored_id not in again)
+        )
 
 
 class DiscardsLostJobs(Breaker):
@@ -177,7 +180,7 @@ class FiresTwice(Breaker):
         reply = super().fire(queue, task, due_ms, deposit)
         if reply.verdict is Verdict.REFUSED and reply.next_due_in_ms is not None:
             self.inner.enqueue([deposit])
-            return replace(reply, verdict=Verdict.APPLIED)
+            return structs.replace(reply, verdict=Verdict.APPLIED)
         return reply
 
 
@@ -246,4 +249,4 @@ class RecoversInOneGo(Breaker):
         while reply.more:
             reply = super().recover(queue, dead)
             lost += reply.lost
-        return replace(reply, lost=tuple(lost))
+        return structs.replace(reply, lost=tuple(lost))

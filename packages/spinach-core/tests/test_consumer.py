@@ -1,0 +1,244 @@
+"""The consumer: what a process asks of its broker, and when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from spinach import Engine, Job, Tasks
+from spinach.brokers.calls import Enrolment, FetchTurn
+from spinach.consumer import Consumer
+from spinach.handover import Assignment, HandOver
+from spinach.pace import Pace
+from spinach_memory import MemoryStore
+from spinach_testing.clock import VirtualClock
+
+from .support import FlakyBroker
+
+
+class Highest:
+    def uniform(self, a: float, b: float, /) -> float:
+        return b
+
+
+class Rig:
+    """A consumer without threads: the test is arbiter and worker."""
+
+    def __init__(self, *queues: str, tasks: Tasks | None = None, **plan: list[str]) -> None:
+        self.clock = VirtualClock()
+        self.calls: list[str] = []
+        self._plan = plan
+        self.broker = FlakyBroker(MemoryStore(), plan=self._fate, clock=self.clock)
+        self.engine = Engine(self.broker)
+        self.tasks = tasks or Tasks()
+        if tasks is None:
+            self.tasks.add(print, "print")
+        self.engine.attach_tasks(self.tasks)
+        self.handover = HandOver(
+            self.clock, Pace(), wake_arbiter=lambda: None, wake_notifier=lambda: None
+        )
+        self.lost: list[Job] = []
+        self.consumer = Consumer(
+            self.broker,
+            {queue: Enrolment(lease_ms=30_000) for queue in queues or ("spinach",)},
+            self.tasks.tasks,
+            self.handover,
+            self.lost.append,
+            Highest(),
+        )
+
+    def _fate(self, call: str) -> str | None:
+        self.calls.append(call)
+        cuts = self._plan.get(call)
+        return cuts.pop(0) if cuts else None
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
+
+    def upkeep(self, **options: Any) -> list[str]:
+        """The calls that were due."""
+        self.calls.clear()
+        self.consumer.upkeep(**options)
+        return list(self.calls)
+
+    def fetch(self, idle: int = 1, extra: int = 0) -> int:
+        return self.consumer.fetch(idle=idle, extra=extra)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_it_joins_each_queue_once() -> None:
+    rig = Rig("a", "b")
+    assert rig.consumer.queues == ("a", "b")
+    assert rig.upkeep() == ["join", "join"]
+    assert rig.upkeep() == []
+    assert [counts.members for counts in rig.broker.counts(["a", "b"])] == [1, 1]
+
+
+def test_a_beat_is_due_each_third_of_the_lease(rig: Rig) -> None:
+    rig.upkeep()
+    assert rig.consumer.next_event_in() == 10.0
+    rig.advance(9.9)
+    assert rig.upkeep() == []
+    rig.advance(0.1)
+    assert rig.consumer.next_event_in() == 0.0
+    assert rig.upkeep() == ["beat"]
+    assert rig.consumer.next_event_in() == 10.0
+
+
+def test_while_another_thread_has_the_turn_nothing_is_sequenced(rig: Rig) -> None:
+    rig.upkeep()
+    rig.advance(10)
+    assert rig.upkeep(may_sequence=False) == []
+    assert rig.consumer.next_event_in(may_sequence=False) is None
+    assert rig.upkeep() == ["beat"]
+
+
+def test_one_beat_proves_life_in_all_queues() -> None:
+    rig = Rig("a", "b", "c")
+    rig.upkeep()
+    rig.advance(10)
+    assert rig.upkeep() == ["beat"]
+
+
+def test_a_fetch_hands_over_what_came(rig: Rig) -> None:
+    rig.upkeep()
+    job = rig.engine.schedule("print", 1)
+    assert rig.fetch() == 1
+    work = rig.handover.exchange(1)
+    assert isinstance(work, Assignment)
+    assert work.lease.stored_id == f"0{job.id}"
+    assert work.task.name == "print"
+
+
+def test_without_a_membership_nothing_is_fetched(rig: Rig) -> None:
+    assert not rig.consumer.can_fetch
+    assert rig.fetch() == 0
+    assert rig.calls == []
+
+
+def test_the_backlog_is_known_from_the_last_fetch(rig: Rig) -> None:
+    rig.upkeep()
+    assert rig.consumer.backlog  # nobody knows yet
+    for _ in range(3):
+        rig.engine.schedule("print")
+    rig.fetch(2)
+    assert rig.consumer.backlog
+    rig.fetch(2)
+    assert not rig.consumer.backlog
+
+
+def test_after_a_lost_answer_the_next_call_reconciles_and_nothing_is_fetched() -> None:
+    # I6
+    rig = Rig(fetch=["after"])
+    rig.upkeep()
+    rig.engine.schedule("print")
+    assert rig.fetch() == 0
+    assert not rig.consumer.settled
+    assert not rig.consumer.can_fetch
+    rig.advance(1)
+    assert not rig.consumer.can_fetch
+    assert rig.upkeep() == ["reconcile"]
+    assert rig.consumer.settled
+    assert isinstance(rig.handover.exchange(1), Assignment)
+
+
+def test_a_call_without_an_answer_is_spaced_out_and_another_queue_goes_on() -> None:
+    rig = Rig("a", "b", join=["before"] * 4)
+    assert rig.upkeep() == ["join", "join"]
+    waits = []
+    for _ in range(2):
+        wait = rig.consumer.next_event_in()
+        assert wait is not None
+        waits.append(wait)
+        rig.clock.advance(timedelta(seconds=wait))
+        assert rig.upkeep() == ["join", "join"]
+    assert waits == pytest.approx([0.02, 0.04])
+    rig.advance(0.08)
+    rig.upkeep()
+    assert rig.consumer.can_fetch
+
+
+def test_a_lost_beat_is_repaired_by_a_reconciliation(rig: Rig) -> None:
+    rig = Rig(beat=["before"])
+    rig.upkeep()
+    rig.advance(10)
+    # The backoff of the failed call is not over, so nothing else is sent.
+    assert rig.upkeep() == ["beat"]
+    rig.advance(0.02)
+    assert rig.upkeep() == ["reconcile"]
+    rig.advance(0)
+    assert rig.upkeep() == ["beat"]
+
+
+def test_a_fenced_membership_is_replaced_and_its_buffer_dropped(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.upkeep()
+    rig.engine.schedule("print")
+    rig.fetch()
+    # Another process finds it dead and takes its jobs back.
+    other = rig.broker
+    other.join("spinach", "other", Enrolment(lease_ms=30_000))
+    for number in range(1, 8):
+        rig.advance(9)
+        other.fetch([FetchTurn("spinach", "other", number)], idle=0, extra=0, max_bytes=1)
+    (dead,) = rig.consumer._memberships
+    assert other.recover("spinach", dead.member).verdict.name == "APPLIED"
+    rig.advance(1)
+    assert rig.upkeep()[:2] == ["beat", "join"]
+    assert rig.consumer._memberships[0].member != dead.member
+    assert "it joins again" in caplog.text
+    assert rig.handover.empty
+
+
+def test_a_job_of_an_unknown_task_is_parked(rig: Rig) -> None:
+    rig.upkeep()
+    rig.engine.task(name="unknown")(print)
+    rig.engine.schedule("unknown")
+    assert rig.fetch() == 1
+    (outcome,) = rig.handover.collect((), 10)
+    assert (outcome.kind.name, outcome.task) == ("PARK", "unknown")
+
+
+def test_due_jobs_are_made_ready_when_their_time_comes(rig: Rig) -> None:
+    rig.upkeep()
+    rig.engine.schedule_at("print", rig.clock.now() + timedelta(seconds=5))
+    rig.fetch()
+    assert rig.consumer.next_event_in() == 5.0
+    rig.advance(5)
+    assert rig.upkeep() == ["tick"]
+    assert rig.fetch() == 1
+
+
+def test_in_the_end_it_only_keeps_what_is_left_alive(rig: Rig) -> None:
+    rig.upkeep()
+    rig.engine.schedule_at("print", rig.clock.now() + timedelta(seconds=5))
+    rig.fetch()
+    rig.consumer.close()
+    rig.advance(10)
+    assert rig.upkeep() == ["beat"]
+    rig.consumer.leave()
+    assert rig.broker.counts(["spinach"])[0].members == 0
+
+
+def test_it_leaves_only_what_it_has_joined() -> None:
+    rig = Rig("a", "b", join=["before"])
+    rig.upkeep()
+    rig.calls.clear()
+    rig.consumer.leave()
+    assert rig.calls == ["leave"]
+
+
+def test_a_wait_does_not_delay_the_next_beat(rig: Rig) -> None:
+    rig.upkeep()
+    assert rig.consumer.block_seconds() == 5.0
+    rig.advance(7)
+    assert rig.consumer.block_seconds() == 3.0
+    rig.advance(3)
+    assert rig.consumer.block_seconds() == 0.1

@@ -1,0 +1,418 @@
+"""The hand-over: a leased job is in one place of the process, and moves under one lock."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from spinach import Tasks
+from spinach.brokers.calls import Verdict
+from spinach.handover import Assignment, HandOver
+from spinach.membership import Membership
+from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.pace import Pace
+
+from .support import PATIENCE, QuietClock
+
+RELEASE = OutcomeKind.RELEASE
+SUCCEEDED = OutcomeKind.SUCCEEDED
+
+
+class Rig:
+    """A hand-over with a membership, and ears at its bells."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = QuietClock()
+        self.pace = Pace()
+        self.arbiter_rang = 0
+        self.notifier_rang = 0
+        self.handover = HandOver(
+            self.clock,
+            self.pace,
+            wake_arbiter=self._ring_arbiter,
+            wake_notifier=self._ring_notifier,
+            **options,
+        )
+        self.membership = self.member()
+        tasks = Tasks()
+        tasks.add(print, "print")
+        self._task = tasks.get("print")
+
+    def _ring_arbiter(self) -> None:
+        self.arbiter_rang += 1
+
+    def _ring_notifier(self) -> None:
+        self.notifier_rang += 1
+
+    def member(self) -> Membership:
+        membership = Membership("q", 30)
+        membership.joined = True
+        membership.renewed(self.clock.monotonic())
+        return membership
+
+    def job(
+        self, number: int, *, repeatable: bool = True, membership: Membership | None = None
+    ) -> Assignment:
+        membership = membership or self.membership
+        stored_id = f"{int(repeatable)}job-{number}"
+        lease = Lease("q", membership.member, stored_id, f"t{number}", True, b"", 0)
+        return Assignment(lease, membership, self._task)
+
+    def put(self, *numbers: int, **options: Any) -> list[Assignment]:
+        jobs = [self.job(number, **options) for number in numbers]
+        self.handover.put(jobs)
+        return jobs
+
+    def take(self, worker: int = 1, outcome: Outcome | None = None) -> Assignment:
+        """What a worker gets; there must be something."""
+        work = self.handover.exchange(worker, outcome)
+        assert isinstance(work, Assignment)
+        return work
+
+    def end(self, worker: int, job: Assignment) -> None:
+        """A job ended, and the hand-over is closed, so that the thread ends too."""
+        assert self.handover.exchange(worker, succeeded(job)) is None
+
+    def pending(self) -> list[tuple[OutcomeKind, int]]:
+        """(kind, number) of all outcomes to report, which puts them in flight."""
+        return [
+            (outcome.kind, int(outcome.lease.stored_id.rpartition("-")[2]))
+            for outcome in self.handover.collect((), 1000)
+        ]
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
+
+
+def succeeded(job: Assignment) -> Outcome:
+    return Outcome(SUCCEEDED, job.lease, "print")
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_jobs_leave_in_the_order_they_came(rig: Rig) -> None:
+    jobs = rig.put(1, 2) + rig.put(3)
+    assert [rig.take(worker) for worker in (1, 2, 3)] == jobs
+
+
+def test_a_job_is_held_from_the_fetch_until_its_outcome_is_answered(rig: Rig) -> None:
+    # I6, I17
+    (job,) = rig.put(1)
+    held = [(job.lease.stored_id, job.lease.token)]
+    member = rig.membership.member
+    assert rig.handover.held(member) == held
+    rig.take()
+    assert rig.handover.held(member) == held
+    rig.handover.close()
+    rig.end(1, job)
+    assert rig.handover.held(member) == held
+    rig.pending()
+    assert rig.handover.held(member) == held
+    rig.handover.answered([Verdict.UNKNOWN])
+    assert rig.handover.held(member) == held
+    rig.pending()
+    rig.handover.answered([Verdict.APPLIED])
+    assert rig.handover.held(member) == []
+    assert rig.handover.empty
+
+
+def test_what_another_membership_holds_is_not_named(rig: Rig) -> None:
+    rig.put(1)
+    assert rig.handover.held("other") == []
+
+
+def test_no_job_starts_after_the_safe_part_of_the_lease(rig: Rig) -> None:
+    # I16: the lease is 30 s, the margin 5 s.
+    other = Membership("q", 30)
+    other.renewed(10.0)
+    rig.put(1)
+    rig.put(2, membership=other)
+    rig.advance(25)
+    assert rig.take().lease.stored_id == "1job-2"
+    assert rig.handover.demand().idle == 0
+
+
+def test_a_proof_of_life_wakes_who_could_not_start(rig: Rig) -> None:
+    rig.put(1)
+    rig.advance(25)
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(rig.handover.exchange(1)))
+    thread.start()
+    rig.clock.until_quiet(lambda: 1)
+    rig.membership.renewed(rig.clock.monotonic())
+    rig.handover.membership_renewed()
+    thread.join(PATIENCE)
+    assert [job.lease.stored_id for job in got] == ["1job-1"]
+
+
+def test_the_demand_is_for_idle_threads_and_room(rig: Rig) -> None:
+    rig.pace.fetch_took(0.01)
+    rig.put(1)
+    job = rig.take()
+    rig.advance(0.001)
+    rig.put(2)
+    rig.take(1, succeeded(job))
+    demand = rig.handover.demand()
+    assert demand.idle == 0
+    assert demand.extra == 20  # 2 · 10 ms of jobs of 1 ms, for the one thread that is lively
+    assert demand.low
+
+
+def test_without_threads_there_is_no_demand(rig: Rig) -> None:
+    demand = rig.handover.demand()
+    assert (demand.idle, demand.extra, demand.low) == (0, 0, False)
+
+
+def test_after_the_close_there_is_no_demand(rig: Rig) -> None:
+    rig.handover.close()
+    demand = rig.handover.demand()
+    assert (demand.idle, demand.extra, demand.low) == (0, 0, False)
+
+
+def test_the_close_gives_the_buffer_back_in_order(rig: Rig) -> None:
+    # I20
+    rig.put(1, 2, 3)
+    rig.handover.close()
+    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2), (RELEASE, 3)]
+    assert rig.handover.exchange(1) is None
+
+
+def test_what_arrives_after_the_close_goes_back_at_once(rig: Rig) -> None:
+    rig.handover.close()
+    rig.put(1, 2)
+    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2)]
+
+
+def test_closing_twice_is_fine(rig: Rig) -> None:
+    rig.put(1)
+    rig.handover.close()
+    rig.handover.close()
+    assert rig.pending() == [(RELEASE, 1)]
+
+
+def test_a_job_that_runs_is_not_given_back_by_the_close(rig: Rig) -> None:
+    (job,) = rig.put(1)
+    rig.take()
+    rig.handover.close()
+    assert rig.pending() == []
+    rig.end(1, job)
+    assert rig.pending() == [(SUCCEEDED, 1)]
+
+
+def test_the_end_of_the_grace_gives_back_what_may_repeat_only(rig: Rig) -> None:
+    # I3, I20
+    (repeatable,) = rig.put(1)
+    (once,) = rig.put(2, repeatable=False)
+    rig.take(1)
+    rig.take(2)
+    rig.handover.close()
+    assert rig.handover.abandon() == [repeatable.lease, once.lease]
+    assert rig.handover.abandon() == [once.lease]
+    assert rig.handover.running == 1
+    assert rig.handover.busy_workers == {1, 2}
+    assert rig.pending() == [(RELEASE, 1)]
+    rig.handover.answered([Verdict.APPLIED])
+    rig.end(1, repeatable)  # void: the job is not this thread's any more
+    rig.end(2, once)
+    assert rig.pending() == [(SUCCEEDED, 2)]
+
+
+def test_after_the_end_of_the_crew_a_thread_reports_by_itself(rig: Rig) -> None:
+    (job,) = rig.put(1, repeatable=False)
+    rig.take(1)
+    rig.handover.close()
+    rig.handover.dissolve()
+    rig.end(1, job)
+    assert rig.pending() == []
+    assert rig.handover.late(1) == succeeded(job)
+    assert rig.handover.late(1) is None
+
+
+def test_a_stray_in_the_buffer_is_dropped_and_one_that_runs_goes_on(rig: Rig) -> None:
+    # I6: the store does not count them as ours.
+    running, buffered, ours = rig.put(1, 2, 3)
+    rig.take(1)
+    strays = [(job.lease.stored_id, job.lease.token) for job in (running, buffered)]
+    assert rig.handover.settle(rig.membership.member, strays) == [running.lease]
+    assert rig.take(2) is ours
+    rig.handover.close()
+    rig.end(1, running)
+    rig.pending()
+    # That its outcome is refused is no news.
+    assert rig.handover.answered([Verdict.REFUSED]) == ([], set())
+
+
+def test_a_reconciliation_without_strays_changes_nothing(rig: Rig) -> None:
+    (job,) = rig.put(1)
+    assert rig.handover.settle(rig.membership.member, []) == []
+    assert rig.take() is job
+
+
+def test_a_pair_of_the_same_id_with_another_token_is_not_touched(rig: Rig) -> None:
+    # Reconciling by bare id would hand a finished at-most-once job out again.
+    (job,) = rig.put(1)
+    rig.handover.settle(rig.membership.member, [(job.lease.stored_id, "older")])
+    assert rig.take() is job
+
+
+def test_a_fence_drops_what_that_membership_buffered(rig: Rig) -> None:
+    other = rig.member()
+    running, _ = rig.put(1, 2)
+    (kept,) = rig.put(3, membership=other)
+    rig.take(1)
+    rig.handover.drop(rig.membership.member)
+    assert rig.take(2) is kept
+    rig.handover.close()
+    rig.end(1, running)
+    rig.pending()
+    assert rig.handover.answered([Verdict.REFUSED]) == ([], set())
+
+
+def test_a_refusal_that_nobody_expected_is_told(rig: Rig) -> None:
+    (job,) = rig.put(1)
+    rig.take()
+    rig.handover.close()
+    rig.end(1, job)
+    rig.pending()
+    assert rig.handover.answered([Verdict.REFUSED]) == ([succeeded(job)], set())
+
+
+def test_a_buffer_that_nobody_takes_from_goes_back_whole(rig: Rig) -> None:
+    rig.put(1, 2)
+    assert rig.handover.stale_in() == pytest.approx(0.05)
+    rig.advance(0.049)
+    rig.handover.withdraw_stale()
+    assert rig.pending() == []
+    rig.advance(0.001)
+    assert rig.handover.stale_in() == 0.0
+    rig.handover.withdraw_stale()
+    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2)]
+    assert rig.handover.stale_in() is None
+    assert rig.pace.stalled
+
+
+def test_a_job_that_waits_long_behind_others_goes_back_alone(rig: Rig) -> None:
+    old = rig.put(1, 2)
+    for _ in range(4):
+        rig.advance(0.045)
+        rig.put(3)
+        rig.handover._taken_at = rig.clock.monotonic()  # as if a thread took one just now
+    assert rig.handover.stale_in() == pytest.approx(0.02)
+    rig.advance(0.02)
+    rig.handover.withdraw_stale()
+    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2)]
+    assert old[0].lease.stored_id == "1job-1"
+    assert not rig.pace.stalled
+
+
+def test_an_empty_buffer_has_nothing_that_can_grow_stale(rig: Rig) -> None:
+    assert rig.handover.stale_in() is None
+    rig.handover.withdraw_stale()
+    assert rig.pending() == []
+
+
+def test_an_errand_comes_before_jobs_and_the_end(rig: Rig) -> None:
+    def errand() -> None: ...
+
+    rig.put(1)
+    rig.handover.run_errand(errand)
+    assert not rig.handover.empty
+    assert rig.handover.exchange(1) is errand
+    rig.take(1)
+
+
+def test_an_errand_runs_even_when_the_hand_over_is_closed(rig: Rig) -> None:
+    def errand() -> None: ...
+
+    rig.handover.close()
+    rig.handover.run_errand(errand)
+    assert rig.handover.exchange(1) is errand
+    assert rig.handover.exchange(1) is None
+
+
+def test_the_notifier_is_woken_once_for_many_outcomes(rig: Rig) -> None:
+    rig.put(1, 2, 3)
+    rig.handover.close()
+    assert rig.notifier_rang == 1
+    rig.pending()
+    rig.handover.answered([Verdict.APPLIED] * 3)
+    rig.put(4)
+    assert rig.notifier_rang == 2
+
+
+def test_the_arbiter_hears_when_all_is_done_if_it_wants_to(rig: Rig) -> None:
+    for tell_empty, expected in ((True, 1), (False, 0)):
+        rig = Rig(tell_empty=tell_empty)
+        (job,) = rig.put(1)
+        rig.take()
+        rig.handover.post(succeeded(job))
+        rig.handover._running.clear()
+        before = rig.arbiter_rang
+        rig.pending()
+        rig.handover.answered([Verdict.APPLIED])
+        assert rig.arbiter_rang - before == expected
+
+
+@pytest.mark.concurrency
+def test_many_threads_take_every_job_once_and_all_outcomes_leave() -> None:
+    rig = Rig()
+    count, workers = 2000, 8
+    seen: list[list[int]] = [[] for _ in range(workers)]
+
+    def work(worker: int) -> None:
+        outcome = None
+        while (job := rig.handover.exchange(worker, outcome)) is not None:
+            assert isinstance(job, Assignment)
+            seen[worker].append(int(job.lease.stored_id.rpartition("-")[2]))
+            outcome = succeeded(job)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(workers)]
+    for thread in threads:
+        thread.start()
+    for first in range(0, count, 50):
+        rig.put(*range(first, first + 50))
+    reported: list[int] = []
+    while len(reported) < count:
+        batch = rig.pending()
+        assert all(kind is SUCCEEDED for kind, _ in batch)
+        reported += [number for _, number in batch]
+        rig.handover.answered([Verdict.APPLIED] * len(batch))
+    rig.handover.close()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(sum(seen, [])) == sorted(reported) == list(range(count))
+    assert rig.handover.empty
+
+
+@pytest.mark.concurrency
+def test_a_close_in_the_middle_runs_or_returns_each_job_and_never_both() -> None:
+    for _ in range(30):
+        rig = Rig()
+        ran: list[int] = []
+
+        def work(worker: int, rig: Rig = rig, ran: list[int] = ran) -> None:
+            outcome = None
+            while (job := rig.handover.exchange(worker, outcome)) is not None:
+                assert isinstance(job, Assignment)
+                ran.append(int(job.lease.stored_id.rpartition("-")[2]))
+                outcome = succeeded(job)
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        rig.put(*range(40))
+        rig.handover.close()
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+        outcomes = rig.pending()
+        released = [number for kind, number in outcomes if kind is RELEASE]
+        assert sorted(ran + released) == list(range(40))
+        assert released == sorted(released)
+        assert sorted(n for kind, n in outcomes if kind is SUCCEEDED) == sorted(ran)

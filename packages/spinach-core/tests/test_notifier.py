@@ -1,0 +1,143 @@
+"""The result notifier: many outcomes in one report, repeated until they are answered."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from spinach.brokers.calls import ReportReply, Verdict
+from spinach.const import REPORT_CHUNK
+from spinach.doorbell import Doorbell
+from spinach.exc import BrokerUnavailable
+from spinach.handover import HandOver
+from spinach.notifier import ResultNotifier
+from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.pace import Pace
+from spinach_testing.clock import VirtualClock
+
+from .support import PATIENCE
+
+
+class Highest:
+    def uniform(self, a: float, b: float, /) -> float:
+        return b
+
+
+class Reports:
+    """What a notifier needs of a broker."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.sent: list[list[str]] = []
+        self.answers: list[dict[str, Verdict]] = []
+
+    def report(self, outcomes: Any) -> ReportReply:
+        self.sent.append([outcome.lease.stored_id for outcome in outcomes])
+        answer = self.answers.pop(0) if self.answers else {}
+        verdicts = tuple(answer.get(o.lease.queue, Verdict.APPLIED) for o in outcomes)
+        return ReportReply(verdicts=verdicts, error=BrokerUnavailable("down"))
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.broker: Any = Reports()
+        self.clock = self.broker.clock
+        self.bell = Doorbell(self.clock)
+        self.ending = threading.Event()
+        self.handover = HandOver(
+            self.clock, Pace(), wake_arbiter=lambda: None, wake_notifier=self.bell.ring
+        )
+        self.notifier = ResultNotifier(
+            self.broker, self.handover, self.bell, self.ending, Highest()
+        )
+
+    def post(self, *names: str, queue: str = "q") -> None:
+        for name in names:
+            lease = Lease(queue, "m", name, "t", True, b"", 0)
+            self.handover.post(Outcome(OutcomeKind.SUCCEEDED, lease, "task"))
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_all_that_waits_leaves_in_one_report(rig: Rig) -> None:
+    rig.post("a", "b", "c")
+    assert rig.notifier.report_once() is True
+    assert rig.broker.sent == [["a", "b", "c"]]
+    assert rig.notifier.report_once() is False
+
+
+def test_a_report_has_a_bound(rig: Rig) -> None:
+    rig.post(*(str(n) for n in range(REPORT_CHUNK + 1)))
+    rig.notifier.report_once()
+    rig.notifier.report_once()
+    assert [len(report) for report in rig.broker.sent] == [REPORT_CHUNK, 1]
+
+
+def test_what_got_no_answer_waits_and_goes_again(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.broker.answers = [{"q": Verdict.UNKNOWN}] * 2
+    rig.post("a")
+    rig.notifier.report_once()
+    assert rig.notifier.report_once() is False  # not before its time
+    rig.clock.advance(timedelta(milliseconds=20))
+    rig.notifier.report_once()
+    rig.clock.advance(timedelta(milliseconds=39))
+    assert rig.notifier.report_once() is False
+    rig.clock.advance(timedelta(milliseconds=1))
+    caplog.set_level("INFO", "spinach.worker")
+    rig.notifier.report_once()
+    assert rig.broker.sent == [["a"]] * 3
+    assert rig.handover.empty
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_queue_that_fails_does_not_hold_up_another(rig: Rig) -> None:
+    rig.broker.answers = [{"bad": Verdict.UNKNOWN}]
+    rig.post("a", queue="bad")
+    rig.post("b", queue="good")
+    rig.notifier.report_once()
+    rig.post("c", queue="bad")
+    rig.post("d", queue="good")
+    rig.notifier.report_once()
+    assert rig.broker.sent == [["a", "b"], ["d"]]
+    rig.clock.advance(timedelta(seconds=1))
+    rig.notifier.report_once()
+    assert rig.broker.sent[-1] == ["a", "c"]
+
+
+def test_a_refusal_is_a_warning_that_names_the_job(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.broker.answers = [{"q": Verdict.REFUSED}]
+    rig.post("0abc")
+    rig.notifier.report_once()
+    (record,) = caplog.records
+    assert (record.levelname, record.job_id) == ("WARNING", "abc")
+    assert "refused" in record.getMessage()
+    assert rig.handover.empty
+
+
+@pytest.mark.concurrency
+def test_outcomes_that_come_while_it_reports_leave_with_the_next_report(rig: Rig) -> None:
+    thread = threading.Thread(target=rig.notifier.run)
+    thread.start()
+    names = [str(n) for n in range(2000)]
+    for name in names:
+        rig.post(name)
+    give_up = threading.Timer(PATIENCE, rig.ending.set)
+    give_up.start()
+    while not rig.handover.empty and not rig.ending.is_set():
+        pass
+    give_up.cancel()
+    rig.ending.set()
+    rig.bell.ring()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert [name for report in rig.broker.sent for name in report] == names

@@ -1,0 +1,196 @@
+"""Termination signals: workers stop, the call returns, the former handlers are back."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import pytest
+
+from spinach.shutdown import Shutdown
+
+from .support import run_python
+
+BLOCKED = """
+import os, signal, sys, threading
+from datetime import timedelta
+from spinach import Engine, MemoryBroker
+
+before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+spin = Engine(MemoryBroker())
+ran = []
+
+def kill(number):
+    os.kill(os.getpid(), number)
+"""
+
+AFTER = """
+assert {n: signal.getsignal(n) for n in before} == before, "handlers were not restored"
+assert threading.active_count() == 1, threading.enumerate()
+print("returned")
+"""
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_lets_a_blocking_start_return_normally(name: str) -> None:
+    done = run_python(
+        f"""{BLOCKED}
+@spin.task(name="kill")
+def task():
+    kill(signal.{name})
+    ran.append(1)
+
+spin.schedule("kill")
+spin.start_workers(2)
+assert ran == [1]
+{AFTER}"""
+    )
+    assert done.stdout == "returned\n"
+    assert done.stderr == ""
+
+
+@posix
+@pytest.mark.parametrize("kind", ["at most once", "at least once"])
+def test_a_second_signal_ends_the_grace(kind: str) -> None:
+    run_python(
+        f"""{BLOCKED}
+ended = threading.Event()
+
+@spin.task(name="endless", max_retries={int(kind == "at least once")})
+def endless():
+    kill(signal.SIGTERM)
+    while not spin._crew._handover._closed:  # the first signal has been acted on
+        ended.wait(0.001)
+    kill(signal.SIGTERM)
+    ended.wait()
+
+spin.schedule("endless")
+spin.start_workers(1)
+(counts,) = spin._broker.counts(["spinach"])
+assert (counts.ready, counts.leased) == {(1, 0) if kind == "at least once" else (0, 1)}, counts
+ended.set()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(20)
+(counts,) = spin._broker.counts(["spinach"])
+# What came late counts only for the job that was not given back.
+assert (counts.ready, counts.leased, counts.failed) == {
+            (1, 0, 0) if kind == "at least once" else (0, 0, 0)
+        }, counts
+{AFTER}"""
+    )
+
+
+@posix
+def test_many_signals_corrupt_nothing() -> None:
+    run_python(
+        f"""{BLOCKED}
+@spin.task(name="kill")
+def task(number):
+    kill(signal.SIGINT if number % 2 else signal.SIGTERM)
+    ran.append(number)
+
+for number in range(30):
+    spin.schedule("kill", number)
+def left():
+    (counts,) = spin._broker.counts(["spinach"])
+    assert (counts.failed, counts.leased) == (0, 0), counts
+    return counts.unfinished
+
+while left():  # each start ends by the signals of its own jobs
+    spin.start_workers(3, stop_when_queue_empty=True)
+assert sorted(ran) == list(range(30)), ran
+{AFTER}"""
+    )
+
+
+def test_a_blocking_start_off_the_main_thread_waits_and_touches_no_handler() -> None:
+    run_python(
+        f"""{BLOCKED}
+during = []
+
+@spin.task(name="look")
+def look():
+    during.append({{n: signal.getsignal(n) for n in before}})
+    ran.append(threading.current_thread().name)
+
+spin.schedule("look")
+thread = threading.Thread(target=spin.start_workers, args=(1,), kwargs={{
+    "stop_when_queue_empty": True}})
+thread.start()
+thread.join(20)
+assert not thread.is_alive()
+assert ran == ["spinach-worker-1"]
+assert during == [before]
+{AFTER}"""
+    )
+
+
+def test_a_start_that_does_not_block_touches_no_handler() -> None:
+    run_python(
+        f"""{BLOCKED}
+spin.start_workers(1, block=False)
+assert {{n: signal.getsignal(n) for n in before}} == before
+spin.stop_workers()
+{AFTER}"""
+    )
+
+
+def test_handlers_are_back_after_an_error_too() -> None:
+    run_python(
+        f"""{BLOCKED}
+class Broken(MemoryBroker):
+    def fetch(self, *args, **kwargs):
+        raise ZeroDivisionError
+
+import logging
+logging.disable()
+spin = Engine(Broken())
+try:
+    spin.start_workers(1)
+except ZeroDivisionError:
+    pass
+else:
+    raise AssertionError("the error did not come")
+{AFTER}"""
+    )
+
+
+class TestShutdown:
+    """The class alone, in this process."""
+
+    def test_a_signal_is_told_from_a_wake_up(self) -> None:
+        with Shutdown() as shutdown:
+            shutdown.wake()
+            signal.raise_signal(signal.SIGTERM)
+            assert shutdown.wait(20) is False
+            assert shutdown.wait(20) is True
+
+    def test_a_wait_without_any_event_ends(self) -> None:
+        with Shutdown() as shutdown:
+            assert shutdown.wait(0.001) is False
+
+    def test_handlers_are_put_back(self) -> None:
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        before = [signal.getsignal(number) for number in numbers]
+        with Shutdown():
+            during = [signal.getsignal(number) for number in numbers]
+        assert [signal.getsignal(number) for number in numbers] == before
+        assert not set(during) & set(before)
+
+    def test_elsewhere_than_on_the_main_thread_it_changes_nothing(self) -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        during = []
+
+        def enter() -> None:
+            with Shutdown():
+                during.append(signal.getsignal(signal.SIGTERM))
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        assert during == [before]

@@ -1,0 +1,82 @@
+"""The subscriber: one waiting fetch in the arbiter's place, then the turn goes back."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from spinach.doorbell import Doorbell
+from spinach.subscriber import Subscriber
+from spinach_testing.clock import VirtualClock
+
+from .support import PATIENCE
+
+
+class Fetches:
+    """What a subscriber needs of a consumer."""
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+        self.had_turn: list[bool] = []
+        self.subscriber: Subscriber | None = None
+        self.error: Exception | None = None
+
+    def fetch(self, **order: Any) -> int:
+        assert self.subscriber is not None
+        self.orders.append(order)
+        self.had_turn.append(self.subscriber.has_turn)
+        if self.error is not None:
+            raise self.error
+        return 0
+
+
+class Rig:
+    def __init__(self) -> None:
+        clock = VirtualClock()
+        self.consumer: Any = Fetches()
+        self.bell, self.arbiter_bell = Doorbell(clock), Doorbell(clock)
+        self.ending = threading.Event()
+        self.subscriber = Subscriber(self.consumer, self.bell, self.arbiter_bell, self.ending)
+        self.consumer.subscriber = self.subscriber
+
+    def end(self, thread: threading.Thread) -> None:
+        self.ending.set()
+        self.bell.ring()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+@pytest.mark.concurrency
+def test_turns_are_taken_and_given_back() -> None:
+    rig = Rig()
+    thread = threading.Thread(target=rig.subscriber.run)
+    thread.start()
+    for number in range(200):
+        assert not rig.subscriber.has_turn
+        rig.subscriber.take_turn(idle=number, extra=2, block_seconds=5.0)
+        while rig.subscriber.has_turn:
+            rig.arbiter_bell.wait(1)  # for ever, if the turn does not come back
+    rig.end(thread)
+    assert [order["idle"] for order in rig.consumer.orders] == list(range(200))
+    assert rig.consumer.orders[0] == {"idle": 0, "extra": 2, "block_seconds": 5.0}
+    assert all(rig.consumer.had_turn)
+
+
+def test_the_turn_goes_back_even_if_the_fetch_raises() -> None:
+    rig = Rig()
+    rig.consumer.error = ZeroDivisionError("a bug")
+    rig.subscriber.take_turn(idle=1, extra=0, block_seconds=5.0)
+    with pytest.raises(ZeroDivisionError):
+        rig.subscriber.run()
+    assert not rig.subscriber.has_turn
+    assert rig.arbiter_bell.wait(0)
+
+
+def test_without_a_turn_nothing_is_fetched() -> None:
+    rig = Rig()
+    thread = threading.Thread(target=rig.subscriber.run)
+    thread.start()
+    rig.end(thread)
+    assert rig.consumer.orders == []
