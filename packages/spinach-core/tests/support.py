@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from spinach import Engine, Tasks, signals
 from spinach.brokers.calls import (
@@ -112,12 +112,18 @@ class QuietClock(VirtualClock):
             assert time.monotonic() < give_up, f"{asleep} of {threads()} threads wait, for ever"
 
 
-class Bench:
-    """Engines on one store, on a clock that only `advance` turns.
+class Fixed:
+    """A random source that takes the same fraction of every range."""
 
-    Args:
-        store: to look at, or to share with another bench.
-    """
+    def __init__(self, fraction: float = 1.0) -> None:
+        self.fraction = fraction
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return a + (b - a) * self.fraction
+
+
+class Bench:
+    """Engines on one store, on a clock that only `advance` turns."""
 
     def __init__(self) -> None:
         self.clock = QuietClock()
@@ -135,7 +141,8 @@ class Bench:
         broker: Broker | None = None,
         **options: Any,
     ) -> Engine:
-        """A further engine, which stands for a further process."""
+        """A further engine, which stands for a further process; it waits as long as it may."""
+        options.setdefault("random_source", Fixed())
         broker = broker or MemoryBroker(self.store, clock=self.clock)
         engine = Engine(broker, namespace, **options)
         if tasks is not None:
@@ -189,7 +196,7 @@ class Ear:
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self._receivers: list[tuple[NamedSignal, Callable[..., None]]] = []
 
-    def __enter__(self) -> Ear:
+    def __enter__(self) -> Self:
         for signal in self.ALL:
             receiver = self._receiver(signal.name)
             self._receivers.append((signal, receiver))

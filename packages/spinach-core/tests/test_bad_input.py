@@ -136,7 +136,9 @@ REFUSED: dict[str, Bad] = {
         lambda e: Tasks().schedule("compute"), TasksNotAttached, ("none", "attach_tasks(tasks)")
     ),
     "registry without an engine, at": Bad(
-        lambda e: Tasks().schedule_at("compute", date.today()), TasksNotAttached, ("attach_tasks",)
+        lambda e: Tasks().schedule_at("compute", date(2030, 1, 1)),
+        TasksNotAttached,
+        ("attach_tasks",),
     ),
     "registry without an engine, batch": Bad(
         lambda e: Tasks().schedule_batch(Batch()), TasksNotAttached, ("attach_tasks",)

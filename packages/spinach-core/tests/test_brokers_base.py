@@ -33,13 +33,13 @@ def test_a_broker_lacking_a_method_cannot_be_made() -> None:
 
 @pytest.mark.parametrize("lease", [timedelta(seconds=9.999), timedelta(0), timedelta(-1), 30])
 def test_a_short_lease_is_refused(lease: Any) -> None:
-    with pytest.raises(InvalidArgument, match="lease is .* at least 10 seconds"):
+    with pytest.raises(InvalidArgument, match=r"lease is .* at least 10 seconds"):
         MemoryBroker(lease=lease)
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "1", 2**29 + 1])
 def test_a_limit_that_makes_no_sense_is_refused(limit: Any) -> None:
-    with pytest.raises(InvalidArgument, match="max_payload_bytes is .*expected an int from 1"):
+    with pytest.raises(InvalidArgument, match=r"max_payload_bytes is .*expected an int from 1"):
         MemoryBroker(max_payload_bytes=limit)
 
 

@@ -37,7 +37,7 @@ def test_detaching_removes_its_tasks_only() -> None:
 def test_a_clash_attaches_nothing_of_the_registry() -> None:
     catalog = Catalog()
     catalog.attach(registry("a"))
-    with pytest.raises(DuplicateTask, match="'a'.*Give one of them another name"):
+    with pytest.raises(DuplicateTask, match=r"'a'.*Give one of them another name"):
         catalog.attach(registry("b", "a", "c"))
     assert list(catalog.by_name) == ["a"]
 
@@ -59,7 +59,7 @@ def test_one_function_under_two_names_is_found_by_name_only() -> None:
     catalog.attach(tasks)
     assert catalog.resolve("one").name == "one"
     assert catalog.resolve(repr).name == "three"
-    with pytest.raises(InvalidTask, match="'one', 'two'.*Schedule it by name"):
+    with pytest.raises(InvalidTask, match=r"'one', 'two'.*Schedule it by name"):
         catalog.resolve(print)
 
 

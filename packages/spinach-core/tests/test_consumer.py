@@ -15,12 +15,7 @@ from spinach.pace import Pace
 from spinach_memory import MemoryStore
 from spinach_testing.clock import VirtualClock
 
-from .support import FlakyBroker
-
-
-class Highest:
-    def uniform(self, a: float, b: float, /) -> float:
-        return b
+from .support import Fixed, FlakyBroker
 
 
 class Rig:
@@ -46,7 +41,7 @@ class Rig:
             self.tasks.tasks,
             self.handover,
             self.lost.append,
-            Highest(),
+            Fixed(),
         )
 
     def _fate(self, call: str) -> str | None:

@@ -270,7 +270,7 @@ def test_a_process_that_was_taken_for_dead_joins_again_and_starts_nothing_it_los
     bench.advance(15 * SECOND)
     schedule(other, 5)
     bench.advance(5 * SECOND)
-    assert Counter(done.calls) == Counter({n: 2 for n in range(5)})
+    assert Counter(done.calls) == Counter(dict.fromkeys(range(5), 2))
     assert "taken for dead in queue spinach; it joins again" in caplog.text
     assert bench.counts(other).members == 2
 

@@ -294,7 +294,7 @@ def test_another_broker_may_be_used_for_a_block(engine: Engine, done: list[Any])
 
 
 def test_leaving_the_block_with_workers_stops_them_and_says_so(engine: Engine) -> None:
-    with (  # noqa: PT012 - the block is what is tested
+    with (
         pytest.raises(WorkersRunning, match=r"Call engine.stop_workers\(\) inside the block"),
         engine.using_broker(MemoryBroker()),
     ):

@@ -121,7 +121,7 @@ def test_naming_no_job_does_nothing(failing: Engine) -> None:
 @pytest.mark.parametrize("method", ["retry", "discard"])
 @pytest.mark.parametrize("value", ["id", uuid.uuid4(), None])
 def test_anything_but_a_job_is_refused(failing: Engine, method: str, value: Any) -> None:
-    with pytest.raises(InvalidArgument, match="is not a job. Pass entry.job"):
+    with pytest.raises(InvalidArgument, match=r"is not a job\. Pass entry\.job"):
         getattr(failing.failed, method)(value)
 
 

@@ -18,12 +18,7 @@ from spinach.outcome import Lease, Outcome, OutcomeKind
 from spinach.pace import Pace
 from spinach_testing.clock import VirtualClock
 
-from .support import PATIENCE
-
-
-class Highest:
-    def uniform(self, a: float, b: float, /) -> float:
-        return b
+from .support import PATIENCE, Fixed, wait_for
 
 
 class Reports:
@@ -33,9 +28,13 @@ class Reports:
         self.clock = VirtualClock()
         self.sent: list[list[str]] = []
         self.answers: list[dict[str, Verdict]] = []
+        #: Set with the outcome called 1999.
+        self.all_sent = threading.Event()
 
     def report(self, outcomes: Any) -> ReportReply:
         self.sent.append([outcome.lease.stored_id for outcome in outcomes])
+        if self.sent[-1][-1] == "1999":
+            self.all_sent.set()
         answer = self.answers.pop(0) if self.answers else {}
         verdicts = tuple(answer.get(o.lease.queue, Verdict.APPLIED) for o in outcomes)
         return ReportReply(verdicts=verdicts, error=BrokerUnavailable("down"))
@@ -51,7 +50,7 @@ class Rig:
             self.clock, Pace(), wake_arbiter=lambda: None, wake_notifier=self.bell.ring
         )
         self.notifier = ResultNotifier(
-            self.broker, self.handover, self.bell, self.ending, Highest()
+            self.broker, self.handover, self.bell, self.ending, Fixed()
         )
 
     def post(self, *names: str, queue: str = "q") -> None:
@@ -131,11 +130,7 @@ def test_outcomes_that_come_while_it_reports_leave_with_the_next_report(rig: Rig
     names = [str(n) for n in range(2000)]
     for name in names:
         rig.post(name)
-    give_up = threading.Timer(PATIENCE, rig.ending.set)
-    give_up.start()
-    while not rig.handover.empty and not rig.ending.is_set():
-        pass
-    give_up.cancel()
+    wait_for(rig.broker.all_sent, "the last outcome")
     rig.ending.set()
     rig.bell.ring()
     thread.join(PATIENCE)

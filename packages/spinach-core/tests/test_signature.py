@@ -47,7 +47,7 @@ def shadow(a: Any, /, **b: Any) -> None: ...
 def like_schedule(task: Any, at: Any, self: Any = 1) -> None: ...
 
 
-class Callable_:
+class Handler:
     def __call__(self, a: Any, b: Any = 1) -> None: ...
 
     def method(self, a: Any, *, d: Any = 1) -> None: ...
@@ -68,9 +68,9 @@ FUNCTIONS: list[Callable[..., Any]] = [
     anything,
     shadow,
     like_schedule,
-    Callable_(),
-    Callable_().method,
-    Callable_.made,
+    Handler(),
+    Handler().method,
+    Handler.made,
     lambda a, b=1: None,
 ]
 

@@ -8,8 +8,8 @@ import enum
 import math
 import sys
 import uuid
-from collections import OrderedDict, defaultdict, namedtuple
-from typing import Any
+from collections import OrderedDict, defaultdict
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -107,7 +107,9 @@ class Half(float):
         return 99.0
 
 
-Point = namedtuple("Point", "x y")
+class Point(NamedTuple):
+    x: int
+    y: int
 
 
 class StrColour(enum.StrEnum):
@@ -222,7 +224,7 @@ def test_nesting_is_bounded_and_what_is_allowed_comes_back() -> None:
 @pytest.mark.parametrize("where", ["value", "key"])
 def test_half_a_surrogate_pair_is_refused(where: str) -> None:
     value: Any = "\ud800" if where == "value" else {"\ud800": 1}
-    with pytest.raises(InvalidArgument, match="lone surrogate.*'t'|'t'.*lone surrogate"):
+    with pytest.raises(InvalidArgument, match="lone surrogate"):
         wire.encode_arguments((value,), {}, task="t")
 
 
@@ -304,7 +306,7 @@ def test_other_names_are_refused_with_what_is_allowed(name: Any, what: str) -> N
 
 def test_only_queues_have_reserved_names() -> None:
     assert wire.check_name("_x", "task") == "_x"
-    with pytest.raises(InvalidName, match="'_x'.*reserved.*starts with a letter or a digit"):
+    with pytest.raises(InvalidName, match=r"'_x'.*reserved.*starts with a letter or a digit"):
         wire.check_name("_x", "queue")
 
 

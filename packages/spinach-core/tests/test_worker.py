@@ -13,19 +13,7 @@ from spinach import AbortException, Engine, JobStatus, RetryException, Tasks, si
 from spinach.const import MAX_ERROR_BYTES
 from spinach.worker import describe
 
-from .support import Bench, Ear, engine_threads, wait_for
-
-
-class Fixed:
-    """A random source that takes a fraction of every range."""
-
-    def __init__(self, fraction: float) -> None:
-        self.fraction = fraction
-        self.bounds: list[float] = []
-
-    def uniform(self, a: float, b: float, /) -> float:
-        self.bounds.append(b)
-        return a + (b - a) * self.fraction
+from .support import Bench, Ear, Fixed, engine_threads, wait_for
 
 
 class Script:
@@ -339,7 +327,7 @@ class TestDescribe:
         raise AssertionError("nothing was raised")
 
     def test_it_names_the_class_with_its_module(self) -> None:
-        failure = describe(self.caught(lambda: [][1]))
+        failure = describe(self.caught(lambda: list[int]()[1]))
         assert (failure.error, failure.message) == (
             "builtins.IndexError",
             "list index out of range",

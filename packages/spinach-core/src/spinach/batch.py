@@ -52,9 +52,10 @@ class Batch:
     def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> None: ...
 
     @overload
-    def schedule(
-        self, task: Callable[P, object] | Task[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
+    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+
+    @overload
+    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
 
     def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> None:
         """Add a job that starts as soon as possible; see `Engine.schedule`.
@@ -70,7 +71,17 @@ class Batch:
     @overload
     def schedule_at(
         self,
-        task: Callable[P, object] | Task[P, Any],
+        task: Callable[P, object],
+        at: datetime,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None: ...
+
+    @overload
+    def schedule_at(
+        self,
+        task: Task[P, Any],
         at: datetime,
         /,
         *args: P.args,

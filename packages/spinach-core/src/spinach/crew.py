@@ -163,6 +163,8 @@ class Crew:
             return
         while not self._ended.wait(_JOIN_SLICE_SECONDS):
             pass
+        if self._lead.ident is not None:  # it was started
+            self._lead.join()  # only its last steps are left
 
     def __contains__(self, thread: threading.Thread) -> bool:
         return thread is self._lead or thread in self._upkeep or thread in self._workers.values()

@@ -144,9 +144,10 @@ class Engine:
     def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
 
     @overload
-    def schedule(
-        self, task: Callable[P, object] | Task[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job: ...
+    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
+
+    @overload
+    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
 
     def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule a job to start as soon as possible.
@@ -174,7 +175,17 @@ class Engine:
     @overload
     def schedule_at(
         self,
-        task: Callable[P, object] | Task[P, Any],
+        task: Callable[P, object],
+        at: datetime,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Job: ...
+
+    @overload
+    def schedule_at(
+        self,
+        task: Task[P, Any],
         at: datetime,
         /,
         *args: P.args,
@@ -225,9 +236,10 @@ class Engine:
     def execute(self, task: str, /, *args: Any, **kwargs: Any) -> Any: ...
 
     @overload
-    def execute(
-        self, task: Callable[P, R] | Task[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
+    def execute(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def execute(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     def execute(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a task's function here and now: no broker, no signals, no retries.

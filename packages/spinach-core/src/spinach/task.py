@@ -243,9 +243,10 @@ class Tasks:
     def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
 
     @overload
-    def schedule(
-        self, task: Callable[P, object] | Task[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job: ...
+    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
+
+    @overload
+    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
 
     def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule on the engine attached last; see `Engine.schedule`.
@@ -261,7 +262,17 @@ class Tasks:
     @overload
     def schedule_at(
         self,
-        task: Callable[P, object] | Task[P, Any],
+        task: Callable[P, object],
+        at: datetime,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Job: ...
+
+    @overload
+    def schedule_at(
+        self,
+        task: Task[P, Any],
         at: datetime,
         /,
         *args: P.args,

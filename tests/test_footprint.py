@@ -1,0 +1,52 @@
+"""What stays in memory after many jobs: nothing that grows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import gc
+from pathlib import Path
+from spinach import Batch, Engine, MemoryBroker
+
+spin = Engine(MemoryBroker())
+spin.task(name="nothing", max_retries={retries})(lambda: None)
+
+def resident():
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+def work():
+    for _ in range(10):
+        batch = Batch()
+        for _ in range(10_000):
+            batch.schedule("nothing")
+        spin.schedule_batch(batch)
+        spin.start_workers(10, stop_when_queue_empty=True)
+
+work()  # What is made once is made here.
+for _ in range(2):
+    work()
+    print(resident(), len(gc.get_objects()))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's /proc")
+@pytest.mark.parametrize("retries", [0, 1], ids=["at most once", "at least once"])
+def test_another_100_000_jobs_leave_the_memory_as_it_was(retries):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(retries=retries)],
+        capture_output=True,
+        text=True,
+        check=True,
+        # glibc gives threads heaps of their own, whose free parts count as resident.
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+    )
+    first, second = (tuple(map(int, line.split())) for line in done.stdout.splitlines())
+
+    assert second[0] <= first[0] * 1.02, f"pages: {first[0]}, then {second[0]}"
+    assert second[1] <= first[1] + 10, f"objects: {first[1]}, then {second[1]}"
