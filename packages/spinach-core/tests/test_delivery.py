@@ -20,7 +20,6 @@ from spinach_memory import MemoryBroker
 from .support import Bench, Ear, FlakyBroker, Tally, engine_threads
 
 SECOND = timedelta(seconds=1)
-CALLS = ("join", "fetch", "beat", "reconcile", "leave", "report", "tick", "recover")
 
 pytestmark = pytest.mark.concurrency
 

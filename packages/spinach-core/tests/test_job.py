@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spinach import Engine, Job, JobStatus, MemoryBroker, Tasks
-from spinach.job import job_from_record
+from spinach.brokers.calls import Deposit
+from spinach.job import ARROWS, job_from_record
 
 from .support import NOON
+
+PAGE = Path(__file__).parents[3] / "docs/design/states.md"
 
 
 def job(**changes: Any) -> Job:
@@ -69,20 +75,38 @@ def test_the_states_are_those_that_are_promised() -> None:
     ]
 
 
+@pytest.mark.skipif(not PAGE.exists(), reason="the page is in the repository only")
+def test_the_arrows_between_states_are_those_of_the_page_on_paper() -> None:
+    drawing = PAGE.read_text(encoding="utf-8").partition("```{mermaid}")[2].partition("```")[0]
+    drawn = set(re.findall(r"^ +([A-Z_]+) --> ([A-Z_]+):", drawing, re.MULTILINE))
+    assert drawn == {(before.name, after.name) for before, after in ARROWS}
+    ends = set(re.findall(r"^ +([A-Z_]+) --> \[\*\]", drawing, re.MULTILINE))
+    assert ends == {"SUCCEEDED", "FAILED", "CANCELLED"}
+    assert {name for arrow in drawn for name in arrow} == {status.name for status in JobStatus}
+
+
+class KeepingBroker(MemoryBroker):
+    """Keeps what it was given to store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deposits: list[Deposit] = []
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        self.deposits += deposits
+        return super().enqueue(deposits)
+
+
 def test_a_job_comes_back_from_its_record() -> None:
-    broker = MemoryBroker()
+    broker = KeepingBroker()
     engine = Engine(broker)
     tasks = Tasks(queue="mail", max_retries=2)
     tasks.add(print, name="mail.send")
     engine.attach_tasks(tasks)
-    batch_at = broker.clock.now() + timedelta(days=1)
-    sent = engine.schedule_at("mail.send", batch_at, (1, 2), sep="-")
-
-    deposits = []
-    broker.enqueue = lambda d: deposits.extend(d) or [True]  # type: ignore[method-assign,func-returns-value]
-    engine.schedule_at("mail.send", batch_at, (1, 2), sep="-")
-    (deposit,) = deposits
+    sent = engine.schedule_at("mail.send", NOON + timedelta(days=1), (1, 2), sep="-")
+    (deposit,) = broker.deposits
     back = job_from_record(deposit.stored_id, deposit.record, retries=1, status=JobStatus.RUNNING)
+    assert back.id == sent.id
     assert (back.task_name, back.queue, back.at) == (sent.task_name, sent.queue, sent.at)
     assert (back.max_retries, back.retries, back.attempt) == (2, 1, 2)
     assert (back.task_args, back.task_kwargs) == (([1, 2],), {"sep": "-"})

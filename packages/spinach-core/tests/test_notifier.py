@@ -49,9 +49,7 @@ class Rig:
         self.handover = HandOver(
             self.clock, Pace(), wake_arbiter=lambda: None, wake_notifier=self.bell.ring
         )
-        self.notifier = ResultNotifier(
-            self.broker, self.handover, self.bell, self.ending, Fixed()
-        )
+        self.notifier = ResultNotifier(self.broker, self.handover, self.bell, self.ending, Fixed())
 
     def post(self, *names: str, queue: str = "q") -> None:
         for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-__all__ = ["Job", "JobStatus"]
+__all__ = ["ARROWS", "Job", "JobStatus"]
 
 
 class JobStatus(enum.Enum):
@@ -35,6 +35,24 @@ class JobStatus(enum.Enum):
     FAILED = "failed"
     #: Taken back before it ran.
     CANCELLED = "cancelled"
+
+
+#: The ways from state to state, as the page on paper draws them.
+ARROWS: Final = frozenset(
+    {
+        (JobStatus.NOT_SET, JobStatus.WAITING),
+        (JobStatus.NOT_SET, JobStatus.QUEUED),
+        (JobStatus.WAITING, JobStatus.QUEUED),
+        (JobStatus.WAITING, JobStatus.CANCELLED),
+        (JobStatus.QUEUED, JobStatus.CANCELLED),
+        (JobStatus.QUEUED, JobStatus.RUNNING),
+        (JobStatus.RUNNING, JobStatus.SUCCEEDED),
+        (JobStatus.RUNNING, JobStatus.WAITING),
+        (JobStatus.RUNNING, JobStatus.FAILED),
+        (JobStatus.RUNNING, JobStatus.QUEUED),
+        (JobStatus.FAILED, JobStatus.QUEUED),
+    }
+)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -132,10 +132,10 @@ class Run:
 
     # What the code under test calls, under threading's names.
 
-    def Lock(self) -> ControlledLock:
+    def Lock(self) -> ControlledLock:  # noqa: N802 - threading's name
         return ControlledLock(self)
 
-    def Condition(self, lock: ControlledLock) -> ControlledCondition:
+    def Condition(self, lock: ControlledLock) -> ControlledCondition:  # noqa: N802
         return ControlledCondition(self, lock)
 
     # What a program under test is made of.

@@ -255,7 +255,7 @@ class Process:
         )
         enrolments = {"q": Enrolment(lease_ms=30_000)}
         # The name of the membership must be the same in each execution.
-        with mock.patch("spinach.membership.uuid.uuid4", lambda: uuid.UUID(int=1)):
+        with mock.patch("spinach.membership.uuid.uuid4", return_value=uuid.UUID(int=1)):
             consumer = Consumer(broker, enrolments, tasks.tasks, self.handover, lambda job: None)
         consumer.upkeep()
         subscriber = Subscriber(consumer, subscriber_bell, arbiter_bell, ending)

@@ -1,0 +1,53 @@
+"""Limits and tunables that have to fit each other."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from spinach import const
+
+
+def test_defaults_are_those_that_are_promised() -> None:
+    assert const.DEFAULT_QUEUE == const.DEFAULT_NAMESPACE == "spinach"
+    assert const.DEFAULT_MAX_RETRIES == 0
+    assert const.DEFAULT_WORKER_NUMBER == 5
+    assert timedelta(seconds=30) == const.DEFAULT_LEASE
+    assert const.DEFAULT_MAX_PAYLOAD_BYTES == 512 * 1024
+    assert timedelta(seconds=1) == const.MIN_PERIODICITY
+    assert const.MAX_LOSSES == 3
+
+
+def test_a_lease_outlives_a_lost_beat_and_the_margin() -> None:
+    lease = const.DEFAULT_LEASE.total_seconds()
+    beat = lease / const.BEATS_PER_LEASE
+    assert beat == 10
+    assert 2 * beat <= lease - const.LEASE_MARGIN_SECONDS
+
+
+def test_a_wait_for_a_wake_up_is_shorter_than_a_beat() -> None:
+    assert const.DEFAULT_LEASE.total_seconds() / const.BEATS_PER_LEASE > const.BLOCK_SECONDS
+
+
+def test_the_largest_job_fits_into_a_fetch() -> None:
+    assert const.DEFAULT_MAX_PAYLOAD_BYTES < const.MAX_FETCH_BYTES
+
+
+def test_the_retries_limit_fits_the_digits_of_the_header() -> None:
+    assert len(str(const.MAX_RETRIES_LIMIT)) <= 7
+
+
+def test_the_version_is_one() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+(?:[a-z]+\d+)?", const.VERSION)
+
+
+@pytest.mark.parametrize("name", ["a", "A.b-c_d:9", "x" * 200])
+def test_these_are_names(name: str) -> None:
+    assert const.NAME_PATTERN.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a b", "a/b", "é", "a\n", "a|b", "{x}"])
+def test_these_are_none(name: str) -> None:
+    assert not const.NAME_PATTERN.fullmatch(name)
