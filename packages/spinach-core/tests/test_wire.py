@@ -247,25 +247,27 @@ def test_the_limit_counts_bytes_and_admits_its_own_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "version"),
+    ("record", "park"),
     [
-        (b"2|0|-|q|t\n[[],{},0]", 2),
-        (b"17|whatever comes then\n", 17),
-        (b"1|0|k|q|t\n[[],{},0]", None),
-        (b"1|0|-|q\n[[],{},0]", None),
-        (b"0|0|-|q|t\n", None),
-        (b"99999|0|-|q|t\n", None),
-        (b"1|0|-|q|t", None),
-        (b"", None),
-        (b"\n", None),
-        (b"1|-1|-|q|t\n", None),
-        (b"1|0|-|q q|t\n", None),
+        (b"2|0|-|q|t\n[[],{},0]", "record|2"),
+        (b"17|whatever comes then\n", "record|17"),
+        (b"1|0|k|q|t\n[[],{},0]", "record|1+k"),
+        (b"1|0|-|q\n[[],{},0]", "record|damaged"),
+        (b"0|0|-|q|t\n", "record|damaged"),
+        (b"99999|0|-|q|t\n", "record|damaged"),
+        (b"1|0|-|q|t", "record|damaged"),
+        (b"", "record|damaged"),
+        (b"\n", "record|damaged"),
+        (b"1|-1|-|q|t\n", "record|damaged"),
+        (b"1|0|-|q q|t\n", "record|damaged"),
     ],
 )
-def test_an_unknown_record_tells_whether_it_is_newer(record: bytes, version: int | None) -> None:
+def test_an_unknown_record_tells_where_it_waits_for_a_release_that_reads_it(
+    record: bytes, park: str
+) -> None:
     with pytest.raises(wire.UnreadableRecord, match="Run it with the release") as info:
         wire.read_header(record)
-    assert info.value.version == version
+    assert info.value.park == park
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_an_unknown_record_tells_whether_it_is_newer(record: bytes, version: int
 def test_a_damaged_payload_says_so(payload: bytes) -> None:
     with pytest.raises(wire.UnreadableRecord, match="damaged") as info:
         wire.decode_payload(b"1|0|-|q|t\n" + payload)
-    assert info.value.version is None
+    assert info.value.park == "record|damaged"
 
 
 def test_further_elements_of_a_payload_are_passed_over() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .handover import HandOver
     from .subscriber import Subscriber
 
-__all__ = ["Arbiter"]
+__all__ = ["STOP_FLUSH_SECONDS", "Arbiter"]
 
 
 #: The arbiter looks up this often although nothing is due, in seconds.
@@ -151,7 +151,7 @@ class Arbiter:
         Queues are counted twice where there are several, because a job may have
         scheduled one into a queue that was counted before it.
         """
-        if self._consumer.backlog:
+        if self._consumer.backlog or not self._consumer.joined:
             return False
         queues = self._consumer.queues
         before: tuple[int, ...] | None = None

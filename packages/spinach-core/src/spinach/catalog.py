@@ -64,6 +64,15 @@ class Catalog:
             self._rebuild([known for known in self._registries if known is not registry])
             return True
 
+    def check_new(self, task: Task[..., Any]) -> None:
+        """Check that a task may be added.
+
+        Raises:
+            DuplicateTask: its name is taken.
+        """
+        if task.name in self._by_name:
+            raise _duplicate(task, self._by_name[task.name])
+
     def grow(self, task: Task[..., Any]) -> None:
         """Add a task that joined an attached registry.
 
@@ -71,8 +80,7 @@ class Catalog:
             DuplicateTask: its name is taken.
         """
         with self._lock:
-            if task.name in self._by_name:
-                raise _duplicate(task, self._by_name[task.name])
+            self.check_new(task)
             self._index({**self._by_name, task.name: task})
 
     def resolve(self, wanted: str | Callable[..., object] | Task[..., Any]) -> Task[..., Any]:

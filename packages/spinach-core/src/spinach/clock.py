@@ -20,6 +20,8 @@ __all__ = ["Clock", "SystemClock", "as_utc", "from_ms", "to_ms"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+#: Rounded up to the millisecond, it is still a datetime.
+_LATEST = datetime.max.replace(tzinfo=UTC) - _MILLISECOND
 
 
 class Clock(Protocol):
@@ -74,15 +76,16 @@ def as_utc(at: datetime, *, what: str = "at") -> datetime:
             f"{what} is {at!r} of type {type(at).__name__}, expected a datetime. "
             "Pass an aware datetime such as datetime.now(timezone.utc) + timedelta(minutes=5)."
         )
-    if at.tzinfo is None:
-        return at.replace(tzinfo=UTC)
     try:
-        return at.astimezone(UTC)
+        utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if utc > _LATEST:
+            raise OverflowError
     except OverflowError as exc:
         raise InvalidArgument(
             f"{what} is {at!r}, which is outside the years 1 to 9999 in UTC. "
             "Pass an instant inside them."
         ) from exc
+    return utc
 
 
 def to_ms(at: datetime) -> int:

@@ -1,4 +1,4 @@
-"""A worker process's side of the broker contract: joins, fetches, beats, upkeep.
+"""A worker process's side of the broker contract: joins, fetches, beats.
 
 It keeps the memberships, one a queue, and makes the calls that carry their numbers.
 Those are made by one thread at a time, the one that has the turn: the arbiter, or
@@ -7,18 +7,16 @@ the subscriber while it waits for a wake-up.
 
 from __future__ import annotations
 
-import functools
 import math
 import uuid
 from typing import TYPE_CHECKING
 
 from . import wire
-from .brokers.calls import Deposit, FetchTurn, Verdict
-from .clock import from_ms
+from .brokers.calls import FetchTurn, Verdict
 from .const import BLOCK_SECONDS, MAX_FETCH_BYTES
 from .handover import Assignment
-from .job import JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
+from .maintenance import Maintenance
 from .membership import Membership
 from .outcome import Outcome, OutcomeKind
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
     from .backoff import RandomSource
     from .brokers.base import Broker
-    from .brokers.calls import Enrolment, FetchReply, PeriodicDue, TurnReply
+    from .brokers.calls import Enrolment, FetchReply, TurnReply
     from .handover import HandOver
     from .job import Job
     from .outcome import Lease
@@ -36,17 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Consumer"]
 
 
-#: Parks of records that this release cannot read; no task can be called so, since
-#: names have no `|`. A later release asks for those of the versions it can read.
-_READABLE_PARKS = frozenset(f"record|{version + 1}" for version in range(wire.RECORD_VERSION))
-_DAMAGED_PARK = "record|damaged"
-
 #: Sums of float seconds that should be equal may differ by less than this. A clock
 #: that a test turns stands exactly at the instant that is due.
 _TOLERANCE_SECONDS = 1e-6
-
-#: Namespace of the ids of periodic jobs (UUID version 5).
-_TICK_IDS = uuid.UUID("5f1c7d0e-3c0b-5b55-9e2f-6a6b7a0f7d11")
 
 
 class Consumer:
@@ -75,12 +65,13 @@ class Consumer:
         self._enrolments = dict(enrolments)
         self._tasks = tasks
         self._handover = handover
-        self._on_lost = on_lost
         self._source = source
         self._closing = False
+        self._leaving = False
         # Nothing is due before this instant, so that the arbiter, which looks at each
         # of its steps, need not go through the memberships. 0 when something changed.
         self._quiet_until = 0.0
+        self._maintenance = Maintenance(broker, self._enrolments, tasks, handover, on_lost)
         self._memberships = [self._new_membership(queue) for queue in self._enrolments]
 
     # -- state -------------------------------------------------------------
@@ -101,6 +92,11 @@ class Consumer:
         """Whether the last fetch left takeable jobs behind."""
         now = self._clock.monotonic()
         return any(member.more and member.usable(now) for member in self._memberships)
+
+    @property
+    def joined(self) -> bool:
+        """Whether every queue was joined."""
+        return all(member.joined for member in self._memberships)
 
     @property
     def settled(self) -> bool:
@@ -162,10 +158,10 @@ class Consumer:
                 if not member.usable(self._clock.monotonic()):
                     continue
                 if member.dead is not None:
-                    self._recover(member)
+                    self._maintenance.recover(member)
                 due = member.next_due
                 if due is not None and self._clock.monotonic() + _TOLERANCE_SECONDS >= due:
-                    self._tick(member)
+                    self._maintenance.tick(member, may_beat=may_sequence)
         due_in = self.next_event_in()
         if due_in is not None and may_sequence:
             # The least of the two, because calls above may have brought news.
@@ -206,7 +202,7 @@ class Consumer:
             self._handover.fetch_took(now - sent_at)
         count = 0
         for index, reply in zip(indices, replies, strict=True):
-            if self._accept(index, reply):
+            if self._accept(index, "fetch", reply):
                 count += self._take_in(self._memberships[index], reply, now)
         if idle and not count:
             # Nothing to be had now but what lies in parks that were not asked for.
@@ -217,22 +213,27 @@ class Consumer:
 
     def leave(self) -> None:
         """Leave each queue that can be left; recovery does the rest."""
+        self._leaving = True
         now = self._clock.monotonic()
         for index, member in enumerate(self._memberships):
             if member.usable(now):
-                self._accept(index, self._broker.leave(member.turn()), sequenced=False)
+                self._accept(index, "leave", self._broker.leave(member.turn()))
 
     def _join(self, member: Membership) -> None:
         sent_at = self._clock.monotonic()
         reply = self._broker.join(member.queue, member.member, self._enrolments[member.queue])
-        if reply.verdict is Verdict.UNKNOWN:
-            self._failed(member, reply)
+        now = self._clock.monotonic()
+        if reply.verdict is not Verdict.APPLIED:
+            # FENCED: its recovery has begun. It tries again under another name.
+            member.failed("join", reply.error, now)
+            member.member = uuid.uuid4().hex
             return
-        self._answered(member)
+        member.answered("join")
         member.joined = True
         member.more = True
         member.renewed(sent_at)
-        member.periodic_at = self._after_ms(reply.next_due_in_ms)
+        if reply.next_due_in_ms is not None:
+            member.periodic_at = now + reply.next_due_in_ms / 1000
 
     def _beat(self) -> None:
         sent_at = self._clock.monotonic()
@@ -245,7 +246,7 @@ class Consumer:
             return
         replies = self._broker.beat([self._memberships[index].turn() for index in due])
         for index, reply in zip(due, replies, strict=True):
-            if self._accept(index, reply):
+            if self._accept(index, "beat", reply):
                 member = self._memberships[index]
                 member.renewed(sent_at)
                 member.dead = reply.dead or member.dead
@@ -254,7 +255,7 @@ class Consumer:
     def _reconcile(self, index: int) -> None:
         member = self._memberships[index]
         reply = self._broker.reconcile(member.turn(), self._handover.held(member.member))
-        if not self._accept(index, reply):
+        if not self._accept(index, "reconcile", reply):
             return
         member.uncertain = False
         member.more = True
@@ -266,34 +267,35 @@ class Consumer:
             )
         self._hand_over(member, reply.missing)
 
-    def _accept(self, index: int, reply: TurnReply, *, sequenced: bool = True) -> bool:
+    def _accept(self, index: int, call: str, reply: TurnReply) -> bool:
         """Note how a call with a number ended; whether its reply counts."""
         member = self._memberships[index]
+        if reply.verdict is Verdict.APPLIED:
+            if member.failing:
+                member.answered(call)
+            return True
+        self._quiet_until = 0.0
         if reply.verdict is Verdict.UNKNOWN:
-            member.uncertain = sequenced
-            self._failed(member, reply)
-            return False
-        self._answered(member)
-        if reply.verdict is Verdict.FENCED and sequenced:
+            member.uncertain = True
+            member.failed(call, reply.error, self._clock.monotonic())
+        elif reply.verdict is Verdict.STALE:
+            # A copy of an earlier call came late; what it brought is not known here.
+            member.uncertain = True
+        elif reply.verdict is Verdict.FENCED and not self._leaving:
             WORKER_LOGGER.warning(
                 "This process was taken for dead in queue %s; it joins again",
                 member.queue,
                 extra={"queue": member.queue},
             )
-            self._quiet_until = 0.0
             self._handover.drop(member.member)
             self._memberships[index] = self._new_membership(member.queue)
-        elif reply.verdict is Verdict.STALE:
-            # A copy of an earlier call came late; what it brought is not known here.
-            member.uncertain = sequenced
-            self._quiet_until = 0.0
-        return reply.verdict is Verdict.APPLIED
+        return False
 
     # -- what a fetch brings -----------------------------------------------
 
     def _take_in(self, member: Membership, reply: FetchReply, now: float) -> int:
         member.parks = tuple(
-            park for park in reply.parks if park in self._tasks or park in _READABLE_PARKS
+            park for park in reply.parks if park in self._tasks or park in wire.READABLE_PARKS
         )
         member.more = reply.more or bool(member.parks)
         if reply.dead is not None:
@@ -315,8 +317,7 @@ class Consumer:
             try:
                 name = wire.read_header(lease.record).task
             except wire.UnreadableRecord as exc:
-                park = _DAMAGED_PARK if exc.version is None else f"record|{exc.version}"
-                self._park(lease, park, str(exc))
+                self._park(lease, exc.park, str(exc))
                 continue
             task = self._tasks.get(name)
             if task is None:
@@ -333,100 +334,7 @@ class Consumer:
         )  # fmt: skip
         self._handover.post(Outcome(OutcomeKind.PARK, lease, task))
 
-    # -- upkeep without a number -------------------------------------------
-
-    def _recover(self, member: Membership) -> None:
-        """Take back a dead member's jobs, as far as one call goes (I11)."""
-        dead = member.dead
-        assert dead is not None  # the caller checked
-        reply = self._broker.recover(member.queue, dead)
-        if reply.verdict is Verdict.UNKNOWN:
-            self._failed(member, reply)
-            return
-        self._answered(member)
-        if not reply.more:
-            member.dead = None
-            WORKER_LOGGER.info("Recovered jobs of a lost worker in queue %s", member.queue,
-                         extra={"queue": member.queue})  # fmt: skip
-        for lost in reply.lost:
-            try:
-                job = job_from_record(
-                    lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
-                )
-            except wire.UnreadableRecord as exc:
-                JOB_LOGGER.error("Job %s lost its worker: %s", lost.stored_id[1:], exc)
-                continue
-            self._handover.run_errand(functools.partial(self._on_lost, job))
-
-    def _tick(self, member: Membership) -> None:
-        """Make due jobs ready and fire due periodic tasks."""
-        periodic = tuple(self._enrolments[member.queue].periodic)
-        known = member.tick_at
-        reply = self._broker.tick(member.queue, periodic)
-        if reply.verdict is Verdict.UNKNOWN:
-            self._failed(member, reply)
-            return
-        self._answered(member)
-        next_at = self._after_ms(reply.next_due_in_ms)
-        member.periodic_at = next_at if periodic else None
-        if member.tick_at is known:
-            member.tick_at = next_at
-        elif next_at is not None and member.tick_at is not None:
-            # The subscriber's fetch was answered meanwhile; which is newer is not known.
-            member.tick_at = min(member.tick_at, next_at)
-        for due in reply.due:
-            self._fire(member, due)
-
-    def _fire(self, member: Membership, due: PeriodicDue) -> None:
-        """Enqueue one tick of a periodic task, unless another process did (I15)."""
-        task = self._tasks[due.task]
-        name = f"{self._broker.namespace}/{member.queue}/{due.task}/{due.due_ms}"
-        job_id = str(uuid.uuid5(_TICK_IDS, name))
-        payload = wire.complete_payload(
-            wire.encode_arguments((), {}, task=task.name),
-            due.due_ms,
-            limit_bytes=self._broker.max_payload_bytes,
-            task=task.name,
-        )
-        deposit = Deposit(
-            member.queue, wire.stored_id(job_id, task.max_retries), task.header + payload
-        )
-        reply = self._broker.fire(member.queue, due.task, due.due_ms, deposit)
-        if reply.verdict is Verdict.UNKNOWN:
-            self._failed(member, reply)
-            # Whether it was fired or not, the next tick call tells what is due.
-            member.periodic_at = self._clock.monotonic()
-            return
-        if reply.verdict is Verdict.APPLIED:
-            WORKER_LOGGER.debug("Periodic task %s is due since %s", due.task, from_ms(due.due_ms))
-        next_at = self._after_ms(reply.next_due_in_ms)
-        if next_at is not None and (member.periodic_at is None or next_at < member.periodic_at):
-            member.periodic_at = next_at
-
     # -- helpers -----------------------------------------------------------
 
     def _new_membership(self, queue: str) -> Membership:
         return Membership(queue, self._enrolments[queue].lease_ms / 1000, self._source)
-
-    def _after_ms(self, milliseconds: int | None) -> float | None:
-        if milliseconds is None:
-            return None
-        return self._clock.monotonic() + max(0, milliseconds) / 1000
-
-    def _failed(self, member: Membership, reply: TurnReply) -> None:
-        """A call got no answer: wait before the next one of this queue."""
-        self._quiet_until = 0.0
-        if not member.backoff.failing:
-            WORKER_LOGGER.warning(
-                "Cannot reach the broker for queue %s, trying on: %s", member.queue, reply.error,
-                extra={"queue": member.queue},
-            )  # fmt: skip
-        member.not_before = self._clock.monotonic() + member.backoff.failed()
-
-    def _answered(self, member: Membership) -> None:
-        if member.backoff.failing:
-            WORKER_LOGGER.info(
-                "The broker answers again for queue %s", member.queue, extra={"queue": member.queue}
-            )
-            member.backoff.succeeded()
-            member.not_before = 0.0

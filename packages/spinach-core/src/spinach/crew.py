@@ -10,16 +10,18 @@ import atexit
 import os
 import platform
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import signals
-from .arbiter import Arbiter
+from .arbiter import STOP_FLUSH_SECONDS, Arbiter
 from .brokers.calls import Enrolment
 from .const import VERSION
 from .consumer import Consumer
 from .doorbell import Doorbell
-from .exc import WorkerLost
+from .exc import BrokerError, WorkerLost
 from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
@@ -107,7 +109,7 @@ class Crew:
             arbiter_bell,
             stop_when_empty=orders.stop_when_empty,
             grace=orders.grace,
-            reporting=lambda: self.error is None,
+            reporting=self._can_report,
         )
         notifier = ResultNotifier(
             broker, self._handover, self._notifier_bell, self._ending, orders.source
@@ -117,8 +119,9 @@ class Crew:
             name = f"{orders.namespace}-worker-{number}"
             worker = Worker(number, name, orders.namespace, broker, self._handover, orders.source)
             self._workers[number] = self._thread(name, worker.run)
+        self._notifier = self._thread(f"{orders.namespace}-result-notifier", notifier.run)
         self._upkeep = [
-            self._thread(f"{orders.namespace}-result-notifier", notifier.run),
+            self._notifier,
             self._thread(f"{orders.namespace}-subscriber", subscriber.run),
         ]
         self._lead = self._thread(f"{orders.namespace}-arbiter", self._run_arbiter)
@@ -147,6 +150,9 @@ class Crew:
             self._end_upkeep()
             atexit.unregister(self._at_exit)
             self._ended.set()
+            # Another queue may have let us in; it should not wait for us to die.
+            with suppress(BrokerError):
+                self._consumer.leave()
             raise
 
     def request_stop(self) -> None:
@@ -179,12 +185,13 @@ class Crew:
         try:
             run()
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the crew must hear of it
+            # The arbiter first: a log handler may take its time.
+            self.error = self.error or exc
+            self._arbiter.stop()
             ENGINE_LOGGER.critical(
                 "Thread %s of the engine died, workers stop", name, exc_info=exc,
                 extra={"thread_name": name},
             )  # fmt: skip
-            self.error = self.error or exc
-            self._arbiter.stop()
 
     def _run_arbiter(self) -> None:
         """The arbiter is the last to end, and sees the others off."""
@@ -198,11 +205,16 @@ class Crew:
             for thread in self._upkeep:
                 thread.join()
             # Threads that still run a job when the grace is over are left to it.
+            # So are those that do not come back from a receiver of a signal.
+            end = time.monotonic() + STOP_FLUSH_SECONDS
             for number in self._workers.keys() - self._handover.busy_workers:
-                self._workers[number].join()
+                self._workers[number].join(max(0.0, end - time.monotonic()))
             atexit.unregister(self._at_exit)
             self._ended.set()
             self._on_end()
+
+    def _can_report(self) -> bool:
+        return self._notifier.is_alive()
 
     def _end_upkeep(self) -> None:
         self._ending.set()

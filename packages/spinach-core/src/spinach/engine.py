@@ -134,8 +134,11 @@ class Engine:
         self._catalog.detach(tasks)
         tasks._detached(self)  # noqa: SLF001 - the two halves of one link
 
-    def _registry_grows(self, task: Task[..., Any]) -> None:
+    def _registry_may_grow(self, task: Task[..., Any]) -> None:
         self._refuse_while_running(f"add task {task.name!r}")
+        self._catalog.check_new(task)
+
+    def _registry_grows(self, task: Task[..., Any]) -> None:
         self._catalog.grow(task)
 
     # -- client ------------------------------------------------------------

@@ -165,6 +165,12 @@ class HandOver:
         with self._lock:
             return self._late.pop(worker, None)
 
+    def forget(self, worker: int) -> None:
+        """The thread died over its job, which recovery has to take back."""
+        with self._lock:
+            self._running.pop(worker, None)
+            self._wake_arbiter()
+
     def _finish(self, worker: int, outcome: Outcome, now: float) -> None:
         assignment = self._running.pop(worker)
         self._finished_at[worker] = now
@@ -204,8 +210,7 @@ class HandOver:
             self._wake_arbiter()
 
     def _post(self, parcel: Parcel) -> None:
-        self._outbox.add(parcel)
-        if self._outbox.waiting == 1:
+        if self._outbox.add(parcel):
             self._wake_notifier()
 
     # -- arbiter and subscriber --------------------------------------------
@@ -272,8 +277,7 @@ class HandOver:
         with self._lock:
             if not self._buffer or self._closed:
                 return None
-            due = min(self._taken_at, self._buffer[0].arrived + 3 * BUFFER_HORIZON_SECONDS)
-            return max(0.0, due + BUFFER_HORIZON_SECONDS - self._clock.monotonic())
+            return max(0.0, min(self._stale_at()) - self._clock.monotonic())
 
     def withdraw_stale(self) -> None:
         """Give back jobs that wait here while other processes could run them.
@@ -285,12 +289,20 @@ class HandOver:
             if not self._buffer:
                 return
             now = self._clock.monotonic()
-            if now - self._taken_at >= BUFFER_HORIZON_SECONDS:
+            all_at, oldest_at = self._stale_at()
+            if now >= all_at:
                 self._pace.stalled = True
                 self._withdraw_all()
-                return
-            oldest = now - 4 * BUFFER_HORIZON_SECONDS
-            self._withdraw([item for item in self._buffer if item.arrived <= oldest])
+            elif now >= oldest_at:
+                age = 4 * BUFFER_HORIZON_SECONDS
+                self._withdraw([item for item in self._buffer if now >= item.arrived + age])
+
+    def _stale_at(self) -> tuple[float, float]:
+        """When all of the buffer is stale, and when its oldest job is."""
+        return (
+            self._taken_at + BUFFER_HORIZON_SECONDS,
+            self._buffer[0].arrived + 4 * BUFFER_HORIZON_SECONDS,
+        )
 
     def held(self, member: str) -> list[tuple[str, str]]:
         """(stored id, token) of each lease of a membership that is not answered (I6)."""

@@ -101,12 +101,16 @@ def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobS
     """
     header = wire.read_header(record)
     args, kwargs, at_ms = wire.decode_payload(record)
+    try:
+        job_id, at = uuid.UUID(stored_id[1:]), from_ms(at_ms)
+    except (ValueError, OverflowError) as exc:
+        raise wire.UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
     return Job(
-        id=uuid.UUID(stored_id[1:]),
+        id=job_id,
         status=status,
         task_name=header.task,
         queue=header.queue,
-        at=from_ms(at_ms),
+        at=at,
         max_retries=header.max_retries,
         retries=retries,
         task_args=tuple(args),

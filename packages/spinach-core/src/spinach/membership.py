@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from .backoff import Backoff
 from .brokers.calls import Turn
 from .const import BEATS_PER_LEASE, LEASE_MARGIN_SECONDS
+from .log import WORKER_LOGGER
 
 if TYPE_CHECKING:
     from .backoff import RandomSource
+    from .exc import BrokerError
 
 __all__ = ["Membership"]
 
@@ -33,6 +35,8 @@ class Membership:
         "backoff",
         "beat_at",
         "dead",
+        "failing",
+        "fire_backoff",
         "joined",
         "lease_seconds",
         "member",
@@ -61,6 +65,11 @@ class Membership:
         #: No call before this instant, because the last one failed.
         self.not_before = 0.0
         self.backoff = Backoff(source)
+        #: Calls whose last answer did not come; an answer to another one does not
+        #: mean that these would be answered.
+        self.failing: set[str] = set()
+        #: Of firing alone: a full store refuses it, and all else goes on.
+        self.fire_backoff = Backoff(source)
         #: A thread starts a job only before this instant (I16).
         self.safe_until = 0.0
         #: When proof of life is due.
@@ -89,6 +98,27 @@ class Membership:
         """The store answered a proof of life that was sent at this instant."""
         self.safe_until = sent_at + self.lease_seconds - LEASE_MARGIN_SECONDS
         self.beat_at = sent_at + self.lease_seconds / BEATS_PER_LEASE
+
+    def failed(self, call: str, error: BrokerError | None, now: float) -> None:
+        """A call got no answer: wait before the next one."""
+        if not self.failing:
+            WORKER_LOGGER.warning(
+                "Cannot reach the broker for queue %s, trying on: %s", self.queue, error,
+                extra={"queue": self.queue},
+            )  # fmt: skip
+        self.failing.add(call)
+        self.not_before = now + self.backoff.failed()
+
+    def answered(self, call: str) -> None:
+        """A call got an answer."""
+        if call in self.failing:
+            self.failing.remove(call)
+            if not self.failing:
+                WORKER_LOGGER.info(
+                    "The broker answers again for queue %s", self.queue, extra={"queue": self.queue}
+                )
+                self.backoff.succeeded()
+                self.not_before = 0.0
 
     @property
     def next_due(self) -> float | None:

@@ -63,6 +63,10 @@ class ResultNotifier:
         while not self._ending.is_set():
             if not self.report_once():
                 self._bell.wait(self._wait_seconds())
+        # What was handed in while the crew wound up; nothing is added any more. A queue
+        # that does not answer is blocked for a while, which ends this.
+        while self.report_once():
+            pass
 
     def report_once(self) -> bool:
         """Report what can be reported now.

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .brokers.calls import Verdict
+from .outcome import OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -46,26 +47,34 @@ class Outbox:
     def __len__(self) -> int:
         return self.waiting + len(self._in_flight)
 
-    def add(self, parcel: Parcel) -> None:
-        """Put a parcel behind the others of its queue."""
+    def add(self, parcel: Parcel) -> bool:
+        """Put a parcel behind the others of its queue; whether it is the first there."""
         queue = parcel.outcome.lease.queue
         parcels = self._waiting.get(queue)
         if parcels is None:
             parcels = self._waiting[queue] = deque()
         parcels.append(parcel)
         self.waiting += 1
+        return len(parcels) == 1
 
     def collect(self, blocked: Collection[str], most: int) -> list[Outcome]:
         """Put parcels in flight.
 
         Args:
             blocked: queues that have to wait.
-            most: parcels to take.
+            most: parcels to take; more only where it would part releases, which
+                keep their order within one report (I9).
         """
         for queue, parcels in self._waiting.items():
             if queue in blocked:
                 continue
-            while parcels and len(self._in_flight) < most:
+            releasing = False
+            while parcels and (len(self._in_flight) < most or releasing):
+                parcel = parcels[0]
+                is_release = parcel.outcome.kind is OutcomeKind.RELEASE
+                if len(self._in_flight) >= most and not is_release:
+                    break
+                releasing = is_release
                 self._in_flight.append(parcels.popleft())
         self.waiting -= len(self._in_flight)
         return [parcel.outcome for parcel in self._in_flight]

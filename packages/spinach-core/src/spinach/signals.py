@@ -44,7 +44,7 @@ class SafeSignal(NamedSignal):
         for receiver in self.receivers_for(sender):
             try:
                 results.append((receiver, receiver(sender, **kwargs)))
-            except Exception:
+            except BaseException:
                 _LOGGER.exception(
                     "A receiver of %s raised; the sender goes on",
                     self.name,

@@ -41,6 +41,8 @@ class Subscriber:
         # (idle, extra, block_seconds) while this thread has the turn. Only the
         # arbiter sets it, and only when it is None; only the subscriber clears it.
         self._order: tuple[int, int, float] | None = None
+        # The thread died; the arbiter keeps its turn for the time that is left.
+        self._dead = False
 
     @property
     def has_turn(self) -> bool:
@@ -49,8 +51,9 @@ class Subscriber:
 
     def take_turn(self, *, idle: int, extra: int, block_seconds: float) -> None:
         """Called by the arbiter, which has the turn: wait for jobs in its place."""
-        self._order = (idle, extra, block_seconds)
-        self._bell.ring()
+        if not self._dead:
+            self._order = (idle, extra, block_seconds)
+            self._bell.ring()
 
     def run(self) -> None:
         """Take turns until told to end."""
@@ -61,6 +64,9 @@ class Subscriber:
             idle, extra, block_seconds = self._order
             try:
                 self._consumer.fetch(idle=idle, extra=extra, block_seconds=block_seconds)
+            except BaseException:
+                self._dead = True
+                raise
             finally:
                 self._order = None
                 self._arbiter_bell.ring()

@@ -93,6 +93,8 @@ class Scheduler(Protocol):
         """See `Engine.schedule_batch`."""
         ...
 
+    def _registry_may_grow(self, task: Task[..., Any]) -> None: ...
+
     def _registry_grows(self, task: Task[..., Any]) -> None: ...
 
 
@@ -235,6 +237,8 @@ class Tasks:
                 f"This registry has a task {name!r} already, {self._tasks[name].func!r}. "
                 "Give the second one a name of its own."
             )
+        for engine in self._engines:
+            engine._registry_may_grow(task)  # noqa: SLF001 - the two halves of one link
         for engine in self._engines:
             engine._registry_grows(task)  # noqa: SLF001 - the two halves of one link
         self._tasks[task.name] = task

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "DAMAGED_PARK",
+    "READABLE_PARKS",
     "RECORD_VERSION",
     "Header",
     "UnreadableRecord",
@@ -50,6 +52,9 @@ __all__ = [
 #: Version of the records that this release writes and the newest one it reads.
 RECORD_VERSION: Final = 1
 
+#: Parks where an earlier release put records that this one can read.
+READABLE_PARKS: Final = frozenset(f"record|{v + 1}" for v in range(RECORD_VERSION))
+
 _NO_FLAGS: Final = "-"
 _HEADER: Final = re.compile(
     rb"1\|(?P<retries>[0-9]{1,7})\|(?P<flags>-|[a-z]+)\|"
@@ -60,13 +65,18 @@ _DECODE: Final = msgspec.json.Decoder(list[Any]).decode
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
+#: Where records wait that no release can read.
+DAMAGED_PARK: Final = "record|damaged"
+
+
 class UnreadableRecord(SpinachError):
     """A record that this release cannot read: newer than it, or damaged."""
 
-    def __init__(self, message: str, version: int | None = None) -> None:
+    def __init__(self, message: str, park: str = DAMAGED_PARK) -> None:
         super().__init__(message)
-        #: Version of a record that is newer than this release; None: damaged.
-        self.version = version
+        #: Where such records wait for a release that reads them. No task is called
+        #: like a park of records, since names have no `|`.
+        self.park = park
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +134,15 @@ def _parse_line(line: bytes) -> Header:
     match = _HEADER.fullmatch(line)
     if match is None or match["flags"] != b"-":
         digits = line.partition(b"|")[0]
-        newer = digits.isdigit() and len(digits) < 5 and int(digits) > RECORD_VERSION
+        park = DAMAGED_PARK
+        if match is not None:
+            park = f"record|{RECORD_VERSION}+{match['flags'].decode('ascii')}"
+        elif digits.isdigit() and len(digits) < 5 and int(digits) > RECORD_VERSION:
+            park = f"record|{int(digits)}"
         raise UnreadableRecord(
             f"Record starts with {line[:80]!r}, which this release (record version "
             f"{RECORD_VERSION}) cannot read. Run it with the release that wrote it.",
-            int(digits) if newer else None,
+            park,
         )
     return Header(
         int(match["retries"]), match["queue"].decode("ascii"), match["task"].decode("ascii")

@@ -10,21 +10,24 @@ It talks to no broker; the result notifier reports what it hands in.
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import signals, wire
-from .backoff import exponential_backoff
-from .clock import as_utc, to_ms
+from .backoff import Backoff, exponential_backoff
+from .brokers.calls import Verdict
+from .clock import as_utc, from_ms, to_ms
 from .const import MAX_ERROR_BYTES
-from .exc import AbortException, RetryException, SpinachError
+from .exc import AbortException, BrokerError, InvalidArgument, RetryException
 from .handover import Assignment
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Callable, Iterator
 
     from .backoff import RandomSource
     from .brokers.base import Broker
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from .outcome import Lease
 
 __all__ = ["Worker", "describe"]
+
+#: How often an outcome that came after the stop is reported before it is given up.
+_LATE_TRIES = 5
 
 
 class Worker:
@@ -69,14 +75,18 @@ class Worker:
         WORKER_LOGGER.debug("Worker %s started", self._name)
         signals.worker_started.send(self._namespace, worker_name=self._name)
         outcome: Outcome | None = None
-        while (work := self._handover.exchange(self._number, outcome)) is not None:
-            if isinstance(work, Assignment):
-                outcome = self._execute(work)
-            else:
-                outcome = None
-                self._run_errand(work)
-            # An idle thread must not keep the last job's arguments alive.
-            del work
+        try:
+            while (work := self._handover.exchange(self._number, outcome)) is not None:
+                if isinstance(work, Assignment):
+                    outcome = self._execute(work)
+                else:
+                    outcome = None
+                    self._run_errand(work)
+                # An idle thread must not keep the last job's arguments alive.
+                del work
+        except BaseException:
+            self._handover.forget(self._number)
+            raise
         late = self._handover.late(self._number)
         if late is not None:
             self._report_late(late)
@@ -84,48 +94,70 @@ class Worker:
         WORKER_LOGGER.debug("Worker %s terminated", self._name)
 
     def _report_late(self, outcome: Outcome) -> None:
-        """Report once, without the notifier: it counts if the lease still stands."""
-        try:
-            self._broker.report([outcome])
-        except SpinachError as exc:
-            WORKER_LOGGER.warning(
-                "Could not report job %s, which ended after the stop: %s",
-                outcome.lease.stored_id[1:], exc, extra={"job_id": outcome.lease.stored_id[1:]},
-            )  # fmt: skip
+        """Report without the notifier, which is gone: it counts if the lease still stands."""
+        backoff, error = Backoff(self._source), None
+        pause = threading.Condition()
+        for _ in range(_LATE_TRIES):
+            try:
+                reply = self._broker.report([outcome])
+            except BrokerError as exc:
+                error = exc
+                break
+            if reply.verdicts[0] is not Verdict.UNKNOWN:
+                return
+            error = reply.error
+            with pause:
+                self._clock.wait(pause, backoff.failed())
+        WORKER_LOGGER.warning(
+            "Could not report job %s, which ended after the stop: %s",
+            outcome.lease.stored_id[1:], error, extra={"job_id": outcome.lease.stored_id[1:]},
+        )  # fmt: skip
 
-    def _run_errand(self, errand: object) -> None:
+    def _run_errand(self, errand: Callable[[], None]) -> None:
+        with self._shielded():
+            errand()
+
+    @contextmanager
+    def _shielded(self) -> Iterator[None]:
+        """Log what goes wrong in logging and signals: it must not harm the job."""
         try:
-            errand()  # type: ignore[operator]  # the hand-over gives callables
-        except Exception:  # noqa: BLE001 - a thread must outlive what it runs
-            WORKER_LOGGER.exception("An errand of the engine failed; the worker goes on")
+            yield
+        except BaseException:  # noqa: BLE001 - a thread must outlive what it runs
+            # If it was logging that failed, this may fail as well.
+            with suppress(BaseException):
+                WORKER_LOGGER.exception("Telling of a job failed; the worker goes on")
 
     def _execute(self, work: Assignment) -> Outcome:
         lease, task = work.lease, work.task
-        job: Job | None = None
         try:
             args, kwargs, _ = wire.decode_payload(lease.record)
             # Only who listens or reads needs a snapshot; most jobs pass unseen.
-            if signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO):
-                job = _snapshot(lease)
+            watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
+            job = _snapshot(lease) if watched else None
         except wire.UnreadableRecord as exc:
-            JOB_LOGGER.error("Job %s cannot be read: %s", lease.stored_id[1:], exc)
+            with self._shielded():
+                JOB_LOGGER.error(
+                    "Job %s cannot be read: %s", lease.stored_id[1:], exc,
+                    extra={"job_id": lease.stored_id[1:], "task": task.name, "queue": lease.queue},
+                )  # fmt: skip
             return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
         if job is not None:
-            JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id, extra=_extra(job))
-            signals.job_started.send(self._namespace, job=job)
+            with self._shielded():
+                JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id, extra=_extra(job))
+                signals.job_started.send(self._namespace, job=job)
         started = self._clock.monotonic()
         try:
             # On threads like these SystemExit and KeyboardInterrupt are a task's
             # doing, so they fail the job; the thread goes on.
             task.func(*args, **kwargs)
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
-            seconds = self._clock.monotonic() - started
-            return self._failed(lease, job or _snapshot(lease), exc, seconds)
+            return self._failed(lease, exc, self._clock.monotonic() - started)
         if job is not None or signals.job_finished.receivers:
-            self._succeeded(job or _snapshot(lease), self._clock.monotonic() - started)
+            with self._shielded():
+                self._tell_success(job or _snapshot(lease), self._clock.monotonic() - started)
         return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
 
-    def _succeeded(self, job: Job, seconds: float) -> None:
+    def _tell_success(self, job: Job, seconds: float) -> None:
         JOB_LOGGER.info(
             "Job succeeded: %s %s, %.1f ms",
             job.task_name,
@@ -135,29 +167,42 @@ class Worker:
         )
         signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
 
-    def _failed(self, lease: Lease, job: Job, err: BaseException, seconds: float) -> Outcome:
-        """Decide what a failed attempt means."""
+    def _failed(self, lease: Lease, err: BaseException, seconds: float) -> Outcome:
+        """Decide what a failed attempt means, and tell of it."""
+        header = wire.read_header(lease.record)
+        if isinstance(err, AbortException) or lease.retries >= header.max_retries:
+            outcome = Outcome(OutcomeKind.FAILED, lease, header.task, failure=describe(err))
+        else:
+            outcome = self._retry(lease, header.task, err)
+        with self._shielded():
+            self._tell_failure(outcome, err, seconds)
+        return outcome
+
+    def _retry(self, lease: Lease, task: str, err: BaseException) -> Outcome:
+        if isinstance(err, RetryException) and err.at is not None:
+            # An instant that no clock of ours can show leaves the choice to the backoff.
+            with suppress(InvalidArgument):
+                return Outcome(OutcomeKind.RETRY, lease, task, at_ms=to_ms(as_utc(err.at)))
+        wait = exponential_backoff(lease.retries, source=self._source)
+        return Outcome(OutcomeKind.RETRY, lease, task, delay_ms=int(wait.total_seconds() * 1000))
+
+    def _tell_failure(self, outcome: Outcome, err: BaseException, seconds: float) -> None:
+        job = _snapshot(outcome.lease)
         extra = _extra(job, seconds)
         # The frame of `_execute` says nothing to the reader of a traceback.
-        trace = err.__traceback__.tb_next if err.__traceback__ else None
-        info = (type(err), err, trace)
-        if isinstance(err, AbortException) or job.retries >= job.max_retries:
+        info = (type(err), err, err.__traceback__.tb_next if err.__traceback__ else None)
+        if outcome.kind is OutcomeKind.FAILED:
             JOB_LOGGER.error(
                 "Job failed: %s %s, attempt %d", job.task_name, job.id, job.attempt,
                 exc_info=info, extra=extra,
             )  # fmt: skip
-            after = job.with_status(JobStatus.FAILED)
-            signals.job_failed.send(self._namespace, job=after, err=err)
-            outcome = Outcome(OutcomeKind.FAILED, lease, job.task_name, failure=describe(err))
+            job = job.with_status(JobStatus.FAILED)
+            signals.job_failed.send(self._namespace, job=job, err=err)
         else:
-            at_ms: int | None = None
-            wait: timedelta | None = None
-            if isinstance(err, RetryException) and err.at is not None:
-                at_ms = to_ms(as_utc(err.at))
-                when = f"at {err.at.isoformat()}"
+            if outcome.at_ms is not None:
+                when = f"at {from_ms(outcome.at_ms).isoformat()}"
             else:
-                wait = exponential_backoff(job.retries, source=self._source)
-                when = f"in {wait.total_seconds():.1f} s"
+                when = f"in {(outcome.delay_ms or 0) / 1000:.1f} s"
             if isinstance(err, RetryException):
                 JOB_LOGGER.info(
                     "Job asks for a retry: %s %s, attempt %d, again %s: %s",
@@ -168,14 +213,9 @@ class Worker:
                     "Job will be retried: %s %s, attempt %d, again %s",
                     job.task_name, job.id, job.attempt, when, exc_info=info, extra=extra,
                 )  # fmt: skip
-            after = job.with_status(JobStatus.WAITING)
-            signals.job_schedule_retry.send(self._namespace, job=after, err=err)
-            outcome = Outcome(
-                OutcomeKind.RETRY, lease, job.task_name, at_ms=at_ms,
-                delay_ms=None if wait is None else int(wait.total_seconds() * 1000),
-            )  # fmt: skip
-        signals.job_finished.send(self._namespace, job=after)
-        return outcome
+            job = job.with_status(JobStatus.WAITING)
+            signals.job_schedule_retry.send(self._namespace, job=job, err=err)
+        signals.job_finished.send(self._namespace, job=job)
 
 
 def _snapshot(lease: Lease) -> Job:

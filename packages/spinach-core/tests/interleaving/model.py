@@ -204,6 +204,13 @@ class ModelBroker(Broker):
         pass
 
 
+class NoJitter:
+    """Backoffs of no length: time stands still, so that others would never end."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return 0.0
+
+
 class Eager(Pace):
     """A pace that always wants jobs for the buffer."""
 
@@ -256,7 +263,9 @@ class Process:
         enrolments = {"q": Enrolment(lease_ms=30_000)}
         # The name of the membership must be the same in each execution.
         with mock.patch("spinach.membership.uuid.uuid4", return_value=uuid.UUID(int=1)):
-            consumer = Consumer(broker, enrolments, tasks.tasks, self.handover, lambda job: None)
+            consumer = Consumer(
+                broker, enrolments, tasks.tasks, self.handover, lambda job: None, NoJitter()
+            )
         consumer.upkeep()
         subscriber = Subscriber(consumer, subscriber_bell, arbiter_bell, ending)
         self.subscriber = subscriber
@@ -266,7 +275,7 @@ class Process:
             broker, consumer, self.handover, subscriber, arbiter_bell,
             stop_when_empty=stop_when_empty, grace=None, reporting=lambda: True,
         )  # fmt: skip
-        notifier = ResultNotifier(broker, self.handover, notifier_bell, ending)
+        notifier = ResultNotifier(broker, self.handover, notifier_bell, ending, NoJitter())
 
         def lead() -> None:
             self.arbiter.run()

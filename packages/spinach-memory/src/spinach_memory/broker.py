@@ -254,14 +254,13 @@ class MemoryBroker(Broker):
             now_ms = self._step(place)
             place.promote_due(now_ms)
             place.settle()
-            instants = (
-                place.future.next_due_ms,
-                place.periodic.next_due_ms(periodic, after_ms=now_ms),
-            )
+            next_periodic_ms = place.periodic.next_due_ms(periodic, after_ms=now_ms)
+            next_ms = earliest(place.future.next_due_ms, next_periodic_ms)
             return TickReply(
                 verdict=Verdict.APPLIED,
                 due=place.periodic.due(periodic, now_ms),
-                next_due_in_ms=_until(earliest(*instants), now_ms),
+                next_due_in_ms=_until(next_ms, now_ms),
+                next_periodic_in_ms=_until(next_periodic_ms, now_ms),
             )
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:

@@ -134,14 +134,15 @@ def reconcile_reply(turn: Turn, reply: Any) -> ReconcileReply:
 
 def tick_reply(reply: Any) -> TickReply:
     """Answer of tick.lua."""
-    due, flat = reply
+    next_job, flat, next_task = reply
     return TickReply(
         verdict=Verdict.APPLIED,
         due=tuple(
             PeriodicDue(task=task.decode(), due_ms=int(instant))
             for task, instant in zip(flat[::2], flat[1::2], strict=True)
         ),
-        next_due_in_ms=due,
+        next_due_in_ms=min((ms for ms in (next_job, next_task) if ms is not None), default=None),
+        next_periodic_in_ms=next_task,
     )
 
 

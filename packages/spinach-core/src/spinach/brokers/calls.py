@@ -163,6 +163,9 @@ class TickReply(TurnReply, frozen=True, kw_only=True):
     #: Ms until a waiting job or a declared task is due next, those in `due`
     #: left out; 0 when more jobs are due than one call promotes. None: nothing.
     next_due_in_ms: int | None = None
+    #: The same for declared tasks alone: what a process has to know that does not
+    #: keep the time of the waiting jobs.
+    next_periodic_in_ms: int | None = None
 
 
 class FireReply(TurnReply, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@
 -- ARGV
 --   1 clock offset, ms   2 most jobs   then the periodic tasks that the caller declares
 -- Reply
---   {ms until a job or a task is due next or nil, due: task, instant for each}
+--   {ms until a job is due next or nil, due: task, instant for each,
+--   ms until a task is due next or nil}
 local NAMES = {'ready', 'future', 'retrying', 'timekeeper', 'marker', 'paused', 'members', 'info',
   'guard', 'periodic', 'periodic-info'}
 local DAY_MS = 24 * 60 * 60 * 1000
@@ -29,7 +30,7 @@ if #ids > 0 then
   many('RPUSH', q.ready, ids)
   announce(q)
 end
-local earliest, due = next_due(q, now) or nil, {}
+local next_task, due = nil, {}
 for i = 3, #ARGV do
   local task = ARGV[i]
   local instant = tonumber(call('ZSCORE', q.periodic, task))
@@ -38,7 +39,7 @@ for i = 3, #ARGV do
       due[#due + 1] = task
       due[#due + 1] = string.format('%.0f', instant)
     else
-      earliest = math.min(earliest or instant - now, instant - now)
+      next_task = math.min(next_task or instant - now, instant - now)
     end
     local interval, seen = string.match(call('HGET', q['periodic-info'], task) or '', '^(%d+) (%d+)$')
     if seen and tonumber(seen) < now - DAY_MS then
@@ -46,4 +47,4 @@ for i = 3, #ARGV do
     end
   end
 end
-return {earliest or false, due}
+return {next_due(q, now) or false, due, next_task or false}

@@ -1,0 +1,155 @@
+"""What any member does for its queue: recover the dead, make due jobs ready, fire ticks.
+
+These calls carry no number, so they can be made while a fetch waits for a wake-up.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from typing import TYPE_CHECKING
+
+from . import wire
+from .brokers.calls import Deposit, Verdict
+from .clock import from_ms
+from .const import DEFAULT_MAX_PAYLOAD_BYTES
+from .job import JobStatus, job_from_record
+from .log import JOB_LOGGER, WORKER_LOGGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .brokers.base import Broker
+    from .brokers.calls import Enrolment, PeriodicDue
+    from .handover import HandOver
+    from .job import Job
+    from .membership import Membership
+    from .task import Task
+
+__all__ = ["Maintenance"]
+
+#: Namespace of the ids of periodic jobs (UUID version 5).
+_TICK_IDS = uuid.UUID("5f1c7d0e-3c0b-5b55-9e2f-6a6b7a0f7d11")
+
+
+class Maintenance:
+    """Upkeep of the queues that a process is a member of; used by one thread.
+
+    Args:
+        broker: bound to the engine.
+        enrolments: queue → what it was joined with.
+        tasks: name → task that this process can run.
+        handover: runs what tells of lost jobs.
+        on_lost: called in a worker thread for each job that recovery failed.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        enrolments: Mapping[str, Enrolment],
+        tasks: Mapping[str, Task[..., object]],
+        handover: HandOver,
+        on_lost: Callable[[Job], None],
+    ) -> None:
+        self._broker = broker
+        self._clock = broker.clock
+        self._enrolments = enrolments
+        self._tasks = tasks
+        self._handover = handover
+        self._on_lost = on_lost
+
+    def recover(self, member: Membership) -> None:
+        """Take back a dead member's jobs, as far as one call goes (I11)."""
+        dead = member.dead
+        if dead is None:
+            return
+        reply = self._broker.recover(member.queue, dead)
+        if reply.verdict is Verdict.UNKNOWN:
+            member.failed("recover", reply.error, self._clock.monotonic())
+            return
+        member.answered("recover")
+        # The subscriber's fetch may have named another one meanwhile.
+        if not reply.more and member.dead == dead:
+            member.dead = None
+        if reply.verdict is Verdict.APPLIED and not reply.more:
+            WORKER_LOGGER.info(
+                "Recovered the jobs of a lost worker in queue %s",
+                member.queue,
+                extra={"queue": member.queue},
+            )
+        for lost in reply.lost:
+            try:
+                job = job_from_record(
+                    lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
+                )
+            except wire.UnreadableRecord as exc:
+                JOB_LOGGER.error(
+                    "Job %s lost its worker: %s", lost.stored_id[1:], exc,
+                    extra={"job_id": lost.stored_id[1:], "queue": member.queue},
+                )  # fmt: skip
+                continue
+            self._handover.run_errand(functools.partial(self._on_lost, job))
+
+    def tick(self, member: Membership, *, may_beat: bool) -> None:
+        """Make due jobs ready and fire due periodic tasks.
+
+        Args:
+            member: of the queue.
+            may_beat: whether a beat that is due can go first.
+        """
+        periodic = tuple(self._enrolments[member.queue].periodic)
+        known = member.tick_at
+        reply = self._broker.tick(member.queue, periodic)
+        if reply.verdict is Verdict.UNKNOWN:
+            member.failed("tick", reply.error, self._clock.monotonic())
+            return
+        member.answered("tick")
+        next_at = self._after_ms(reply.next_due_in_ms)
+        member.periodic_at = self._after_ms(reply.next_periodic_in_ms)
+        if member.tick_at is not known:
+            # The subscriber's fetch was answered meanwhile; which is newer is not known.
+            instants = [at for at in (member.tick_at, next_at) if at is not None]
+            member.tick_at = min(instants, default=None)
+        elif known is not None:
+            member.tick_at = next_at
+        for due in reply.due:
+            # Whatever is left for later the next tick names again.
+            if may_beat and self._clock.monotonic() >= member.beat_at:
+                member.periodic_at = self._clock.monotonic()
+                return
+            if not self._fire(member, due):
+                member.periodic_at = self._clock.monotonic() + member.fire_backoff.failed()
+                return
+        member.fire_backoff.succeeded()
+
+    def _fire(self, member: Membership, due: PeriodicDue) -> bool:
+        """Enqueue one tick of a task, unless another process did (I15); False: no answer."""
+        task = self._tasks[due.task]
+        name = f"{self._broker.namespace}/{member.queue}/{due.task}/{due.due_ms}"
+        stored_id = wire.stored_id(str(uuid.uuid5(_TICK_IDS, name)), task.max_retries)
+        payload = wire.complete_payload(
+            wire.encode_arguments((), {}, task=task.name),
+            due.due_ms,
+            limit_bytes=DEFAULT_MAX_PAYLOAD_BYTES,  # It has a few bytes.
+            task=task.name,
+        )
+        deposit = Deposit(member.queue, stored_id, task.header + payload)
+        reply = self._broker.fire(member.queue, due.task, due.due_ms, deposit)
+        if reply.verdict is Verdict.UNKNOWN:
+            if not member.fire_backoff.failing:
+                WORKER_LOGGER.warning(
+                    "Cannot fire periodic task %s, trying on: %s", due.task, reply.error,
+                    extra={"task": due.task, "queue": member.queue},
+                )  # fmt: skip
+            return False
+        if reply.verdict is Verdict.APPLIED:
+            WORKER_LOGGER.debug("Periodic task %s is due since %s", due.task, from_ms(due.due_ms))
+        next_at = self._after_ms(reply.next_due_in_ms)
+        if next_at is not None and (member.periodic_at is None or next_at < member.periodic_at):
+            member.periodic_at = next_at
+        return True
+
+    def _after_ms(self, milliseconds: int | None) -> float | None:
+        if milliseconds is None:
+            return None
+        return self._clock.monotonic() + max(0, milliseconds) / 1000

@@ -1,0 +1,202 @@
+"""What must not end a worker thread, lose an outcome or silence the arbiter."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from spinach import Engine, RetryException, Tasks, signals
+from spinach.brokers.calls import FireReply, ReportReply, Verdict
+from spinach.clock import as_utc
+from spinach.exc import BrokerError, BrokerUnavailable, DuplicateTask, InvalidArgument
+from spinach.outbox import Outbox, Parcel
+from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach_memory import MemoryBroker
+from spinach_testing import TestWorker, VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def outcome(kind: OutcomeKind, stored_id: str) -> Outcome:
+    return Outcome(kind, Lease("q", "m", stored_id, "1", True, b"", 0), "t")
+
+
+@pytest.mark.parametrize("raised", [SystemExit(1), KeyboardInterrupt(), ValueError()])
+@pytest.mark.concurrency
+def test_a_receiver_that_raises_anything_ends_no_thread(raised: BaseException) -> None:
+    engine = Engine(MemoryBroker())
+    done: list[int] = []
+    engine.task(name="t")(lambda: done.append(1))
+
+    def receiver(namespace: str, **_: Any) -> None:
+        raise raised
+
+    with signals.job_started.connected_to(receiver, engine.namespace):
+        engine.schedule("t")
+        engine.schedule("t")
+        engine.start_workers(1, stop_when_queue_empty=True)
+
+    assert done == [1, 1]
+    assert engine.failed.list() == []
+
+
+@pytest.mark.concurrency
+def test_a_logging_filter_that_raises_harms_no_job() -> None:
+    engine = Engine(MemoryBroker())
+    engine.task(name="broken")(lambda: 1 // 0)
+    logger = logging.getLogger("spinach.job")
+
+    def raising(record: logging.LogRecord) -> bool:
+        raise RuntimeError(record.msg)
+
+    logger.addFilter(raising)
+    try:
+        engine.schedule("broken")
+        engine.start_workers(1, stop_when_queue_empty=True)
+    finally:
+        logger.removeFilter(raising)
+
+    (entry,) = engine.failed.list()
+    assert entry.error == "builtins.ZeroDivisionError"
+
+
+@pytest.mark.concurrency
+def test_a_retry_at_an_instant_that_cannot_be_leaves_the_choice_to_the_backoff() -> None:
+    clock = VirtualClock()
+    engine = Engine(MemoryBroker(clock=clock))
+    runs: list[int] = []
+
+    @engine.task(name="t", max_retries=1)
+    def task() -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            raise RetryException(at=datetime.max.replace(tzinfo=UTC))
+
+    engine.schedule(task)
+    TestWorker(engine, clock).advance(timedelta(minutes=1))
+
+    assert runs == [1, 1]
+
+
+def test_the_last_instant_that_is_not_a_whole_millisecond_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="outside the years 1 to 9999"):
+        as_utc(datetime.max)  # noqa: DTZ901 - naive counts as UTC
+
+
+def test_a_report_does_not_part_releases() -> None:
+    outbox = Outbox()
+    for number in range(3):
+        outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, f"1s{number}")))
+    for number in range(5):
+        outbox.add(Parcel(outcome(OutcomeKind.RELEASE, f"1r{number}")))
+    outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, "1last")))
+
+    first = [one.lease.stored_id for one in outbox.collect((), 5)]
+    outbox.answered([Verdict.APPLIED] * len(first))
+    second = [one.lease.stored_id for one in outbox.collect((), 5)]
+
+    assert first == ["1s0", "1s1", "1s2", "1r0", "1r1", "1r2", "1r3", "1r4"]
+    assert second == ["1last"]
+
+
+def test_the_first_outcome_of_a_queue_rings_though_another_queue_is_blocked() -> None:
+    outbox = Outbox()
+    assert outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, "1a")))
+    assert not outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, "1b")))
+    other = Outcome(OutcomeKind.SUCCEEDED, Lease("other", "m", "1c", "1", True, b"", 0), "t")
+    assert outbox.add(Parcel(other))
+
+
+def test_a_name_taken_on_one_of_two_engines_changes_neither() -> None:
+    first, second = Engine(MemoryBroker()), Engine(MemoryBroker(), "other")
+    tasks = Tasks()
+    first.attach_tasks(tasks)
+    second.attach_tasks(tasks)
+    second.task(name="taken")(lambda: None)
+
+    with pytest.raises(DuplicateTask):
+        tasks.add(lambda: None, name="taken")
+
+    first.task(name="taken")(lambda: None)
+
+
+class Refuses(MemoryBroker):
+    """Fires nothing, as a full server does, and counts how often it was asked."""
+
+    asked = 0
+
+    def fire(self, *args: Any) -> FireReply:
+        self.asked += 1
+        return FireReply(verdict=Verdict.UNKNOWN, error=BrokerUnavailable("full"))
+
+
+@pytest.mark.concurrency
+def test_ticks_that_cannot_be_fired_are_spaced_out_and_hold_up_nothing_else() -> None:
+    clock = VirtualClock()
+    broker = Refuses(clock=clock)
+    # The longest waits that the backoff may choose.
+    engine = Engine(broker, random_source=type("Most", (), {"uniform": lambda _, a, b: b})())
+    done = threading.Event()
+    engine.task(name="hourly", periodicity=timedelta(hours=1))(lambda: None)
+    engine.task(name="job")(done.set)
+    engine.start_workers(1, block=False)
+    try:
+        clock.advance(timedelta(hours=1))
+        engine.schedule("job")
+        assert done.wait(10)
+    finally:
+        engine.stop_workers()
+
+    assert broker.asked <= 3
+
+
+class LosesLateReports(MemoryBroker):
+    """Answers nothing to the first reports."""
+
+    def __init__(self, lost: int) -> None:
+        super().__init__()
+        self.lost = lost
+
+    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
+        if self.lost:
+            self.lost -= 1
+            unknown = (Verdict.UNKNOWN,) * len(outcomes)
+            return ReportReply(verdicts=unknown, error=BrokerUnavailable("lost"))
+        return super().report(outcomes)
+
+
+@pytest.mark.concurrency
+def test_reports_without_an_answer_at_the_stop_are_repeated() -> None:
+    engine = Engine(LosesLateReports(3))
+    engine.task(name="t")(lambda: None)
+    engine.schedule("t")
+    engine.start_workers(1, stop_when_queue_empty=True)
+
+    (counts,) = engine._broker.counts(["spinach"])
+    assert (counts.leased, counts.ready, counts.failed, counts.members) == (0, 0, 0, 0)
+
+
+class Dies(MemoryBroker):
+    """Refuses a beat for good, so that the arbiter dies."""
+
+    def beat(self, turns: Any) -> Any:
+        raise BrokerError("no permission")
+
+
+@pytest.mark.concurrency
+def test_what_was_done_is_reported_although_another_thread_died() -> None:
+    clock = VirtualClock()
+    engine = Engine(Dies(clock=clock))
+    engine.task(name="t")(lambda: clock.advance(timedelta(seconds=11)))
+    engine.schedule("t")
+
+    with pytest.raises(BrokerError, match="no permission"):
+        engine.start_workers(1)
+
+    (counts,) = engine._broker.counts(["spinach"])
+    assert (counts.leased_by_dead + counts.leased, counts.failed) == (0, 0)
