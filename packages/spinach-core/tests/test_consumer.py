@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from spinach import Engine, Job, Tasks
+from spinach.assignment import Assignment
 from spinach.brokers.calls import Enrolment, FetchTurn
 from spinach.consumer import Consumer
-from spinach.handover import Assignment, HandOver
+from spinach.handover import HandOver
 from spinach.pace import Pace
 from spinach_memory import MemoryStore
 from spinach_testing.clock import VirtualClock

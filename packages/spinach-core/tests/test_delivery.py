@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections import Counter
@@ -17,7 +18,7 @@ from spinach.exc import BrokerError
 from spinach.outcome import Lease
 from spinach_memory import MemoryBroker
 
-from .support import Bench, Ear, FlakyBroker, Tally, engine_threads
+from .support import PATIENCE, Bench, Ear, FlakyBroker, Tally, engine_threads, wait_for
 
 SECOND = timedelta(seconds=1)
 
@@ -378,6 +379,39 @@ def test_a_broker_that_refuses_the_join_refuses_the_start(bench: Bench) -> None:
     assert info.value is error
     assert engine_threads("bench") == []
     engine.attach_tasks(Tasks())  # no workers run
+
+
+def test_a_stop_does_not_wait_for_outcomes_that_a_dead_notifier_will_not_report(
+    bench: Bench,
+) -> None:
+    logging_, left = threading.Event(), threading.Event()
+
+    class Buggy(MemoryBroker):
+        def report(self, outcomes: Any) -> Any:
+            raise ZeroDivisionError("a bug")
+
+        def leave(self, turn: Any) -> Any:
+            left.set()
+            return super().leave(turn)
+
+    class SlowHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            # The dying thread is still there while the arbiter winds up.
+            logging_.set()
+            left.wait(PATIENCE)
+
+    done = Tally()
+    engine = bench.engine(noting(done), broker=Buggy(bench.store, clock=bench.clock))
+    schedule(engine, 1)
+    handler = SlowHandler(logging.CRITICAL)
+    logging.getLogger("spinach.engine").addHandler(handler)
+    try:
+        engine.start_workers(1, block=False)
+        wait_for(logging_, "the record of the death")
+        wait_for(left, "the end of the membership, without any time passing")
+        engine.stop_workers()
+    finally:
+        logging.getLogger("spinach.engine").removeHandler(handler)
 
 
 def test_an_exception_in_the_broker_that_nobody_foresaw_ends_like_any_other(

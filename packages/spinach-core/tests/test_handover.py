@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from spinach import Tasks
+from spinach.assignment import Assignment
 from spinach.brokers.calls import Verdict
-from spinach.handover import Assignment, HandOver
+from spinach.handover import HandOver
 from spinach.membership import Membership
 from spinach.outcome import Lease, Outcome, OutcomeKind
 from spinach.pace import Pace

@@ -6,40 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from spinach.const import MAX_ERROR_BYTES, MAX_FAILED_AGE
+from spinach.const import MAX_FAILED_AGE
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_memory import failed
-from spinach_memory.failed import cut
 from spinach_testing.conformance import Lab, deposit, ids
 
 QUEUE = "letters"
-
-
-def size(failure: Failure) -> int:
-    texts = (failure.error, failure.message, failure.traceback)
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-
-
-def test_short_failure_is_kept_as_it_is() -> None:
-    failure = Failure(error="ValueError", message="schön \udc80", traceback="Traceback")
-    assert cut(failure) is failure
-
-
-@pytest.mark.parametrize("letter", ["x", "é", "€", "\udc80", "😀"])
-def test_long_texts_are_cut_between_letters(letter: str) -> None:
-    long = letter * MAX_ERROR_BYTES
-    short = cut(Failure(error="E", message=long, traceback="begin" + long + "end"))
-    assert MAX_ERROR_BYTES - 8 <= size(short) <= MAX_ERROR_BYTES
-    assert short.error == "E"
-    assert set(short.message) == {letter}
-    assert short.traceback.endswith(letter + "end")
-    assert set(short.traceback) == {letter, *"end"}
-
-
-def test_message_alone_may_take_all_the_room() -> None:
-    short = cut(Failure(error="E", message="m" * 20_000))
-    assert size(short) == MAX_ERROR_BYTES
-    assert cut(Failure(error="E" * 20_000, message="m", traceback="t")).error[:2] == "EE"
 
 
 def test_failure_without_a_reason_is_kept_all_the_same(lab: Lab) -> None:

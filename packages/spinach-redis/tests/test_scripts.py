@@ -7,8 +7,10 @@ from importlib.resources import files
 
 import pytest
 
-from spinach.brokers.calls import Enrolment, Verdict
+from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Verdict
+from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import Outcome, OutcomeKind
+from spinach.wire import UnreadableRecord, read_header, stored_id
 from spinach_redis import RedisBroker, keys, script
 from spinach_testing.conformance import Lab, conformance_tests
 
@@ -248,6 +250,95 @@ def test_paused_queue_hands_out_nothing_and_wakes_nobody(
         assert member.take() == []
         assert not client.exists(f"{tag}marker")
         client.delete(f"{tag}paused")
+    assert len(member.take()) == 1
+
+
+def test_paused_queue_names_nothing_to_fetch(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:
+    """Else a process would fetch again and again, since parks and `more` end its wait."""
+    broker = new_broker()
+    broker.enqueue([deposit(), deposit()])
+    member = Member(broker)
+    [lease] = member.take()
+    broker.report([Outcome(OutcomeKind.PARK, lease, TASK)])
+    tag = f"{{{namespace}/{QUEUE}}}:"
+
+    def ask() -> tuple[int, bool, tuple[str, ...]]:
+        turn = member.turn()
+        asked = FetchTurn(turn.queue, turn.member, turn.number, (TASK,))
+        [reply] = broker.fetch([asked], idle=1, extra=0, max_bytes=MAX_FETCH_BYTES)
+        assert reply.verdict is Verdict.APPLIED
+        return len(reply.leases), reply.more, reply.parks
+
+    with server.client() as client:
+        client.set(f"{tag}paused", "1")
+        assert ask() == (0, False, ())
+        reply = member.fetch(idle=0)
+        assert (reply.more, reply.parks) == (False, ())
+        client.delete(f"{tag}paused")
+    reply = member.fetch(idle=0)
+    assert (reply.more, reply.parks) == (True, (TASK,))
+    assert ask() == (1, True, ())
+
+
+NAME = "n" * 200
+HEADERS = [
+    b"1|3|-|q|t",
+    b"1|9999999|-|q.A_0:-|t.A_0:-",
+    b"1|0|-|" + NAME.encode() + b"|" + NAME.encode(),
+    b"1|3|a|q|t",
+    b"1|3|ab|q|t",
+    b"1|3||q|t",
+    b"1|3|--|q|t",
+    b"1|99999999|-|q|t",
+    b"1||-|q|t",
+    b"1|x|-|q|t",
+    b"2|3|-|q|t",
+    b"11|3|-|q|t",
+    b"1|3|-||t",
+    b"1|3|-|q|",
+    b"1|3|-|q|t ",
+    b"1|3|-|q u|t",
+    b"1|3|-|q|t\xc3\xa9",
+    b"1|3|-|q|t|u",
+    b"1|3|-|q",
+    b"1|3|-|q|t" + NAME.encode(),
+    b"1|3|-|q" + NAME.encode() + b"|t",
+    b"",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_scripts_read_the_records_that_python_reads(server: Server, header: bytes) -> None:  # I10
+    record = header + b"\n[[],{},0]"
+    shared = (FOLDER / "shared" / "record.lua").read_text()
+    with server.client() as client:
+        ask = f"{shared}\nreturn {{task_of(ARGV[1]), max_retries_of(ARGV[1]) or false}}"
+        task, max_retries = client.eval(ask, 0, record)
+    try:
+        expected = read_header(record)
+    except UnreadableRecord:
+        assert (task, max_retries) == (None, None)
+    else:
+        assert (task.decode(), max_retries) == (expected.task, expected.max_retries)
+
+
+def test_record_that_cannot_be_read_takes_no_slot(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:  # I10, I13
+    """Its outcome names the park of such records, so nothing would free the slot."""
+    broker = new_broker()
+    member = Member(broker, limits={TASK: 1})
+    strange = Deposit(QUEUE, stored_id("strange", 3), f"1|3|a|{QUEUE}|{TASK}\n[]".encode())
+    broker.enqueue([strange])
+    [lease] = member.take()
+    assert lease.record == strange.record
+    tag = f"{{{namespace}/{QUEUE}}}:"
+    with server.client() as client:
+        assert client.smembers(f"{tag}slots:{TASK}") == set()
+    broker.report([Outcome(OutcomeKind.PARK, lease, "record|1+a")])
+    broker.enqueue([deposit()])
     assert len(member.take()) == 1
 
 

@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.exc import BrokerError, BrokerUnavailable
 from spinach.outcome import Failure, Outcome, OutcomeKind
+from spinach_memory.members import CLAIM_MS
 from spinach_redis import RedisBroker, script
 
 from .jobs import QUEUE, TASK, Member, deposit, success
@@ -210,6 +211,54 @@ def test_releases_of_more_than_one_call_carries_keep_their_order(broker: RedisBr
     assert verdicts.count(Verdict.REFUSED) == 1
     again = [lease.stored_id for _ in range(3) for lease in member.take(idle=1000)]
     assert again == [job.stored_id for job in jobs[1:]]
+
+
+def test_report_of_what_is_over_is_answered_by_a_full_server(own_server: Server) -> None:  # I5
+    """Else the process would send it again for as long as the server is full."""
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("full", object())
+    broker.enqueue([deposit(), deposit()])
+    member = Member(broker)
+    [lease] = member.take()
+    assert broker.report([success(lease)]).verdicts == (Verdict.APPLIED,)
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1)
+        again = broker.report([success(lease)])
+    assert (again.verdicts, again.error) == ((Verdict.REFUSED,), None)
+    broker.close()
+
+
+def test_beat_renews_the_lease_that_the_member_joined_with(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:
+    """Whichever broker instance sends it: none has to remember leases."""
+    now_ms = [0]
+    member = Member(new_broker(_offset_ms=lambda: now_ms[0]), lease_ms=90_000)
+    other = new_broker(_offset_ms=lambda: now_ms[0])
+    key = f"{{{namespace}/{QUEUE}}}:members"
+    with server.client() as client:
+        before = client.zscore(key, member.name)
+        now_ms[0] += 10_000
+        assert other.beat([member.turn()])[0].verdict is Verdict.APPLIED
+        assert 10_000 <= client.zscore(key, member.name) - before < 20_000
+
+
+def test_dead_member_is_named_again_after_the_time_that_the_memory_broker_gives(
+    new_broker: NewBroker,
+) -> None:  # I11
+    now_ms = [0]
+    broker = new_broker(_offset_ms=lambda: now_ms[0])
+    doomed, one, other = (Member(broker) for _ in range(3))
+
+    def named(member: Member, after_ms: int) -> str | None:
+        now_ms[0] += after_ms
+        return broker.beat([member.turn()])[0].dead
+
+    for member in (one, other) * 2:
+        assert named(member, 7_000) is None
+    assert named(one, 7_000) == doomed.name
+    assert named(other, 6_000) is None
+    assert named(other, CLAIM_MS - 6_000) == doomed.name
 
 
 def test_server_that_is_away_is_no_error_but_an_answer(new_broker: NewBroker) -> None:

@@ -12,9 +12,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 from . import wire
+from .assignment import Assignment
 from .brokers.calls import FetchTurn, Verdict
 from .const import BLOCK_SECONDS, MAX_FETCH_BYTES
-from .handover import Assignment
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .maintenance import Maintenance
 from .membership import Membership

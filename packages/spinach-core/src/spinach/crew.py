@@ -79,6 +79,8 @@ class Crew:
         self._pid = os.getpid()
         #: What ended the crew before its time.
         self.error: BaseException | None = None
+        # The notifier lives; set to False, once, before the arbiter hears of its end.
+        self._can_report = True
         self._ending = threading.Event()
         self._ended = threading.Event()
         clock = broker.clock
@@ -109,7 +111,7 @@ class Crew:
             arbiter_bell,
             stop_when_empty=orders.stop_when_empty,
             grace=orders.grace,
-            reporting=self._can_report,
+            reporting=lambda: self._can_report,
         )
         notifier = ResultNotifier(
             broker, self._handover, self._notifier_bell, self._ending, orders.source
@@ -187,6 +189,8 @@ class Crew:
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the crew must hear of it
             # The arbiter first: a log handler may take its time.
             self.error = self.error or exc
+            if threading.current_thread() is self._notifier:
+                self._can_report = False
             self._arbiter.stop()
             ENGINE_LOGGER.critical(
                 "Thread %s of the engine died, workers stop", name, exc_info=exc,
@@ -212,9 +216,6 @@ class Crew:
             atexit.unregister(self._at_exit)
             self._ended.set()
             self._on_end()
-
-    def _can_report(self) -> bool:
-        return self._notifier.is_alive()
 
     def _end_upkeep(self) -> None:
         self._ending.set()

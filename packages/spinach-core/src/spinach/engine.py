@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from . import producer, wire
 from .brokers.base import Broker
 from .catalog import Catalog
-from .checks import require_int, require_timedelta
+from .checks import require_int, require_queues, require_timedelta
 from .const import DEFAULT_NAMESPACE, DEFAULT_QUEUE, DEFAULT_WORKER_NUMBER
 from .crew import Crew, Orders
 from .exc import InvalidArgument, WorkersRunning
@@ -291,7 +291,7 @@ class Engine:
             BrokerError: the broker refuses us for good. One that is merely down does
                 not count: workers try on until it is back.
         """
-        queues = _checked_queues(queue)
+        queues = require_queues(queue)
         require_int(number, "number of workers", 1, _MOST_WORKERS)
         if grace is not None:
             require_timedelta(grace, "grace", timedelta(0))
@@ -420,19 +420,3 @@ class Engine:
                 f"Cannot {what} of namespace {self._namespace!r} while its workers run. "
                 "Call engine.stop_workers() first."
             )
-
-
-def _checked_queues(queue: Any) -> tuple[str, ...]:
-    queues = (queue,) if isinstance(queue, str) else queue
-    try:
-        names = tuple(wire.check_name(name, "queue") for name in queues)
-    except TypeError:
-        raise InvalidArgument(
-            f"queue is {queue!r} of type {type(queue).__name__}, expected a name or a sequence "
-            "of names."
-        ) from None
-    if not names:
-        raise InvalidArgument("queue is an empty sequence, expected at least one queue name.")
-    if len(set(names)) != len(names):
-        raise InvalidArgument(f"queue is {queue!r}, where a name stands twice. Name each once.")
-    return names

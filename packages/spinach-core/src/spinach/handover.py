@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .const import BUFFER_HORIZON_SECONDS
 from .outbox import Outbox, Parcel
@@ -26,36 +26,17 @@ from .outcome import Outcome, OutcomeKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from .assignment import Assignment
     from .brokers.calls import Verdict
     from .clock import Clock
     from .doorbell import Sync
-    from .membership import Membership
     from .outcome import Lease
     from .pace import Pace
-    from .task import Task
 
-__all__ = ["Assignment", "Demand", "HandOver"]
+__all__ = ["Demand", "HandOver"]
 
 #: A worker thread looks up this often although nobody woke it, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
-
-
-class Assignment:
-    """A leased job on its way through this process."""
-
-    __slots__ = ("abandoned", "arrived", "lease", "membership", "started", "stray", "task")
-
-    def __init__(self, lease: Lease, membership: Membership, task: Task[..., Any]) -> None:
-        self.lease = lease
-        self.membership = membership
-        self.task = task
-        #: Monotonic seconds.
-        self.arrived = 0.0
-        self.started = 0.0
-        #: Given back while it ran; what the thread says of it later is void.
-        self.abandoned = False
-        #: The store does not count it as ours; its outcome will be refused.
-        self.stray = False
 
 
 @dataclass(frozen=True, slots=True)

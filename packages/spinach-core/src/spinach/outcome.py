@@ -1,6 +1,6 @@
 """What became of a leased job, as a worker process tells the broker.
 
-The record only; how a worker comes to it is in `spinach.worker`. Several of these are
+The records only; how a worker comes to it is in `spinach.worker`. Several of these are
 made for each job, so they are msgspec structs: frozen like a frozen dataclass, and ten
 times as fast to make.
 """
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-__all__ = ["Failure", "Lease", "Outcome", "OutcomeKind"]
+from .const import MAX_ERROR_BYTES
+
+__all__ = ["Failure", "Lease", "Outcome", "OutcomeKind", "cut_failure"]
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
@@ -86,3 +88,57 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     at_ms: int | None = None
     #: FAILED only.
     failure: Failure | None = None
+
+
+def cut_failure(failure: Failure) -> Failure:
+    """The failure with at most `MAX_ERROR_BYTES` of text, as failed stores keep it.
+
+    Of the message the beginning is kept. Of the traceback it is the end, where the
+    error was raised; it has half of the room to itself, since a long message tends to
+    stand in it once more. Room that one of them does not need is the other's.
+
+    Bytes are those of UTF-8 that lets lone surrogates pass, which occur in messages
+    about undecodable input: cutting drops none from what is kept.
+
+    Returns:
+        The same object where nothing had to be cut.
+    """
+    error = _head(failure.error, MAX_ERROR_BYTES)
+    room = MAX_ERROR_BYTES - _size(error)
+    message = _head(failure.message, room - min(_size(failure.traceback), room // 2))
+    traceback = _tail(failure.traceback, room - _size(message))
+    if (error, message, traceback) == (failure.error, failure.message, failure.traceback):
+        return failure
+    return Failure(error=error, message=message, traceback=traceback)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(_encode(text))
+
+
+def _head(text: str, limit: int) -> str:
+    if _size(text) <= limit:
+        return text
+    data = _encode(text)
+    while _inside_character(data, limit):
+        limit -= 1
+    return data[:limit].decode("utf-8", "surrogatepass")
+
+
+def _tail(text: str, limit: int) -> str:
+    if _size(text) <= limit:
+        return text
+    data = _encode(text)
+    start = len(data) - limit
+    while _inside_character(data, start):
+        start += 1
+    return data[start:].decode("utf-8", "surrogatepass")
+
+
+def _inside_character(data: bytes, index: int) -> bool:
+    """Whether a cut before this byte would split a character."""
+    return index < len(data) and data[index] & 0xC0 == 0x80

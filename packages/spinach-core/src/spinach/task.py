@@ -7,7 +7,6 @@ does the scheduling.
 from __future__ import annotations
 
 import difflib
-import inspect
 import types
 from dataclasses import dataclass, field
 from typing import (
@@ -23,8 +22,13 @@ from typing import (
 
 from . import wire
 from .batch import Batch
-from .checks import require_int, require_timedelta
-from .const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, MAX_RETRIES_LIMIT, MIN_PERIODICITY
+from .checks import (
+    require_callable,
+    require_concurrency,
+    require_periodicity,
+    require_retries,
+)
+from .const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE
 from .exc import (
     AbortException,
     DuplicateTask,
@@ -124,10 +128,10 @@ class Tasks:
     ) -> None:
         self._queue = DEFAULT_QUEUE if queue is None else wire.check_name(queue, "queue")
         self._max_retries = (
-            DEFAULT_MAX_RETRIES if max_retries is None else _checked_retries(max_retries)
+            DEFAULT_MAX_RETRIES if max_retries is None else require_retries(max_retries)
         )
-        self._periodicity = _checked_periodicity(periodicity)
-        self._max_concurrency = _checked_concurrency(max_concurrency)
+        self._periodicity = require_periodicity(periodicity)
+        self._max_concurrency = require_concurrency(max_concurrency)
         self._tasks: dict[str, Task[..., Any]] = {}
         # Engines it is attached to, the last one last.
         self._engines: list[Scheduler] = []
@@ -213,17 +217,17 @@ class Tasks:
                 And whatever `task` raises.
         """
         task: Task[..., Any] = Task(
-            func=_checked_callable(func),
+            func=require_callable(func),
             name=wire.check_name(name, "task"),
             queue=self._queue if queue is None else wire.check_name(queue, "queue"),
-            max_retries=self._max_retries if max_retries is None else _checked_retries(max_retries),
+            max_retries=self._max_retries if max_retries is None else require_retries(max_retries),
             periodicity=(
-                self._periodicity if periodicity is None else _checked_periodicity(periodicity)
+                self._periodicity if periodicity is None else require_periodicity(periodicity)
             ),
             max_concurrency=(
                 self._max_concurrency
                 if max_concurrency is None
-                else _checked_concurrency(max_concurrency)
+                else require_concurrency(max_concurrency)
             ),
         )
         if task.periodicity is not None and (problem := task.signature.problem((), {})):
@@ -366,40 +370,3 @@ def _unknown(shown: str, name: str, tasks: dict[str, Task[..., Any]]) -> Unknown
         f"Unknown task {shown}.{hint} Known tasks: {', '.join(sorted(tasks)) or 'none'}. Register "
         "it with @tasks.task(name=...) and call engine.attach_tasks(tasks) before scheduling it."
     )
-
-
-def _checked_callable(func: Any) -> Callable[..., object]:
-    if not callable(func):
-        raise InvalidTask(
-            f"{func!r} of type {type(func).__name__} is not callable. Register a function."
-        )
-    called = type(func).__call__ if not inspect.isroutine(func) else func
-    for candidate in (func, called):
-        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise InvalidTask(
-                f"{func!r} is an async function, and calling it in a worker thread would run "
-                "nothing. Register a plain function that calls asyncio.run(...)."
-            )
-        if inspect.isgeneratorfunction(candidate):
-            raise InvalidTask(
-                f"{func!r} is a generator function, and calling it would run nothing. "
-                "Register a plain function that consumes the generator."
-            )
-    checked: Callable[..., object] = func
-    return checked
-
-
-def _checked_retries(value: Any) -> int:
-    return require_int(value, "max_retries", 0, MAX_RETRIES_LIMIT, InvalidTask)
-
-
-def _checked_concurrency(value: Any) -> int | None:
-    if value is None:
-        return None
-    return require_int(value, "max_concurrency", 1, MAX_RETRIES_LIMIT, InvalidTask)
-
-
-def _checked_periodicity(value: Any) -> timedelta | None:
-    if value is None:
-        return None
-    return require_timedelta(value, "periodicity", MIN_PERIODICITY, InvalidTask)

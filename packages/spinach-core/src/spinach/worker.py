@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import signals, wire
+from .assignment import Assignment
 from .backoff import Backoff, exponential_backoff
 from .brokers.calls import Verdict
 from .clock import as_utc, from_ms, to_ms
 from .const import MAX_ERROR_BYTES
 from .exc import AbortException, BrokerError, InvalidArgument, RetryException
-from .handover import Assignment
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind

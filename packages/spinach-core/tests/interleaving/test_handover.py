@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 
 from spinach import wire
+from spinach.assignment import Assignment
 from spinach.brokers.calls import Verdict
 from spinach.doorbell import Doorbell
-from spinach.handover import Assignment, HandOver
+from spinach.handover import HandOver
 from spinach.membership import Membership
 from spinach.outcome import Lease, Outcome, OutcomeKind
 from spinach.task import Tasks

@@ -1,4 +1,4 @@
-"""The failed store: jobs that ended in failure, bounded by number, age and bytes."""
+"""The failed store: jobs that ended in failure, bounded by number and age."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.calls import FailedJob
-from spinach.const import MAX_ERROR_BYTES, MAX_FAILED, MAX_FAILED_AGE
-from spinach.outcome import Failure
+from spinach.const import MAX_FAILED, MAX_FAILED_AGE
+from spinach.outcome import Failure, cut_failure
 
 if TYPE_CHECKING:
     from .jobs import StoredJob
 
-__all__ = ["FailedStore", "cut"]
+__all__ = ["FailedStore"]
 
 _MAX_AGE_MS: Final = MAX_FAILED_AGE // timedelta(milliseconds=1)
 _UNSTATED: Final = Failure(error="", message="")
@@ -41,7 +41,7 @@ class FailedStore:
             retries=job.retries,
             losses=job.losses,
             failed_at_ms=now_ms,
-            failure=cut(failure or _UNSTATED),
+            failure=cut_failure(failure or _UNSTATED),
         )
 
     def trim(self, now_ms: int) -> list[str]:
@@ -67,51 +67,3 @@ class FailedStore:
         """A page of the entries, the newest first."""
         first = max(0, offset)
         return list(islice(reversed(self._entries.values()), first, first + max(0, limit)))
-
-
-def cut(failure: Failure) -> Failure:
-    """The failure with at most `MAX_ERROR_BYTES` of text.
-
-    Of a traceback the end is kept, where the error was raised; it has half of the
-    room to itself, since a long message tends to stand in it once more.
-    """
-    error = _head(failure.error, MAX_ERROR_BYTES)
-    room = MAX_ERROR_BYTES - _size(error)
-    message = _head(failure.message, room - min(_size(failure.traceback), room // 2))
-    traceback = _tail(failure.traceback, room - _size(message))
-    if (error, message, traceback) == (failure.error, failure.message, failure.traceback):
-        return failure
-    return Failure(error=error, message=message, traceback=traceback)
-
-
-def _encode(text: str) -> bytes:
-    # Lone surrogates occur in messages about undecodable input.
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(_encode(text))
-
-
-def _head(text: str, limit: int) -> str:
-    if _size(text) <= limit:
-        return text
-    data = _encode(text)
-    while _inside_letter(data, limit):
-        limit -= 1
-    return data[:limit].decode("utf-8", "surrogatepass")
-
-
-def _tail(text: str, limit: int) -> str:
-    if _size(text) <= limit:
-        return text
-    data = _encode(text)
-    start = len(data) - limit
-    while _inside_letter(data, start):
-        start += 1
-    return data[start:].decode("utf-8", "surrogatepass")
-
-
-def _inside_letter(data: bytes, index: int) -> bool:
-    """Whether a cut before this byte would split a letter."""
-    return index < len(data) and data[index] & 0xC0 == 0x80

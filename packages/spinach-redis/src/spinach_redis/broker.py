@@ -6,7 +6,6 @@ answers become replies.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach.brokers.base import Broker
@@ -38,6 +37,7 @@ from .settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
     from redis import Redis
 
@@ -51,8 +51,6 @@ __all__ = ["RedisBroker"]
 
 #: How often a script is called again because names came up whose keys were missing.
 NAMES_ATTEMPTS: Final = 5
-
-_MS: Final = timedelta(milliseconds=1)
 
 
 class RedisBroker(Broker):
@@ -125,8 +123,6 @@ class RedisBroker(Broker):
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
         self._directory = Directory()
-        # (queue, member) → lease in ms; written when joining and leaving.
-        self._leases_ms: dict[tuple[str, str], int] = {}
 
     # -- producers ---------------------------------------------------------
 
@@ -152,7 +148,6 @@ class RedisBroker(Broker):
             if answer[0] == b"VERSION":
                 raise version_error(queue, answer[1])
             if answer[0] != b"KEYS":
-                self._leases_ms[queue, member] = enrolment.lease_ms
                 self._list_queue(queue)
                 return replies.join_reply(answer)
             members = tuple(replies.names(answer[1]))
@@ -209,15 +204,7 @@ class RedisBroker(Broker):
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         """See `Broker`; one script a queue, all in one round trip."""
         answers = self._lines.workers.ask(
-            *(
-                requests.beat(
-                    self._keys_of(turn.queue),
-                    self._offset(),
-                    turn,
-                    self._leases_ms.get((turn.queue, turn.member), self.lease // _MS),
-                )
-                for turn in turns
-            )
+            *(requests.beat(self._keys_of(turn.queue), self._offset(), turn) for turn in turns)
         )
         return [
             BeatReply(verdict=Verdict.UNKNOWN, error=answer)
@@ -244,10 +231,7 @@ class RedisBroker(Broker):
         )
         if isinstance(answer, BrokerError):
             return TurnReply(verdict=Verdict.UNKNOWN, error=answer)
-        reply = replies.turn_reply(answer)
-        if reply.verdict in (Verdict.APPLIED, Verdict.FENCED):
-            self._leases_ms.pop((turn.queue, turn.member), None)
-        return reply
+        return replies.turn_reply(answer)
 
     def interrupt(self) -> None:
         """See `Broker`. Where the server refuses CLIENT UNBLOCK a wait ends by itself."""

@@ -117,9 +117,9 @@ def join(
     )
 
 
-def beat(names: QueueKeys, offset: str, turn: Turn, lease_ms: int) -> Call:
+def beat(names: QueueKeys, offset: str, turn: Turn) -> Call:
     """One turn."""
-    return Call(script.BEAT, names.fixed(keys.BEAT), (offset, turn.member, turn.number, lease_ms))
+    return Call(script.BEAT, names.fixed(keys.BEAT), (offset, turn.member, turn.number))
 
 
 def fetch(

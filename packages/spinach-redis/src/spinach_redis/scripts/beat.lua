@@ -6,7 +6,7 @@
 --   info     hash  member -> `<lease, ms> ...`
 --   guard    hash  see members.lua
 -- ARGV
---   1 clock offset, ms   2 member   3 number   4 lease, ms
+--   1 clock offset, ms   2 member   3 number
 -- Reply
 --   {'APPLIED', member to recover or nil} | {'FENCED'} | {'STALE'}
 local NAMES = {'members', 'seq', 'info', 'guard'}
@@ -20,5 +20,5 @@ local refused = refusal(q, member, tonumber(ARGV[3]))
 if refused then
   return {refused}
 end
-call('ZADD', q.members, now + tonumber(ARGV[4]), member)
+call('ZADD', q.members, now + lease_of(q, member), member)
 return {'APPLIED', name_dead(q, member, now, pause)}

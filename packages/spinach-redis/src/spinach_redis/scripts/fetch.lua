@@ -149,7 +149,7 @@ end
 -- Leases what the turn may have, and answers it as Redis wants it: a flat list.
 local function lease(q)
   local leases, answer, tokens = {}, {}, {}
-  if want == 0 or call('EXISTS', q.paused) == 1 then
+  if want == 0 or q.is_paused then
     return answer
   end
   for i = 1, #q.parked do
@@ -184,13 +184,17 @@ for i = 1, #turns do
   if refused then
     answers[i] = {refused}
   else
+    -- A paused queue names nothing to take, or the process would not wait (I14).
+    q.is_paused = call('EXISTS', q.paused) == 1
     local leases = lease(q)
     local more = call('LLEN', q.ready) > 0
     for j = 1, #q.parked do
       more = more or call('EXISTS', q.parked[j][2]) == 1
     end
+    more = more and not q.is_paused
+    local parks = q.is_paused and {} or call('SRANDMEMBER', q.parks, 100)
     local due = keeps_time(q, q.member, now) and next_due(q, now)
-    answers[i] = {'APPLIED', leases, more and 1 or 0, call('SRANDMEMBER', q.parks, 100), due,
+    answers[i] = {'APPLIED', leases, more and 1 or 0, parks, due,
       name_dead(q, q.member, now, pause)}
   end
   wake(q, now)

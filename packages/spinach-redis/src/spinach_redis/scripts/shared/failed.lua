@@ -3,26 +3,41 @@
 
 local TRIM = 100
 
--- Takes jobs out; returns those of the ids that were there.
-local function take_out(q, ids)
-  local found, bytes = {}, 0
-  for i = 1, #ids do
-    if call('ZREM', q.failed, ids[i]) == 1 then
-      found[#found + 1] = ids[i]
-      bytes = bytes + call('HSTRLEN', q.jobs, ids[i]) + call('HSTRLEN', q.errors, ids[i])
-    end
-  end
-  many('HDEL', q.errors, found)
-  many('HDEL', q.attempts, found)
+-- What a failed job counts for.
+local function size_of(q, id)
+  return call('HSTRLEN', q.jobs, id) + call('HSTRLEN', q.errors, id)
+end
+
+-- Takes out jobs that are there, and are of so many bytes in all. The first write needs
+-- no memory.
+local function drop(q, ids, bytes)
+  many('ZREM', q.failed, ids)
+  many('HDEL', q.errors, ids)
+  many('HDEL', q.attempts, ids)
   if bytes > 0 then
     call('DECRBY', q['failed-bytes'], bytes)
   end
+end
+
+-- Takes jobs out; returns those of the ids that were there.
+local function take_out(q, ids)
+  local found, seen, bytes = {}, {}, 0
+  for i = 1, #ids do
+    if not seen[ids[i]] and call('ZSCORE', q.failed, ids[i]) then
+      seen[ids[i]] = true
+      found[#found + 1] = ids[i]
+      bytes = bytes + size_of(q, ids[i])
+    end
+  end
+  drop(q, found, bytes)
   return found
 end
 
--- Forgets the oldest failed jobs beyond `bounds`, {number, age in ms, bytes}, at most
--- TRIM a call; the bytes never cost the newest one. A full server must allow it.
-local function trim_failed(q, now, bounds)
+-- Forgets the oldest failed jobs beyond `bounds`, {number, age in ms, bytes}; the bytes
+-- never cost the newest one. At most TRIM a call, and as many more, in number and in
+-- bytes, as the call `added`: with a fixed number the store would grow for as long as
+-- reports bring more than that. A full server must allow it.
+local function trim_failed(q, now, bounds, added, added_bytes)
   local count = call('ZCARD', q.failed)
   if count == 0 then
     return
@@ -32,18 +47,21 @@ local function trim_failed(q, now, bounds)
   if count <= bounds[1] and bytes <= bounds[3] and tonumber(first[2]) >= now - bounds[2] then
     return
   end
-  local oldest = call('ZRANGE', q.failed, 0, TRIM - 1, 'WITHSCORES')
-  local ids = {}
-  for i = 1, #oldest, 2 do
-    local crowded = count > bounds[1] or (bytes > bounds[3] and count > 1)
-    if not crowded and tonumber(oldest[i + 1]) >= now - bounds[2] then
+  local ids, freed, oldest, i = {}, 0, {}, 1
+  while #ids < TRIM + (added or 0) or freed < (added_bytes or 0) do
+    if i > #oldest then
+      oldest, i = call('ZRANGE', q.failed, #ids, #ids + TRIM - 1, 'WITHSCORES'), 1
+    end
+    local crowded = count > bounds[1] or (bytes - freed > bounds[3] and count > 1)
+    if count == 0 or not (crowded or tonumber(oldest[i + 1]) < now - bounds[2]) then
       break
     end
     ids[#ids + 1] = oldest[i]
-    count = count - 1
-    bytes = bytes - call('HSTRLEN', q.jobs, oldest[i]) - call('HSTRLEN', q.errors, oldest[i])
+    freed = freed + size_of(q, oldest[i])
+    count, i = count - 1, i + 2
   end
-  many('HDEL', q.jobs, take_out(q, ids))
+  drop(q, ids, freed)
+  many('HDEL', q.jobs, ids)
 end
 
 -- Adds {id, reason, ...}, in order, the records being in `jobs`.
@@ -67,5 +85,5 @@ local function fail(q, now, entries, bounds)
   many('ZADD', q.failed, scores)
   many('HSET', q.errors, entries)
   call('INCRBY', q['failed-bytes'], bytes)
-  trim_failed(q, now, bounds)
+  trim_failed(q, now, bounds, #entries / 2, bytes)
 end

@@ -1,6 +1,10 @@
 -- Memberships: their numbers, and who may be declared dead (I11).
 
-local NAMING_MS = 15000
+-- As in the memory broker: who is told of a dead member recovers it at once, and when
+-- the server does not answer (5 s), once more after a pause (5 s at most). Not to be
+-- told again at the next beat, 10 s later, is what keeps others out of its way. When it
+-- dies as well before it did anything, the leases are taken back that much later.
+local NAMING_MS = 12000
 local STEP_MS = 1000
 
 -- Why a sequenced call must not be carried out; nil when it may, and then its number
@@ -15,6 +19,11 @@ local function refusal(q, member, number)
   end
   call('HSET', q.seq, member, number)
   return nil
+end
+
+-- The lease that a member joined with, in ms; nil when that is not known.
+local function lease_of(q, member)
+  return tonumber(string.match(call('HGET', q.info, member) or '', '^%d+'))
 end
 
 -- Notes that somebody lives. When nobody did for half a lease, or the clock was set
@@ -39,7 +48,7 @@ local function step(q, now)
   call('HSET', q.guard, 'seen', now, 'until', pause)
   local alive = call('ZRANGEBYSCORE', q.members, now, '+inf', 'WITHSCORES')
   for i = 1, #alive, 2 do
-    local own = tonumber(string.match(call('HGET', q.info, alive[i]) or '', '^%d+') or lease)
+    local own = lease_of(q, alive[i]) or lease
     if tonumber(alive[i + 1]) > now + own then
       call('ZADD', q.members, now + own, alive[i])
     end

@@ -1,13 +1,24 @@
 -- What may be read of a job: its header, by pattern match, and its counts.
 
--- Task of a record; false when it is of a version unknown here.
-local function task_of(record)
-  return record and string.match(record, '^1|%d+|[^|\n]*|[^|\n]*|([^\n]*)\n') or false
+-- Retries and task of a record; nothing when this release cannot read it, which has to
+-- be said of the same records as in spinach.wire: the process that gets such a job puts
+-- it aside under a name that is not its task's, so that a slot would be lost (I10).
+local function header_of(record)
+  local retries, queue, task = string.match(record,
+    '^1|(%d+)|%-|([%w_.:%-]+)|([%w_.:%-]+)\n')
+  if retries and #retries <= 7 and #queue <= 200 and #task <= 200 then
+    return tonumber(retries), task
+  end
 end
 
--- Retries a record allows; nil when it is of a version unknown here.
+-- Task of a record; false when it cannot be read, or there is none.
+local function task_of(record)
+  return record and select(2, header_of(record)) or false
+end
+
+-- Retries a record allows; nil when it cannot be read.
 local function max_retries_of(record)
-  return tonumber(string.match(record, '^1|(%d+)|'))
+  return (header_of(record))
 end
 
 -- `<retries>,<losses>,<direct-only>`; absent is 0,0,0.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from spinach.const import MAX_ERROR_BYTES, MAX_FAILED, MAX_FAILED_AGE
+from spinach.const import MAX_ERROR_BYTES, MAX_FAILED, MAX_FAILED_AGE, REPORT_CHUNK
 from spinach.outcome import Failure
 
 from ..behaviour import BrokerBehaviour
 from ..deposits import QUEUE, deposit, ids, once
 from ..invariants import holds
 from ..lab import TOLERANCE_MS, Lab
+
+if TYPE_CHECKING:
+    from spinach.brokers.calls import Deposit
+    from spinach.outcome import Lease
 
 
 class FailedStoreBehaviour(BrokerBehaviour):
@@ -161,15 +166,19 @@ class FailedStoreBehaviour(BrokerBehaviour):
     @holds("I19")
     def test_failed_jobs_are_kept_in_a_limited_number(self, lab: Lab) -> None:
         process = lab.process()
-        last = deposit()
-        for start in range(0, MAX_FAILED + 200, 200):
-            chunk = [deposit() for _ in range(200)]
-            last = chunk[-1]
+        chunk: list[Deposit] = []
+        for _ in range(0, 2 * MAX_FAILED, REPORT_CHUNK):
+            chunk = [deposit() for _ in range(REPORT_CHUNK)]
             lab.enqueue(*chunk)
-            process.fail(*process.take(idle=200))
-            if start == 0:
-                lab.advance(timedelta(minutes=1))
-        assert lab.counts().failed <= MAX_FAILED
-        newest = lab.client.failed_jobs(QUEUE, limit=200)
-        assert last.stored_id in ids(newest)
-        assert lab.counts().enqueued == MAX_FAILED + 200
+            leases: list[Lease] = []
+            while len(leases) < REPORT_CHUNK:
+                taken = process.take(idle=REPORT_CHUNK - len(leases))
+                assert taken, f"of {REPORT_CHUNK} ready jobs {len(leases)} were handed out"
+                leases += taken
+            process.fail(*leases)
+        # The list before the counts, which may trim the store as well.
+        assert lab.client.failed_jobs(QUEUE, offset=MAX_FAILED, limit=1) == []
+        assert ids(lab.client.failed_jobs(QUEUE, limit=REPORT_CHUNK)) == ids(reversed(chunk))
+        counts = lab.counts()
+        assert counts.failed <= MAX_FAILED
+        assert (counts.enqueued, counts.unfinished) == (2 * MAX_FAILED, 0)
