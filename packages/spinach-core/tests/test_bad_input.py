@@ -191,7 +191,7 @@ REFUSED: dict[str, Bad] = {
         without_parentheses, InvalidTask, ("report", "@tasks.task(name='report')")
     ),
     "decorator without a name": Bad(
-        lambda e: e.task(queue="q"), InvalidTask, ("@tasks.task(name='function')",)
+        lambda e: e.task(queue="q"), InvalidTask, ("@tasks.task(name='my.task')",)
     ),
     # Numbers of a task
     "negative retries": Bad(

@@ -200,3 +200,131 @@ def test_what_was_done_is_reported_although_another_thread_died() -> None:
 
     (counts,) = engine._broker.counts(["spinach"])
     assert (counts.leased_by_dead + counts.leased, counts.failed) == (0, 0)
+
+
+class Later(RetryException):
+    def __init__(self) -> None:  # forgets the instant
+        pass
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+class Moody(RetryException):
+    @property
+    def at(self) -> datetime:  # type: ignore[override]
+        raise KeyboardInterrupt
+
+    @at.setter
+    def at(self, value: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [Later, Unprintable, Moody])
+@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.concurrency
+def test_whatever_an_exception_does_it_fails_its_job_only(
+    error: type[Exception], retries: int
+) -> None:
+    clock = VirtualClock()
+    engine = Engine(MemoryBroker(clock=clock))
+    done: list[int] = []
+
+    @engine.task(name="bad", max_retries=retries)
+    def bad() -> None:
+        raise error()
+
+    engine.task(name="good")(lambda: done.append(1))
+    engine.schedule(bad)
+    engine.schedule("good")
+    TestWorker(engine, clock).advance(timedelta(minutes=1), workers=1, on_failure="collect")
+
+    assert done == [1]
+    (entry,) = engine.failed.list()
+    assert entry.error.endswith(error.__name__)
+
+
+@pytest.mark.concurrency
+def test_a_job_for_the_year_9000_stops_no_worker() -> None:
+    engine = Engine(MemoryBroker())
+    done = threading.Event()
+    engine.task(name="t")(done.set)
+    engine.task(name="rare", periodicity=timedelta(days=400 * 365))(lambda: None)
+    engine.schedule_at("t", datetime(9000, 1, 1, tzinfo=UTC))
+    engine.start_workers(2, block=False)
+    try:
+        engine.schedule("t")
+        assert done.wait(10)
+        done.clear()
+        engine.schedule("t")
+        assert done.wait(10)
+    finally:
+        engine.stop_workers()
+
+
+@pytest.mark.concurrency
+def test_an_async_receiver_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(MemoryBroker())
+    engine.task(name="t")(lambda: None)
+
+    async def receiver(namespace: str, **_: Any) -> None:
+        raise AssertionError("never runs")
+
+    with signals.job_started.connected_to(receiver, engine.namespace):
+        engine.schedule("t")
+        engine.start_workers(1, stop_when_queue_empty=True)
+
+    assert "cannot be async" in caplog.text
+
+
+class Liar(dict[str, int]):
+    def items(self) -> Any:
+        return [("other", 1)]
+
+
+def test_subclasses_of_containers_are_sent_as_what_they_hold() -> None:
+    clock = VirtualClock()
+    engine = Engine(MemoryBroker(clock=clock))
+    got: list[object] = []
+    engine.task(name="t")(lambda value: got.append(value))
+    engine.schedule("t", Liar(a=1))
+    TestWorker(engine, clock).drain()
+
+    assert got == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: MemoryBroker(clock=5), "clock is 5 of type int without now"),
+        (lambda: MemoryBroker(store=5), "store is 5 of type int, expected a MemoryStore"),
+        (
+            lambda: Engine(MemoryBroker()).start_workers(queue={"a"}),
+            "expected a name or a sequence",
+        ),
+        (lambda: Engine(MemoryBroker()).start_workers(queue=b"abc"), "of type bytes"),
+        (
+            lambda: Engine(MemoryBroker()).start_workers(stop_when_queue_empty="no"),
+            "stop_when_queue_empty is 'no', expected True or False",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_where_it_is_given(make: Any, says: str) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        make()
+
+
+def test_what_cannot_be_encoded_is_named_with_its_place() -> None:
+    engine = Engine(MemoryBroker())
+    engine.task(name="t")(lambda *args, **kwargs: None)
+    deep: list[Any] = []
+    deep.append(deep)
+    for call, place in (
+        (lambda: engine.schedule("t", 1, "\ud800"), "argument 2 of task 't' holds text"),
+        (lambda: engine.schedule("t", big=10**5000), "argument 'big' of task 't' holds an int"),
+        (lambda: engine.schedule("t", deep), "argument 1 of task 't' is nested deeper"),
+    ):
+        with pytest.raises(InvalidArgument, match=place):
+            call()

@@ -175,7 +175,7 @@ class Arbiter:
             self._handover.stale_in(),
             _EMPTY_POLL_SECONDS if self._stop_when_empty and self._handover.empty else None,
         ]
-        return min((wait for wait in waits if wait is not None), default=_IDLE_WAIT_SECONDS)
+        return min([_IDLE_WAIT_SECONDS, *(wait for wait in waits if wait is not None)])
 
     # -- stop --------------------------------------------------------------
 

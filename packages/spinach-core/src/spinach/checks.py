@@ -6,6 +6,7 @@ They take `Any`, because callers without a type checker hand in anything.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,11 @@ from .exc import InvalidArgument, InvalidTask, SpinachError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .clock import Clock
+
 __all__ = [
     "require_callable",
+    "require_clock",
     "require_concurrency",
     "require_int",
     "require_periodicity",
@@ -56,6 +60,24 @@ def require_timedelta(
     return value
 
 
+def require_clock(value: Any) -> Clock:
+    """Return a clock.
+
+    Raises:
+        InvalidArgument: it lacks a method of one.
+    """
+    missing = [
+        name for name in ("now", "monotonic", "wait") if not callable(getattr(value, name, None))
+    ]
+    if missing:
+        raise InvalidArgument(
+            f"clock is {value!r} of type {type(value).__name__} without {', '.join(missing)}, "
+            "expected a clock such as spinach.clock.SystemClock()."
+        )
+    clock: Clock = value
+    return clock
+
+
 def require_queues(queue: Any) -> tuple[str, ...]:
     """Return the names of one queue or several, each once.
 
@@ -64,13 +86,12 @@ def require_queues(queue: Any) -> tuple[str, ...]:
         InvalidName: bad queue name.
     """
     queues = (queue,) if isinstance(queue, str) else queue
-    try:
-        names = tuple(wire.check_name(name, "queue") for name in queues)
-    except TypeError:
+    if not isinstance(queues, Sequence) or isinstance(queues, (bytes, bytearray)):
         raise InvalidArgument(
             f"queue is {queue!r} of type {type(queue).__name__}, expected a name or a sequence "
-            "of names."
-        ) from None
+            "of names in the order of preference, such as a list."
+        )
+    names = tuple(wire.check_name(name, "queue") for name in queues)
     if not names:
         raise InvalidArgument("queue is an empty sequence, expected at least one queue name.")
     if len(set(names)) != len(names):

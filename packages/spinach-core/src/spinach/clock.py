@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "SystemClock", "as_utc", "from_ms", "to_ms"]
 
+_DAY_SECONDS = 24 * 60 * 60.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 #: Rounded up to the millisecond, it is still a datetime.
@@ -61,8 +62,11 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
-        """`threading.Condition.wait`."""
-        return condition.wait(timeout_seconds)
+        """`threading.Condition.wait`; a timeout longer than a day ends after one."""
+        if timeout_seconds is None:
+            return condition.wait()
+        # The platform refuses timeouts of some centuries.
+        return condition.wait(min(timeout_seconds, _DAY_SECONDS))
 
 
 def as_utc(at: datetime, *, what: str = "at") -> datetime:

@@ -296,6 +296,10 @@ class Engine:
         if grace is not None:
             require_timedelta(grace, "grace", timedelta(0))
         self._forget_parent()
+        if not isinstance(stop_when_queue_empty, bool):
+            raise InvalidArgument(
+                f"stop_when_queue_empty is {stop_when_queue_empty!r}, expected True or False."
+            )
         shutdown = Shutdown()
         # The handlers come first: a signal counts from the moment that jobs may run.
         with shutdown if block else nullcontext():
@@ -398,8 +402,7 @@ class Engine:
     def _check_registry(tasks: Any) -> None:
         if not isinstance(tasks, Tasks):
             raise InvalidArgument(
-                f"attach_tasks and detach_tasks got {tasks!r} of type {type(tasks).__name__}, "
-                "expected a Tasks registry."
+                f"tasks is {tasks!r} of type {type(tasks).__name__}, expected a Tasks registry."
             )
 
     def _forget_parent(self) -> None:

@@ -12,6 +12,7 @@ may send more.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Any
 
@@ -43,7 +44,11 @@ class SafeSignal(NamedSignal):
         results = []
         for receiver in self.receivers_for(sender):
             try:
-                results.append((receiver, receiver(sender, **kwargs)))
+                result = receiver(sender, **kwargs)
+                if inspect.iscoroutine(result):
+                    result.close()
+                    raise TypeError("receivers run in worker threads and cannot be async")
+                results.append((receiver, result))
             except BaseException:
                 _LOGGER.exception(
                     "A receiver of %s raised; the sender goes on",

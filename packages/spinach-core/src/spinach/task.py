@@ -183,9 +183,11 @@ class Tasks:
             DuplicateTask: the name is taken.
         """
         if misused or not name:
-            given = getattr(misused[0], "__name__", "function") if misused else "function"
+            given: Any = misused[0] if misused else name
+            shown = given if isinstance(given, str) else getattr(given, "__name__", "")
             raise InvalidTask(
-                f"The decorator needs a name for {given}. Write @tasks.task(name={given!r})."
+                f"The decorator got {given!r} and no name=, which it needs. "
+                f"Write @tasks.task(name={shown or 'my.task'!r})."
             )
 
         def register(func: F) -> F:
@@ -360,7 +362,8 @@ def find_task(
         raise InvalidTask(
             f"{wanted!r} is registered under several names: {names}. Schedule it by name."
         )
-    raise _unknown(repr(wanted), getattr(wanted, "__name__", ""), tasks)
+    name = getattr(wanted, "__name__", "")
+    raise _unknown(repr(wanted), name if isinstance(name, str) else "", tasks)
 
 
 def _unknown(shown: str, name: str, tasks: dict[str, Task[..., Any]]) -> UnknownTask:

@@ -166,14 +166,14 @@ def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], *, task: st
         return _ENCODE((positional, named))[:-1]
     except UnicodeEncodeError as exc:
         raise InvalidArgument(
-            f"An argument of task {task!r} holds text with a lone surrogate "
+            f"{_culprit(positional, named)} of task {task!r} holds text with a lone surrogate "
             f"({exc.object[exc.start : exc.end]!r}), which is not valid Unicode. "
             "Send bytes as text in base64 or the like."
         ) from exc
     except ValueError as exc:
         raise InvalidArgument(
-            f"An argument of task {task!r} holds an int with more digits than Python "
-            "converts (sys.get_int_max_str_digits). Send it as text."
+            f"{_culprit(positional, named)} of task {task!r} holds an int with more digits than "
+            "Python converts (sys.get_int_max_str_digits). Send it as text."
         ) from exc
 
 
@@ -222,18 +222,21 @@ def _plain(value: Any, task: str, path: tuple[str | int, ...]) -> Any:
         raise _refused(value, task, path, "JSON has no such number")
     if len(path) > MAX_ARGUMENT_DEPTH:
         raise InvalidArgument(
-            f"An argument of task {task!r} is nested deeper than {MAX_ARGUMENT_DEPTH} "
+            f"{_place(path[:1])} of task {task!r} is nested deeper than {MAX_ARGUMENT_DEPTH} "
             "levels, or contains itself. Send a flatter structure."
         )
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, task, (*path, i)) for i, item in enumerate(value)]
+    # Subclasses are not asked for what they hold, since they may tell otherwise.
+    if isinstance(value, list):
+        return [_plain(item, task, (*path, i)) for i, item in enumerate(list.__iter__(value))]
+    if isinstance(value, tuple):
+        return [_plain(item, task, (*path, i)) for i, item in enumerate(tuple.__iter__(value))]
     if isinstance(value, dict):
         plain = {}
-        for key, item in value.items():
+        for key, item in dict.items(value):
             if not isinstance(key, str):
                 raise _refused(key, task, path, "keys must be str")
             plain[_base(key, str)] = _plain(item, task, (*path, key))
-        if len(plain) != len(value):
+        if len(plain) != dict.__len__(value):
             raise _refused(value, task, path, "two of its keys are the same text")
         return plain
     if isinstance(value, str):
@@ -253,10 +256,25 @@ def _base(value: Any, base: type[Any]) -> Any:
 
 
 def _refused(value: object, task: str, path: tuple[str | int, ...], reason: str) -> InvalidArgument:
-    place, *rest = path
-    where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
-    where += "".join(f"[{step!r}]" for step in rest)
+    where = _place(path)
     return InvalidArgument(
         f"Cannot send {reprlib.repr(value)} of type {type(value).__name__} in {where} of task "
         f"{task!r}: {reason}. Send str, int, finite float, bool, None, and lists and dicts of them."
     )
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    place, *rest = path
+    where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
+    return where + "".join(f"[{step!r}]" for step in rest)
+
+
+def _culprit(positional: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Which argument cannot be encoded."""
+    arguments: list[tuple[int | str, Any]] = [*enumerate(positional), *named.items()]
+    for key, value in arguments:
+        try:
+            _ENCODE(value)
+        except ValueError:  # what msgspec and the codecs raise are among them
+            return _place((key,))
+    return "A keyword"

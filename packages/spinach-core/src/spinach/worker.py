@@ -21,7 +21,7 @@ from .backoff import Backoff, exponential_backoff
 from .brokers.calls import Verdict
 from .clock import as_utc, from_ms, to_ms
 from .const import MAX_ERROR_BYTES
-from .exc import AbortException, BrokerError, InvalidArgument, RetryException
+from .exc import AbortException, BrokerError, RetryException
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind
@@ -179,10 +179,12 @@ class Worker:
         return outcome
 
     def _retry(self, lease: Lease, task: str, err: BaseException) -> Outcome:
-        if isinstance(err, RetryException) and err.at is not None:
-            # An instant that no clock of ours can show leaves the choice to the backoff.
-            with suppress(InvalidArgument):
-                return Outcome(OutcomeKind.RETRY, lease, task, at_ms=to_ms(as_utc(err.at)))
+        if isinstance(err, RetryException):
+            # The class may be the user's own: without an instant, with one that no clock
+            # shows, or one that raises when asked. Then the backoff chooses.
+            with suppress(BaseException):
+                if err.at is not None:
+                    return Outcome(OutcomeKind.RETRY, lease, task, at_ms=to_ms(as_utc(err.at)))
         wait = exponential_backoff(lease.retries, source=self._source)
         return Outcome(OutcomeKind.RETRY, lease, task, delay_ms=int(wait.total_seconds() * 1000))
 
@@ -231,7 +233,7 @@ def describe(err: BaseException) -> Failure:
     try:
         message = str(err)
         text = "".join(traceback.format_exception(kind, err, trace.tb_next if trace else None))
-    except Exception as exc:  # noqa: BLE001 - an exception whose __str__ raises must not lose the job
+    except BaseException as exc:  # noqa: BLE001 - an exception whose __str__ raises must not lose the job
         message = text = f"<unprintable {kind.__qualname__}: {type(exc).__name__}>"
     return Failure(
         error=f"{kind.__module__}.{kind.__qualname__}",

@@ -21,6 +21,7 @@ from spinach.brokers.calls import (
 )
 from spinach.clock import to_ms
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
+from spinach.exc import InvalidArgument
 
 from .appetite import Appetite
 from .counts import count, earliest
@@ -73,6 +74,10 @@ class MemoryBroker(Broker):
         random_source: RandomSource | None = None,
     ) -> None:
         super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
+        if store is not None and not isinstance(store, MemoryStore):
+            raise InvalidArgument(
+                f"store is {store!r} of type {type(store).__name__}, expected a MemoryStore."
+            )
         self.store = MemoryStore() if store is None else store
         self._random_source = random_source
 

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ..checks import require_int, require_timedelta
+from ..checks import require_clock, require_int, require_timedelta
 from ..clock import Clock, SystemClock
 from ..const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, LEASE_MARGIN_SECONDS
 from ..exc import BrokerInUse
@@ -82,7 +82,7 @@ class Broker(ABC):
     ) -> None:
         self.lease = require_timedelta(lease, "lease", _SHORTEST_LEASE)
         self.max_payload_bytes = require_int(max_payload_bytes, "max_payload_bytes", 1, 2**29)
-        self.clock: Clock = SystemClock() if clock is None else clock
+        self.clock: Clock = SystemClock() if clock is None else require_clock(clock)
         self._namespace: str | None = None
         self._owner: object | None = None
 
