@@ -202,6 +202,40 @@ def test_what_was_done_is_reported_although_another_thread_died() -> None:
     assert (counts.leased_by_dead + counts.leased, counts.failed) == (0, 0)
 
 
+class Beaten(MemoryBroker):
+    """Tells when it is beaten, and when somebody waits for jobs."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock=clock)
+        self.waiting = threading.Event()
+        self.beaten = threading.Event()
+
+    def fetch(self, turns: Any, *, block_seconds: float = 0.0, **options: Any) -> Any:
+        if block_seconds:
+            self.waiting.set()
+            block_seconds = 3600.0  # The process is put to sleep before the wait begins.
+        return super().fetch(turns, block_seconds=block_seconds, **options)
+
+    def beat(self, turns: Any) -> Any:
+        self.beaten.set()
+        return super().beat(turns)
+
+
+@pytest.mark.concurrency
+def test_a_wait_that_delays_a_beat_is_broken_off() -> None:
+    clock = VirtualClock()
+    broker = Beaten(clock)
+    engine = Engine(broker)
+    engine.start_workers(1, block=False)
+    try:
+        assert broker.waiting.wait(10)
+        assert not broker.beaten.is_set()
+        clock.advance(timedelta(seconds=14))
+        assert broker.beaten.wait(10)
+    finally:
+        engine.stop_workers()
+
+
 class Later(RetryException):
     def __init__(self) -> None:  # forgets the instant
         pass

@@ -83,6 +83,8 @@ class Arbiter:
         # The last fetch for the buffer alone brought nothing; the next one waits
         # for an idle thread, since what is first in line is for those only.
         self._barren = False
+        # The subscriber's fetch was broken off, and has not ended yet.
+        self._broken_off = False
 
     def stop(self) -> None:
         """Ask for the stop; from any thread, again is fine."""
@@ -114,6 +116,11 @@ class Arbiter:
             Whether to look again at once.
         """
         my_turn = not self._subscriber.has_turn
+        if my_turn:
+            self._broken_off = False
+        elif not self._broken_off and self._consumer.beat_overdue_in() == 0.0:
+            self._broken_off = True
+            self._broker.interrupt()
         self._consumer.upkeep(may_sequence=my_turn)
         if self._handover.stale_in() == 0.0:
             self._handover.withdraw_stale()
@@ -170,8 +177,10 @@ class Arbiter:
         return self._consumer.settled and self._handover.empty
 
     def _wait_seconds(self) -> float:
+        their_turn = self._subscriber.has_turn
         waits = [
-            self._consumer.next_event_in(may_sequence=not self._subscriber.has_turn),
+            self._consumer.next_event_in(may_sequence=not their_turn),
+            self._consumer.beat_overdue_in() if their_turn and not self._broken_off else None,
             self._handover.stale_in(),
             _EMPTY_POLL_SECONDS if self._stop_when_empty and self._handover.empty else None,
         ]

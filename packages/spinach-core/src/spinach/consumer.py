@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["Consumer"]
 
 
+#: A fetch that waits ends before the next beat is due, and its answer takes this long
+#: at most. Later it is only after the process, or its clock, stood still meanwhile.
+_BEAT_SLACK_SECONDS = 2.0
+
 #: Sums of float seconds that should be equal may differ by less than this. A clock
 #: that a test turns stands exactly at the instant that is due.
 _TOLERANCE_SECONDS = 1e-6
@@ -120,6 +124,12 @@ class Consumer:
             if plans:
                 events.append(max(min(plans), member.not_before))
         return max(0.0, min(events) - now) if events else None
+
+    def beat_overdue_in(self) -> float | None:
+        """Seconds until a beat is so late that a waiting fetch should be broken off."""
+        now = self._clock.monotonic()
+        beats = [m.beat_at for m in self._memberships if m.usable(now)]
+        return max(0.0, min(beats) + _BEAT_SLACK_SECONDS - now) if beats else None
 
     def block_seconds(self, most: float = BLOCK_SECONDS) -> float:
         """How long a fetch may wait without delaying another call with a number."""

@@ -20,11 +20,10 @@ from .assignment import Assignment
 from .backoff import Backoff, exponential_backoff
 from .brokers.calls import Verdict
 from .clock import as_utc, from_ms, to_ms
-from .const import MAX_ERROR_BYTES
 from .exc import AbortException, BrokerError, RetryException
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
-from .outcome import Failure, Outcome, OutcomeKind
+from .outcome import Failure, Outcome, OutcomeKind, cut_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,17 +234,13 @@ def describe(err: BaseException) -> Failure:
         text = "".join(traceback.format_exception(kind, err, trace.tb_next if trace else None))
     except BaseException as exc:  # noqa: BLE001 - an exception whose __str__ raises must not lose the job
         message = text = f"<unprintable {kind.__qualname__}: {type(exc).__name__}>"
-    return Failure(
-        error=f"{kind.__module__}.{kind.__qualname__}",
-        message=_cut(message),
-        # The end of a traceback tells most.
-        traceback=_cut(text[::-1])[::-1],
+    # Lone surrogates, as in names of files, would stand in the way of storing the text.
+    message, text = (
+        part.encode("utf-8", "backslashreplace").decode("utf-8") for part in (message, text)
     )
-
-
-def _cut(text: str) -> str:
-    half = MAX_ERROR_BYTES // 2
-    return text.encode("utf-8", "backslashreplace")[:half].decode("utf-8", "ignore")
+    return cut_failure(
+        Failure(error=f"{kind.__module__}.{kind.__qualname__}", message=message, traceback=text)
+    )
 
 
 def _extra(job: Job, seconds: float | None = None) -> dict[str, object]:
