@@ -29,8 +29,7 @@ def work():
         spin.schedule_batch(batch)
         spin.start_workers(10, stop_when_queue_empty=True)
 
-work()  # What is made once is made here.
-for _ in range(2):
+for _ in range(4):
     work()
     print(resident(), len(gc.get_objects()))
 """
@@ -39,7 +38,7 @@ for _ in range(2):
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("retries", [0, 1], ids=["at most once", "at least once"])
-def test_another_100_000_jobs_leave_the_memory_as_it_was(retries):
+def test_further_100_000_jobs_leave_the_memory_as_it_was(retries):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(retries=retries)],
         capture_output=True,
@@ -52,7 +51,11 @@ def test_another_100_000_jobs_leave_the_memory_as_it_was(retries):
             "MALLOC_ARENA_MAX": "1",
         },
     )
-    first, second = (tuple(map(int, line.split())) for line in done.stdout.splitlines())
+    pages, objects = zip(
+        *(map(int, line.split()) for line in done.stdout.splitlines()), strict=True
+    )
 
-    assert second[0] <= first[0] * 1.02, f"pages: {first[0]}, then {second[0]}"
-    assert second[1] <= first[1] + 10, f"objects: {first[1]}, then {second[1]}"
+    # One arena of Python's allocator more or less is already four percent; what leaks
+    # is there after every round.
+    assert min(pages[2:]) <= max(pages[:2]) * 1.02, f"pages after each round: {pages}"
+    assert objects[3] <= objects[1] + 10, f"objects after each round: {objects}"
