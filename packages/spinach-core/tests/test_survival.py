@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spinach import Engine, RetryException, Tasks, signals
+from spinach import Batch, Engine, RetryException, Tasks, signals
 from spinach.brokers.calls import FireReply, ReportReply, Verdict
 from spinach.clock import as_utc
 from spinach.exc import BrokerError, BrokerUnavailable, DuplicateTask, InvalidArgument
@@ -362,3 +362,36 @@ def test_what_cannot_be_encoded_is_named_with_its_place() -> None:
     ):
         with pytest.raises(InvalidArgument, match=place):
             call()
+
+
+class CountsFetches(MemoryBroker):
+    """Notes what each fetch asked for and what it brought: (idle, extra, jobs)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetches: list[tuple[int, int, int]] = []
+
+    def fetch(self, turns: Any, *, idle: int, extra: int, **options: Any) -> Any:
+        replies = super().fetch(turns, idle=idle, extra=extra, **options)
+        self.fetches.append((idle, extra, sum(len(reply.leases) for reply in replies)))
+        return replies
+
+
+@pytest.mark.concurrency
+def test_jobs_that_may_not_wait_in_a_buffer_are_not_asked_for_in_vain() -> None:
+    broker = CountsFetches()
+    engine = Engine(broker)
+    engine.task(name="once")(lambda: None)
+    batch = Batch()
+    for _ in range(300):
+        batch.schedule("once")
+    engine.schedule_batch(batch)
+    engine.start_workers(3, stop_when_queue_empty=True)
+
+    before = (1, 0, 0)
+    for idle, extra, jobs in broker.fetches:
+        if idle == 0 and jobs == 0:
+            # Allowed only after a fetch that could not have told.
+            assert before[0] > 0, broker.fetches
+            assert before[1] == 0, broker.fetches
+        before = (idle, extra, jobs)

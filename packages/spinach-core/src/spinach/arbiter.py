@@ -80,8 +80,9 @@ class Arbiter:
         # Written by any thread, each once, from False to True.
         self._stopping = False
         self._hurry = False
-        # The last fetch for the buffer alone brought nothing; the next one waits
-        # for an idle thread, since what is first in line is for those only.
+        # The last fetch brought nothing for the buffer; the next one waits for an idle
+        # thread, since what is first in line is for those only. Asking all the same
+        # made every second fetch of at-most-once jobs an empty one.
         self._barren = False
         # The subscriber's fetch was broken off, and has not ended yet.
         self._broken_off = False
@@ -137,7 +138,8 @@ class Arbiter:
         if demand.idle:
             self._barren = False
             if self._consumer.backlog:
-                self._consumer.fetch(idle=demand.idle, extra=demand.extra)
+                came = self._consumer.fetch(idle=demand.idle, extra=demand.extra)
+                self._barren = demand.extra > 0 and came <= demand.idle
                 return True
             most = _EMPTY_POLL_SECONDS if self._stop_when_empty else BLOCK_SECONDS
             self._subscriber.take_turn(

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .const import BUFFER_HORIZON_SECONDS
 from .outbox import Outbox, Parcel
 from .outcome import Outcome, OutcomeKind
+from .pace import Demand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -33,22 +33,10 @@ if TYPE_CHECKING:
     from .outcome import Lease
     from .pace import Pace
 
-__all__ = ["Demand", "HandOver"]
+__all__ = ["HandOver"]
 
 #: A worker thread looks up this often although nobody woke it, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a fetch should bring."""
-
-    #: Threads that wait with nothing at hand.
-    idle: int
-    #: Jobs to keep beyond those.
-    extra: int
-    #: The buffer is low enough to be worth a call.
-    low: bool
 
 
 class HandOver:
@@ -328,6 +316,9 @@ class HandOver:
         yield from (item.lease for item in self._running.values() if not item.abandoned)
         yield from self._outbox.leases()
 
+    def _give_back(self, item: Assignment) -> None:
+        self._post(Parcel(Outcome(OutcomeKind.RELEASE, item.lease, item.task.name)))
+
     def _withdraw_all(self) -> None:
         self._withdraw(list(self._buffer))
 
@@ -337,7 +328,7 @@ class HandOver:
         gone = set(map(id, items))
         self._buffer = deque(item for item in self._buffer if id(item) not in gone)
         for item in items:
-            self._post(Parcel(Outcome(OutcomeKind.RELEASE, item.lease, item.task.name)))
+            self._give_back(item)
 
     # -- result notifier ---------------------------------------------------
 
@@ -381,7 +372,7 @@ class HandOver:
             for item in left:
                 if item.lease.repeatable:
                     item.abandoned = True
-                    self._post(Parcel(Outcome(OutcomeKind.RELEASE, item.lease, item.task.name)))
+                    self._give_back(item)
             return [item.lease for item in left]
 
     def dissolve(self) -> None:

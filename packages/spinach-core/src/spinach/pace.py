@@ -11,13 +11,27 @@ take a job within H.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .const import BUFFER_HORIZON_SECONDS, MAX_BUFFER
 
-__all__ = ["Pace"]
+__all__ = ["Demand", "Pace"]
 
 #: Weight of the newest observation in the moving averages.
 _JOB_WEIGHT = 0.1
 _FETCH_WEIGHT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a fetch should bring."""
+
+    #: Threads that wait with nothing at hand.
+    idle: int
+    #: Jobs to keep beyond those.
+    extra: int
+    #: The buffer is low enough to be worth a call.
+    low: bool
 
 
 class Pace:
