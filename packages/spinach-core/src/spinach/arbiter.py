@@ -13,6 +13,7 @@ It never sleeps in a backoff, and no user code runs on it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .brokers.calls import Verdict
@@ -84,6 +85,10 @@ class Arbiter:
         # thread, since what is first in line is for those only. Asking all the same
         # made every second fetch of at-most-once jobs an empty one.
         self._barren = False
+        # When the buffer gets stale, as of the last wait; monotonic seconds.
+        self._stale_at = 0.0
+        # This process has nothing left and was told to stop when all have.
+        self._empty = False
         # The subscriber's fetch was broken off, and has not ended yet.
         self._broken_off = False
 
@@ -123,9 +128,10 @@ class Arbiter:
             self._broken_off = True
             self._broker.interrupt()
         self._consumer.upkeep(may_sequence=my_turn)
-        if self._handover.stale_in() == 0.0:
+        if self._clock.monotonic() >= self._stale_at:
             self._handover.withdraw_stale()
-        if self._stop_when_empty and self._handover.empty and self._queues_empty():
+        self._empty = self._stop_when_empty and self._looks_empty()
+        if self._empty and self._queues_empty():
             WORKER_LOGGER.info(
                 "Queues are empty, workers stop", extra={"queues": self._consumer.queues}
             )
@@ -140,7 +146,8 @@ class Arbiter:
             if self._consumer.backlog:
                 came = self._consumer.fetch(idle=demand.idle, extra=demand.extra)
                 self._barren = demand.extra > 0 and came <= demand.idle
-                return True
+                # Else each thread has a job, and rings when it wants the next one.
+                return came < demand.idle
             most = _EMPTY_POLL_SECONDS if self._stop_when_empty else BLOCK_SECONDS
             self._subscriber.take_turn(
                 idle=demand.idle,
@@ -152,16 +159,20 @@ class Arbiter:
             return not self._barren
         return False
 
-    def _queues_empty(self) -> bool:
-        """Whether the consumed queues hold nothing to do, over all processes.
+    def _looks_empty(self) -> bool:
+        """Whether it is worth asking the broker if all is done.
 
         A fetch must have said so before: it also tells of parked jobs that this
         process can run, which the counts do not distinguish from others.
+        """
+        return self._consumer.joined and not self._consumer.backlog and self._handover.empty
+
+    def _queues_empty(self) -> bool:
+        """Whether the consumed queues hold nothing to do, over all processes.
+
         Queues are counted twice where there are several, because a job may have
         scheduled one into a queue that was counted before it.
         """
-        if self._consumer.backlog or not self._consumer.joined:
-            return False
         queues = self._consumer.queues
         before: tuple[int, ...] | None = None
         for _ in range(1 if len(queues) == 1 else 2):
@@ -180,11 +191,13 @@ class Arbiter:
 
     def _wait_seconds(self) -> float:
         their_turn = self._subscriber.has_turn
+        stale_in = self._handover.stale_in()
+        self._stale_at = math.inf if stale_in is None else self._clock.monotonic() + stale_in
         waits = [
             self._consumer.next_event_in(may_sequence=not their_turn),
             self._consumer.beat_overdue_in() if their_turn and not self._broken_off else None,
-            self._handover.stale_in(),
-            _EMPTY_POLL_SECONDS if self._stop_when_empty and self._handover.empty else None,
+            stale_in,
+            _EMPTY_POLL_SECONDS if self._empty else None,
         ]
         return min([_IDLE_WAIT_SECONDS, *(wait for wait in waits if wait is not None)])
 

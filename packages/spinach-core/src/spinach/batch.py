@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
+
+import msgspec
 
 from . import wire
 from .clock import as_utc
@@ -20,8 +21,7 @@ __all__ = ["Batch", "BatchEntry"]
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchEntry:
+class BatchEntry(msgspec.Struct, frozen=True):
     """A job of a batch, not yet sent."""
 
     task: str | Callable[..., object] | Task[..., Any]

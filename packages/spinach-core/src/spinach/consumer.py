@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import wire
 from .assignment import Assignment
-from .brokers.calls import FetchTurn, Verdict
+from .brokers.calls import Verdict
 from .const import BLOCK_SECONDS, MAX_FETCH_BYTES
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .maintenance import Maintenance
@@ -110,6 +110,8 @@ class Consumer:
     def next_event_in(self, *, may_sequence: bool = True) -> float | None:
         """Seconds until `upkeep` has something to do; None: nothing is planned."""
         now = self._clock.monotonic()
+        if may_sequence and self._quiet_until > 0.0:
+            return max(0.0, self._quiet_until + _TOLERANCE_SECONDS - now)
         events: list[float] = []
         for member in self._memberships:
             if not member.joined or member.uncertain:
@@ -172,13 +174,10 @@ class Consumer:
                 due = member.next_due
                 if due is not None and self._clock.monotonic() + _TOLERANCE_SECONDS >= due:
                     self._maintenance.tick(member, may_beat=may_sequence)
+        news, self._quiet_until = self._quiet_until == 0.0, 0.0
         due_in = self.next_event_in()
-        if due_in is not None and may_sequence:
-            # The least of the two, because calls above may have brought news.
-            quiet = self._clock.monotonic() + due_in - _TOLERANCE_SECONDS
-            self._quiet_until = min(self._quiet_until, quiet)
-        else:
-            self._quiet_until = 0.0
+        if due_in is not None and may_sequence and not news:
+            self._quiet_until = self._clock.monotonic() + due_in - _TOLERANCE_SECONDS
 
     def fetch(self, *, idle: int, extra: int, block_seconds: float = 0.0) -> int:
         """Fetch from every queue that can be fetched from, and hand the jobs over.
@@ -193,11 +192,7 @@ class Consumer:
         """
         sent_at = self._clock.monotonic()
         indices = [i for i, m in enumerate(self._memberships) if m.usable(sent_at)]
-        turns = []
-        for index in indices:
-            turn = self._memberships[index].turn()
-            parks = self._memberships[index].parks
-            turns.append(FetchTurn(turn.queue, turn.member, turn.number, parks))
+        turns = [self._memberships[index].fetch_turn() for index in indices]
         if not turns:
             return 0
         replies = self._broker.fetch(

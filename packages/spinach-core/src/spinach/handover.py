@@ -114,7 +114,7 @@ class HandOver:
                 if self._buffer and (assignment := self._take(now)) is not None:
                     self._running[worker] = assignment
                     self._wake_worker()
-                    if len(self._buffer) <= self._low_water:
+                    if not self._asked and len(self._buffer) <= self._low_water:
                         self._ask()
                     return assignment
                 self._idle += 1
@@ -155,6 +155,10 @@ class HandOver:
 
     def _take(self, now: float) -> Assignment | None:
         """The first job whose lease is safe to start (I16)."""
+        assignment = self._buffer[0]
+        if now < assignment.membership.safe_until:
+            assignment.started = self._taken_at = now
+            return self._buffer.popleft()
         for index, assignment in enumerate(self._buffer):
             if now < assignment.membership.safe_until:
                 del self._buffer[index]

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from .backoff import Backoff
-from .brokers.calls import Turn
+from .brokers.calls import FetchTurn, Turn
 from .const import BEATS_PER_LEASE, LEASE_MARGIN_SECONDS
 from .log import WORKER_LOGGER
 
@@ -89,6 +89,11 @@ class Membership:
         """A turn under the next number."""
         self.number += 1
         return Turn(self.queue, self.member, self.number)
+
+    def fetch_turn(self) -> FetchTurn:
+        """A turn that takes jobs, under the next number."""
+        self.number += 1
+        return FetchTurn(self.queue, self.member, self.number, self.parks)
 
     def usable(self, now: float) -> bool:
         """Whether a fetch or a beat may be sent."""

@@ -16,11 +16,13 @@ from .const import REPORT_CHUNK
 from .log import WORKER_LOGGER
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Iterable
     from threading import Event
 
     from .backoff import RandomSource
     from .brokers.base import Broker
     from .doorbell import Doorbell
+    from .exc import BrokerError
     from .handover import HandOver
 
 __all__ = ["ResultNotifier"]
@@ -74,8 +76,10 @@ class ResultNotifier:
         Returns:
             Whether there was anything.
         """
-        now = self._clock.monotonic()
-        blocked = {queue for queue, at in self._not_before.items() if now < at}
+        blocked: Collection[str] = ()
+        if self._not_before:
+            now = self._clock.monotonic()
+            blocked = {queue for queue, at in self._not_before.items() if now < at}
         outcomes = self._handover.collect(blocked, REPORT_CHUNK)
         if not outcomes:
             return False
@@ -88,13 +92,21 @@ class ResultNotifier:
                 outcome.lease.stored_id[1:],
                 extra={"job_id": outcome.lease.stored_id[1:], "task": outcome.task},
             )
+        if unanswered or self._backoffs:
+            self._note({outcome.lease.queue for outcome in outcomes}, unanswered, reply.error)
+        return True
+
+    def _note(
+        self, reported: Iterable[str], unanswered: Container[str], error: BrokerError | None
+    ) -> None:
+        """Let queues that did not answer wait, and those that do no longer."""
         now = self._clock.monotonic()
-        for queue in {outcome.lease.queue for outcome in outcomes}:
+        for queue in reported:
             if queue in unanswered:
                 backoff = self._backoffs.setdefault(queue, Backoff(self._source))
                 if not backoff.failing:
                     WORKER_LOGGER.warning(
-                        "Cannot report outcomes of queue %s, trying on: %s", queue, reply.error,
+                        "Cannot report outcomes of queue %s, trying on: %s", queue, error,
                         extra={"queue": queue},
                     )  # fmt: skip
                 self._not_before[queue] = now + backoff.failed()
@@ -103,7 +115,6 @@ class ResultNotifier:
                 WORKER_LOGGER.info(
                     "Reporting outcomes of queue %s again", queue, extra={"queue": queue}
                 )
-        return True
 
     def _wait_seconds(self) -> float:
         if not self._not_before:

@@ -11,7 +11,7 @@ take a job within H.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from .const import BUFFER_HORIZON_SECONDS, MAX_BUFFER
 
@@ -22,8 +22,7 @@ _JOB_WEIGHT = 0.1
 _FETCH_WEIGHT = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """What a fetch should bring."""
 
     #: Threads that wait with nothing at hand.

@@ -62,6 +62,7 @@ _HEADER: Final = re.compile(
 )
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(list[Any]).decode
+_NO_ARGUMENTS: Final = b"[[],{}"
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -160,6 +161,8 @@ def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], *, task: st
     Raises:
         InvalidArgument: a value that would not come back equal; names its place.
     """
+    if not args and not kwargs:
+        return _NO_ARGUMENTS
     positional = [_plain(value, task, (i,)) for i, value in enumerate(args)]
     named = {key: _plain(value, task, (key,)) for key, value in kwargs.items()}
     try:
