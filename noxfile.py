@@ -141,6 +141,23 @@ def explore(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", "exhaustive", "--durations=0", *session.posargs)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Break servers, connections and workers, a bounded number of times; `-- --full` all."""
+    install_editable(session)
+    session.install(*test_groups())
+    results = Path(session.create_tmp()) / "faults.json"
+    session.run(
+        "python", "-m", "pytest", "packages/spinach-redis/faults", f"--results={results}",
+        *report(session), *session.posargs,
+    )  # fmt: skip
+    if "--full" in session.posargs:
+        session.run(
+            "python", "packages/spinach-redis/faults/results.py", str(results),
+            "docs/reference/faults.md",
+        )  # fmt: skip
+
+
 @nox.session(default=False)
 def bump(session: nox.Session) -> None:
     """Set the version of all packages and write the changelog: `-- X.Y.Z`."""

@@ -1,0 +1,178 @@
+"""Options and fixtures of the fault suite; `nox -s faults` runs it.
+
+`--full` runs each fault as often as the documentation says, else a part of that. The seed
+of the random choices is printed, and can be given with `--seed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..tests.servers import NoServer, Server, find_binary, running_server
+from .results import Row, merge, table
+
+#: A hang shows after this time, in seconds; `--full` runs some faults for minutes.
+TIMEOUT_SECONDS = 900
+
+RESULTS = pytest.StashKey["Results"]()
+OUTCOME = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults")
+    group.addoption("--full", action="store_true", help="every fault as often as documented")
+    group.addoption("--seed", type=int, help="of the random choices; default: a new one")
+    group.addoption("--results", type=Path, help="JSON file to merge the rows of the table into")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RESULTS] = Results(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    results = config.stash[RESULTS]
+    return f"faults: {'full' if results.full else 'bounded'}, --seed {results.seed}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    if report.when == "call":
+        item.stash[OUTCOME] = report.outcome
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    results = config.stash[RESULTS]
+    if not results.rows:
+        return
+    terminalreporter.section(f"faults, --seed {results.seed}")
+    terminalreporter.write(table(results.rows))
+    path = config.getoption("--results", default=None)
+    if path is not None:
+        merge(path, results.rows)
+
+
+class Results:
+    """What the session was asked for, and what it found."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.full: bool = config.getoption("--full", default=False)
+        seed = config.getoption("--seed", default=None)
+        self.seed: int = random.SystemRandom().getrandbits(31) if seed is None else seed
+        self.rows: list[Row] = []
+
+
+class Record:
+    """Takes down what one test tried."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._started = time.monotonic()
+        self.rows: list[Row] = []
+
+    def __call__(
+        self, fault: str, *, runs: int, jobs: int = 0, server: str = "", note: str = ""
+    ) -> None:
+        """Add a row; that the test passed is added at its end.
+
+        Args:
+            fault: as the table names it.
+            runs: how often it was brought about.
+            jobs: scheduled in all of the runs.
+            server: kind and version.
+            note: what was measured.
+        """
+        seconds = time.monotonic() - self._started
+        self.rows.append(Row(fault, server, runs, jobs, self._seed, seconds, "passed", note))
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, seed: int) -> Iterator[Record]:
+    """Takes down the rows of a test. One that fails before it has any gets its own."""
+    record = Record(seed)
+    yield record
+    outcome = request.node.stash.get(OUTCOME, "failed")
+    if outcome == "skipped":
+        return
+    if not record.rows:
+        record(request.node.name, runs=0)
+    rows = [dataclasses.replace(row, outcome=outcome) for row in record.rows]
+    request.config.stash[RESULTS].rows += rows
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the session runs everything."""
+    return request.config.stash[RESULTS].full
+
+
+@pytest.fixture
+def rounds(full: bool) -> Callable[..., int]:
+    """How often to bring a fault about: `rounds(full=25, bounded=2)`.
+
+    A bounded number of 0 skips the test unless all is run.
+    """
+
+    def rounds(*, full: int, bounded: int) -> int:
+        number = full if everything else bounded
+        if number == 0:
+            pytest.skip("takes minutes: runs with --full")
+        return number
+
+    everything = full
+    return rounds
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of all random choices of the session; printed at its head."""
+    return request.config.stash[RESULTS].seed
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest, seed: int) -> random.Random:
+    """Random choices of one test, which do not depend on the tests before it."""
+    return random.Random(f"{seed} {request.node.name}")
+
+
+def _find_server() -> None:
+    try:
+        find_binary()
+    except NoServer as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server that tests share; each takes namespaces of its own."""
+    _find_server()
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server that the test may maltreat; it writes every change to its disk."""
+    _find_server()
+    with running_server("--appendonly", "yes") as server:
+        yield server

@@ -1,0 +1,351 @@
+"""Reads every key of a namespace and says what is wrong with them.
+
+Knows the layout of `spinach_redis.keys` and the invariants of `docs/design/states.md`, and
+nothing of how jobs came where they are, so that any fault can be followed by
+
+    ledger.check(client, namespace)       # nothing lost, nothing twice, no orphan
+    ledger.check_drained(client, namespace)  # and nothing left but failed jobs
+
+The keys are read one after the other: while processes still work on them, what is read
+does not fit together. Stop them first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from spinach.wire import UnreadableRecord, read_header
+from spinach_redis import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Ledger", "check", "check_drained", "read"]
+
+#: Key after the tag → type; the colon marks a family with a name behind it.
+TYPES: Final = {
+    "version": "string",
+    "jobs": "hash",
+    "ready": "list",
+    "future": "zset",
+    "retrying": "set",
+    "attempts": "hash",
+    "members": "zset",
+    "seq": "hash",
+    "info": "hash",
+    "guard": "hash",
+    "leases": "string",
+    "running:": "hash",
+    "marker": "zset",
+    "timekeeper": "string",
+    "producer:": "string",
+    "failed": "zset",
+    "errors": "hash",
+    "failed-bytes": "string",
+    "limits": "hash",
+    "slots:": "set",
+    "held:": "list",
+    "limit:": "zset",
+    "brought": "set",
+    "parks": "set",
+    "parked:": "list",
+    "periodic": "zset",
+    "periodic-info": "hash",
+    "enqueued": "string",
+    "paused": "string",
+}
+
+#: What may be left of a queue that nobody works on and that holds no job but failed
+#: ones: a fixed number of keys, and those of producers, which expire.
+BOOKKEEPING: Final = frozenset(
+    {
+        *("version", "guard", "leases", "enqueued", "failed-bytes", "timekeeper"),
+        *("periodic", "periodic-info", "producer:"),
+    }
+)
+FAILED_STORE: Final = frozenset({"jobs", "attempts", "failed", "errors"})
+
+#: Longest life of a producer's key, in ms.
+PRODUCER_MS: Final = 10 * 60 * 1000
+
+_TOKEN: Final = re.compile(r"[db]([1-9]\d*)")
+_ATTEMPTS: Final = re.compile(r"\d+,\d+,[01]")
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """The keys of one queue, as text but for records and reasons."""
+
+    queue: str
+    #: Key after the tag → content: dict, list, set or str by its type.
+    content: dict[str, Any] = field(default_factory=dict)
+    #: What could not be read as the layout says.
+    unknown: list[str] = field(default_factory=list)
+    #: Key after the tag → ms it has to live, of those that expire.
+    expiring: dict[str, int] = field(default_factory=dict)
+
+    # -- what it holds -----------------------------------------------------
+
+    def get(self, name: str, empty: Any) -> Any:
+        """A key's content, or `empty` where it does not exist."""
+        return self.content.get(name, empty)
+
+    def family(self, prefix: str) -> dict[str, Any]:
+        """Name → content, of the keys with a name behind their prefix."""
+        return {
+            name.removeprefix(prefix): content
+            for name, content in self.content.items()
+            if name.startswith(prefix)
+        }
+
+    @property
+    def jobs(self) -> dict[str, bytes]:
+        """Stored id → record."""
+        jobs: dict[str, bytes] = self.get("jobs", {})
+        return jobs
+
+    @property
+    def leases(self) -> dict[str, dict[str, str]]:
+        """Member → stored id → token."""
+        return self.family("running:")
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """Each place and a stored id in it (I1)."""
+        for name in ("ready", "future", "failed"):
+            for stored_id in self.get(name, ()):
+                yield name, stored_id
+        for prefix in ("held:", "parked:", "running:"):
+            for name, content in self.family(prefix).items():
+                for stored_id in content:
+                    yield prefix + name, stored_id
+
+    def task_of(self, stored_id: str) -> str | None:
+        """Task of a job; None when there is no such job, or its record cannot be read."""
+        try:
+            return read_header(self.jobs[stored_id]).task
+        except (KeyError, UnreadableRecord):
+            return None
+
+    # -- what is wrong -----------------------------------------------------
+
+    def violations(self) -> list[str]:
+        """Everything that contradicts the layout or an invariant; empty when all is well."""
+        found = [
+            *self.unknown,
+            *self._misplaced(),
+            *self._counted(),
+            *self._leased(),
+            *self._limited(),
+            *self._parked(),
+            *self._known_members(),
+            *self._failed(),
+            *self._wake_up(),
+            *self._periodic(),
+            *self._expiring(),
+        ]
+        return [f"{self.queue}: {each}" for each in found]
+
+    def leftovers(self) -> list[str]:
+        """What is left of a queue that should hold nothing but failed jobs."""
+        found = []
+        for name, content in self.content.items():
+            family = name[: name.find(":") + 1]
+            if name in BOOKKEEPING or family in BOOKKEEPING:
+                continue
+            if name not in FAILED_STORE:
+                found.append(f"{name} is left with {content!r:.200}")
+        failed = set(self.get("failed", {}))
+        found += [f"job {each} is left" for each in sorted(set(self.jobs) - failed)]
+        named = [each for each in self.get("guard", {}) if each.startswith("named:")]
+        found += [f"guard still has {each}" for each in named]
+        return [f"{self.queue}: {each}" for each in found]
+
+    def _misplaced(self) -> Iterator[str]:
+        where: dict[str, list[str]] = {}
+        for place, stored_id in self.places():
+            where.setdefault(stored_id, []).append(place)
+        for stored_id in self.jobs:
+            if stored_id not in where:
+                yield f"job {stored_id} is in no place (I1)"
+        for stored_id, places in where.items():
+            if len(places) > 1:
+                yield f"job {stored_id} is in {places} (I1)"
+            if stored_id not in self.jobs:
+                yield f"{places} has {stored_id}, of which there is no record (I1)"
+
+    def _counted(self) -> Iterator[str]:
+        for stored_id, text in self.get("attempts", {}).items():
+            if stored_id not in self.jobs:
+                yield f"attempts are counted of {stored_id}, which is gone (I19)"
+            if not _ATTEMPTS.fullmatch(text):
+                yield f"attempts of {stored_id} are {text!r}"
+        for stored_id in self.get("retrying", set()) - set(self.get("future", {})):
+            yield f"{stored_id} is retrying, but does not wait"
+        if int(self.get("enqueued", "0")) < len(self.jobs):
+            yield f"{len(self.jobs)} jobs, but only {self.get('enqueued', '0')} were enqueued"
+
+    def _leased(self) -> Iterator[str]:
+        given = int(self.get("leases", "0"))
+        tokens: Counter[str] = Counter()
+        for member, leases in self.leases.items():
+            for stored_id, token in leases.items():
+                match = _TOKEN.fullmatch(token)
+                if match is None or int(match[1]) > given:
+                    yield f"{member} has {stored_id} under {token}, of {given} leases given"
+                else:
+                    tokens[match[1]] += 1
+                if token.startswith("b") and stored_id.startswith("0"):
+                    yield f"{member} has the at-most-once job {stored_id} in its buffer (I9)"
+        for number, times in tokens.items():
+            if times > 1:
+                yield f"token {number} names {times} leases (I5)"
+
+    def _limited(self) -> Iterator[str]:
+        limits = self.get("limits", {})
+        leased = {stored_id for leases in self.leases.values() for stored_id in leases}
+        for task in limits:
+            of_task = {stored_id for stored_id in leased if self.task_of(stored_id) == task}
+            slots = self.get(f"slots:{task}", set())
+            if slots != of_task:
+                yield f"slots of {task} are {slots}, its leased jobs {of_task} (I10)"
+        for prefix in ("slots:", "held:", "limit:"):
+            for task in self.family(prefix).keys() - limits.keys():
+                yield f"{prefix}{task} is there, but the task has no limit (I19)"
+        for task, declared in self.family("limit:").items():
+            for member in declared.keys() - self.get("seq", {}).keys():
+                yield f"{member} limits {task}, but is no member (I10)"
+        for stored_id in self.get("brought", set()) - set(self.get("ready", [])):
+            yield f"{stored_id} was brought back, but is not ready (I19)"
+
+    def _parked(self) -> Iterator[str]:
+        parks, named = self.family("parked:").keys(), self.get("parks", set())
+        if parks != named:
+            yield f"parks names {named}, parked are jobs of {set(parks)} (I13)"
+
+    def _known_members(self) -> Iterator[str]:
+        members = self.get("members", {}).keys()
+        for name in ("seq", "info"):
+            for member in self.get(name, {}).keys() - members:
+                yield f"{name} has {member}, which is no member (I19)"
+        for member in members - self.get("info", {}).keys():
+            yield f"nothing is known of member {member}"
+        for member in self.leases.keys() - members:
+            yield f"{member} has leases and is no member, so nobody takes them back (I11)"
+        for entry in self.get("guard", {}):
+            if entry.startswith("named:") and entry.removeprefix("named:") not in members:
+                yield f"guard has {entry}, which is no member (I19)"
+
+    def _failed(self) -> Iterator[str]:
+        failed, errors = self.get("failed", {}), self.get("errors", {})
+        if failed.keys() != errors.keys():
+            yield f"failed are {set(failed)}, reasons are kept of {set(errors)} (I19)"
+        size = sum(len(self.jobs.get(each, b"")) + len(errors.get(each, b"")) for each in failed)
+        if size != int(self.get("failed-bytes", "0")):
+            yield f"failed jobs have {size} bytes, counted are {self.get('failed-bytes', '0')}"
+
+    def _wake_up(self) -> Iterator[str]:
+        if "paused" in self.content:
+            return
+        if "ready" in self.content and "marker" not in self.content:
+            yield "jobs are ready, but nothing wakes anybody (I14)"
+        if "marker" in self.content and not self.content.keys() & {"ready", "future"}:
+            yield "nothing waits or is ready, but the marker is set (I14)"
+
+    def _periodic(self) -> Iterator[str]:
+        due, info = self.get("periodic", {}), self.get("periodic-info", {})
+        if due.keys() != info.keys():
+            yield f"due are {set(due)}, declared were {set(info)} (I15)"
+
+    def _expiring(self) -> Iterator[str]:
+        for name in self.content:
+            lives = self.expiring.get(name)
+            if name.startswith("producer:"):
+                if lives is None or lives > PRODUCER_MS:
+                    yield f"{name} lives {lives} ms (I19)"
+            elif lives is not None:
+                yield f"{name} expires in {lives} ms"
+
+
+def read(client: Any, namespace: str) -> list[Ledger]:
+    """Every queue of a namespace that has a key.
+
+    Args:
+        client: a `redis.Redis` or `redis.RedisCluster` that answers in bytes.
+        namespace: of the engine.
+    """
+    ledgers: dict[str, Ledger] = {}
+    head = f"{{{namespace}/"
+    for key in client.scan_iter(match=_literally(head) + "*", count=1000):
+        queue, _, name = key.decode().removeprefix(head).partition("}:")
+        ledger = ledgers.setdefault(queue, Ledger(queue=queue))
+        _enter(ledger, client, key, name)
+    return [ledgers[queue] for queue in sorted(ledgers)]
+
+
+def check(client: Any, namespace: str) -> list[Ledger]:
+    """Read a namespace in which nobody works, and check all of it.
+
+    Raises:
+        AssertionError: what is wrong, line by line.
+    """
+    ledgers = read(client, namespace)
+    listed = {name.decode() for name in client.smembers(keys.queues_key(namespace))}
+    found = [line for each in ledgers for line in each.violations()]
+    found += [
+        f"{each.queue}: not on the list of queues"
+        for each in ledgers
+        if each.queue not in listed and each.content.keys() & {"jobs", "members"}
+    ]
+    _demand(found)
+    return ledgers
+
+
+def check_drained(client: Any, namespace: str) -> list[Ledger]:
+    """As `check`, and nothing may be left but failed jobs and bounded bookkeeping.
+
+    For a namespace all of whose workers have left or were recovered.
+
+    Raises:
+        AssertionError: what is wrong or left, line by line.
+    """
+    ledgers = check(client, namespace)
+    _demand([line for each in ledgers for line in each.leftovers()])
+    return ledgers
+
+
+def _demand(lines: list[str]) -> None:
+    assert not lines, "the keys are not as they should be:\n  " + "\n  ".join(lines)
+
+
+def _literally(text: str) -> str:
+    """As a pattern that matches itself."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", text)
+
+
+def _enter(ledger: Ledger, client: Any, key: bytes, name: str) -> None:
+    kind = client.type(key).decode()
+    if kind == "none":  # expired since
+        return
+    expected = TYPES.get(name) or TYPES.get(name[: name.find(":") + 1])
+    if kind != expected:
+        ledger.unknown.append(f"{name} is a {kind}, expected {expected}")
+        return
+    raw = name in ("jobs", "errors")
+    if kind == "hash":
+        pairs = client.hgetall(key).items()
+        ledger.content[name] = {k.decode(): v if raw else v.decode() for k, v in pairs}
+    elif kind == "zset":
+        scores = client.zrange(key, 0, -1, withscores=True)
+        ledger.content[name] = {member.decode(): score for member, score in scores}
+    elif kind == "list":
+        ledger.content[name] = [each.decode() for each in client.lrange(key, 0, -1)]
+    elif kind == "set":
+        ledger.content[name] = {each.decode() for each in client.smembers(key)}
+    else:
+        ledger.content[name] = (client.get(key) or b"").decode()
+    lives = client.pttl(key)
+    if lives >= 0:
+        ledger.expiring[name] = lives

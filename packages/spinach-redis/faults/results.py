@@ -1,0 +1,105 @@
+"""What the fault suite found, as rows of a table; kept in a JSON file between runs.
+
+Run as a program it writes the page of the documentation::
+
+    python packages/spinach-redis/faults/results.py faults.json docs/reference/faults.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Row", "merge", "page", "read", "table"]
+
+COLUMNS = ("fault", "server", "runs", "jobs", "seed", "seconds", "outcome")
+
+HEAD = """\
+# Faults that were tried
+
+Each line is a fault that `nox -s faults` brings about on real servers, with worker
+processes of the operating system and with effects that are counted outside the server
+that suffers. After each of them these things are checked:
+
+- jobs that run at most once started once or not at all, and those that did not succeed are
+  in the failed store;
+- jobs that may repeat succeeded at least once;
+- what is left on the server belongs to the failed store, or is bookkeeping of bounded size;
+- slots of limited tasks are free again, and no limit was exceeded meanwhile.
+
+The page is written by the suite: `nox -s faults -- --full` runs everything below,
+`nox -s faults` a part of it. A run is repeated with `--seed`; the order in which processes
+and threads come to their turn is not the seed's to decide.
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A fault, and how the processes came through it."""
+
+    fault: str
+    #: Kind and version of the server.
+    server: str
+    #: How often the fault was brought about.
+    runs: int
+    #: Jobs that were scheduled in all of the runs.
+    jobs: int
+    #: Of the random choices of the test.
+    seed: int
+    #: Of all runs; many run side by side.
+    seconds: float
+    #: `passed` or `failed`.
+    outcome: str
+    #: What was measured, for people.
+    note: str = ""
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of a file; none when there is no file."""
+    if not path.exists():
+        return []
+    return [Row(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def merge(path: Path, rows: list[Row]) -> list[Row]:
+    """Put rows into a file, in the place of earlier ones of the same fault and server."""
+    kept = {(row.fault, row.server): row for row in read(path)}
+    kept.update({(row.fault, row.server): row for row in rows})
+    merged = list(kept.values())
+    text = json.dumps([dataclasses.asdict(row) for row in merged], indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+    return merged
+
+
+def table(rows: list[Row]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---|--:|--:|--:|--:|---|"]
+    for row in rows:
+        outcome = f"{row.outcome}: {row.note}" if row.note else row.outcome
+        cells = (row.fault, row.server, row.runs, row.jobs, row.seed, f"{row.seconds:.0f}", outcome)
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def page(rows: list[Row]) -> str:
+    """The page of the documentation."""
+    return HEAD + table(rows)
+
+
+def main() -> int:
+    """Write the page from a file of results."""
+    source, target = map(Path, sys.argv[1:])
+    rows = read(source)
+    if not rows:
+        print(f"{source} holds no results.", file=sys.stderr)
+        return 1
+    target.write_text(page(rows), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

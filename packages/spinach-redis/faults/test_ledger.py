@@ -1,0 +1,218 @@
+"""The ledger finds what is wrong, and finds nothing where nothing is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from redis import Redis
+
+from spinach.outcome import Outcome, OutcomeKind
+from spinach_redis import RedisBroker
+from spinach_redis.keys import QueueKeys
+
+from ..tests.jobs import QUEUE, TASK, Member, deposit
+from ..tests.servers import Server, running_server
+from . import ledger
+
+Corrupt = Callable[[Redis, QueueKeys, str], object]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Redis]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def namespace() -> str:
+    return "t" + uuid.uuid4().hex
+
+
+@pytest.fixture
+def broker(server: Server, namespace: str) -> Iterator[RedisBroker]:
+    broker = RedisBroker.from_url(server.unix_url)
+    broker.bind(namespace, object())
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def keys(namespace: str) -> QueueKeys:
+    return QueueKeys(namespace, QUEUE)
+
+
+def populate(broker: RedisBroker) -> Member:
+    """A queue with a job in each place; the first one is leased."""
+    now = deposit().record  # of any job; only its bytes matter below
+    assert now
+    member = Member(broker, limits={TASK: 2}, periodic={"tidy": 60_000})
+    broker.enqueue([deposit() for _ in range(8)])
+    broker.enqueue([deposit(due_ms=2**42)])
+    leases = [*member.take(idle=2), *member.take(idle=2)]
+    retried, failed = leases
+    broker.report(
+        [
+            Outcome(OutcomeKind.RETRY, retried, TASK, delay_ms=10**9),
+            Outcome(OutcomeKind.FAILED, failed, TASK),
+        ]
+    )
+    [parked, _running] = member.take(idle=2)
+    broker.report([Outcome(OutcomeKind.PARK, parked, TASK)])
+    return member
+
+
+def fixed(keys: QueueKeys, name: str) -> bytes:
+    return keys.fixed((name,))[0]
+
+
+def a_job(client: Redis, keys: QueueKeys) -> bytes:
+    return client.lrange(fixed(keys, "ready"), 0, 0)[0]
+
+
+CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
+    "a job in no place": (
+        lambda c, k, m: c.lpop(fixed(k, "ready")),
+        "is in no place",
+    ),
+    "a job in two places": (
+        lambda c, k, m: c.zadd(fixed(k, "future"), {a_job(c, k): 2**42}),
+        r"is in \['ready', 'future'\]",
+    ),
+    "a job twice in one place": (
+        lambda c, k, m: c.rpush(fixed(k, "ready"), a_job(c, k)),
+        r"is in \['ready', 'ready'\]",
+    ),
+    "an orphan id": (
+        lambda c, k, m: c.rpush(fixed(k, "ready"), b"1orphan"),
+        "1orphan, of which there is no record",
+    ),
+    "attempts of a job that is gone": (
+        lambda c, k, m: c.hset(fixed(k, "attempts"), b"1gone", b"1,0,0"),
+        "attempts are counted of 1gone",
+    ),
+    "a lost slot": (
+        lambda c, k, m: c.spop(k.limited(TASK)[0]),
+        "slots of mail.send are",
+    ),
+    "a slot without a lease": (
+        lambda c, k, m: c.sadd(k.limited(TASK)[0], b"1gone"),
+        "slots of mail.send are",
+    ),
+    "an invented token": (
+        lambda c, k, m: c.hset(k.running(m), b"1x", b"d999"),
+        "under d999",
+    ),
+    "a token twice": (
+        lambda c, k, m: c.hset(k.running("twin"), b"1x", c.hvals(k.running(m))[0]),
+        "names 2 leases",
+    ),
+    "an at-most-once job in a buffer": (
+        lambda c, k, m: c.hset(k.running(m), b"0x", b"b1"),
+        "at-most-once job 0x in its buffer",
+    ),
+    "leases of nobody": (
+        lambda c, k, m: c.rename(k.running(m), k.running("nobody")),
+        "nobody has leases and is no member",
+    ),
+    "a park that is not named": (
+        lambda c, k, m: c.delete(fixed(k, "parks")),
+        "parks names",
+    ),
+    "a number of no member": (
+        lambda c, k, m: c.hset(fixed(k, "seq"), b"ghost", 3),
+        "seq has ghost",
+    ),
+    "a limit of no member": (
+        lambda c, k, m: c.zadd(k.limited(TASK)[2], {b"ghost": 1}),
+        "ghost limits mail.send",
+    ),
+    "a failed job without a reason": (
+        lambda c, k, m: c.delete(fixed(k, "errors")),
+        "reasons are kept of",
+    ),
+    "a wrong sum of bytes": (
+        lambda c, k, m: c.incr(fixed(k, "failed-bytes")),
+        "bytes, counted are",
+    ),
+    "a missing marker": (
+        lambda c, k, m: c.delete(k.marker),
+        "nothing wakes anybody",
+    ),
+    "a producer for ever": (
+        lambda c, k, m: c.set(k.producer("x"), 1),
+        "producer:x lives None ms",
+    ),
+    "a key that expires": (
+        lambda c, k, m: c.expire(fixed(k, "jobs"), 100),
+        "jobs expires in",
+    ),
+    "a key of another type": (
+        lambda c, k, m: (c.delete(fixed(k, "parks")), c.set(fixed(k, "parks"), 1)),
+        "parks is a string, expected set",
+    ),
+    "a key nobody knows": (
+        lambda c, k, m: c.set(fixed(k, "surprise"), 1),
+        "surprise is a string, expected None",
+    ),
+    "a stray among those brought back": (
+        lambda c, k, m: c.sadd(fixed(k, "brought"), b"1gone"),
+        "1gone was brought back, but is not ready",
+    ),
+    "a periodic task without its interval": (
+        lambda c, k, m: c.delete(fixed(k, "periodic-info")),
+        "declared were",
+    ),
+}
+
+
+def test_nothing_is_wrong_with_a_queue_that_has_a_job_in_each_place(
+    broker: RedisBroker, client: Redis, namespace: str
+) -> None:
+    populate(broker)
+    [found] = ledger.check(client, namespace)
+    places = {place.partition(":")[0] for place, _ in found.places()}
+    assert places == {"ready", "future", "failed", "held", "parked", "running"}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_what_is_wrong_is_found(
+    name: str, broker: RedisBroker, client: Redis, namespace: str, keys: QueueKeys
+) -> None:
+    corrupt, said = CORRUPTIONS[name]
+    corrupt(client, keys, populate(broker).name)
+    with pytest.raises(AssertionError, match=said):
+        ledger.check(client, namespace)
+
+
+def test_queue_that_is_not_listed_is_found(
+    broker: RedisBroker, client: Redis, namespace: str
+) -> None:
+    populate(broker)
+    client.delete(f"{{{namespace}}}:queues")
+    with pytest.raises(AssertionError, match="not on the list of queues"):
+        ledger.check(client, namespace)
+
+
+def test_drained_queue_leaves_failed_jobs_and_bookkeeping_only(
+    broker: RedisBroker, client: Redis, namespace: str
+) -> None:
+    member = Member(broker, periodic={"tidy": 60_000})
+    broker.enqueue([deposit(), deposit()])
+    good, bad = member.take(idle=2)
+    broker.report([Outcome(OutcomeKind.SUCCEEDED, good, TASK)])
+    with pytest.raises(AssertionError, match="running:"):
+        ledger.check_drained(client, namespace)
+    broker.report([Outcome(OutcomeKind.FAILED, bad, TASK)])
+    with pytest.raises(AssertionError, match="members is left"):
+        ledger.check_drained(client, namespace)
+    broker.leave(member.turn())
+    [found] = ledger.check_drained(client, namespace)
+    assert list(found.get("failed", {})) == [bad.stored_id]
