@@ -1,0 +1,118 @@
+"""A primary with replicas that Sentinels watch."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+from redis.sentinel import Sentinel
+
+from .replicas import running_replicated
+from .servers import running_servers, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .replicas import Replicated
+    from .servers import Server
+
+__all__ = ["SERVICE", "Watched", "running_sentinels"]
+
+#: What the Sentinels call the primary.
+SERVICE = "letters"
+
+DOWN_AFTER_MS = 500
+
+
+@dataclass
+class Watched:
+    """Servers, and the Sentinels that name a new primary when it is time."""
+
+    group: Replicated
+    sentinels: list[Server]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Of the Sentinels."""
+        return [("127.0.0.1", sentinel.port) for sentinel in self.sentinels]
+
+    def sentinel(self, **options: Any) -> Sentinel:
+        """What a user asks for a client; close its clients yourself."""
+        return Sentinel(self.addresses, **options)
+
+    def primary(self) -> Server:
+        """Whom the first Sentinel that runs holds for the primary."""
+        for sentinel in self.sentinels:
+            if sentinel.running:
+                with sentinel.client(decode_responses=True) as client:
+                    _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+                return next(s for s in self.group.servers if s.port == int(port))
+        raise AssertionError("no Sentinel runs")
+
+    def wait_for_other_primary(self, than: Server, seconds: float = 30.0) -> Server:
+        """Wait until all Sentinels name another primary, and that it takes writes."""
+
+        def named() -> bool:
+            new = self.primary()
+            with new.client() as client:
+                return new is not than and client.info("replication")["role"] == "master"
+
+        until(named, "another primary", seconds)
+        return self.primary()
+
+    def fail_over(self) -> Server:
+        """Have the Sentinels change the primary although it is well; the new one."""
+        old = self.primary()
+        with self.sentinels[0].client() as client:
+            # NOGOODSLAVE until the Sentinel has seen the replica once more.
+            until(
+                lambda: client.execute_command("SENTINEL", "FAILOVER", SERVICE),
+                "the Sentinel agrees to a failover",
+            )
+        return self.wait_for_other_primary(old)
+
+
+@contextlib.contextmanager
+def running_sentinels(
+    *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = DOWN_AFTER_MS
+) -> Iterator[Watched]:
+    """A primary with replicas and Sentinels that know each other, for the block.
+
+    Raises:
+        NoServer: no binary.
+    """
+    with running_replicated(replicas, *options) as group:
+        settings = (
+            f"sentinel monitor {SERVICE} 127.0.0.1 {group.primary.port} {sentinels // 2 + 1}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}\n"
+            f"sentinel failover-timeout {SERVICE} 5000\n"
+            f"sentinel parallel-syncs {SERVICE} {replicas}\n"
+        )
+        with running_servers(sentinels, sentinel=settings) as watchers:
+            for watcher in watchers:
+                with watcher.client() as client, contextlib.suppress(ResponseError):
+                    # Redis 6.2 does not know it, and takes some seconds longer.
+                    client.execute_command(
+                        *("SENTINEL", "DEBUG", "INFO-PERIOD", "200", "ASK-PERIOD", "200"),
+                        *("PUBLISH-PERIOD", "200", "PING-PERIOD", "100"),
+                    )
+            for watcher in watchers:
+                with watcher.client() as client:
+                    until(
+                        lambda c=client: _knows(c, sentinels - 1, replicas),
+                        f"Sentinel at {watcher.port} knows the others",
+                        seconds=30.0,
+                    )
+            yield Watched(group, watchers)
+
+
+def _knows(client: Any, others: int, replicas: int) -> bool:
+    facts = client.execute_command("SENTINEL", "MASTER", SERVICE)
+    if isinstance(facts, list):
+        facts = dict(zip(facts[::2], facts[1::2], strict=True))
+    named = {(k.decode() if isinstance(k, bytes) else k): int(v) for k, v in facts.items()
+             if k in (b"num-other-sentinels", b"num-slaves",
+                      "num-other-sentinels", "num-slaves")}  # fmt: skip
+    return named["num-other-sentinels"] >= others and named["num-slaves"] >= replicas
