@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from ..tests.servers import NoServer, Server, find_binary, running_server
+from .fleet import Fleet, fleet_in
 from .results import Row, merge, table
+from .scene import Scene
 
 #: A hang shows after this time, in seconds; `--full` runs some faults for minutes.
 TIMEOUT_SECONDS = 900
@@ -176,3 +178,33 @@ def own_server() -> Iterator[Server]:
     _find_server()
     with running_server("--appendonly", "yes") as server:
         yield server
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Worker processes of the test, which end with it."""
+    with fleet_in(tmp_path) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def new_scene(fleet: Fleet) -> Iterator[Callable[..., Scene]]:
+    """Makes namespaces with a producer: `new_scene(url)`."""
+    scenes: list[Scene] = []
+
+    def make(url: str, namespace: str | None = None) -> Scene:
+        scene = Scene(fleet, url, namespace)
+        scenes.append(scene)
+        return scene
+
+    yield make
+    for scene in scenes:
+        scene.close()
+
+
+def version_of(client: Any) -> str:
+    """Kind and version of a server, as rows of the table name it."""
+    info = client.info("server")
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info['redis_version']}"

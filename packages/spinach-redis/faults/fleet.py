@@ -1,0 +1,208 @@
+"""Worker processes of the fault suite: started, held, killed, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from .program import Settings
+
+__all__ = ["Fleet", "Process", "fleet_in", "until"]
+
+PROGRAM = Path(__file__).parent / "program.py"
+
+#: How often `until` looks, in seconds.
+LOOK_SECONDS = 0.05
+
+
+def until(condition: Callable[[], object], seconds: float, what: str = "") -> None:
+    """Wait until a condition holds that other processes bring about.
+
+    Raises:
+        AssertionError: it does not in this time.
+    """
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
+        pause.wait(LOOK_SECONDS)
+
+
+class Process:
+    """A worker program.
+
+    Args:
+        settings: what it is told.
+        log: where its log goes.
+    """
+
+    def __init__(self, settings: Settings, log: IO[bytes]) -> None:
+        self.settings = settings
+        self._popen = subprocess.Popen(
+            [sys.executable, str(PROGRAM), json.dumps(dataclasses.asdict(settings))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        self.pid = self._popen.pid
+        # Guards what was said.
+        self._heard = threading.Condition()
+        self._said: list[str] = []
+        self._over = False
+        self._reader = threading.Thread(target=self._read, name=f"reader-{self.pid}", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        for line in self._popen.stdout:
+            with self._heard:
+                self._said.append(line.decode().strip())
+                self._heard.notify_all()
+        with self._heard:
+            self._over = True
+            self._heard.notify_all()
+
+    def said(self, start: str) -> str:
+        """The last line that begins so, or nothing."""
+        with self._heard:
+            return next((line for line in reversed(self._said) if line.startswith(start)), "")
+
+    def expect(self, start: str, seconds: float = 60.0) -> str:
+        """Wait until it says something that begins so; each line counts once.
+
+        Raises:
+            AssertionError: it does not, or ended.
+        """
+        deadline = time.monotonic() + seconds
+        with self._heard:
+            while True:
+                for line in self._said:
+                    if line.startswith(start):
+                        self._said.remove(line)
+                        return line
+                assert not self._over, f"process {self.pid} ended and did not say {start!r}"
+                left = deadline - time.monotonic()
+                assert left > 0, f"process {self.pid} does not say {start!r}"
+                self._heard.wait(left)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._popen.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._popen.send_signal(number)
+
+    def kill(self) -> int:
+        """End it without warning; the instant it was gone, on the monotonic clock in ns."""
+        self._popen.kill()
+        self._popen.wait(30)
+        return time.monotonic_ns()
+
+    def stop(self, seconds: float = 60.0) -> None:
+        """Stop it as an operator does, and see that it ends well."""
+        self._popen.terminate()
+        self.ended(seconds)
+
+    def ended(self, seconds: float = 60.0) -> None:
+        """Wait for its end.
+
+        Raises:
+            AssertionError: it does not end, or not well.
+        """
+        try:
+            code = self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"process {self.pid} does not stop") from None
+        assert code == 0, f"process {self.pid} ended with {code}"
+
+    def usage(self) -> tuple[int, int, int]:
+        """Its memory in KiB, open files and threads."""
+        self.send(signal.SIGUSR1)
+        _, memory, files, threads = self.expect("usage").split()
+        return int(memory), int(files), int(threads)
+
+    def close(self) -> None:
+        """Get rid of it, whatever it does."""
+        if self._popen.poll() is None:
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, signal.SIGCONT)
+            self._popen.kill()
+            self._popen.wait(30)
+        self._reader.join(10)
+        assert self._popen.stdout is not None
+        self._popen.stdout.close()
+
+
+class Fleet:
+    """The processes of one test; thread safe.
+
+    Args:
+        folder: for effects and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.effects = folder / "effects"
+        self.effects.mkdir()
+        self._log = (folder / "log").open("ab")
+        self._processes: list[Process] = []
+        #: Process → instant it was killed, ns.
+        self.deaths: dict[int, int] = {}
+
+    def start(self, url: str, *namespaces: str, ready: bool = True, **settings: object) -> Process:
+        """Start a worker program.
+
+        Args:
+            url: of the server.
+            namespaces: to work for.
+            ready: wait until it is about to start its workers.
+            settings: further fields of `Settings`.
+        """
+        told = Settings(
+            url=url, namespaces=namespaces, effects=str(self.effects), **settings  # type: ignore[arg-type]
+        )  # fmt: skip
+        process = Process(told, self._log)
+        self._processes.append(process)
+        if ready:
+            process.expect("ready")
+        return process
+
+    def kill(self, process: Process) -> float:
+        """Kill it; the instant, in seconds of the monotonic clock."""
+        self.deaths[process.pid] = process.kill()
+        return self.deaths[process.pid] / 1e9
+
+    def log(self) -> str:
+        """What all processes wrote to their logs."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._processes:
+            process.close()
+        self._log.close()
+
+
+@contextlib.contextmanager
+def fleet_in(folder: Path) -> Iterator[Fleet]:
+    """A fleet for the block; when it fails, the end of the log is printed."""
+    fleet = Fleet(folder)
+    try:
+        yield fleet
+    except BaseException:
+        print(fleet.log()[-20_000:])
+        raise
+    finally:
+        fleet.close()

@@ -1,0 +1,160 @@
+"""One namespace under a fault: what was scheduled, and whether all of it came right."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from redis import Redis
+
+from spinach import Batch, Engine
+from spinach.exc import BrokerError
+from spinach_redis import RedisBroker
+
+from .effects import Effects
+from .fleet import Fleet, until
+from .ledger import check_drained
+from .program import LIMIT, LIMITED, ONCE, build_tasks
+
+__all__ = ["MIX", "Scene"]
+
+#: A bit of everything.
+MIX = ("once", "again", "once.limited", "again.limited", "stumble")
+
+
+class Scene:
+    """A namespace, with a producer in this process.
+
+    Args:
+        fleet: whose effects are counted.
+        url: of the server, for the producer.
+        namespace: None for a new one.
+    """
+
+    def __init__(self, fleet: Fleet, url: str, namespace: str | None = None) -> None:
+        self.fleet = fleet
+        self.namespace = namespace or f"scene-{uuid.uuid4().hex[:12]}"
+        self.broker = RedisBroker.from_url(url)
+        self.engine = Engine(self.broker, self.namespace)
+        self.engine.attach_tasks(build_tasks())
+        #: Key → task, of the jobs that the server accepted.
+        self.jobs: dict[str, str] = {}
+        #: Of those whose fate the producer did not learn.
+        self.unknown: dict[str, str] = {}
+        self._numbers = itertools.count()
+
+    # -- producer ----------------------------------------------------------
+
+    def schedule(self, *tasks: str, at: datetime | None = None, **kwargs: object) -> list[str]:
+        """Schedule a batch; keys of the jobs.
+
+        Args:
+            tasks: one job of each.
+            at: not before this instant.
+            kwargs: of all jobs.
+
+        Raises:
+            BrokerError: the server refused some, which are not counted then.
+        """
+        keys = [f"{task}/{next(self._numbers)}" for task in tasks]
+        batch = Batch()
+        for key, task in zip(keys, tasks, strict=True):
+            if at is None:
+                batch.schedule(task, key=key, **kwargs)
+            else:
+                batch.schedule_at(task, at, key=key, **kwargs)
+        named = dict(zip(keys, tasks, strict=True))
+        try:
+            self.engine.schedule_batch(batch)
+        except BrokerError as error:
+            # The ids of an error are those of the jobs in order.
+            fates = _fates(error, keys)
+            self.jobs.update({key: named[key] for key in keys if fates[key] == "stored"})
+            self.unknown.update({key: named[key] for key in keys if fates[key] == "unknown"})
+            raise
+        self.jobs.update(named)
+        return keys
+
+    # -- what happened -----------------------------------------------------
+
+    def effects(self) -> Effects:
+        """What the jobs did so far."""
+        return Effects(self.fleet.effects / self.namespace)
+
+    def unfinished(self, queue: str = "spinach") -> int | None:
+        """Jobs that the server still has to give out or to get back; None: no answer."""
+        [counts] = self.broker.counts([queue])
+        if counts.error is not None:
+            return None
+        return counts.unfinished + counts.future + counts.parked
+
+    def drained(self, seconds: float = 60.0) -> None:
+        """Wait until the server has nothing left to do."""
+        until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
+
+    def failed(self) -> dict[str, str]:
+        """Key → exception, of the failed store."""
+        entries = [
+            entry
+            for offset in range(0, 10_000, 1000)
+            for entry in self.engine.failed.list(offset=offset, limit=1000)
+        ]
+        return {str(e.job.task_kwargs.get("key", e.job.id)): e.error for e in entries}
+
+    def close(self) -> None:
+        """Give up the producer's connections."""
+        self.broker.close()
+
+    # -- the judgement -----------------------------------------------------
+
+    def judge(
+        self,
+        client: Redis,
+        *,
+        may_fail: Iterable[str] = (),
+        may_be_lost: Callable[[str], bool] = lambda key: False,
+        limits: bool = True,
+    ) -> Effects:
+        """Check what every fault has to leave behind, all workers having ended.
+
+        Args:
+            client: of the server.
+            may_fail: keys of repeatable jobs that may end in the failed store.
+            may_be_lost: whether a job may be gone without a trace, the server having
+                lost what it had confirmed.
+            limits: whether no limit may have been exceeded.
+
+        Raises:
+            AssertionError: something is lost, doubled, or left.
+        """
+        effects, failed = self.effects(), self.failed()
+        wrong: list[str] = []
+        for key, task in {**self.jobs, **self.unknown}.items():
+            starts, ends = len(effects.starts.get(key, ())), len(effects.ends.get(key, ()))
+            lost = key in self.unknown or may_be_lost(key)
+            if task in ONCE and starts > 1:
+                wrong.append(f"{key} runs at most once and started {starts} times")
+            if task not in ONCE and key in failed and key not in may_fail:
+                wrong.append(f"{key} may repeat and failed: {failed[key]}")
+            if not ends and key not in failed and not lost:
+                wrong.append(f"{key} is gone: started {starts} times, not in the failed store")
+        known = self.jobs.keys() | self.unknown.keys()
+        strangers = [k for k in effects.starts if k not in known and not k.startswith("tick/")]
+        wrong += [f"{key} ran and was not scheduled" for key in strangers]
+        if limits:
+            peaks = Counter({task: effects.peak(task, self.fleet.deaths) for task in LIMITED})
+            wrong += [f"{n} of {task} ran at once" for task, n in peaks.items() if n > LIMIT]
+        assert not wrong, f"{self.namespace}:\n  " + "\n  ".join(wrong)
+        check_drained(client, self.namespace)
+        return effects
+
+
+def _fates(error: BrokerError, keys: list[str]) -> dict[str, str]:
+    """Key → stored, unknown or not sent, of a batch for one queue."""
+    order = ["stored"] * len(error.stored)
+    order += ["unknown"] * len(error.unknown)
+    order += ["not sent"] * len(error.not_sent)
+    return dict(zip(keys, order, strict=True))

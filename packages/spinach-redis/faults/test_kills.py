@@ -1,0 +1,76 @@
+"""Worker processes that are killed, or stand still for longer than their lease."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ..tests.servers import Server
+from .conftest import Record, version_of
+from .fleet import Fleet, Process, until
+from .scene import MIX, Scene
+
+LEASE_SECONDS = 10.0
+#: A death is noticed within this time after a lease at the latest (I11).
+NOTICE_SECONDS = 10.0
+#: Processes that start at once; a machine with two cores is slow to start more.
+STARTERS = 6
+
+#: Where a process stops → what that is called in the table.
+POINTS = {
+    "fetched": "worker killed with SIGKILL before the start of its jobs",
+    "running": "worker killed with SIGKILL while its jobs run",
+    "effect": "worker killed with SIGKILL after the effect of its jobs",
+    "report": "worker killed with SIGKILL before the outcomes of its jobs",
+}
+
+
+def test_killed_worker_loses_no_job_and_doubles_none(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    server: Server,
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:  # I3, I4, I7, I11
+    each = rounds(full=25, bounded=1)
+    scenes: dict[str, tuple[str, Scene]] = {}
+    for point in POINTS:
+        for number in range(each):
+            scene = new_scene(server.unix_url, f"kill-{point}-{number}")
+            scene.schedule(*MIX * 2)
+            scenes[scene.namespace] = (point, scene)
+
+    def doom(namespace: str) -> Process:
+        point, _ = scenes[namespace]
+        process = fleet.start(server.unix_url, namespace, hold=point, ready=False)
+        process.expect("held", 120)
+        return process
+
+    with ThreadPoolExecutor(STARTERS) as pool:
+        doomed = dict(zip(scenes, pool.map(doom, scenes), strict=True))
+    # It is a member of each queue before the other one dies.
+    rescuer = fleet.start(server.unix_url, *scenes, threads=1)
+    killed_at = {namespace: fleet.kill(process) for namespace, process in doomed.items()}
+    for _, scene in scenes.values():
+        scene.drained(90)
+    rescuer.stop()
+    delays = []
+    with server.client() as client:
+        for namespace, (_, scene) in scenes.items():
+            effects = scene.judge(client)
+            # Jobs that run at most once and were lost are told of at once, others wait
+            # for a random time first.
+            delays += [
+                told[0].at_ns / 1e9 - killed_at[namespace] for told in effects.failures.values()
+            ]
+        name = version_of(client)
+    assert len(delays) >= len(scenes)
+    assert max(delays) <= LEASE_SECONDS + NOTICE_SECONDS
+    jobs = len(MIX) * 2 * each
+    note = f"lease {LEASE_SECONDS:.0f} s, told of after {min(delays):.1f} to {max(delays):.1f} s"
+    for fault in POINTS.values():
+        record(fault, runs=each, jobs=jobs, server=name, note=note)
