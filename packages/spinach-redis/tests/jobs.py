@@ -34,12 +34,13 @@ class Member:
         broker: RedisBroker,
         queue: str = QUEUE,
         *,
+        name: str | None = None,
         lease_ms: int = LEASE_MS,
         **enrolment: object,
     ) -> None:
         self.broker = broker
         self.queue = queue
-        self.name = uuid.uuid4().hex
+        self.name = name or uuid.uuid4().hex
         self.number = 0
         reply = broker.join(queue, self.name, Enrolment(lease_ms=lease_ms, **enrolment))
         assert reply.verdict is Verdict.APPLIED, reply
