@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 
 from ..tests.servers import NoServer, Server, find_binary, running_server
 from .fleet import Fleet, fleet_in
-from .results import Row, merge, table
+from .results import Record, Row, merge, table
 from .scene import Scene
 
 #: A hang shows after this time, in seconds; `--full` runs some faults for minutes.
@@ -80,30 +79,6 @@ class Results:
         seed = config.getoption("--seed", default=None)
         self.seed: int = random.SystemRandom().getrandbits(31) if seed is None else seed
         self.rows: list[Row] = []
-
-
-class Record:
-    """Takes down what one test tried."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._started = time.monotonic()
-        self.rows: list[Row] = []
-
-    def __call__(
-        self, fault: str, *, runs: int, jobs: int = 0, server: str = "", note: str = ""
-    ) -> None:
-        """Add a row; that the test passed is added at its end.
-
-        Args:
-            fault: as the table names it.
-            runs: how often it was brought about.
-            jobs: scheduled in all of the runs.
-            server: kind and version.
-            note: what was measured.
-        """
-        seconds = time.monotonic() - self._started
-        self.rows.append(Row(fault, server, runs, jobs, self._seed, seconds, "passed", note))
 
 
 @pytest.fixture
@@ -189,22 +164,14 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.fixture
 def new_scene(fleet: Fleet) -> Iterator[Callable[..., Scene]]:
-    """Makes namespaces with a producer: `new_scene(url)`."""
+    """Makes namespaces with a producer; takes what `Scene` takes after the fleet."""
     scenes: list[Scene] = []
 
-    def make(url: str, namespace: str | None = None) -> Scene:
-        scene = Scene(fleet, url, namespace)
+    def make(*args: Any, **kwargs: Any) -> Scene:
+        scene = Scene(fleet, *args, **kwargs)
         scenes.append(scene)
         return scene
 
     yield make
     for scene in scenes:
         scene.close()
-
-
-def version_of(client: Any) -> str:
-    """Kind and version of a server, as rows of the table name it."""
-    info = client.info("server")
-    if "valkey_version" in info:
-        return f"Valkey {info['valkey_version']}"
-    return f"Redis {info['redis_version']}"

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +42,11 @@ __all__ = ["LIMIT", "ONCE", "Settings", "build_tasks", "make_broker"]
 ONCE = frozenset({"once", "once.limited", "tick"})
 #: How many jobs of a limited task run at once.
 LIMIT = 2
+#: How often a job looks whether its gate, a file, is there.
+GATE_SECONDS = 0.05
 LIMITED = frozenset({"once.limited", "again.limited"})
 
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=timezone.utc)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,11 +154,13 @@ def build_tasks(
     """
     tasks = Tasks()
 
-    def run(key: str, seconds: float = 0.0, filler: object = None) -> None:
+    def run(key: str, seconds: float = 0.0, filler: object = None, gate: str = "") -> None:
         if hold_at == "running":
             hold("running")
         if seconds:
             time.sleep(seconds)
+        while gate and not Path(gate).exists():
+            time.sleep(GATE_SECONDS)
         done(key, filler)
         if hold_at == "effect":
             hold("effect")
@@ -185,7 +189,7 @@ def build_tasks(
     if period_seconds:
 
         def tick() -> None:
-            done("tick", None)
+            done(None, None)
 
         tasks.add(tick, name="tick", periodicity=timedelta(seconds=period_seconds))
     return tasks
@@ -196,25 +200,28 @@ class Journal:
 
     def __init__(self, path: Path, namespace: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._namespace = namespace
+        # Key of the job that runs in a thread.
+        self._current = threading.local()
         signals.job_started.connect(self._started, sender=namespace)
         signals.job_failed.connect(self._failed, sender=namespace)
 
-    def done(self, key: str, filler: object) -> None:
-        """The effect of a job."""
+    def done(self, key: str | None, filler: object) -> None:
+        """The effect of a job; a periodic one does not know its key."""
         # What a long argument was is told by its length and ends.
         text = filler if isinstance(filler, str) else ""
-        self._write("end", key, 0, f"{len(text)}{text[:3]}{text[-3:]}")
+        self._write("end", key or self._current.key, 0, f"{len(text)}{text[:3]}{text[-3:]}")
 
     def _started(self, _: object, job: Job, **kwargs: object) -> None:
-        self._write("start", self._key(job), job.retries, job.task_name)
+        self._current.key = self._key(job)
+        self._write("start", self._current.key, job.retries, job.task_name)
 
     def _failed(self, _: object, job: Job, err: BaseException, **kwargs: object) -> None:
         self._write("failed", self._key(job), job.retries, type(err).__name__)
 
     @staticmethod
     def _key(job: Job) -> str:
-        return str(job.task_kwargs["key"]) if job.task_kwargs else f"tick/{job.id}"
+        # Jobs of a periodic task are told apart by the instant they were due, in ms.
+        return str(job.task_kwargs.get("key") or f"tick/{job.at.timestamp() * 1000:.0f}")
 
     def _write(self, event: str, key: str, retries: int, detail: str) -> None:
         line = f"{event} {key} {retries} {detail} {os.getpid()} {time.monotonic_ns()}\n"

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Row", "merge", "page", "read", "table"]
+__all__ = ["Record", "Row", "merge", "page", "read", "table"]
 
 COLUMNS = ("fault", "server", "runs", "jobs", "seed", "seconds", "outcome")
 
@@ -56,6 +57,30 @@ class Row:
     outcome: str
     #: What was measured, for people.
     note: str = ""
+
+
+class Record:
+    """Takes down what one test tried."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._started = time.monotonic()
+        self.rows: list[Row] = []
+
+    def __call__(
+        self, fault: str, *, runs: int, jobs: int = 0, server: str = "", note: str = ""
+    ) -> None:
+        """Add a row; that the test passed is added at its end.
+
+        Args:
+            fault: as the table names it.
+            runs: how often it was brought about.
+            jobs: scheduled in all of the runs.
+            server: kind and version.
+            note: what was measured.
+        """
+        seconds = time.monotonic() - self._started
+        self.rows.append(Row(fault, server, runs, jobs, self._seed, seconds, "passed", note))
 
 
 def read(path: Path) -> list[Row]:

@@ -19,7 +19,7 @@ from .fleet import Fleet, until
 from .ledger import check_drained
 from .program import LIMIT, LIMITED, ONCE, build_tasks
 
-__all__ = ["MIX", "Scene"]
+__all__ = ["MIX", "Scene", "version_of"]
 
 #: A bit of everything.
 MIX = ("once", "again", "once.limited", "again.limited", "stumble")
@@ -30,16 +30,29 @@ class Scene:
 
     Args:
         fleet: whose effects are counted.
-        url: of the server, for the producer.
+        url: of the server, for the test.
         namespace: None for a new one.
+        producer_url: of the server, for the producer; None: the same.
     """
 
-    def __init__(self, fleet: Fleet, url: str, namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        url: str,
+        namespace: str | None = None,
+        producer_url: str | None = None,
+    ) -> None:
         self.fleet = fleet
+        self.url = url
         self.namespace = namespace or f"scene-{uuid.uuid4().hex[:12]}"
         self.broker = RedisBroker.from_url(url)
         self.engine = Engine(self.broker, self.namespace)
-        self.engine.attach_tasks(build_tasks())
+        self.producer = self.engine
+        self._producer_broker: RedisBroker | None = None
+        if producer_url is not None:
+            self._producer_broker = RedisBroker.from_url(producer_url)
+            self.producer = Engine(self._producer_broker, self.namespace)
+        self.producer.attach_tasks(build_tasks())
         #: Key → task, of the jobs that the server accepted.
         self.jobs: dict[str, str] = {}
         #: Of those whose fate the producer did not learn.
@@ -68,7 +81,7 @@ class Scene:
                 batch.schedule_at(task, at, key=key, **kwargs)
         named = dict(zip(keys, tasks, strict=True))
         try:
-            self.engine.schedule_batch(batch)
+            self.producer.schedule_batch(batch)
         except BrokerError as error:
             # The ids of an error are those of the jobs in order.
             fates = _fates(error, keys)
@@ -95,6 +108,24 @@ class Scene:
         """Wait until the server has nothing left to do."""
         until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
 
+    def members(self, queue: str = "spinach") -> int:
+        """Live memberships, and dead ones that nobody recovered yet."""
+        with self.client() as client:
+            return int(client.zcard(f"{{{self.namespace}/{queue}}}:members"))
+
+    def tidy(self, **settings: object) -> None:
+        """Wait until what processes left without a word was taken back, and run the rest.
+
+        Args:
+            settings: of the worker program that does it.
+        """
+        if not self.members() and not self.unfinished():
+            return
+        mop = self.fleet.start(self.url, self.namespace, **settings)
+        until(lambda: self.members() == 1, 60, f"{self.namespace} has one member")
+        self.drained()
+        mop.stop()
+
     def failed(self) -> dict[str, str]:
         """Key → exception, of the failed store."""
         entries = [
@@ -104,9 +135,15 @@ class Scene:
         ]
         return {str(e.job.task_kwargs.get("key", e.job.id)): e.error for e in entries}
 
+    def client(self) -> Redis:
+        """A plain client of the server."""
+        return Redis.from_url(self.url)
+
     def close(self) -> None:
         """Give up the producer's connections."""
         self.broker.close()
+        if self._producer_broker is not None:
+            self._producer_broker.close()
 
     # -- the judgement -----------------------------------------------------
 
@@ -144,6 +181,8 @@ class Scene:
         known = self.jobs.keys() | self.unknown.keys()
         strangers = [k for k in effects.starts if k not in known and not k.startswith("tick/")]
         wrong += [f"{key} ran and was not scheduled" for key in strangers]
+        ticks = [k for k in effects.starts if k.startswith("tick/") and len(effects.starts[k]) > 1]
+        wrong += [f"{key} ran {len(effects.starts[key])} times" for key in ticks]
         if limits:
             peaks = Counter({task: effects.peak(task, self.fleet.deaths) for task in LIMITED})
             wrong += [f"{n} of {task} ran at once" for task, n in peaks.items() if n > LIMIT]
@@ -158,3 +197,11 @@ def _fates(error: BrokerError, keys: list[str]) -> dict[str, str]:
     order += ["unknown"] * len(error.unknown)
     order += ["not sent"] * len(error.not_sent)
     return dict(zip(keys, order, strict=True))
+
+
+def version_of(client: Redis) -> str:
+    """Kind and version of a server, as rows of the table name it."""
+    info = client.info("server")
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info['redis_version']}"

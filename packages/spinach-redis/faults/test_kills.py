@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import pytest
+from pathlib import Path
 
 from ..tests.servers import Server
-from .conftest import Record, version_of
-from .fleet import Fleet, Process, until
-from .scene import MIX, Scene
+from .fleet import Fleet, until
+from .results import Record
+from .scene import MIX, Scene, version_of
 
 LEASE_SECONDS = 10.0
 #: A death is noticed within this time after a lease at the latest (I11).
@@ -29,6 +26,11 @@ POINTS = {
 }
 
 
+def gate_of(scene: Scene) -> Path:
+    """The file that lets the rescuer's first job end."""
+    return scene.fleet.folder / f"gate-{scene.namespace}"
+
+
 def test_killed_worker_loses_no_job_and_doubles_none(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
@@ -41,20 +43,24 @@ def test_killed_worker_loses_no_job_and_doubles_none(
     for point in POINTS:
         for number in range(each):
             scene = new_scene(server.unix_url, f"kill-{point}-{number}")
-            scene.schedule(*MIX * 2)
             scenes[scene.namespace] = (point, scene)
+            scene.schedule("again", gate=str(gate_of(scene)))
+    # Lives in each queue from before, with its one thread there at work.
+    rescuer = fleet.start(server.unix_url, *scenes, threads=1)
+    for _, scene in scenes.values():
+        until(lambda scene=scene: scene.effects().starts, 60, "the rescuer is at work")
+        scene.schedule(*MIX * 2)
 
-    def doom(namespace: str) -> Process:
-        point, _ = scenes[namespace]
+    def doom(namespace: str) -> float:
+        point, scene = scenes[namespace]
         process = fleet.start(server.unix_url, namespace, hold=point, ready=False)
         process.expect("held", 120)
-        return process
+        killed_at = fleet.kill(process)
+        gate_of(scene).touch()
+        return killed_at
 
     with ThreadPoolExecutor(STARTERS) as pool:
-        doomed = dict(zip(scenes, pool.map(doom, scenes), strict=True))
-    # It is a member of each queue before the other one dies.
-    rescuer = fleet.start(server.unix_url, *scenes, threads=1)
-    killed_at = {namespace: fleet.kill(process) for namespace, process in doomed.items()}
+        killed_at = dict(zip(scenes, pool.map(doom, scenes), strict=True))
     for _, scene in scenes.values():
         scene.drained(90)
     rescuer.stop()
@@ -70,7 +76,7 @@ def test_killed_worker_loses_no_job_and_doubles_none(
         name = version_of(client)
     assert len(delays) >= len(scenes)
     assert max(delays) <= LEASE_SECONDS + NOTICE_SECONDS
-    jobs = len(MIX) * 2 * each
+    jobs = (len(MIX) * 2 + 1) * each
     note = f"lease {LEASE_SECONDS:.0f} s, told of after {min(delays):.1f} to {max(delays):.1f} s"
     for fault in POINTS.values():
         record(fault, runs=each, jobs=jobs, server=name, note=note)
