@@ -1,0 +1,444 @@
+"""What a broker does, as plain as it can be said: one queue at a time, lists and loops.
+
+Written from `docs/design/states.md` and the docstrings of the contract, with no thought of
+speed. It decides everything itself but for two things that the contract leaves open: which
+of several dead members is named, and how long a job that lost its worker waits. What a
+broker chose there is handed in, and checked. One task of a queue may be limited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+
+from spinach.brokers.calls import Deposit, Enrolment, QueueCounts, Verdict
+from spinach.const import MAX_LOSSES
+from spinach.outcome import OutcomeKind
+from spinach.wire import read_header
+
+__all__ = ["Job", "Leased", "ModelQueue"]
+
+#: A member that was told of a dead one has so long to recover it, in ms.
+CLAIM_MS = 12_000
+
+#: A timekeeper that does not fetch for so long is none any more, in ms.
+KEEPER_MS = 6_000
+
+#: Bound of the delay before a job that lost its first worker runs again, in ms.
+FIRST_DELAY_MS = 3_000
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """One accepted job."""
+
+    stored_id: str
+    record: bytes
+    retries: int = 0
+    losses: int = 0
+    direct_only: bool = False
+    #: Order among those that stood at the head of the queue and found no slot; 0: never.
+    turn: int = 0
+
+    @property
+    def once(self) -> bool:
+        return self.stored_id[0] == "0"
+
+    @property
+    def task(self) -> str:
+        return read_header(self.record).task
+
+    @property
+    def max_retries(self) -> int:
+        return read_header(self.record).max_retries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leased:
+    """A lease; `serial` stands for its token."""
+
+    serial: int
+    member: str
+    job: Job
+    direct: bool
+
+
+@dataclass(kw_only=True, eq=False)
+class Member:
+    """A membership."""
+
+    enrolment: Enrolment
+    ends_ms: int
+    #: Last number used; None once its recovery began.
+    number: int | None = 0
+    claimed_until_ms: int = 0
+
+
+@dataclass(eq=False)
+class ModelQueue:
+    """One queue; `now_ms` is set before each call."""
+
+    name: str
+    now_ms: int = 0
+    ready: list[Job] = field(default_factory=list)
+    #: (due, order of arrival, job)
+    future: list[tuple[int, int, Job]] = field(default_factory=list)
+    held: list[Job] = field(default_factory=list)
+    parked: dict[str, list[Job]] = field(default_factory=dict)
+    #: (instant, job), in the order they failed.
+    failed: list[tuple[int, Job]] = field(default_factory=list)
+    #: In the order they were given.
+    leases: list[Leased] = field(default_factory=list)
+    members: dict[str, Member] = field(default_factory=dict)
+    #: Task → [next due, interval].
+    periodic: dict[str, list[int]] = field(default_factory=dict)
+    enqueued: int = 0
+
+    def __post_init__(self) -> None:
+        self._serials = count(1)
+        self._turns = count(1)
+        self._arrivals = count()
+        self._seen_ms: int | None = None
+        self._spared_until_ms = 0
+        #: (member, end of office)
+        self._keeper: tuple[str, int] | None = None
+
+    # -- producers ---------------------------------------------------------
+
+    def enqueue(self, deposit: Deposit) -> bool:
+        """Whether the job is ready (I2, I8)."""
+        due_ms = self.now_ms if deposit.due_ms is None else deposit.due_ms
+        if deposit.stored_id not in self.ids():
+            self.enqueued += 1
+            self._put(Job(stored_id=deposit.stored_id, record=deposit.record), due_ms)
+        return due_ms <= self.now_ms
+
+    # -- memberships -------------------------------------------------------
+
+    def join(self, name: str, enrolment: Enrolment) -> tuple[Verdict, int | None]:
+        """The verdict, and ms until a periodic task is due."""
+        self._step()
+        member = self.members.get(name)
+        ends_ms = self.now_ms + enrolment.lease_ms
+        if member is None:
+            self.members[name] = Member(enrolment=enrolment, ends_ms=ends_ms)
+            for task, interval_ms in enrolment.periodic.items():
+                due_ms = self.now_ms + interval_ms
+                known = self.periodic.get(task)
+                first_ms = due_ms if known is None else min(known[0], due_ms)
+                self.periodic[task] = [first_ms, interval_ms]
+            if enrolment.limits:
+                self._bring_back(len(self.held))
+        elif member.number is None:
+            return Verdict.FENCED, None
+        else:
+            member.ends_ms = ends_ms
+        return Verdict.APPLIED, self._until(self._next_periodic(enrolment.periodic))
+
+    def admit(self, name: str, number: int) -> Verdict:
+        """The verdict on a sequenced call; with APPLIED the number is used."""
+        self._step()
+        member = self.members.get(name)
+        if member is None or member.number is None:
+            return Verdict.FENCED
+        if number <= member.number:
+            return Verdict.STALE
+        member.number = number
+        return Verdict.APPLIED
+
+    def beat(self, name: str) -> None:
+        """An admitted beat."""
+        member = self.members[name]
+        member.ends_ms = self.now_ms + member.enrolment.lease_ms
+
+    def take(
+        self, name: str, parks: tuple[str, ...], *, idle: int, want: int, max_bytes: int
+    ) -> list[Leased]:
+        """What an admitted fetch leases (I9, I10, I13)."""
+        given: list[Leased] = []
+        size = 0
+        for source in (*(self.parked.get(task, []) for task in parks), self.ready):
+            while source and len(given) < want:
+                job = source[0]
+                direct = len(given) < idle
+                if not direct and (job.once or job.direct_only):
+                    break
+                limit = self._limit(job.task)
+                if limit is not None:
+                    job.turn = job.turn or next(self._turns)
+                    if not direct:
+                        break
+                    if self._leased(job.task) >= limit:
+                        self.held.append(source.pop(0))
+                        self.held.sort(key=lambda job: job.turn)
+                        continue
+                if given and size + len(job.record) > max_bytes:
+                    break
+                source.pop(0)
+                size += len(job.record)
+                lease = Leased(serial=next(self._serials), member=name, job=job, direct=direct)
+                self.leases.append(lease)
+                given.append(lease)
+        for task in [task for task, jobs in self.parked.items() if not jobs]:
+            del self.parked[task]
+        return given
+
+    def more(self, parks: tuple[str, ...]) -> bool:
+        """Whether takeable jobs are left."""
+        return bool(self.ready) or any(task in self.parked for task in parks)
+
+    def keep_time(self, name: str) -> int | None:
+        """What a fetch learns of the next waiting job: one member does at a time."""
+        if self._keeper is not None and self._keeper[0] != name and self.now_ms < self._keeper[1]:
+            return None
+        self._keeper = (name, self.now_ms + KEEPER_MS)
+        return self._until(self._next_job())
+
+    def nameable(self, asking: str) -> set[str]:
+        """The dead members of which `asking` may be told (I11)."""
+        return {
+            name
+            for name, member in self.members.items()
+            if name != asking and member.claimed_until_ms <= self.now_ms and self._condemned(member)
+        }
+
+    def named(self, name: str) -> None:
+        """A broker told of this one; nobody else is told for a while."""
+        self.members[name].claimed_until_ms = self.now_ms + CLAIM_MS
+
+    def owned(self, name: str) -> list[Leased]:
+        """The leases of a member, in the order they were given."""
+        return [lease for lease in self.leases if lease.member == name]
+
+    def leave(self, name: str) -> Verdict:
+        """An admitted call (I20)."""
+        if self.owned(name):
+            return Verdict.REFUSED
+        self._dismiss(name)
+        del self.members[name]
+        return Verdict.APPLIED
+
+    # -- outcomes ----------------------------------------------------------
+
+    def report(self, ends: list[tuple[OutcomeKind, int, int | None]]) -> list[Verdict]:
+        """Apply outcomes: kind, serial of the lease, and for RETRY when it is due (I5)."""
+        self._step()
+        verdicts = []
+        released = []
+        for kind, serial, due_ms in ends:
+            lease = next((each for each in self.leases if each.serial == serial), None)
+            if lease is None:
+                verdicts.append(Verdict.REFUSED)
+                continue
+            verdicts.append(Verdict.APPLIED)
+            self._end(lease)
+            job = lease.job
+            if kind is OutcomeKind.RELEASE:
+                released.append(job)
+            elif kind is OutcomeKind.RETRY:
+                assert due_ms is not None
+                self._retry(job, due_ms)
+            elif kind is OutcomeKind.FAILED:
+                self.failed.append((self.now_ms, job))
+            elif kind is OutcomeKind.PARK:
+                self.parked.setdefault(job.task, []).append(job)
+        self.ready[:0] = released
+        return verdicts
+
+    # -- upkeep ------------------------------------------------------------
+
+    def tick(self, tasks: tuple[str, ...]) -> tuple[list[tuple[str, int]], int | None, int | None]:
+        """Tasks due with their instants; ms until anything, and a task, is due."""
+        self._step()
+        due = sorted(entry[:2] for entry in self.future if entry[0] <= self.now_ms)
+        for each in due:
+            entry = next(entry for entry in self.future if entry[:2] == each)
+            self.future.remove(entry)
+            self.ready.append(entry[2])
+        known = [task for task in tasks if task in self.periodic]
+        firing = [(t, self.periodic[t][0]) for t in known if self.periodic[t][0] <= self.now_ms]
+        later = self._next_periodic(t for t in known if self.periodic[t][0] > self.now_ms)
+        waits = [at for at in (self._next_job(), later) if at is not None]
+        return firing, self._until(min(waits, default=None)), self._until(later)
+
+    def fire(self, task: str, due_ms: int, deposit: Deposit) -> tuple[Verdict, int | None]:
+        """The verdict, and ms until the task is due next (I15)."""
+        self._step()
+        entry = self.periodic.get(task)
+        if entry is None:
+            return Verdict.REFUSED, None
+        fires = entry[0] == due_ms <= self.now_ms
+        if fires:
+            self.enqueue(deposit)
+            while entry[0] <= self.now_ms:
+                entry[0] += entry[1]
+        return Verdict.APPLIED if fires else Verdict.REFUSED, self._until(entry[0])
+
+    def recoverable(self, name: str) -> bool:
+        """Whether `recover` would be applied (I11); counts as a call."""
+        self._step()
+        return name in self.members and self._condemned(self.members[name])
+
+    def recover(self, name: str, delays_ms: dict[str, int]) -> list[Job]:
+        """Take back all leases; the jobs that failed (I3, I7, I12).
+
+        Args:
+            name: a recoverable member.
+            delays_ms: what the broker drew for each job that runs again.
+        """
+        self._dismiss(name)
+        unharmed, lost = [], []
+        for lease in self.owned(name):
+            job = lease.job
+            self._end(lease)
+            if not lease.direct:
+                job.direct_only = True
+                unharmed.append(job)
+                continue
+            job.losses += 1
+            if job.once or job.losses >= MAX_LOSSES or job.retries >= job.max_retries:
+                self.failed.append((self.now_ms, job))
+                lost.append(job)
+            else:
+                delay_ms = delays_ms[job.stored_id]
+                assert 0 <= delay_ms <= FIRST_DELAY_MS * 2 ** (job.losses - 1)
+                self._retry(job, self.now_ms + delay_ms)
+        self.ready[:0] = unharmed
+        del self.members[name]
+        return lost
+
+    # -- people ------------------------------------------------------------
+
+    def retry_failed(self, stored_ids: list[str]) -> int:
+        """Failed jobs become ready again, with all their retries before them."""
+        found = self._take_failed(stored_ids)
+        self.ready += [Job(stored_id=job.stored_id, record=job.record) for job in found]
+        return len(found)
+
+    def discard_failed(self, stored_ids: list[str]) -> int:
+        """Failed jobs are forgotten."""
+        return len(self._take_failed(stored_ids))
+
+    def counts(self) -> QueueCounts:
+        """As the contract's."""
+        alive = [
+            name
+            for name, member in self.members.items()
+            if member.number is not None and member.ends_ms >= self.now_ms
+        ]
+        declared = {task for name in alive for task in self.members[name].enrolment.periodic}
+        waits = (self._next_job(), self._next_periodic(declared))
+        next_ms = min((at for at in waits if at is not None), default=None)
+        leased = sum(lease.member in alive for lease in self.leases)
+        retrying = sum(job.retries > 0 for _, _, job in self.future)
+        return QueueCounts(
+            verdict=Verdict.APPLIED,
+            queue=self.name,
+            ready=len(self.ready),
+            held=len(self.held),
+            leased=leased,
+            leased_by_dead=len(self.leases) - leased,
+            future=len(self.future) - retrying,
+            retrying=retrying,
+            parked=sum(map(len, self.parked.values())),
+            failed=len(self.failed),
+            members=len(alive),
+            enqueued=self.enqueued,
+            next_due_in_ms=None if next_ms is None else next_ms - self.now_ms,
+        )
+
+    def ids(self) -> set[str]:
+        """Of every job that is somewhere (I1)."""
+        jobs = [*self.ready, *self.held, *(job for _, job in self.failed)]
+        jobs += [job for _, _, job in self.future]
+        jobs += [job for park in self.parked.values() for job in park]
+        jobs += [lease.job for lease in self.leases]
+        return {job.stored_id for job in jobs}
+
+    # -- what they share ---------------------------------------------------
+
+    def _step(self) -> None:
+        """When nobody called for half a lease, nobody is dead for a whole one (I11)."""
+        longest = max((each.enrolment.lease_ms for each in self.members.values()), default=0)
+        if self._seen_ms is not None and self.now_ms - self._seen_ms > longest // 2:
+            self._spared_until_ms = self.now_ms + longest
+        self._seen_ms = self.now_ms
+
+    def _condemned(self, member: Member) -> bool:
+        if member.number is None:
+            return True
+        return member.ends_ms < self.now_ms and self.now_ms >= self._spared_until_ms
+
+    def _put(self, job: Job, due_ms: int) -> None:
+        if due_ms <= self.now_ms:
+            self.ready.append(job)
+            return
+        first_ms = self._next_job()
+        if first_ms is None or due_ms < first_ms:
+            self._keeper = None
+        self.future.append((due_ms, next(self._arrivals), job))
+
+    def _retry(self, job: Job, due_ms: int) -> None:
+        job.retries += 1
+        job.turn = 0
+        self._put(job, due_ms)
+
+    def _end(self, lease: Leased) -> None:
+        """A lease ends, and one job that waits for its slot comes to the front (I10)."""
+        self.leases.remove(lease)
+        if self._limit(lease.job.task) is not None:
+            self._bring_back(1)
+
+    def _bring_back(self, most: int) -> None:
+        """Held jobs come to the front, behind earlier ones of theirs that stand there."""
+        if not self.held:
+            return
+        limit = self._limit(self.held[0].task)
+        if limit is not None:
+            most = min(most, limit - self._leased(self.held[0].task))
+        brought, self.held = self.held[: max(0, most)], self.held[max(0, most) :]
+        place = 0
+        while brought and place < len(self.ready) and 0 < self.ready[place].turn < brought[0].turn:
+            place += 1
+        self.ready[place:place] = brought
+
+    def _dismiss(self, name: str) -> None:
+        """A member goes, and its limits and its office with it."""
+        member = self.members[name]
+        member.number = None
+        if self._keeper is not None and self._keeper[0] == name:
+            self._keeper = None
+        if member.enrolment.limits:
+            self._bring_back(len(self.held))
+
+    def _limit(self, task: str) -> int | None:
+        declared = [
+            member.enrolment.limits[task]
+            for member in self.members.values()
+            if member.number is not None and task in member.enrolment.limits
+        ]
+        return min(declared, default=None)
+
+    def _leased(self, task: str) -> int:
+        return sum(lease.job.task == task for lease in self.leases)
+
+    def _take_failed(self, stored_ids: list[str]) -> list[Job]:
+        found = []
+        for stored_id in stored_ids:
+            for entry in self.failed:
+                if entry[1].stored_id == stored_id:
+                    self.failed.remove(entry)
+                    found.append(entry[1])
+                    break
+        return found
+
+    def _next_job(self) -> int | None:
+        return min((due_ms for due_ms, _, _ in self.future), default=None)
+
+    def _next_periodic(self, tasks: Iterable[str]) -> int | None:
+        known = [self.periodic[task][0] for task in tasks if task in self.periodic]
+        return min(known, default=None)
+
+    def _until(self, instant_ms: int | None) -> int | None:
+        return None if instant_ms is None else max(0, instant_ms - self.now_ms)

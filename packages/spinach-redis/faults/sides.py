@@ -1,0 +1,327 @@
+"""Two brokers that are asked the same, and a model for each of them.
+
+A call goes to the broker and to its model; what the two answer has to be equal, but for
+tokens, which only the broker knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from redis import Redis
+
+from spinach.backoff import RandomSource
+from spinach.brokers.base import Broker
+from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
+from spinach.clock import to_ms
+from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
+from spinach_memory import MemoryBroker, MemoryStore
+from spinach_redis import RedisBroker, script
+from spinach_testing.clock import VirtualClock
+
+from ..tests.servers import Server
+from . import ledger
+from .model import Leased, ModelQueue
+
+__all__ = ["MemorySide", "RedisSide", "Side", "server_time_stands_still"]
+
+NAMESPACE = "model"
+FAILURE = Failure(error="builtins.ValueError", message="no such address")
+
+
+@contextmanager
+def server_time_stands_still() -> Iterator[None]:
+    """For the block the scripts take the clock offset alone for the server's time.
+
+    So that instants are equal to the ms, and two that coincide in memory do so there.
+    """
+    reading = b"local time = call('TIME')"
+    kept = [(each, each.text, each.sha) for each in script.SCRIPTS]
+    for each, text, _ in kept:
+        assert text.count(reading) == 1, each
+        each.text = text.replace(reading, b"local time = {0, 0}")
+        each.sha = hashlib.sha1(each.text, usedforsecurity=False).hexdigest().encode()
+    try:
+        yield
+    finally:
+        for each, text, sha in kept:
+            each.text, each.sha = text, sha
+
+
+class Side:
+    """A broker of each process on one store, and the model of its queues.
+
+    Args:
+        clock: of the test; whole milliseconds.
+        new_broker: makes a further process.
+    """
+
+    def __init__(self, clock: VirtualClock, new_broker: Callable[[], Broker]) -> None:
+        self._clock = clock
+        self._new_broker = new_broker
+        self._brokers: dict[str, Broker] = {}
+        self._queues: dict[str, ModelQueue] = {}
+        #: Of the model's leases those that the broker gave, by queue and serial.
+        self._leases: dict[tuple[str, int], Lease] = {}
+
+    def broker(self, process: str = "client") -> Broker:
+        """Of a process."""
+        if process not in self._brokers:
+            broker = self._brokers[process] = self._new_broker()
+            broker.bind(NAMESPACE, object())
+        return self._brokers[process]
+
+    def queue(self, name: str) -> ModelQueue:
+        """The model of a queue, at this instant."""
+        queue = self._queues.setdefault(name, ModelQueue(name))
+        queue.now_ms = to_ms(self._clock.now())
+        return queue
+
+    # -- calls -------------------------------------------------------------
+
+    def enqueue(self, deposits: list[Deposit]) -> None:
+        expected = [self.queue(each.queue).enqueue(each) for each in deposits]
+        assert self.broker().enqueue(deposits) == expected
+
+    def join(self, process: str, queue: str, member: str, enrolment: Enrolment) -> Verdict:
+        reply = self.broker(process).join(queue, member, enrolment)
+        expected = self.queue(queue).join(member, enrolment)
+        assert (reply.verdict, reply.next_due_in_ms) == expected
+        return reply.verdict
+
+    def fetch(
+        self, process: str, turns: list[FetchTurn], *, idle: int, extra: int, max_bytes: int
+    ) -> list[tuple[str, int]]:
+        """Queue and serial of each lease that was given."""
+        replies = self.broker(process).fetch(turns, idle=idle, extra=extra, max_bytes=max_bytes)
+        given: list[tuple[str, int]] = []
+        taken = 0
+        for turn, reply in zip(turns, replies, strict=True):
+            model = self.queue(turn.queue)
+            assert reply.verdict is model.admit(turn.member, turn.number)
+            if reply.verdict is not Verdict.APPLIED:
+                assert reply.leases == ()
+                continue
+            leases = model.take(
+                turn.member,
+                turn.parks,
+                idle=idle - taken,
+                want=idle + extra - taken,
+                max_bytes=max_bytes,
+            )
+            taken += len(leases)
+            self._receive(turn, leases, reply.leases)
+            given += [(turn.queue, lease.serial) for lease in leases]
+            assert reply.more is model.more(turn.parks)
+            assert set(reply.parks) == set(model.parked)
+            assert reply.next_due_in_ms == model.keep_time(turn.member)
+            self._name(model, turn, reply.dead)
+        return given
+
+    def _receive(self, turn: Turn, expected: list[Leased], given: tuple[Lease, ...]) -> None:
+        assert [self._shape(lease) for lease in given] == [
+            (turn.queue, turn.member, each.job.stored_id, each.direct, each.job.record)
+            + (each.job.retries, each.job.losses)
+            for each in expected
+        ]
+        for each, lease in zip(expected, given, strict=True):
+            assert lease.token not in {
+                other.token
+                for other in self._leases.values()
+                if other.stored_id == lease.stored_id and other.queue == lease.queue
+            }
+            self._leases[turn.queue, each.serial] = lease
+
+    @staticmethod
+    def _shape(lease: Lease) -> tuple[object, ...]:
+        return (
+            *(lease.queue, lease.member, lease.stored_id, lease.direct, lease.record),
+            *(lease.retries, lease.losses),
+        )
+
+    def _name(self, model: ModelQueue, turn: Turn, dead: str | None) -> None:
+        candidates = model.nameable(turn.member)
+        assert dead in candidates if candidates else dead is None
+        if dead is not None:
+            model.named(dead)
+
+    def beat(self, process: str, turns: list[Turn]) -> None:
+        for turn, reply in zip(turns, self.broker(process).beat(turns), strict=True):
+            model = self.queue(turn.queue)
+            assert reply.verdict is model.admit(turn.member, turn.number)
+            if reply.verdict is Verdict.APPLIED:
+                model.beat(turn.member)
+                self._name(model, turn, reply.dead)
+
+    def reconcile(self, process: str, turn: Turn, held: list[tuple[str, int]]) -> None:
+        """`held` are serials in any queue; those of another one are strays."""
+        pairs = [(lease.stored_id, lease.token) for lease in map(self._leases.__getitem__, held)]
+        reply = self.broker(process).reconcile(turn, pairs)
+        model = self.queue(turn.queue)
+        assert reply.verdict is model.admit(turn.member, turn.number)
+        if reply.verdict is not Verdict.APPLIED:
+            return
+        owned = [(turn.queue, lease.serial) for lease in model.owned(turn.member)]
+        assert reply.missing == tuple(self._leases[each] for each in owned if each not in held)
+        strays = [pair for pair, each in zip(pairs, held, strict=True) if each not in owned]
+        assert list(reply.strays) == strays
+
+    def leave(self, process: str, turn: Turn) -> Verdict:
+        reply = self.broker(process).leave(turn)
+        model = self.queue(turn.queue)
+        expected = model.admit(turn.member, turn.number)
+        if expected is Verdict.APPLIED:
+            expected = model.leave(turn.member)
+        assert reply.verdict is expected
+        return reply.verdict
+
+    def report(self, process: str, ends: list[tuple[tuple[str, int], OutcomeKind, int]]) -> None:
+        """Lease, kind, and for RETRY the delay in ms; at an odd one the instant is told."""
+        outcomes = []
+        for each, kind, delay_ms in ends:
+            lease = self._leases[each]
+            due_ms = self.queue(lease.queue).now_ms + delay_ms
+            retry = kind is OutcomeKind.RETRY
+            outcomes.append(
+                Outcome(
+                    kind,
+                    lease,
+                    "limited" if b"|limited\n" in lease.record else "plain",
+                    delay_ms=delay_ms if retry and delay_ms % 2 == 0 else None,
+                    at_ms=due_ms if retry and delay_ms % 2 else None,
+                    failure=FAILURE if kind is OutcomeKind.FAILED else None,
+                )
+            )
+        verdicts = {}
+        for name in dict.fromkeys(queue for (queue, _), _, _ in ends):
+            model = self.queue(name)
+            of_queue = [each for each in ends if each[0][0] == name]
+            verdicts[name] = iter(
+                model.report([(k, serial, model.now_ms + ms) for (_, serial), k, ms in of_queue])
+            )
+        expected = tuple(next(verdicts[queue]) for (queue, _), _, _ in ends)
+        assert self.broker(process).report(outcomes).verdicts == expected
+
+    def tick(self, process: str, queue: str, tasks: tuple[str, ...]) -> list[tuple[str, int]]:
+        """The tasks that are due, with their instants."""
+        reply = self.broker(process).tick(queue, tasks)
+        due, next_ms, next_task_ms = self.queue(queue).tick(tasks)
+        assert [(each.task, each.due_ms) for each in reply.due] == due
+        assert (reply.next_due_in_ms, reply.next_periodic_in_ms) == (next_ms, next_task_ms)
+        return due
+
+    def fire(self, process: str, queue: str, task: str, due_ms: int, deposit: Deposit) -> None:
+        reply = self.broker(process).fire(queue, task, due_ms, deposit)
+        expected = self.queue(queue).fire(task, due_ms, deposit)
+        assert (reply.verdict, reply.next_due_in_ms) == expected
+
+    def recover(self, process: str, queue: str, dead: str) -> bool:
+        """Whether it was applied."""
+        model = self.queue(queue)
+        applies = model.recoverable(dead)
+        reply = self.broker(process).recover(queue, dead)
+        assert reply.verdict is (Verdict.APPLIED if applies else Verdict.REFUSED)
+        if applies:
+            lost = model.recover(dead, self.delays_ms(queue))
+            assert not reply.more
+            assert [(job.stored_id, job.record, job.retries, job.losses) for job in reply.lost] == [
+                (job.stored_id, job.record, job.retries, job.losses) for job in lost
+            ]
+        return applies
+
+    def delays_ms(self, queue: str) -> dict[str, int]:
+        """Stored id → ms until it is due, of the jobs that a recovery just made wait."""
+        raise NotImplementedError
+
+    def retry_failed(self, queue: str, stored_ids: list[str]) -> None:
+        expected = self.queue(queue).retry_failed(stored_ids)
+        assert self.broker().retry_failed(queue, stored_ids) == expected
+
+    def discard_failed(self, queue: str, stored_ids: list[str]) -> None:
+        expected = self.queue(queue).discard_failed(stored_ids)
+        assert self.broker().discard_failed(queue, stored_ids) == expected
+
+    # -- what is looked at after each call ---------------------------------
+
+    def compare(self, queues: list[str]) -> None:
+        """Counts and the failed store."""
+        counts = self.broker().counts(queues)
+        assert counts == [self.queue(name).counts() for name in queues]
+        for name in queues:
+            found = [
+                (each.failed_at_ms, each.stored_id, each.record, each.retries, each.losses)
+                for each in self.broker().failed_jobs(name)
+            ]
+            expected = [
+                (at_ms, job.stored_id, job.record, job.retries, job.losses)
+                for at_ms, job in reversed(self.queue(name).failed)
+            ]
+            assert found == expected
+
+    def close(self) -> None:
+        for broker in self._brokers.values():
+            broker.close()
+
+
+class RedisSide(Side):
+    """The Redis broker on an empty server, whose keys are checked as well."""
+
+    def __init__(self, clock: VirtualClock, server: Server) -> None:
+        super().__init__(
+            clock,
+            lambda: RedisBroker.from_url(server.unix_url, _offset_ms=lambda: to_ms(clock.now())),
+        )
+        self._client: Redis = server.client()
+        self._client.flushall()
+
+    def delays_ms(self, queue: str) -> dict[str, int]:
+        [found] = [each for each in ledger.read(self._client, NAMESPACE) if each.queue == queue]
+        now_ms = self.queue(queue).now_ms
+        waiting = {each: int(due) - now_ms for each, due in found.get("future", {}).items()}
+        failed = found.get("failed", {})
+        return {**dict.fromkeys(found.jobs.keys() - failed.keys(), 0), **waiting}
+
+    def compare(self, queues: list[str]) -> None:
+        super().compare(queues)
+        for each in ledger.check(self._client, NAMESPACE):
+            assert set(each.jobs) == self.queue(each.queue).ids()
+
+    def close(self) -> None:
+        super().close()
+        self._client.close()
+
+
+class _Drawn(RandomSource):
+    """Gives out delays that another broker drew."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return self.seconds.pop(0)
+
+
+class MemorySide(Side):
+    """The memory broker, which draws the delays that the Redis broker drew."""
+
+    def __init__(self, clock: VirtualClock, drawn_by: RedisSide) -> None:
+        store = MemoryStore()
+        self._source = _Drawn()
+        self._drawn_by = drawn_by
+        super().__init__(
+            clock, lambda: MemoryBroker(store, clock=clock, random_source=self._source)
+        )
+
+    def recover(self, process: str, queue: str, dead: str) -> bool:
+        delays = self._drawn_by.delays_ms(queue)
+        # It goes through the leases from the newest to the oldest.
+        direct = [each for each in reversed(self.queue(queue).owned(dead)) if each.direct]
+        again = [each.job for each in direct if each.job.stored_id in delays]
+        self._source.seconds = [delays[job.stored_id] / 1000 for job in again]
+        return super().recover(process, queue, dead)
+
+    def delays_ms(self, queue: str) -> dict[str, int]:
+        return self._drawn_by.delays_ms(queue)

@@ -1,0 +1,349 @@
+"""Memory and Redis do what the model says, whatever is asked of them in whatever order.
+
+Hypothesis makes up calls of the broker contract and looks for the shortest sequence after
+which a broker, or the keys on the server, differ from the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, assume, settings
+from hypothesis import seed as seeded
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
+from spinach.outcome import OutcomeKind
+from spinach.wire import header_line
+from spinach_testing.clock import VirtualClock
+
+from ..tests.servers import Server, running_server
+from .conftest import Record
+from .sides import MemorySide, RedisSide, Side, server_time_stands_still
+
+SECOND = timedelta(seconds=1)
+LEASE_MS = 30_000
+QUEUES = ["letters", "parcels"]
+PROCESSES = ["ada", "bob", "cleo"]
+AMPLE_BYTES = 1024 * 1024
+
+Lease = tuple[str, int]
+
+few = st.integers(0, 3)
+queues = st.sampled_from(QUEUES)
+processes = st.sampled_from(PROCESSES)
+#: Past, now, and each side of a beat and of a lease.
+spans_ms = st.sampled_from([-5_000, 0, 1, 999, 1_000, 10_000, 29_999, 30_000, 30_001, 90_000])
+jobs = st.lists(
+    st.tuples(
+        queues,
+        st.sampled_from(["plain", "plain", "limited"]),
+        st.sampled_from([0, 0, 1, 3]),
+        st.none() | spans_ms,
+        st.integers(0, 300),
+    ),
+    min_size=1,
+    max_size=5,
+)
+enrolments = st.builds(
+    lambda limit, period_s: Enrolment(
+        lease_ms=LEASE_MS,
+        limits={"limited": limit} if limit else {},
+        periodic={"tidy": period_s * 1000} if period_s else {},
+    ),
+    st.sampled_from([0, 1, 1, 2, 3]),
+    st.sampled_from([0, 7, 60]),
+)
+ends = st.tuples(st.sampled_from(OutcomeKind), st.sampled_from([0, 500, 4_000, 1, 10_001, -1_001]))
+
+
+class Brokers(RuleBasedStateMachine):
+    """Asks memory and Redis the same; `server` is set by the test."""
+
+    server: Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = VirtualClock()
+        redis = RedisSide(self.clock, self.server)
+        # Redis goes first: what it draws by chance, memory is told to draw.
+        self.sides: list[Side] = [redis, MemorySide(self.clock, redis)]
+        #: (process, queue) → member, last number, enrolment.
+        self.members: dict[tuple[str, str], tuple[str, int, Enrolment]] = {}
+        self.made = 0
+        self.deposits: list[Deposit] = []
+        #: Leases that any process ever received, the newest last.
+        self.received: list[Lease] = []
+        #: Members that left or were recovered.
+        self.gone: list[tuple[str, str]] = []
+
+    def teardown(self) -> None:
+        for side in self.sides:
+            side.close()
+
+    # -- helpers -----------------------------------------------------------
+
+    def new_id(self) -> str:
+        self.made += 1
+        return f"00000000-0000-4000-8000-{self.made:012}"
+
+    def new_job(
+        self, queue: str, task: str, max_retries: int, due_ms: int | None, size: int
+    ) -> Deposit:
+        record = header_line(max_retries=max_retries, queue=queue, task=task) + b"x" * size
+        kind = "1" if max_retries else "0"
+        return Deposit(queue, kind + self.new_id(), record, due_ms)
+
+    def now_ms(self) -> int:
+        return self.sides[0].queue(QUEUES[0]).now_ms
+
+    def turn(self, process: str, queue: str) -> Turn:
+        """The next turn; of a process that is no member, one with a made-up name."""
+        member, number, enrolment = self.members.get(
+            (process, queue), (f"{process}-stranger", 0, Enrolment(lease_ms=LEASE_MS))
+        )
+        if (process, queue) in self.members:
+            self.members[process, queue] = (member, number + 1, enrolment)
+        return Turn(queue, member, number + 1)
+
+    def leases(self, queue: str | None = None) -> list[Lease]:
+        """Those in force, of one queue or of all."""
+        return [
+            (name, lease.serial)
+            for name in ([queue] if queue else QUEUES)
+            for lease in self.sides[0].queue(name).leases
+        ]
+
+    # -- calls -------------------------------------------------------------
+
+    @initialize(enrolment=enrolments)
+    def first_member(self, enrolment: Enrolment) -> None:
+        self.join(PROCESSES[0], QUEUES[0], enrolment)
+
+    @rule(jobs=jobs)
+    def enqueue(self, jobs: list[tuple[str, str, int, int | None, int]]) -> None:
+        now_ms = self.now_ms()
+        deposits = [
+            self.new_job(queue, task, retries, None if ms is None else now_ms + ms, size)
+            for queue, task, retries, ms, size in jobs
+        ]
+        self.deposits += deposits
+        for side in self.sides:
+            side.enqueue(deposits)
+
+    @precondition(lambda self: self.deposits)
+    @rule(which=st.integers(0))
+    def enqueue_again(self, which: int) -> None:
+        deposit = self.deposits[which % len(self.deposits)]
+        # One that is over would be a new job: the brokers keep no list of what is over.
+        assume(deposit.stored_id in self.sides[0].queue(deposit.queue).ids())
+        for side in self.sides:
+            side.enqueue([deposit])
+
+    @rule(process=processes, queue=queues, enrolment=enrolments)
+    def join(self, process: str, queue: str, enrolment: Enrolment) -> None:
+        """Anew, or once more under the same name."""
+        known = self.members.get((process, queue))
+        if known is None:
+            self.made += 1
+            known = (f"{process}-{self.made}", 0, enrolment)
+        member, number, enrolment = known
+        [verdict] = {side.join(process, queue, member, enrolment) for side in self.sides}
+        assert verdict is Verdict.APPLIED
+        self.members[process, queue] = (member, number, enrolment)
+
+    @rule(
+        process=processes,
+        names=st.sampled_from([QUEUES[:1], QUEUES[1:], QUEUES, QUEUES[::-1]]),
+        idle=few,
+        extra=few,
+        parks=st.sampled_from([(), (), ("plain",), ("limited", "plain")]),
+    )
+    def fetch(
+        self, process: str, names: list[str], idle: int, extra: int, parks: tuple[str, ...]
+    ) -> None:
+        turns = [self.turn(process, name) for name in names]
+        self.fetch_turns(process, [(t, parks) for t in turns], idle, extra, AMPLE_BYTES)
+
+    @rule(process=processes, queue=queues, idle=few, extra=few, most=st.integers(1, 900))
+    def fetch_few_bytes(self, process: str, queue: str, idle: int, extra: int, most: int) -> None:
+        self.fetch_turns(process, [(self.turn(process, queue), ())], idle, extra, most)
+
+    def fetch_turns(
+        self,
+        process: str,
+        turns: list[tuple[Turn, tuple[str, ...]]],
+        idle: int,
+        extra: int,
+        most: int,
+    ) -> None:
+        asked = [FetchTurn(t.queue, t.member, t.number, parks) for t, parks in turns]
+        given = [
+            side.fetch(process, asked, idle=idle, extra=extra, max_bytes=most)
+            for side in self.sides
+        ]
+        assert given[0] == given[1]
+        self.received += given[0]
+
+    @precondition(lambda self: self.members)
+    @rule(which=st.integers(0), back=st.integers(0, 2))
+    def late_copy_of_a_fetch(self, which: int, back: int) -> None:
+        (process, queue), (member, number, _) = list(self.members.items())[
+            which % len(self.members)
+        ]
+        turn = FetchTurn(queue, member, max(0, number - back))
+        for side in self.sides:
+            assert side.fetch(process, [turn], idle=3, extra=3, max_bytes=AMPLE_BYTES) == []
+
+    @rule(process=processes)
+    def beat(self, process: str) -> None:
+        turns = [self.turn(process, queue) for queue in QUEUES if (process, queue) in self.members]
+        for side in self.sides:
+            side.beat(process, turns)
+
+    @rule(process=processes, queue=queues, forgotten=few, foreign=few)
+    def reconcile(self, process: str, queue: str, forgotten: int, foreign: int) -> None:
+        """Claim all leases but the newest, and some that are not the member's."""
+        turn = self.turn(process, queue)
+        owned = [
+            (queue, lease.serial) for lease in self.sides[0].queue(queue).owned(turn.member)
+        ]
+        others = [each for each in self.received if each not in owned]
+        held = owned[: max(0, len(owned) - forgotten)] + others[len(others) - foreign :]
+        for side in self.sides:
+            side.reconcile(process, turn, held)
+
+    @rule(process=processes, queue=queues)
+    def leave(self, process: str, queue: str) -> None:
+        turn = self.turn(process, queue)
+        [verdict] = {side.leave(process, turn) for side in self.sides}
+        if verdict is Verdict.APPLIED:
+            self.forget(queue, turn.member)
+
+    def forget(self, queue: str, member: str) -> None:
+        self.gone.append((queue, member))
+        for key, (name, _, _) in list(self.members.items()):
+            if key[1] == queue and name == member:
+                del self.members[key]
+
+    @precondition(lambda self: self.leases())
+    @rule(process=processes, ends=st.lists(ends, min_size=1, max_size=4), first=st.integers(0))
+    def report(self, process: str, ends: list[tuple[OutcomeKind, int]], first: int) -> None:
+        """By whichever process, since a report carries no number."""
+        leases = self.leases()
+        told = [
+            (leases[(first + i) % len(leases)], kind, ms) for i, (kind, ms) in enumerate(ends)
+        ]
+        for side in self.sides:
+            side.report(process, told)
+
+    @precondition(lambda self: self.received)
+    @rule(process=processes, end=ends, which=st.integers(0))
+    def report_what_may_be_over(
+        self, process: str, end: tuple[OutcomeKind, int], which: int
+    ) -> None:
+        lease = self.received[which % len(self.received)]
+        for side in self.sides:
+            side.report(process, [(lease, *end), (lease, *end)])
+
+    @rule(process=processes, queue=queues, declares=st.booleans())
+    def tick(self, process: str, queue: str, declares: bool) -> None:
+        tasks = ("tidy", "unheard-of") if declares else ()
+        [due] = {tuple(side.tick(process, queue, tasks)) for side in self.sides}
+        for task, due_ms in due:
+            for at_ms in (due_ms, due_ms):  # by two processes
+                deposit = self.new_job(queue, task, 1, None, 10)
+                for side in self.sides:
+                    side.fire(process, queue, task, at_ms, deposit)
+
+    @rule(process=processes, queue=queues, early_ms=st.sampled_from([-1_000, 0, 1, 7_000]))
+    def fire_what_is_not_due(self, process: str, queue: str, early_ms: int) -> None:
+        deposit = self.new_job(queue, "tidy", 1, None, 10)
+        for side in self.sides:
+            side.fire(process, queue, "tidy", self.now_ms() + early_ms, deposit)
+
+    @precondition(lambda self: self.members)
+    @rule(process=processes, which=st.integers(0))
+    def recover(self, process: str, which: int) -> None:
+        """Whoever it is, dead or alive."""
+        (_, queue), (member, _, _) = list(self.members.items())[which % len(self.members)]
+        applied = [side.recover(process, queue, member) for side in self.sides]
+        assert applied[0] == applied[1]
+        if applied[0]:
+            self.forget(queue, member)
+
+    @precondition(lambda self: self.gone)
+    @rule(process=processes, which=st.integers(0))
+    def use_a_name_that_is_gone(self, process: str, which: int) -> None:
+        queue, member = self.gone[which % len(self.gone)]
+        for side in self.sides:
+            assert not side.recover(process, queue, member)
+            assert side.leave(process, Turn(queue, member, 1000)) is Verdict.FENCED
+            turn = FetchTurn(queue, member, 1001)
+            assert side.fetch(process, [turn], idle=1, extra=0, max_bytes=AMPLE_BYTES) == []
+
+    @rule(queue=queues, which=st.lists(st.integers(0), max_size=3), run=st.booleans())
+    def failed_store(self, queue: str, which: list[int], run: bool) -> None:
+        failed = [job.stored_id for _, job in self.sides[0].queue(queue).failed]
+        chosen = [failed[each % len(failed)] for each in which] if failed else ["1unknown"]
+        for side in self.sides:
+            (side.retry_failed if run else side.discard_failed)(queue, chosen)
+
+    # -- time --------------------------------------------------------------
+
+    # Whole seconds: within one the server may, to save writes, take over no sign of life.
+    @rule(seconds=st.sampled_from([1, 4, 10, 15, 16, 30, 31]))
+    def pass_time(self, seconds: int) -> None:
+        self.clock.advance(seconds * SECOND)
+
+    @precondition(lambda self: self.members)
+    @rule(silent=processes)
+    def live_on_without(self, silent: str) -> None:
+        """Long enough that a silent process is dead, while the others beat."""
+        for _ in range(4):
+            self.clock.advance(10 * SECOND)
+            for process in PROCESSES:
+                if process != silent:
+                    self.beat(process)
+
+    @invariant()
+    def places_are_equal(self) -> None:
+        for side in self.sides:
+            side.compare(QUEUES)
+
+
+def test_memory_and_redis_do_what_the_model_says(
+    rounds: Callable[..., int], full: bool, seed: int, record: Record
+) -> None:
+    examples = rounds(full=300, bounded=20)
+    steps = 50 if full else 30
+
+    with running_server() as own_server, server_time_stands_still():
+
+        class Machine(Brokers):
+            server = own_server
+
+        seeded(seed)(Machine)
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                phases=(Phase.generate, Phase.shrink),
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    record(f"hypothesis stateful: memory and Redis against one model, {steps} steps", runs=examples)
