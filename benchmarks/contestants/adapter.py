@@ -1,0 +1,181 @@
+"""What an adapter offers, and the program that it becomes when it is run.
+
+The last argument of the program is a JSON object: `command`, `url` of the server,
+`options` of the contestant, and what the command takes. It prints a JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import logging
+import sys
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Adapter", "AsyncAdapter", "Call", "play"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A job to schedule; `due` in seconds since 1970, None for now."""
+
+    task: str
+    args: tuple[Any, ...] = ()
+    due: float | None = None
+
+
+class Adapter(ABC):
+    """One contestant on one server; made anew for each command.
+
+    Args:
+        url: of the server.
+        options: the contestant's variant, from the roster.
+    """
+
+    #: What becomes of a job whose worker is killed, as configured here.
+    guarantee: ClassVar[str]
+    #: Name of its distribution.
+    distribution: ClassVar[str]
+    #: Whether there is a call that schedules many jobs.
+    has_batch: ClassVar[bool] = False
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self.url = url
+        self.options = options
+
+    @abstractmethod
+    def pending(self) -> list[list[str]]:
+        """Commands whose integer answers add up to the jobs without a reported outcome.
+
+        Cheap for the server: they are sent many times while jobs run.
+        """
+
+    @abstractmethod
+    def send(self, call: Call) -> None:
+        """Schedule one job."""
+
+    def send_batch(self, calls: Sequence[Call]) -> None:
+        """Schedule many jobs in one call."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def work(self, slots: int) -> None:
+        """Run a worker with this many threads, or what takes their place, until SIGTERM."""
+
+    def produce(self, calls: Iterator[Call], batch: Sequence[Call] | None) -> float:
+        """Schedule a batch, or else the calls as they come.
+
+        Returns:
+            Seconds that it took, without connecting.
+        """
+        self.connect()
+        begin = time.perf_counter()
+        if batch is not None:
+            self.send_batch(batch)
+        else:
+            for call in calls:
+                self.send(call)
+        return time.perf_counter() - begin
+
+    def connect(self) -> None:  # noqa: B027 - most connect when first used
+        """Do what a producer does once."""
+
+
+class AsyncAdapter(Adapter):
+    """A contestant whose producers are coroutines."""
+
+    def send(self, call: Call) -> None:
+        """Not used: `asend` takes its place."""
+        raise NotImplementedError
+
+    @abstractmethod
+    async def asend(self, call: Call) -> None:
+        """Schedule one job."""
+
+    async def asend_batch(self, calls: Sequence[Call]) -> None:
+        """Schedule many jobs in one call."""
+        raise NotImplementedError
+
+    async def open(self) -> None:  # noqa: B027 - most need not
+        """Do what a producer does once."""
+
+    async def close(self) -> None:  # noqa: B027 - most need not
+        """Undo it."""
+
+    def produce(self, calls: Iterator[Call], batch: Sequence[Call] | None) -> float:
+        """See `Adapter`; in one event loop, one call after another."""
+        return asyncio.run(self._produce(calls, batch))
+
+    async def _produce(self, calls: Iterator[Call], batch: Sequence[Call] | None) -> float:
+        await self.open()
+        begin = time.perf_counter()
+        if batch is not None:
+            await self.asend_batch(batch)
+        else:
+            for call in calls:
+                await self.asend(call)
+        seconds = time.perf_counter() - begin
+        await self.close()
+        return seconds
+
+
+def play(contestant: type[Adapter]) -> None:
+    """Be the program of an adapter."""
+    order = json.loads(sys.argv[-1])
+    # Logs are off for all; what goes wrong still shows.
+    logging.disable(logging.WARNING)
+    adapter = contestant(order["url"], order["options"])
+    command = order["command"]
+    if command == "describe":
+        answer: dict[str, Any] = {
+            "version": importlib.metadata.version(contestant.distribution),
+            "python": sys.version.split()[0],
+            "guarantee": adapter.guarantee,
+            "has_batch": contestant.has_batch,
+            "pending": adapter.pending(),
+        }
+    elif command == "work":
+        adapter.work(order["slots"])
+        return
+    else:
+        answer = {"seconds": _produce(adapter, order)}
+    print(json.dumps(answer))
+
+
+def _produce(adapter: Adapter, order: dict[str, Any]) -> float:
+    command, count = order["command"], order.get("count", 0)
+    if command == "batch":
+        return adapter.produce(iter(()), [Call(order["task"])] * count)
+    if command == "enqueue":
+        return adapter.produce(iter([Call(order["task"])] * count), None)
+    if command == "trickle":
+        return adapter.produce(_trickle(count, order["interval"]), None)
+    if command == "defer":
+        return adapter.produce(iter(_deferred(count, *order["span"])), None)
+    if command == "sequence":
+        calls = [Call(task, tuple(args)) for task, args in order["calls"]]
+        return adapter.produce(iter(()), calls)
+    raise ValueError(f"Unknown command {command!r}.")
+
+
+def _trickle(count: int, interval: float) -> Iterator[Call]:
+    """One call each interval, which carries the moment before it is sent."""
+    begin = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, begin + number * interval - time.monotonic()))
+        yield Call("picked_up", (time.monotonic(),))
+
+
+def _deferred(count: int, first: float, last: float) -> list[Call]:
+    """Calls due evenly over a span that begins `first` seconds from now."""
+    now = time.time()
+    step = (last - first) / max(1, count - 1)
+    dues = [round(now + first + number * step, 3) for number in range(count)]
+    return [Call("came_due", (due,), due) for due in dues]

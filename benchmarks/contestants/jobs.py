@@ -1,0 +1,133 @@
+"""What the jobs of all contestants do; runs in their environments, on the standard library.
+
+A job tells what the measure needs by a line of JSON at the end of a file that all
+processes of a worker share. Short lines appended to one file do not mix.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import time
+
+__all__ = ["NAP_SECONDS", "TASKS", "async_version"]
+
+#: How long the job of the I/O-bound measure waits.
+NAP_SECONDS = 0.010
+
+#: The two durations of the mixed load.
+SHORT_SECONDS = 0.001
+LONG_SECONDS = 5.0
+
+#: Steps of the CPU-bound job; about two milliseconds.
+SPIN_STEPS = 40_000
+
+
+class Events:
+    """Appends to the file that the environment names; without one it does nothing."""
+
+    def __init__(self) -> None:
+        path = os.environ.get("BENCH_EVENTS")
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) if path else None
+
+    def add(self, kind: str, **values: float) -> None:
+        """Append one event with the time on the clock that all processes share."""
+        if self._file is not None:
+            line = json.dumps({"kind": kind, "at": time.monotonic(), **values}) + "\n"
+            os.write(self._file, line.encode())
+
+
+class Tally:
+    """Counts jobs of this process, and tells of the first start and of the last end."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._last = int(os.environ.get("BENCH_EXPECTED", "0"))
+        # next() of these is one step even without a global interpreter lock.
+        self._starts = itertools.count(1)
+        self._ends = itertools.count(1)
+
+    def start(self) -> None:
+        """A job starts."""
+        if next(self._starts) == 1:
+            self._events.add("first")
+
+    def end(self) -> None:
+        """A job has ended."""
+        if next(self._ends) == self._last:
+            self._events.add("last")
+
+
+EVENTS = Events()
+TALLY = Tally(EVENTS)
+
+
+def noop() -> None:
+    """Nothing but being counted."""
+    TALLY.start()
+    TALLY.end()
+
+
+def nap() -> None:
+    """Wait as for an answer from the network."""
+    TALLY.start()
+    time.sleep(NAP_SECONDS)
+    TALLY.end()
+
+
+def spin() -> None:
+    """Keep a core busy."""
+    TALLY.start()
+    number = 1
+    for _ in range(SPIN_STEPS):
+        number = number * 48271 % 2147483647
+    TALLY.end()
+
+
+def picked_up(sent: float) -> None:
+    """Tell how long after it was sent (monotonic) the job started."""
+    EVENTS.add("picked up", late=time.monotonic() - sent)
+
+
+def came_due(due: float) -> None:
+    """Tell how long after its instant (seconds since 1970) the job started."""
+    EVENTS.add("came due", late=time.time() - due)
+
+
+def short(number: int) -> None:
+    """A short job of the mixed load."""
+    EVENTS.add("short", number=number)
+    time.sleep(SHORT_SECONDS)
+
+
+def long(number: int) -> None:
+    """A long job of the mixed load."""
+    EVENTS.add("long", number=number)
+    time.sleep(LONG_SECONDS)
+
+
+async def _nap_async() -> None:
+    TALLY.start()
+    await asyncio.sleep(NAP_SECONDS)
+    TALLY.end()
+
+
+#: Name of a task → its function.
+TASKS = {
+    function.__name__: function for function in (noop, nap, spin, picked_up, came_due, short, long)
+}
+
+
+def async_version(name: str):  # noqa: ANN201 - runs where typing is of no use
+    """The same job as a coroutine function, for contestants that run nothing else."""
+    if name == "nap":
+        return _nap_async
+    function = TASKS[name]
+
+    async def run(*args: float) -> None:
+        function(*args)
+
+    run.__name__ = run.__qualname__ = name
+    return run

@@ -1,0 +1,65 @@
+"""Spinach, with tasks that run at most once or at least once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from spinach import Batch, Engine, RedisBroker
+
+from .adapter import Adapter, Call, play
+from .jobs import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Queues of the measures on several Cluster nodes; the first alone serves the others.
+QUEUES = ["spinach", "second", "third", "fourth", "fifth", "sixth"]
+
+
+class Spinach(Adapter):
+    """Options: `retries` of every task, `limit` for a task that is held back by it."""
+
+    distribution = "spinach-redis"
+    has_batch = True
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        super().__init__(url, options)
+        self._engine = Engine(RedisBroker.from_url(url), namespace="bench")
+        retries = options["retries"]
+        for name, function in TASKS.items():
+            self._engine.task(name=name, max_retries=retries)(function)
+        # A task of its own for jobs that wait for a slot.
+        self._engine.task(name="held", max_retries=retries, max_concurrency=1)(TASKS["noop"])
+
+    @property
+    def guarantee(self) -> str:  # type: ignore[override] # depends on the variant
+        """Of the variant."""
+        return "at least once" if self.options["retries"] else "at most once; a loss is recorded"
+
+    def pending(self) -> list[list[str]]:
+        """A record goes when the outcome is applied."""
+        return [["HLEN", "{bench/spinach}:jobs"]]
+
+    def send(self, call: Call) -> None:
+        """Idempotent, as always."""
+        if call.due is None:
+            self._engine.schedule(call.task, *call.args)
+        else:
+            due = datetime.fromtimestamp(call.due, UTC)
+            self._engine.schedule_at(call.task, due, *call.args)
+
+    def send_batch(self, calls: Sequence[Call]) -> None:
+        """A `Batch`."""
+        batch = Batch()
+        for call in calls:
+            batch.schedule(call.task, *call.args)
+        self._engine.schedule_batch(batch)
+
+    def work(self, slots: int) -> None:
+        """Worker threads of one engine."""
+        self._engine.start_workers(slots)
+
+
+if __name__ == "__main__":
+    play(Spinach)

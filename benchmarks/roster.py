@@ -1,0 +1,142 @@
+"""Who takes part: each contestant, what it needs, and how much it can bear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["AT_LEAST_ONCE", "AT_MOST_ONCE", "FLOOR", "ROSTER", "Contestant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One line of the tables.
+
+    Args:
+        name: in tables and plots.
+        adapter: its module in `benchmarks.contestants`.
+        imports: the module that its users import.
+        requirements: what its environment holds; the newest releases.
+        options: for its adapter.
+        kind: "floor", "spinach" or "peer".
+        drained: jobs of the drain measure; fewer for those that would take minutes. The
+            rate does not depend on it.
+        distant: jobs drained at a round trip of 10 ms.
+    """
+
+    name: str
+    adapter: str
+    imports: str
+    requirements: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    kind: str = "peer"
+    drained: int = 20_000
+    distant: int = 1_000
+
+    @property
+    def environment(self) -> str:
+        """Name of its environment; variants of one library share it."""
+        return "redis" if self.kind == "floor" else self.adapter
+
+
+#: Requirements of Spinach are the packages of this repository.
+_SPINACH = ("-e packages/spinach-core", "-e packages/spinach-redis")
+
+FLOOR = "floor, prefetch 1000"
+AT_LEAST_ONCE = "Spinach, at least once"
+AT_MOST_ONCE = "Spinach, at most once"
+
+
+def _floor(prefetch: int) -> Contestant:
+    return Contestant(
+        name=f"floor, prefetch {prefetch}",
+        adapter="floor",
+        imports="redis",
+        requirements=("redis",),
+        options={"prefetch": prefetch},
+        kind="floor",
+        distant=20_000,
+    )
+
+
+def _spinach(name: str, retries: int, distant: int) -> Contestant:
+    return Contestant(
+        name=name,
+        adapter="spinach",
+        imports="spinach",
+        requirements=_SPINACH,
+        options={"retries": retries},
+        kind="spinach",
+        distant=distant,
+    )
+
+
+#: All contestants, in the order of the tables.
+ROSTER = (
+    _floor(1000),
+    _floor(500),
+    _floor(100),
+    _spinach(AT_LEAST_ONCE, 3, 20_000),
+    _spinach(AT_MOST_ONCE, 0, 2_000),
+    Contestant(
+        name="Dramatiq",
+        adapter="dramatiq",
+        imports="dramatiq",
+        requirements=("dramatiq[redis]",),
+        distant=2_000,
+    ),
+    Contestant(
+        name="Celery, threads",
+        adapter="celery",
+        imports="celery",
+        requirements=("celery[redis]",),
+        options={"pool": "threads"},
+        drained=4_000,
+        distant=200,
+    ),
+    Contestant(
+        name="Celery, prefork",
+        adapter="celery",
+        imports="celery",
+        requirements=("celery[redis]",),
+        options={"pool": "prefork"},
+        drained=4_000,
+        distant=200,
+    ),
+    Contestant(
+        name="RQ",
+        adapter="rq",
+        imports="rq",
+        requirements=("rq",),
+        options={"fork": True},
+        drained=1_000,
+        distant=200,
+    ),
+    Contestant(
+        name="RQ, SimpleWorker",
+        adapter="rq",
+        imports="rq",
+        requirements=("rq",),
+        options={"fork": False},
+        drained=4_000,
+        distant=200,
+    ),
+    Contestant(name="Huey", adapter="huey", imports="huey", requirements=("huey", "redis")),
+    Contestant(
+        name="Taskiq",
+        adapter="taskiq",
+        imports="taskiq",
+        requirements=("taskiq", "taskiq-redis"),
+        options={"scheduler": True},
+        distant=2_000,
+    ),
+    Contestant(
+        name="SAQ",
+        adapter="saq",
+        imports="saq",
+        # It imports typing_extensions on every Python, but asks for it on some only.
+        requirements=("saq[redis]", "typing_extensions"),
+    ),
+    Contestant(name="arq", adapter="arq", imports="arq", requirements=("arq",)),
+    Contestant(name="streaQ", adapter="streaq", imports="streaq", requirements=("streaq",)),
+)

@@ -1,0 +1,220 @@
+"""Where contestants play: runs their adapters on the server and sees what is done there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .environment import ROOT
+from .usage import Usage, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .environment import Environments
+    from .roster import Contestant
+    from .server import PrivateServer
+
+__all__ = ["Stage", "TimeIsUp", "Work"]
+
+#: A worker that has not ended this long after SIGTERM is killed; in seconds.
+STOP_SECONDS = 8.0
+
+#: A producer may take this long, in seconds.
+PRODUCE_SECONDS = 600.0
+
+#: Shortest and longest pause between looks at the server, in seconds. A look costs the
+#: server some microseconds.
+LOOK_SECONDS = (0.002, 0.05)
+
+
+class TimeIsUp(Exception):
+    """A contestant did not get done within the time that a measure grants."""
+
+
+class Work:
+    """A worker of a contestant, in a process of its own; made by `Stage.worker`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self._process = process
+        self._events = folder / "events"
+        self._stderr = folder / "stderr"
+
+    def events(self, kind: str) -> list[dict[str, float]]:
+        """What jobs have told so far."""
+        if not self._events.exists():
+            return []
+        lines = self._events.read_text(encoding="utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+    def usage(self) -> Usage:
+        """What the worker takes of the machine."""
+        return usage(self._process.pid)
+
+    def check(self) -> None:
+        """Raise if the worker has died.
+
+        Raises:
+            RuntimeError: with what it wrote at the end.
+        """
+        if self._process.poll() is not None:
+            raise RuntimeError(
+                f"The worker ended by itself with {self._process.returncode}: "
+                + self._stderr.read_text(encoding="utf-8", errors="replace")[-2000:]
+            )
+
+
+class Stage:
+    """Runs adapters of contestants.
+
+    Args:
+        server: where all measures take place.
+        environments: where the contestants live.
+    """
+
+    def __init__(self, server: PrivateServer, environments: Environments) -> None:
+        self.server = server
+        self._environments = environments
+        self._cards: dict[str, dict[str, Any]] = {}
+
+    def python(self, contestant: Contestant) -> Path:
+        """Its interpreter."""
+        return self._environments.python(contestant)
+
+    def card(self, contestant: Contestant) -> dict[str, Any]:
+        """What an adapter says of its contestant."""
+        card = self._cards.get(contestant.name)
+        if card is None:
+            card = self._cards[contestant.name] = self.play(contestant, "describe")
+        return card
+
+    def play(
+        self, contestant: Contestant, command: str, url: str | None = None, **order: Any
+    ) -> dict[str, Any]:
+        """Run a command of an adapter to its end.
+
+        Args:
+            contestant: whose adapter.
+            command: see `benchmarks.contestants.adapter`.
+            url: of the server, if not the server itself.
+            order: what the command takes.
+        """
+        done = subprocess.run(
+            self._command(contestant, command, url, order),
+            cwd=ROOT,
+            env=_environ(),
+            stdout=subprocess.PIPE,
+            timeout=PRODUCE_SECONDS,
+            check=True,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+    def enqueue(self, contestant: Contestant, task: str, count: int) -> None:
+        """Have jobs wait, in the quickest way that there is."""
+        command = "batch" if self.card(contestant)["has_batch"] else "enqueue"
+        self.play(contestant, command, task=task, count=count)
+
+    @contextlib.contextmanager
+    def worker(
+        self, contestant: Contestant, slots: int, *, expected: int = 0, url: str | None = None
+    ) -> Iterator[Work]:
+        """A worker for the block.
+
+        Args:
+            contestant: whose worker.
+            slots: threads, or what takes their place.
+            expected: the job after which its process tells the time.
+            url: of the server, if not the server itself.
+        """
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            folder = Path(name)
+            told = {"BENCH_EVENTS": str(folder / "events"), "BENCH_EXPECTED": str(expected)}
+            with (folder / "stderr").open("wb") as stderr:
+                process = subprocess.Popen(
+                    self._command(contestant, "work", url, {"slots": slots}),
+                    cwd=ROOT,
+                    env=_environ() | told,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
+            try:
+                work = Work(process, folder)
+                yield work
+                work.check()
+            finally:
+                _end(process)
+
+    def pending(self, contestant: Contestant) -> int:
+        """Jobs whose outcome the server does not know yet."""
+        return self.server.count(self.card(contestant)["pending"])
+
+    def await_done(
+        self, contestant: Contestant, works: Sequence[Work], seconds: float, left: int = 0
+    ) -> tuple[float, int]:
+        """Wait until no more than some jobs are pending.
+
+        Returns:
+            When that was seen, on the monotonic clock, and how many were pending.
+
+        Raises:
+            TimeIsUp: it took too long.
+        """
+        begin = time.monotonic()
+        total = self.pending(contestant)
+        while True:
+            pending = self.pending(contestant)
+            now = time.monotonic()
+            if pending <= left:
+                return now, pending
+            if now - begin > seconds:
+                raise TimeIsUp(f"{contestant.name}: {pending} jobs left after {seconds:g} s")
+            for work in works:
+                work.check()
+            # Half of what the rest takes at the pace so far: few looks, and exact ones.
+            pace = max(1, total - pending) / (now - begin)
+            pause = (pending - left) / pace / 2
+            time.sleep(min(max(pause, LOOK_SECONDS[0]), LOOK_SECONDS[1]))
+
+    def warm_up(self, contestant: Contestant, work: Work, seconds: float = 30.0) -> None:
+        """Have a worker run a few jobs, so that all it needs is loaded and connected."""
+        self.play(contestant, "enqueue", task="noop", count=5)
+        self.await_done(contestant, [work], seconds)
+
+    def _command(
+        self, contestant: Contestant, command: str, url: str | None, order: dict[str, Any]
+    ) -> list[str]:
+        order = {
+            "command": command,
+            "url": url or self.server.url,
+            "options": contestant.options,
+            **order,
+        }
+        module = f"benchmarks.contestants.{contestant.adapter}"
+        return [str(self.python(contestant)), "-m", module, json.dumps(order)]
+
+
+def _environ() -> dict[str, str]:
+    # RQ's workers import the jobs by name.
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a worker, and whatever processes it leaves behind."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    # It leads a session of its own, which holds its children.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
