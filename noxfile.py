@@ -212,12 +212,13 @@ def wheels(*packages: str) -> list[str]:
 
 def lower_bounds(package: str) -> list[str]:
     """The oldest release of each dependency, as a requirement."""
-    bounds: list[str] = []
+    bounds: set[str] = set()
     for text in declared(package)[1]:
         requirement = Requirement(text)
+        # One without a bound of its own has that of the sibling that needs it, too.
         lower = [s.version for s in requirement.specifier if s.operator == ">="]
-        bounds.append(f"{requirement.name}=={lower[0]}")
-    return bounds
+        bounds.update(f"{requirement.name}=={version}" for version in lower)
+    return sorted(bounds)
 
 
 def test_wheel(session: nox.Session, package: str, *bounds: str) -> None:
