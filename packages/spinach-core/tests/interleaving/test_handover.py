@@ -157,6 +157,8 @@ def test_no_order_of_steps_in_larger_cases_does_either(sizes, options, at_least)
     assert report.states >= at_least
 
 
+# Nothing can hang here but the computing itself: on a busy machine it takes its time.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("sizes", "options", "at_least"), CASES.values(), ids=CASES)
 def test_no_order_of_steps_loses_doubles_or_keeps_a_job(sizes, options, at_least):
     report = explore(program(*sizes, **options))
@@ -207,6 +209,7 @@ class ClosesInSilence(HandOver):
             self._withdraw_all()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("broken", "sizes", "options"),
     [
