@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from redis import Redis
 
@@ -123,8 +122,10 @@ class Side:
 
     def _receive(self, turn: Turn, expected: list[Leased], given: tuple[Lease, ...]) -> None:
         assert [self._shape(lease) for lease in given] == [
-            (turn.queue, turn.member, each.job.stored_id, each.direct, each.job.record)
-            + (each.job.retries, each.job.losses)
+            (
+                *(turn.queue, turn.member, each.job.stored_id, each.direct, each.job.record),
+                *(each.job.retries, each.job.losses),
+            )
             for each in expected
         ]
         for each, lease in zip(expected, given, strict=True):

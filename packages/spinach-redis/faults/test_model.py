@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import hypothesis.strategies as st
-import pytest
 from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import seed as seeded
 from hypothesis.stateful import (
@@ -215,9 +214,7 @@ class Brokers(RuleBasedStateMachine):
     def reconcile(self, process: str, queue: str, forgotten: int, foreign: int) -> None:
         """Claim all leases but the newest, and some that are not the member's."""
         turn = self.turn(process, queue)
-        owned = [
-            (queue, lease.serial) for lease in self.sides[0].queue(queue).owned(turn.member)
-        ]
+        owned = [(queue, lease.serial) for lease in self.sides[0].queue(queue).owned(turn.member)]
         others = [each for each in self.received if each not in owned]
         held = owned[: max(0, len(owned) - forgotten)] + others[len(others) - foreign :]
         for side in self.sides:
@@ -241,9 +238,7 @@ class Brokers(RuleBasedStateMachine):
     def report(self, process: str, ends: list[tuple[OutcomeKind, int]], first: int) -> None:
         """By whichever process, since a report carries no number."""
         leases = self.leases()
-        told = [
-            (leases[(first + i) % len(leases)], kind, ms) for i, (kind, ms) in enumerate(ends)
-        ]
+        told = [(leases[(first + i) % len(leases)], kind, ms) for i, (kind, ms) in enumerate(ends)]
         for side in self.sides:
             side.report(process, told)
 
