@@ -59,6 +59,19 @@ def test_parked_jobs_run_in_their_order(bench: Bench, done: list[Any]) -> None:
     assert done == [("new", number) for number in range(20)]
 
 
+def test_unknown_jobs_for_every_idle_thread_hold_up_no_known_one(
+    bench: Bench, done: list[Any]
+) -> None:
+    old = bench.engine(knowing(done, "old"), namespace="app")
+    new = bench.engine(knowing(done, "old", "new"), namespace="app")
+    for _ in range(9):
+        new.schedule("new")
+    new.schedule("old")
+    old.start_workers(3, block=False)
+    bench.settle()  # At this instant, not when a beat is due.
+    assert done == [("old",)]
+
+
 def test_parked_jobs_do_not_count_as_left(bench: Bench, done: list[Any]) -> None:
     old = bench.engine(knowing(done), namespace="app")
     new = bench.engine(knowing(done, "new"), namespace="app")

@@ -188,7 +188,7 @@ class Consumer:
             block_seconds: how long to wait for a wake-up first.
 
         Returns:
-            How many jobs came.
+            How many jobs came that can run here.
         """
         sent_at = self._clock.monotonic()
         indices = [i for i, m in enumerate(self._memberships) if m.usable(sent_at)]
@@ -205,16 +205,17 @@ class Consumer:
         now = self._clock.monotonic()
         if not block_seconds:
             self._handover.fetch_took(now - sent_at)
-        count = 0
+        came = handed_over = 0
         for index, reply in zip(indices, replies, strict=True):
             if self._accept(index, "fetch", reply):
-                count += self._take_in(self._memberships[index], reply, now)
-        if idle and not count:
+                came += len(reply.leases)
+                handed_over += self._take_in(self._memberships[index], reply, now)
+        if idle and not came:
             # Nothing to be had now but what lies in parks that were not asked for.
             for index, turn in zip(indices, turns, strict=True):
                 member = self._memberships[index]
                 member.more = bool(set(member.parks) - set(turn.parks))
-        return count
+        return handed_over
 
     def leave(self) -> None:
         """Leave each queue that can be left; recovery does the rest."""
@@ -312,11 +313,14 @@ class Consumer:
             before, member.tick_at = member.tick_at, now + reply.next_due_in_ms / 1000
             if before is None or member.tick_at < before:
                 self._quiet_until = 0.0
-        self._hand_over(member, reply.leases)
-        return len(reply.leases)
+        return self._hand_over(member, reply.leases)
 
-    def _hand_over(self, member: Membership, leases: Sequence[Lease]) -> None:
-        """Give leases to the worker threads; park what this process cannot run (I13)."""
+    def _hand_over(self, member: Membership, leases: Sequence[Lease]) -> int:
+        """Give leases to the worker threads; park what this process cannot run (I13).
+
+        Returns:
+            How many the threads got.
+        """
         assignments = []
         for lease in leases:
             try:
@@ -331,6 +335,7 @@ class Consumer:
                 assignments.append(Assignment(lease, member, task))
         if assignments:
             self._handover.put(assignments)
+        return len(assignments)
 
     def _park(self, lease: Lease, task: str, reason: str) -> None:
         JOB_LOGGER.info(
