@@ -57,6 +57,8 @@ class Scene:
         self.jobs: dict[str, str] = {}
         #: Of those whose fate the producer did not learn.
         self.unknown: dict[str, str] = {}
+        #: Key → id, of all that was ever sent.
+        self.ids: dict[str, str] = {}
         self._numbers = itertools.count()
 
     # -- producer ----------------------------------------------------------
@@ -81,13 +83,16 @@ class Scene:
                 batch.schedule_at(task, at, key=key, **kwargs)
         named = dict(zip(keys, tasks, strict=True))
         try:
-            self.producer.schedule_batch(batch)
+            jobs = self.producer.schedule_batch(batch)
         except BrokerError as error:
-            # The ids of an error are those of the jobs in order.
-            fates = _fates(error, keys)
-            self.jobs.update({key: named[key] for key in keys if fates[key] == "stored"})
-            self.unknown.update({key: named[key] for key in keys if fates[key] == "unknown"})
+            # The ids are in the order of the batch, and so are these three.
+            ids = [*error.stored, *error.unknown, *error.not_sent]
+            self.ids.update({key: str(id_) for key, id_ in zip(keys, ids, strict=True)})
+            stored, known = len(error.stored), len(error.stored) + len(error.unknown)
+            self.jobs.update({key: named[key] for key in keys[:stored]})
+            self.unknown.update({key: named[key] for key in keys[stored:known]})
             raise
+        self.ids.update({key: str(job.id) for key, job in zip(keys, jobs, strict=True)})
         self.jobs.update(named)
         return keys
 
@@ -152,7 +157,8 @@ class Scene:
         client: Redis,
         *,
         may_fail: Iterable[str] = (),
-        may_be_lost: Callable[[str], bool] = lambda key: False,
+        forgotten: Callable[[str], bool] = lambda key: False,
+        undisturbed: bool = False,
         limits: bool = True,
     ) -> Effects:
         """Check what every fault has to leave behind, all workers having ended.
@@ -160,8 +166,9 @@ class Scene:
         Args:
             client: of the server.
             may_fail: keys of repeatable jobs that may end in the failed store.
-            may_be_lost: whether a job may be gone without a trace, the server having
-                lost what it had confirmed.
+            forgotten: whether the server lost something that it had confirmed of a job,
+                which may be gone or run again then.
+            undisturbed: no worker was lost, so each job succeeded exactly once.
             limits: whether no limit may have been exceeded.
 
         Raises:
@@ -171,12 +178,15 @@ class Scene:
         wrong: list[str] = []
         for key, task in {**self.jobs, **self.unknown}.items():
             starts, ends = len(effects.starts.get(key, ())), len(effects.ends.get(key, ()))
-            lost = key in self.unknown or may_be_lost(key)
+            if forgotten(key):
+                continue
             if task in ONCE and starts > 1:
                 wrong.append(f"{key} runs at most once and started {starts} times")
             if task not in ONCE and key in failed and key not in may_fail:
                 wrong.append(f"{key} may repeat and failed: {failed[key]}")
-            if not ends and key not in failed and not lost:
+            if undisturbed and (ends != 1 or key in failed) and key not in self.unknown:
+                wrong.append(f"{key} succeeded {ends} times, though no worker was lost")
+            if not ends and key not in failed and key not in self.unknown:
                 wrong.append(f"{key} is gone: started {starts} times, not in the failed store")
         known = self.jobs.keys() | self.unknown.keys()
         strangers = [k for k in effects.starts if k not in known and not k.startswith("tick/")]
@@ -189,14 +199,6 @@ class Scene:
         assert not wrong, f"{self.namespace}:\n  " + "\n  ".join(wrong)
         check_drained(client, self.namespace)
         return effects
-
-
-def _fates(error: BrokerError, keys: list[str]) -> dict[str, str]:
-    """Key → stored, unknown or not sent, of a batch for one queue."""
-    order = ["stored"] * len(error.stored)
-    order += ["unknown"] * len(error.unknown)
-    order += ["not sent"] * len(error.not_sent)
-    return dict(zip(keys, order, strict=True))
 
 
 def version_of(client: Redis) -> str:

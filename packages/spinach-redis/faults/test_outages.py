@@ -1,0 +1,206 @@
+"""Servers that die, stay away, stand still, or forget the last they were told."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from ..tests.servers import Server
+from .fleet import Fleet, until
+from .load import Load
+from .results import Record
+from .scene import Scene, version_of
+
+LEASE_SECONDS = 10.0
+
+
+def pause(seconds: float) -> None:
+    """Let the fault last."""
+    threading.Event().wait(seconds)
+
+
+@pytest.fixture
+def name(own_server: Server) -> str:
+    with own_server.client() as client:
+        return version_of(client)
+
+
+def judge_all(server: Server, scenes: list[Scene]) -> int:
+    """Nobody was taken for dead; how many jobs there were."""
+    with server.client() as client:
+        for scene in scenes:
+            effects = scene.judge(client, undisturbed=True)
+            assert effects.failures == {}
+    return sum(len(scene.jobs) for scene in scenes)
+
+
+def test_server_that_is_killed_and_restarted_loses_no_job(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    own_server: Server,
+    name: str,
+    rounds: Callable[..., int],
+    rng: random.Random,
+    record: Record,
+) -> None:  # I1 to I6, I11
+    scene = new_scene(own_server.url)
+    workers = [fleet.start(own_server.url, scene.namespace, threads=3) for _ in range(2)]
+    runs = rounds(full=10, bounded=2)
+    with Load(scene) as load:
+        for _ in range(runs):
+            load.goes_on()
+            pause(rng.uniform(0, 0.5))
+            own_server.restart(kill=True)
+    scene.drained()
+    for worker in workers:
+        worker.stop()
+    jobs = judge_all(own_server, [scene])
+    record("server killed and restarted, AOF always", runs=runs, jobs=jobs, server=name)
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_nobody_is_taken_for_dead_after_an_outage_of_twice_the_lease(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    own_server: Server,
+    name: str,
+    rounds: Callable[..., int],
+    record: Record,
+    how: str,
+) -> None:  # I11
+    runs = rounds(full=10, bounded=0)
+    scenes = [new_scene(own_server.url) for _ in range(runs)]
+    for scene in scenes:
+        # Two that go on all the while, two that end while nobody can be told.
+        scene.schedule("once", "again", seconds=2.5 * LEASE_SECONDS)
+        scene.schedule("once", "again", seconds=LEASE_SECONDS)
+    names = [scene.namespace for scene in scenes]
+    workers = [fleet.start(own_server.url, *names, threads=4) for _ in range(2)]
+    with ExitStack() as stack:
+        loads = [
+            stack.enter_context(Load(scene, ("again", "again.limited"), pause_seconds=0.5))
+            for scene in scenes
+        ]
+        until(lambda: all(len(scene.effects().ends) > 4 for scene in scenes), 30, "a busy crew")
+        if how == "killed":
+            own_server.stop(kill=True)
+            pause(2 * LEASE_SECONDS)
+            own_server.start()
+        else:
+            own_server.freeze()
+            pause(2 * LEASE_SECONDS)
+            own_server.thaw()
+        for load in loads:
+            load.goes_on(1)
+    assert [error for load in loads for error in load.errors] == []
+    for scene in scenes:
+        scene.drained(90)
+    for worker in workers:
+        worker.stop()
+    jobs = judge_all(own_server, scenes)
+    fault = f"server {how} for twice the lease, all workers alive: nobody taken for dead"
+    record(fault, runs=runs, jobs=jobs, server=name)
+
+
+def test_stall_in_mid_call_harms_no_job(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    own_server: Server,
+    name: str,
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:  # I2, I5, I6
+    runs = rounds(full=10, bounded=1)
+    scenes = [new_scene(own_server.url) for _ in range(runs)]
+    names = [scene.namespace for scene in scenes]
+    # A lease that is longer than the stall, so that no clock guard helps.
+    workers = [fleet.start(own_server.url, *names, lease_seconds=30.0) for _ in range(2)]
+    with ExitStack() as stack:
+        for scene in scenes:
+            stack.enter_context(Load(scene, pause_seconds=0.02 * runs))
+        until(lambda: all(len(scene.effects().ends) > 20 for scene in scenes), 60, "a busy crew")
+        own_server.freeze()
+        pause(10.0)
+        own_server.thaw()
+        ends = [len(scene.effects().ends) for scene in scenes]
+        until(
+            lambda: all(len(s.effects().ends) > n for s, n in zip(scenes, ends, strict=True)),
+            30,
+            "workers go on",
+        )
+    for scene in scenes:
+        scene.drained(90)
+    for worker in workers:
+        worker.stop()
+    jobs = judge_all(own_server, scenes)
+    record("server stands still for 10 s in mid-call", runs=runs, jobs=jobs, server=name)
+
+
+def whole(log: bytes, end: int) -> int:
+    """Where the last transaction, or command outside of one, ends before an offset."""
+    at = ends = 0
+    inside = False
+    while at < end:
+        start, line_end = at, log.index(b"\r\n", at)
+        at, words = line_end + 2, []
+        for _ in range(int(log[start + 1 : line_end])):
+            line_end = log.index(b"\r\n", at)
+            at = line_end + 2 + int(log[at + 1 : line_end]) + 2
+            words.append(log[line_end + 2 : at - 2])
+        inside = words[0].upper() == b"MULTI" or (inside and words[0].upper() != b"EXEC")
+        if not inside and at <= end:
+            ends = at
+    return ends
+
+
+def test_power_loss_costs_only_what_the_disk_did_not_get(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    own_server: Server,
+    name: str,
+    rounds: Callable[..., int],
+    rng: random.Random,
+    record: Record,
+) -> None:  # I1, I10, I19
+    scene = new_scene(own_server.url)
+    workers = [fleet.start(own_server.url, scene.namespace, threads=3) for _ in range(2)]
+    [log] = (own_server.folder / "appendonlydir").glob("*.incr.aof")
+    runs = rounds(full=20, bounded=2)
+    cut = bytearray()
+    with Load(scene) as load:
+        for _ in range(runs):
+            load.goes_on()
+            own_server.stop(kill=True)
+            before = log.read_bytes()
+            cut_at = len(before) - rng.randint(1, 8000)
+            log.write_bytes(before[:cut_at])
+            cut += before[whole(before, cut_at) :]
+            own_server.start()
+    scene.drained(90)
+    for worker in workers:
+        worker.stop()
+    # What a worker process had declared may be in the cut.
+    scene.tidy()
+    lost = bytes(cut)
+
+    def forgotten(key: str) -> bool:
+        return scene.ids[key].encode() in lost
+
+    with own_server.client() as client:
+        effects = scene.judge(client, forgotten=forgotten, limits=False)
+    concerned = [key for key in scene.jobs if forgotten(key)]
+    gone = [key for key in concerned if not effects.ends.get(key)]
+    twice = [key for key in concerned if len(effects.ends.get(key, ())) > 1]
+    assert len(gone) + len(twice) < len(scene.jobs)
+    note = (
+        f"{len(cut) // 1024} KiB cut off, with news of {len(concerned)} jobs: "
+        f"{len(gone)} of them lost, {len(twice)} ran twice"
+    )
+    record(
+        "power loss: the end of the AOF is cut off", runs=runs, jobs=len(scene.jobs),
+        server=name, note=note,
+    )  # fmt: skip
