@@ -1,4 +1,4 @@
-"""Add up what the sessions of .ci/run left, for its last line.
+"""Add up what the sessions of .ci/run left, for its last lines.
 
 Usage: python .ci/summary.py REPORTS
 
@@ -40,6 +40,19 @@ def failed_sessions(report: Path) -> list[str]:
     return [s["signatures"][0] for s in sessions if s["result"] != "success"]
 
 
+def durations(report: Path) -> list[str]:
+    """Lines that tell how long the sessions of one run took, the longest first."""
+    sessions = json.loads(report.read_text(encoding="utf-8"))["sessions"]
+    taken = {s["signatures"][0]: s["duration"] for s in sessions if "duration" in s}
+    lines = [
+        f"{seconds:8.1f} s  {name}"
+        for name, seconds in sorted(taken.items(), key=lambda item: -item[1])
+    ]
+    if lines:
+        lines.append(f"{sum(taken.values()):8.1f} s  together: {report.stem}")
+    return lines
+
+
 def summarise(reports: Path) -> tuple[Counts, list[str]]:
     """Add up all reports of a folder.
 
@@ -64,6 +77,9 @@ def summarise(reports: Path) -> tuple[Counts, list[str]]:
 
 
 if __name__ == "__main__":
+    for nox_report in sorted(Path(sys.argv[1]).glob("*.json")):
+        for line in durations(nox_report):
+            print(line)
     sums, broken_sessions = summarise(Path(sys.argv[1]))
     for session in broken_sessions:
         print(f"FAILED: {session}")

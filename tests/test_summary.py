@@ -1,4 +1,4 @@
-"""The last line of .ci/run."""
+"""The last lines of .ci/run."""
 
 from __future__ import annotations
 
@@ -79,3 +79,28 @@ def test_no_report_is_a_failure(tmp_path: Path) -> None:
 def test_no_test_is_a_failure(tmp_path: Path) -> None:
     nox_report(tmp_path, lint="success")
     assert summary(tmp_path) == (1, ["0 passed, 0 failed"])
+
+
+def test_durations_of_each_run_come_before_the_counts(tmp_path: Path) -> None:
+    junit(tmp_path, "core", tests=5)
+    runs = {
+        "default": {"lint": 3.71, "core": 136.83},
+        "matrix": {"matrix-3.13(core)": 60.0},
+    }
+    for run, sessions in runs.items():
+        listed = [
+            {"signatures": [name], "result": "success", "duration": seconds}
+            for name, seconds in sessions.items()
+        ]
+        (tmp_path / f"{run}.json").write_text(json.dumps({"sessions": listed}), encoding="utf-8")
+    assert summary(tmp_path) == (
+        0,
+        [
+            "   136.8 s  core",
+            "     3.7 s  lint",
+            "   140.5 s  together: default",
+            "    60.0 s  matrix-3.13(core)",
+            "    60.0 s  together: matrix",
+            "5 passed, 0 failed",
+        ],
+    )

@@ -6,8 +6,16 @@ Usage: python -I tools/import_all.py PACKAGE
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import pkgutil
 import sys
+
+
+def others(name: str) -> list[str]:
+    """Packages from the index that have been loaded, a package itself left out."""
+    distributions = importlib.metadata.packages_distributions()
+    loaded = {module.partition(".")[0] for module in sys.modules}
+    return sorted(loaded & distributions.keys() - {name})
 
 
 def import_all(name: str) -> int:
@@ -27,4 +35,5 @@ def import_all(name: str) -> int:
 
 
 if __name__ == "__main__":
-    print(f"{sys.argv[1]}: {import_all(sys.argv[1])} modules")
+    number = import_all(sys.argv[1])
+    print(f"{sys.argv[1]}: {number} modules, which import {', '.join(others(sys.argv[1]))}")
