@@ -379,9 +379,9 @@ class Queue:
             self._bring_back(slots.promote(1))
 
     def _leased_jobs(self) -> Iterator[StoredJob]:
-        for member in self.members:
-            for stored_id in member.running:
-                yield self._jobs[stored_id]
+        leases = [lease for member in self.members for lease in member.running.values()]
+        for lease in sorted(leases, key=lambda lease: int(lease.token)):
+            yield self._jobs[lease.stored_id]
 
 
 def _reason_to_give_up(job: StoredJob) -> str | None:

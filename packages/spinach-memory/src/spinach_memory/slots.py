@@ -94,8 +94,8 @@ class Limits:
         Args:
             member: who declares them.
             limits: task → limit, at least 1.
-            leased: every leased job of the queue. Those of a task that was unlimited
-                until now occupy slots from now on.
+            leased: every leased job of the queue, in the order they were leased. Those
+                of a task that was unlimited until now occupy slots from now on.
 
         Returns:
             Jobs to put to the front of the queue, in order.
@@ -106,6 +106,8 @@ class Limits:
             for job in leased:
                 slots = fresh.get(task_of(job.record) or "")
                 if slots is not None:
+                    # Should it come back, its place is before those that wait by then.
+                    job.turn = job.turn or next(self._turns)
                     slots.take(job)
         promoted: list[StoredJob] = []
         for task, limit in limits.items():

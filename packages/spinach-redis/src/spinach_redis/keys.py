@@ -28,7 +28,7 @@ limits             hash    limited task → override or nothing
 slots:<task>       set     leased jobs of a limited task
 held:<task>        list    its jobs that wait for a slot
 limit:<task>       zset    member → limit it declares
-brought            set     held jobs that are back in `ready`
+brought            set     jobs of limited tasks that are back in `ready`
 parks              set     tasks with parked jobs
 parked:<task>      list    jobs nobody who asked knew
 periodic           zset    task → next due, ms

@@ -56,11 +56,12 @@ if known and call('HEXISTS', q.seq, member) == 0 then
   return {'FENCED'}
 end
 
--- A limit that is new to the queue has to count the jobs that are leased without one.
+-- A limit where there was none has to count the jobs that are leased without one. Slots
+-- may be left from an earlier one that went with the last member who declared it.
 local fresh = {}
 if not known then
   for task in pairs(wanted) do
-    fresh[task] = call('HEXISTS', q.limits, task) == 0 or nil
+    fresh[task] = not in_force(declared[task], call('HGET', q.limits, task)) or nil
   end
 end
 if next(fresh) then

@@ -63,7 +63,7 @@ for i = 1, #members do
     member.tokens[member.asked[j]] = tokens[j]
   end
 end
-local verdicts, gone, released, failures, retries = {}, {}, {}, {}, {}
+local verdicts, gone, released, returned, failures, retries = {}, {}, {}, {}, {}, {}
 for i = first, #ARGV, 6 do
   local kind, id, detail = ARGV[i], ARGV[i + 3], ARGV[i + 5]
   local member, task = members[tonumber(ARGV[i + 1])], tasks[tonumber(ARGV[i + 2])]
@@ -87,6 +87,9 @@ for i = first, #ARGV, 6 do
       retries[#retries + 1] = {id, due}
     elseif kind == 'L' then
       released[#released + 1] = id
+      if task.limited then
+        returned[#returned + 1] = id
+      end
     else
       task.put_aside = task.put_aside or {}
       task.put_aside[#task.put_aside + 1] = id
@@ -118,5 +121,8 @@ end
 retry(q, now, retries)
 fail(q, now, failures, bounds)
 to_front(q.ready, released)
+if call('EXISTS', q.limits) == 1 then
+  many('SADD', q.brought, returned)
+end
 wake(q, now)
 return table.concat(verdicts)

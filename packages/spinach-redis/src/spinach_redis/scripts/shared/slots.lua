@@ -1,6 +1,6 @@
 -- Limits of tasks (I10). `limits` names every task that has one, with the operator's
--- override or ''; a task's slots are its leased jobs. `brought` has the held jobs
--- that are back in `ready`.
+-- override or ''; a task's slots are its leased jobs. `brought` has the jobs that are
+-- back in `ready`, after they were held or given back: their place is before the others.
 
 local MOVES = 500
 
@@ -77,6 +77,10 @@ local function settle(q, task, limit)
   bring_back(q, limit, MOVES)
   if not limit.n and call('LLEN', limit.held) == 0 and call('SCARD', limit.slots) == 0 then
     call('HDEL', q.limits, task)
+    -- Without a limit nobody looks at it, and it would grow for ever.
+    if call('EXISTS', q.limits) == 0 then
+      call('DEL', q.brought)
+    end
   end
 end
 
