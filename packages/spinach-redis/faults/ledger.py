@@ -209,7 +209,9 @@ class Ledger:
         for task in limits:
             of_task = {stored_id for stored_id in leased if self.task_of(stored_id) == task}
             slots = self.get(f"slots:{task}", set())
-            if slots != of_task:
+            # Without anybody who declares it the limit is no more; its slots run out.
+            in_force = limits[task] or f"limit:{task}" in self.content
+            if slots - of_task or (in_force and slots != of_task):
                 yield f"slots of {task} are {slots}, its leased jobs {of_task} (I10)"
         for prefix in ("slots:", "held:", "limit:"):
             for task in self.family(prefix).keys() - limits.keys():

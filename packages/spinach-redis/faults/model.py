@@ -123,6 +123,10 @@ class ModelQueue:
         ends_ms = self.now_ms + enrolment.lease_ms
         if member is None:
             self.members[name] = Member(enrolment=enrolment, ends_ms=ends_ms)
+            for lease in self.leases:
+                # Leased while there was no limit: it reached the head all the same.
+                if lease.job.task in enrolment.limits:
+                    lease.job.turn = lease.job.turn or next(self._turns)
             for task, interval_ms in enrolment.periodic.items():
                 due_ms = self.now_ms + interval_ms
                 known = self.periodic.get(task)

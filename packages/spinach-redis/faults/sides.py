@@ -17,6 +17,7 @@ from spinach.brokers.base import Broker
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.clock import to_ms
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
+from spinach.wire import read_header
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_redis import RedisBroker, script
 from spinach_testing.clock import VirtualClock
@@ -78,6 +79,10 @@ class Side:
         queue = self._queues.setdefault(name, ModelQueue(name))
         queue.now_ms = to_ms(self._clock.now())
         return queue
+
+    def task_of(self, lease: tuple[str, int]) -> str:
+        """Of a lease that was given, by queue and serial."""
+        return read_header(self._leases[lease].record).task
 
     # -- calls -------------------------------------------------------------
 
@@ -190,7 +195,7 @@ class Side:
                 Outcome(
                     kind,
                     lease,
-                    "limited" if b"|limited\n" in lease.record else "plain",
+                    self.task_of(each),
                     delay_ms=delay_ms if retry and delay_ms % 2 == 0 else None,
                     at_ms=due_ms if retry and delay_ms % 2 else None,
                     failure=FAILURE if kind is OutcomeKind.FAILED else None,

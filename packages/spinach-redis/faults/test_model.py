@@ -238,7 +238,20 @@ class Brokers(RuleBasedStateMachine):
     def report(self, process: str, ends: list[tuple[OutcomeKind, int]], first: int) -> None:
         """By whichever process, since a report carries no number."""
         leases = self.leases()
-        told = [(leases[(first + i) % len(leases)], kind, ms) for i, (kind, ms) in enumerate(ends)]
+        chosen = [leases[(first + i) % len(leases)] for i in range(len(ends))]
+        self.report_ends(process, list(zip(chosen, ends, strict=True)))
+
+    def report_ends(self, process: str, ends: list[tuple[Lease, tuple[OutcomeKind, int]]]) -> None:
+        """Without parks of limited tasks.
+
+        Where such a job stands that comes out of a park, finds no slot, and meets others
+        that were given back, the contract leaves open.
+        """
+        told = []
+        for lease, (kind, ms) in ends:
+            if kind is OutcomeKind.PARK and self.sides[0].task_of(lease) == "limited":
+                kind = OutcomeKind.RELEASE
+            told.append((lease, kind, ms))
         for side in self.sides:
             side.report(process, told)
 
@@ -248,8 +261,7 @@ class Brokers(RuleBasedStateMachine):
         self, process: str, end: tuple[OutcomeKind, int], which: int
     ) -> None:
         lease = self.received[which % len(self.received)]
-        for side in self.sides:
-            side.report(process, [(lease, *end), (lease, *end)])
+        self.report_ends(process, [(lease, end), (lease, end)])
 
     @rule(process=processes, queue=queues, declares=st.booleans())
     def tick(self, process: str, queue: str, declares: bool) -> None:
