@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .behaviours.bounds import BoundsBehaviour
+from .behaviours.buffer import BufferBehaviour
 from .behaviours.counts import CountsBehaviour
+from .behaviours.empty import EmptyBehaviour
 from .behaviours.enqueue import EnqueueBehaviour
 from .behaviours.failed_store import FailedStoreBehaviour
 from .behaviours.fencing import FencingBehaviour
@@ -52,8 +54,10 @@ class BrokerConformance(
     FencingBehaviour,
     ReconciliationBehaviour,
     ParksBehaviour,
+    BufferBehaviour,
     ReleaseBehaviour,
     LeaveBehaviour,
+    EmptyBehaviour,
     CountsBehaviour,
     FidelityBehaviour,
     FailedStoreBehaviour,

@@ -1,4 +1,4 @@
-"""Counts: one number a place, and when a queue counts as empty."""
+"""Counts: one number a place, and when the next waiting job is due."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMITED = "letters.print"
 
 
 class CountsBehaviour(BrokerBehaviour):
-    """`Broker.counts` and `QueueCounts.unfinished`."""
+    """`Broker.counts`."""
 
     @holds("I1")
     def test_unknown_queue_is_empty(self, lab: Lab) -> None:
@@ -76,33 +76,6 @@ class CountsBehaviour(BrokerBehaviour):
         assert lab.counts().enqueued == 2
         lab.enqueue(deposit())
         assert lab.counts().enqueued == 3
-
-    @holds("I20")
-    def test_queue_is_empty_when_workers_have_nothing_left_to_do(self, lab: Lab) -> None:
-        process = lab.process()
-        assert lab.counts().unfinished == 0
-        lab.enqueue(deposit(), deposit(due_ms=lab.in_ms(HOUR)))
-        assert lab.counts().unfinished == 1
-        lease = process.take_one()
-        assert lab.counts().unfinished == 1
-        process.retry(lease, delay=HOUR)
-        assert lab.counts().unfinished == 1
-        lab.advance(2 * HOUR)
-        lab.promote()
-        assert lab.counts().unfinished == 2
-        succeeded, failed = process.take(idle=2)
-        process.succeed(succeeded)
-        process.fail(failed)
-        assert lab.counts().unfinished == 0
-
-    @holds("I20")
-    def test_buffered_and_held_jobs_are_unfinished(self, lab: Lab) -> None:
-        lab.enqueue(deposit(LIMITED), deposit(LIMITED), deposit())
-        process = lab.process(limits={LIMITED: 1})
-        assert len(process.take(idle=2)) == 2
-        lab.enqueue(deposit())
-        assert len(process.take(idle=0, extra=1)) == 1
-        assert lab.counts().unfinished == 4
 
     @holds("I8")
     def test_counts_tell_when_the_first_waiting_job_is_due(self, lab: Lab) -> None:

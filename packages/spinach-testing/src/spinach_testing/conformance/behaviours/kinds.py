@@ -14,12 +14,6 @@ class KindsBehaviour(BrokerBehaviour):
     """Direct and buffered leases of the kinds of jobs."""
 
     @holds("I9")
-    def test_first_leases_are_direct_and_the_others_buffered(self, lab: Lab) -> None:
-        lab.enqueue(*(deposit() for _ in range(5)))
-        leases = lab.process().take(idle=2, extra=3)
-        assert [lease.direct for lease in leases] == [True, True, False, False, False]
-
-    @holds("I9")
     def test_idle_threads_take_the_first_jobs_whatever_they_are(self, lab: Lab) -> None:
         jobs = [once(), deposit(), once(), deposit(LIMITED), once()]
         lab.enqueue(*jobs)
@@ -65,13 +59,3 @@ class KindsBehaviour(BrokerBehaviour):
         process = lab.process()
         assert ids(process.take(idle=1, extra=400)) == ids(jobs[:250])
         assert ids(process.take(idle=1, extra=400)) == ids(jobs[250:])
-
-    @holds("I3", "I9")
-    def test_job_that_lost_a_buffered_lease_is_leased_for_idle_threads_only(self, lab: Lab) -> None:
-        lab.enqueue(deposit(), deposit())
-        doomed, survivor = lab.process(), lab.process()
-        _, buffered = doomed.take(idle=1, extra=1)
-        lab.bury(doomed, survivor)
-        lab.live_until_due(survivor)
-        assert buffered.stored_id not in ids(survivor.take(idle=0, extra=10))
-        assert buffered.stored_id in ids(survivor.take(idle=2, extra=0))

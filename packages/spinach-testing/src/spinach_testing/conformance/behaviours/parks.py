@@ -96,13 +96,6 @@ class ParksBehaviour(BrokerBehaviour):
         assert new.take_one(parks=[NEW]).direct
 
     @holds("I13")
-    def test_parked_jobs_do_not_keep_the_queue_from_being_empty(self, lab: Lab) -> None:
-        lab.enqueue(deposit(NEW))
-        old = lab.process()
-        old.park(old.take_one())
-        assert lab.counts().unfinished == 0
-
-    @holds("I13")
     def test_new_jobs_of_a_parked_task_are_ready(self, lab: Lab) -> None:
         lab.enqueue(deposit(NEW))
         old = lab.process()

@@ -54,29 +54,6 @@ class RecoveryBehaviour(BrokerBehaviour):
         assert lab.live(2 * DEFAULT_LEASE, survivor) == []
         assert survivor.broker.recover(QUEUE, doomed.member("invoices")).verdict is Verdict.REFUSED
 
-    @holds("I4", "I7", "I11")
-    def test_lost_direct_lease_spends_an_attempt_and_counts_a_loss(self, lab: Lab) -> None:
-        job = deposit(max_retries=5)
-        lab.enqueue(job)
-        doomed, survivor = lab.process(), lab.process()
-        doomed.take_one()
-        assert lab.bury(doomed, survivor) == []
-        assert lab.counts().unfinished == 1
-        lab.live_until_due(survivor)
-        lease = survivor.take_one()
-        assert (lease.stored_id, lease.record) == (job.stored_id, job.record)
-        assert (lease.retries, lease.losses) == (1, 1)
-
-    @holds("I4", "I7")
-    def test_lost_buffered_lease_spends_nothing(self, lab: Lab) -> None:
-        lab.enqueue(*(deposit(max_retries=1) for _ in range(3)))
-        doomed, survivor = lab.process(), lab.process()
-        assert len(doomed.take(idle=0, extra=3)) == 3
-        assert lab.bury(doomed, survivor) == []
-        lab.live_until_due(survivor)
-        leases = survivor.take(idle=3)
-        assert [(lease.retries, lease.losses) for lease in leases] == [(0, 0)] * 3
-
     @holds("I3")
     def test_at_most_once_job_of_the_dead_fails(self, lab: Lab) -> None:
         job = once()
