@@ -6,26 +6,47 @@ merely have the plugin installed stay as fast as they were.
 
 from __future__ import annotations
 
+import os
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
+from . import settings
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from spinach import Engine, Tasks
     from spinach.brokers.base import Broker
 
     from .clock import VirtualClock
+    from .jobs import Jobs
+    from .live import LiveWorker
+    from .live_clock import LiveClock
+    from .recording import Recording
     from .worker import TestWorker
 
 __all__ = [
     "spinach_broker",
     "spinach_clock",
     "spinach_engine",
+    "spinach_jobs",
+    "spinach_live_worker",
     "spinach_tasks",
     "spinach_worker",
 ]
+
+#: What was noted about the engine of a test, while it runs.
+_RECORDING = pytest.StashKey["Recording"]()
+
+#: Which of the two workers a test has asked for.
+_WORKER = pytest.StashKey[str]()
+
+_SECTION = "Spinach jobs"
+
+
+# -- fixtures ------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +56,15 @@ def spinach_tasks() -> Iterable[Tasks]:
 
 
 @pytest.fixture
-def spinach_clock() -> VirtualClock:
-    """A clock that stands at a fixed date until the test turns it."""
+def spinach_clock(request: pytest.FixtureRequest) -> VirtualClock | LiveClock:
+    """A clock that stands at a fixed date until the test turns it.
+
+    In a test with spinach_live_worker it is the machine's, and cannot be turned.
+    """
+    if "spinach_live_worker" in request.fixturenames:
+        from .live_clock import LiveClock
+
+        return LiveClock()
     from .clock import VirtualClock
 
     return VirtualClock()
@@ -44,31 +72,125 @@ def spinach_clock() -> VirtualClock:
 
 @pytest.fixture
 def spinach_broker(spinach_clock: VirtualClock) -> Broker:
-    """A new memory broker on the virtual clock."""
+    """A new memory broker on the test's clock; override it to test on another one."""
     from spinach_memory import MemoryBroker
 
     return MemoryBroker(clock=spinach_clock)
 
 
 @pytest.fixture
-def spinach_engine(spinach_broker: Broker, spinach_tasks: Iterable[Tasks]) -> Iterator[Engine]:
-    """A new engine with the tasks attached; stopped and detached after the test."""
-    from spinach import Engine
+def spinach_engine(
+    request: pytest.FixtureRequest, spinach_broker: Broker, spinach_tasks: Iterable[Tasks]
+) -> Iterator[Engine]:
+    """A new engine with the tasks attached; stopped and detached after the test.
 
-    engine = Engine(spinach_broker)
-    for tasks in spinach_tasks:
-        engine.attach_tasks(tasks)
-    try:
-        yield engine
-    finally:
-        engine.stop_workers()
-        for tasks in spinach_tasks:
-            engine.detach_tasks(tasks)
+    Its namespace is its own, so that tests which share a server do not meet.
+    """
+    from .engine import engine_under_test
+
+    with engine_under_test(spinach_broker, _namespace(), spinach_tasks) as recorded:
+        request.node.stash[_RECORDING] = recorded
+        yield recorded.engine
 
 
 @pytest.fixture
-def spinach_worker(spinach_engine: Engine, spinach_clock: VirtualClock) -> TestWorker:
-    """Real workers that run while the test drains; not started."""
+def spinach_jobs(request: pytest.FixtureRequest, spinach_engine: Engine) -> Iterator[Jobs]:
+    """The jobs that were scheduled on `spinach_engine`, to assert on."""
+    from .engine import adopted
+    from .jobs import Jobs
+
+    recorded = request.node.stash.get(_RECORDING, None)
+    if recorded is not None and recorded.engine is spinach_engine:
+        yield Jobs(recorded)
+        return
+    # An engine of the user's own, which the fixture `spinach_engine` was overridden with.
+    with adopted(spinach_engine) as recorded:
+        request.node.stash[_RECORDING] = recorded
+        yield Jobs(recorded)
+
+
+@pytest.fixture
+def spinach_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> TestWorker:
+    """Real workers that run inside its calls only: `drain`, `advance` and others."""
     from .worker import TestWorker
 
-    return TestWorker(spinach_engine, spinach_clock)
+    chosen = _choose(request, "spinach_worker")
+    return TestWorker(spinach_jobs.recording, workers=chosen.workers, timeout=chosen.timeout)
+
+
+@pytest.fixture
+def spinach_live_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> Iterator[LiveWorker]:
+    """Real workers that run during the whole test, on the machine's clock."""
+    from .live import live_worker
+
+    chosen = _choose(request, "spinach_live_worker")
+    with live_worker(spinach_jobs.recording, chosen.workers, chosen.timeout) as worker:
+        yield worker
+
+
+# -- hooks ---------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare what the configuration file may say."""
+    settings.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark, and refuse a configuration that makes no sense at once."""
+    config.addinivalue_line(
+        "markers",
+        "spinach(workers=, timeout=): threads and real seconds of this test's workers",
+    )
+    settings.configured(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse a mark that makes no sense, also where no fixture would read it."""
+    settings.check_mark(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show a failing test's jobs, and how an unknown task becomes known."""
+    recorded = item.stash.get(_RECORDING, None)
+    if call.excinfo is not None and _uses_fixtures(item):
+        from .hints import add_hint
+
+        add_hint(call.excinfo.value)
+    report = yield
+    if recorded is not None:
+        if report.failed:
+            report.sections.append((_SECTION, recorded.listing()))
+        if call.when == "teardown":
+            del item.stash[_RECORDING]
+    return report
+
+
+# -- helpers -------------------------------------------------------------------
+
+
+def _choose(request: pytest.FixtureRequest, name: str) -> settings.Settings:
+    """Note which worker the test uses; one of them runs on each clock."""
+    asked = {request.node.stash.setdefault(_WORKER, name), name}
+    asked |= {"spinach_worker", "spinach_live_worker"} & set(request.fixturenames)
+    if len(asked) > 1:
+        pytest.fail(
+            "A test cannot have both spinach_worker and spinach_live_worker: the clock of the "
+            "one stands until it is turned, the clock of the other runs. Take one of them.",
+            pytrace=False,
+        )
+    return settings.settings_of(request.node)
+
+
+def _namespace() -> str:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return f"test-{worker}-{uuid.uuid4().hex[:12]}"
+
+
+def _uses_fixtures(item: pytest.Item) -> bool:
+    names: list[str] = getattr(item, "fixturenames", [])
+    return any(name.startswith("spinach_") for name in names)

@@ -1,220 +1,320 @@
-"""Workers for tests: the production threads, running just while the test waits."""
+"""The worker of a test: production threads that run just while the test waits.
+
+Who owns what:
+
+| | owner |
+|---|---|
+| threads | one call: they start in it, and end in it |
+| time | the test between calls; during one its thread turns the clock, a task cannot |
+| failures | pending until the call returns, which raises or returns them, once |
+| a job that hangs | its thread, a daemon; the call ends at its timeout and names it |
+"""
 
 from __future__ import annotations
 
-import sys
 import threading
-import time
-import traceback
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from spinach import RetryException, signals
-from spinach.brokers.calls import Verdict
-from spinach.checks import require_timedelta
-from spinach.const import BEATS_PER_LEASE
+from spinach.checks import require_int, require_timedelta
+from spinach.exc import InvalidArgument, WorkersRunning
+
+from .clock import VirtualClock, require_span
+from .crash import Crash
+from .errors import DrainTimeout
+from .failures import raise_all, require_on_failure
+from .graceful import stop_while_running
+from .session import Session, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spinach import Engine, Job
-    from spinach.brokers.calls import QueueCounts
+    from spinach import Job
 
-    from .clock import VirtualClock
+    from .failures import OnFailure
+    from .recording import Recording
 
 __all__ = ["DrainTimeout", "TestWorker"]
 
-#: How often a drain looks whether all is done, in real seconds.
-_POLL_SECONDS = 0.001
+#: Attempts that `run_until_finished` makes by default.
+_MOST_JOBS = 1000
 
-
-class DrainTimeout(AssertionError):
-    """Jobs still ran when the time for a drain was over."""
-
-
-class _Watch:
-    """What jobs do while workers run, from the engine's signals; thread safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two below
-        self.running: dict[int, Job] = {}
-        self.failures: list[BaseException] = []
-
-    def started(self, _: object, *, job: Job, **__: object) -> None:
-        with self._lock:
-            self.running[threading.get_ident()] = job
-
-    def finished(self, _: object, **__: object) -> None:
-        with self._lock:
-            self.running.pop(threading.get_ident(), None)
-
-    def raised(self, _: object, *, job: Job, err: BaseException, **__: object) -> None:
-        if isinstance(err, RetryException):
-            return
-        arguments = [repr(value) for value in job.task_args]
-        arguments += [f"{name}={value!r}" for name, value in job.task_kwargs.items()]
-        err.add_note(
-            f"raised by job {job.task_name}({', '.join(arguments)}), attempt {job.attempt}"
-        )
-        with self._lock:
-            self.failures.append(err)
-
-    def stacks(self) -> str:
-        """The running jobs, each with the stack of its thread."""
-        frames = sys._current_frames()  # noqa: SLF001 - the documented way to other threads' stacks
-        with self._lock:
-            running = dict(self.running)
-        parts = []
-        for ident, job in running.items():
-            stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
-            parts.append(f"{job.task_name} {job.id}, attempt {job.attempt}:\n{stack}")
-        return "\n".join(parts) or "none"
+#: Virtual time that it lets pass by default.
+_MOST_VIRTUAL = timedelta(days=366)
 
 
 class TestWorker:
     """Runs an engine's jobs in real worker threads while the test waits.
 
-    Between calls nothing executes. One test uses it from one thread.
+    Between calls nothing executes. One test uses it from one thread at a time.
+
+    Every call takes `timeout`, real seconds that jobs get until nothing is left to do,
+    counted anew at each turn of the clock, and `on_failure`: whether attempts that
+    raised fail the test ("raise") or are returned ("collect"). None takes the mark's
+    or the configured number.
+
+    Every call raises:
+
+    - `DrainTimeout`: jobs still run; names them and shows their stacks.
+    - `WorkersRunning`: called inside a task, or the engine has workers already.
+    - what an attempt raised; several as an ExceptionGroup.
 
     Args:
-        engine: whose tasks and queues are served.
-        clock: that the engine's broker runs on.
+        recording: of the engine whose tasks and queues are served.
+        workers: threads, unless a call says otherwise.
+        timeout: real seconds, unless a call says otherwise.
     """
 
     __test__ = False  # pytest would take the name for a test class
 
-    def __init__(self, engine: Engine, clock: VirtualClock) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._broker = engine._broker  # noqa: SLF001 - both are Spinach's own
+    def __init__(self, recording: Recording, *, workers: int = 5, timeout: float = 10.0) -> None:
+        self._recording = recording
+        self._workers = workers
+        self._timeout = timeout
+        self._active: Session | None = None
 
     def drain(
         self,
         *,
-        workers: int = 5,
-        timeout: float = 10.0,
-        on_failure: Literal["raise", "collect"] = "raise",
+        workers: int | None = None,
+        timeout: float | None = None,
+        on_failure: OnFailure = "raise",
     ) -> list[BaseException]:
         """Run jobs until nothing is ready, running or due, jobs made by jobs included.
 
+        Jobs for the future, retries that wait, and jobs whose task is unknown stay.
+
         Args:
             workers: threads.
-            timeout: real seconds.
-            on_failure: whether attempts that raised fail the test, or are returned.
+            timeout: see the class.
+            on_failure: see the class.
 
         Returns:
             What attempts raised, with `collect`.
-
-        Raises:
-            DrainTimeout: jobs still run; names them and shows their stacks.
-            WorkersRunning: also when called inside a task.
-            BaseException: what an attempt raised; several as an ExceptionGroup.
         """
-        with self._session(workers) as watch:
-            self._until_idle(watch, timeout)
-        return self._settle(watch, on_failure)
+        __tracebackhide__ = True
+        with (
+            self._call("drain", on_failure) as told,
+            self._session(workers, timeout) as running,
+        ):
+            self._until_idle(running)
+        return told
 
     def advance(
         self,
         by: timedelta,
         *,
-        workers: int = 5,
-        timeout: float = 10.0,
-        on_failure: Literal["raise", "collect"] = "raise",
+        workers: int | None = None,
+        timeout: float | None = None,
+        on_failure: OnFailure = "raise",
     ) -> list[BaseException]:
         """Drain, then move the clock from one due job or tick to the next, draining
         at each, until so much time has passed.
 
         Args:
-            by: not negative.
+            by: virtual; not negative.
             workers: threads.
-            timeout: real seconds for each drain.
-            on_failure: as in `drain`.
+            timeout: see the class.
+            on_failure: see the class.
 
         Raises:
-            InvalidArgument: not a timedelta, or negative. And whatever `drain` raises.
+            InvalidArgument: not a timedelta, or negative; the broker's clock cannot be
+                turned.
         """
-        require_timedelta(by, "the span to advance by", timedelta(0))
-        target = self._clock.now() + by
-        with self._session(workers) as watch:
-            while True:
-                self._until_idle(watch, timeout)
-                left = target - self._clock.now()
-                if not left:
-                    break
-                self._clock.advance(min(left, self._next_step()))
-        return self._settle(watch, on_failure)
+        __tracebackhide__ = True
+        require_span(by)
+        clock = self._clock()
+        with self._call("advance", on_failure) as told:
+            target = clock.now() + by
+            with self._session(workers, timeout) as running:
+                while True:
+                    counts = self._until_idle(running)
+                    left = target - clock.now()
+                    if left <= timedelta(0):
+                        break
+                    running.turn(min(left, running.next_step(counts)))
+        return told
+
+    def run_until_finished(
+        self,
+        *,
+        max_jobs: int = _MOST_JOBS,
+        max_virtual: timedelta = _MOST_VIRTUAL,
+        workers: int | None = None,
+        timeout: float | None = None,
+        on_failure: OnFailure = "raise",
+    ) -> list[BaseException]:
+        """Let time pass until no job is left: all retries made, all future jobs run.
+
+        Periodic tasks fire meanwhile; they alone keep nothing going. Jobs whose task is
+        unknown are left.
+
+        Args:
+            max_jobs: attempts after which the test fails, because jobs make ever more
+                jobs.
+            max_virtual: time after which it fails, because jobs lie too far ahead.
+            workers: threads.
+            timeout: see the class.
+            on_failure: see the class.
+
+        Raises:
+            UnfinishedJobs: one of the two was used up; lists what is left.
+            InvalidArgument: a limit that makes no sense.
+        """
+        __tracebackhide__ = True
+        require_int(max_jobs, "max_jobs", 1, 10**9)
+        require_timedelta(max_virtual, "max_virtual", timedelta(0))
+        clock = self._clock()
+        with self._call("run_until_finished", on_failure) as told:
+            end = clock.now() + max_virtual
+            with self._session(workers, timeout) as running:
+                running.most_attempts = self._recording.running.started + max_jobs
+                while True:
+                    counts = self._until_idle(running)
+                    if not any(count.unfinished + count.future for count in counts):
+                        break
+                    step = running.next_step(counts)
+                    if clock.now() + step > end:
+                        raise running.unfinished(f"Jobs are left after {max_virtual}")
+                    running.turn(step)
+        return told
+
+    def crash(
+        self,
+        job: Job,
+        when: Literal["after_effect", "before_start"] = "after_effect",
+        *,
+        workers: int | None = None,
+        timeout: float | None = None,
+        on_failure: OnFailure = "raise",
+    ) -> Job:
+        """Let a worker process die over a job, and others find out.
+
+        A second worker process takes the job, calls its function or does not, and
+        never tells. Then time passes, with the workers of this test alive, until they
+        have taken its job back: 30 to 40 virtual seconds with the usual lease. What
+        else is due meanwhile runs.
+
+        Whether the function was called or not, the attempt is spent, as in production,
+        where nobody can tell the two apart. The loss itself fails no test: the test
+        asked for it.
+
+        Args:
+            job: ready to be run now.
+            when: `after_effect`: the function was called. `before_start`: it was not.
+            workers: threads.
+            timeout: see the class.
+            on_failure: see the class.
+
+        Returns:
+            The job after it: WAITING to be run again, or FAILED.
+
+        Raises:
+            InvalidArgument: the job is not ready, or `when` is something else.
+        """
+        __tracebackhide__ = True
+        if when not in {"after_effect", "before_start"}:
+            raise InvalidArgument(f'when is {when!r}, expected "after_effect" or "before_start".')
+        self._clock()
+        with self._call("crash", on_failure):
+            seconds = self._timeout if timeout is None else timeout
+            crash = Crash(self._recording, job, seconds)
+            crash.take()
+            if when == "after_effect":
+                crash.run()
+            with self._session(workers, timeout) as running:
+                running.crashed = crash.member, job.queue
+                while True:
+                    counts = self._until_idle(running)
+                    if not self._recording.ledger.held_by(crash.member):
+                        break
+                    running.turn(running.next_step(counts))
+        return crash.entry.job()
+
+    def stop_gracefully(
+        self,
+        after: int = 1,
+        *,
+        timeout: float | None = None,
+        on_failure: OnFailure = "raise",
+    ) -> list[BaseException]:
+        """Stop the workers while they run jobs, as a deployment does.
+
+        `after` threads start and take a job each. When all of them have begun, the
+        production stop comes: these jobs run to their end, and whatever else was
+        fetched goes back to the front of its queue, without an attempt spent.
+
+        Args:
+            after: how many jobs run when the stop comes.
+            timeout: real seconds the running jobs get.
+            on_failure: see the class.
+
+        Raises:
+            InvalidArgument: no such number; or fewer jobs than that could be started.
+        """
+        __tracebackhide__ = True
+        require_int(after, "after", 1, 1000)
+        with self._call("stop_gracefully", on_failure) as told:
+            seconds = self._timeout if timeout is None else timeout
+            stop_while_running(self._recording, after, seconds, self._entered)
+        return told
 
     # -- helpers -----------------------------------------------------------
 
-    @property
-    def _queues(self) -> list[str]:
-        tasks = self._engine._catalog.by_name.values()  # noqa: SLF001 - both are Spinach's own
-        return list(dict.fromkeys(task.queue for task in tasks))
+    @contextmanager
+    def _call(self, name: str, on_failure: object) -> Iterator[list[BaseException]]:
+        """One call: refuse it inside another one, and settle its failures at its end."""
+        __tracebackhide__ = True
+        require_on_failure(on_failure)
+        if self._active is not None:
+            where = (
+                "inside a task"
+                if threading.current_thread() in self._active.threads
+                else "while another call of spinach_worker is going on"
+            )
+            raise WorkersRunning(
+                f"{name}() was called {where}. The call that is going on runs what tasks "
+                "schedule as well; leave this one out."
+            )
+        told: list[BaseException] = []
+        failures = self._recording.failures
+        try:
+            yield told
+        except BaseException as exc:
+            for err in failures.tell():
+                notes = "; ".join(getattr(err, "__notes__", ()))
+                exc.add_note(f"Meanwhile: {type(err).__name__}: {err} ({notes})")
+            raise
+        told += failures.tell()
+        if told and on_failure == "raise":
+            raise_all(told)
 
     @contextmanager
-    def _session(self, workers: int) -> Iterator[_Watch]:
-        watch = _Watch()
-        namespace = self._engine.namespace
-        with ExitStack() as stack:
-            for signal, receiver in (
-                (signals.job_started, watch.started),
-                (signals.job_finished, watch.finished),
-                (signals.job_failed, watch.raised),
-                (signals.job_schedule_retry, watch.raised),
-            ):
-                stack.enter_context(signal.connected_to(receiver, namespace))
-            if self._queues:
-                self._engine.start_workers(workers, queue=self._queues, block=False,
-                                           grace=timedelta(0))  # fmt: skip
-                stack.callback(self._engine.stop_workers)
-            yield watch
+    def _session(self, workers: int | None, timeout: float | None) -> Iterator[Session]:
+        number = self._workers if workers is None else workers
+        seconds = self._timeout if timeout is None else timeout
+        with session(self._recording, number, seconds) as running, self._entered(running):
+            yield running
 
-    def _until_idle(self, watch: _Watch, timeout: float) -> None:
-        end = time.monotonic() + timeout
-        look = threading.Event()
-        while not self._idle():
-            if time.monotonic() > end:
-                raise DrainTimeout(
-                    f"Jobs were not done after {timeout} s. Running:\n{watch.stacks()}"
-                )
-            look.wait(_POLL_SECONDS)
-
-    def _counts(self) -> list[QueueCounts]:
-        counts = self._broker.counts(self._queues)
-        for count in counts:
-            if count.verdict is not Verdict.APPLIED and count.error is not None:
-                raise count.error
-        return counts
-
-    def _idle(self) -> bool:
-        """Nothing to do now. A worker whose lease the clock has passed beats first,
-        because the store counts no ticks of tasks that nobody alive declares."""
-        return all(
-            count.members
-            and not count.ready
-            and not count.leased
-            and (count.next_due_in_ms is None or count.next_due_in_ms > 0)
-            for count in self._counts()
-        )
-
-    def _next_step(self) -> timedelta:
-        """How far the clock may move in one step: to the next due job. While a dead
-        worker holds a lease, to the next heartbeat at most, because a jump over it
-        would look like an outage of the store, which puts its recovery off."""
-        waits = [timedelta.max]
-        for count in self._counts():
-            if count.leased_by_dead:
-                waits.append(self._broker.lease / BEATS_PER_LEASE)
-            if count.next_due_in_ms is not None:
-                waits.append(timedelta(milliseconds=max(1, count.next_due_in_ms)))
-        return min(waits)
+    @contextmanager
+    def _entered(self, running: Session) -> Iterator[None]:
+        self._active = running
+        try:
+            yield
+        finally:
+            self._active = None
 
     @staticmethod
-    def _settle(watch: _Watch, on_failure: str) -> list[BaseException]:
-        if on_failure == "collect" or not watch.failures:
-            return watch.failures
-        if len(watch.failures) == 1:
-            raise watch.failures[0]
-        raise BaseExceptionGroup("several attempts raised", watch.failures)
+    def _until_idle(running: Session) -> list[Any]:
+        __tracebackhide__ = True
+        return running.until_idle()
+
+    def _clock(self) -> VirtualClock:
+        clock = self._recording.broker.clock
+        if not isinstance(clock, VirtualClock):
+            raise InvalidArgument(
+                f"The broker of this test runs on {type(clock).__name__}, which cannot be turned. "
+                "Build it with clock=spinach_clock."
+            )
+        return clock

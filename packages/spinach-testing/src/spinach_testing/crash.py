@@ -1,0 +1,161 @@
+"""A worker process that dies over one job, played with a membership of its own.
+
+To a store a worker process is a member of a queue. So the test takes a membership
+under a second name through the broker it has, whatever that is, and drops it.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+from spinach import signals
+from spinach.brokers.calls import Enrolment, FetchTurn, Verdict
+from spinach.const import MAX_FETCH_BYTES
+from spinach.exc import BrokerError, InvalidArgument
+from spinach.outcome import Outcome, OutcomeKind
+
+from . import listing
+from .errors import DrainTimeout
+from .threads import join
+
+if TYPE_CHECKING:
+    from spinach import Job
+    from spinach.brokers.calls import TurnReply
+    from spinach.outcome import Lease
+
+    from .ledger import Entry
+    from .recording import Recording
+
+__all__ = ["Crash"]
+
+#: Idle threads that the dying process claims to have: it takes what is first in line.
+_THREADS = 1000
+
+
+class Crash:
+    """The last moments of a worker process.
+
+    Args:
+        recording: of the engine whose job it is.
+        job: that it dies over.
+        timeout: real seconds for the job's function.
+    """
+
+    def __init__(self, recording: Recording, job: Job, timeout: float) -> None:
+        self._recording = recording
+        self._broker = recording.broker
+        self._job = job
+        self._timeout = timeout
+        self._number = 0
+        #: Its name in the job's queue.
+        self.member = f"crashed-{uuid.uuid4().hex}"
+        entry = recording.ledger.find(job)
+        if entry is None:
+            raise InvalidArgument(
+                f"Cannot crash over {job!r}: this test's engine did not schedule it."
+            )
+        #: What is known of the job.
+        self.entry: Entry = entry
+
+    def take(self) -> None:
+        """Join the queue, lease the job, give back those before it.
+
+        Raises:
+            InvalidArgument: it is not ready.
+        """
+        queue = self._job.queue
+        tasks = [
+            task
+            for task in self._recording.engine._catalog.by_name.values()  # noqa: SLF001 - as a crew declares them
+            if task.queue == queue
+        ]
+        enrolment = Enrolment(
+            lease_ms=int(self._broker.lease.total_seconds() * 1000),
+            limits={t.name: t.max_concurrency for t in tasks if t.max_concurrency is not None},
+            periodic={
+                t.name: int(t.periodicity.total_seconds() * 1000)
+                for t in tasks
+                if t.periodicity is not None
+            },
+            info={"host": "crashes in a test"},
+        )
+        _check(self._broker.join(queue, self.member, enrolment))
+        _check(self._broker.tick(queue, ()))
+        taken: list[Lease] = []
+        mine: list[Lease] = []
+        while not mine and (leases := self._fetch()):
+            taken += leases
+            mine = [lease for lease in leases if lease.stored_id == self.entry.stored_id]
+        self._give_back([lease for lease in taken if lease not in mine])
+        if not mine:
+            self._number += 1
+            self._broker.leave(FetchTurn(queue, self.member, self._number))
+            raise InvalidArgument(
+                "Cannot crash over a job that is not ready: "
+                f"{listing.line(self.entry, self._recording.now_ms)}. "
+                "Turn the clock until it is due, and do not drain before."
+            )
+        self._recording.failures.order_loss(self._job)
+
+    def run(self) -> None:
+        """Call the job's function on a thread of its own, and tell nobody how it went.
+
+        Raises:
+            DrainTimeout: it does not end.
+        """
+        engine = self._recording.engine
+        task = engine._catalog.resolve(self._job.task_name)  # noqa: SLF001 - both are Spinach's own
+        args, kwargs = self.entry.arguments
+        job = self.entry.job()
+        name = f"{engine.namespace}-worker-crashed"
+        # Those signals that let a test see the attempt, and let receivers give up what
+        # belongs to the thread, as the end of a process does.
+        namespace = engine.namespace
+
+        def body() -> None:
+            signals.worker_started.send(namespace, worker_name=name)
+            signals.job_started.send(namespace, job=job)
+            try:
+                task.func(*args, **kwargs)
+            except BaseException as exc:  # noqa: BLE001 - it is the test that hears of it
+                self._recording.failures.raised(job, exc)
+            finally:
+                self._recording.running.end()
+                signals.worker_terminated.send(namespace, worker_name=name)
+
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        thread.start()
+        if join([thread], self._timeout):
+            raise DrainTimeout(
+                f"The job to crash over was not done after {self._timeout} s. Running:\n"
+                f"{self._recording.running.report()}"
+            )
+
+    def _fetch(self) -> tuple[Lease, ...]:
+        self._number += 1
+        turn = FetchTurn(self._job.queue, self.member, self._number)
+        [reply] = self._broker.fetch([turn], idle=_THREADS, extra=0, max_bytes=MAX_FETCH_BYTES)
+        _check(reply)
+        return reply.leases
+
+    def _give_back(self, leases: list[Lease]) -> None:
+        if not leases:
+            return
+        tasks = {each.stored_id: each.task for each in self._recording.ledger.entries()}
+        reply = self._broker.report(
+            [
+                Outcome(OutcomeKind.RELEASE, lease, tasks.get(lease.stored_id, ""))
+                for lease in leases
+            ]
+        )
+        if reply.error is not None:
+            raise reply.error
+
+
+def _check(reply: TurnReply) -> None:
+    if reply.verdict is Verdict.UNKNOWN and reply.error is not None:
+        raise reply.error
+    if reply.verdict is not Verdict.APPLIED:
+        raise BrokerError(f"The broker answered {reply.verdict.value!r} to a process that is new.")

@@ -1,0 +1,27 @@
+"""What the plugin raises to fail a test.
+
+::
+
+    AssertionError
+    ├── DrainTimeout     jobs still ran when the real time for them was over
+    ├── UnfinishedJobs   jobs were left when the virtual time for them was over
+    └── LeakedThreads    threads of the test's engine outlived the test
+
+Wrong use raises the engine's own `InvalidArgument` and `WorkersRunning`.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DrainTimeout", "LeakedThreads", "UnfinishedJobs"]
+
+
+class DrainTimeout(AssertionError):
+    """Jobs still ran when the real time for them was over."""
+
+
+class UnfinishedJobs(AssertionError):
+    """Jobs were left when the virtual time, or the number of attempts, was used up."""
+
+
+class LeakedThreads(AssertionError):
+    """Threads of the test's engine outlived the test."""

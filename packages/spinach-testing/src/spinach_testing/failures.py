@@ -1,0 +1,186 @@
+"""Attempts that raised, and who has heard of them.
+
+Each failure is *pending* first. An `expect_failure` block acknowledges it, or a worker
+of the plugin tells the test: raises it, or returns it. Both happen once. What is
+pending when the live worker ends fails the test. `RetryException` is no failure: the
+task asked for another attempt.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+import pytest
+
+from spinach import RetryException
+from spinach.exc import InvalidArgument, WorkerLost
+
+from .listing import call_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from spinach import Job
+
+__all__ = ["ExpectedFailure", "Failure", "Failures", "OnFailure", "raise_all", "require_on_failure"]
+
+#: What becomes of failures when a call of a worker returns.
+OnFailure = Literal["raise", "collect"]
+
+
+class Standing(enum.Enum):
+    """Who has heard of a failure."""
+
+    PENDING = "pending"
+    ACKNOWLEDGED = "acknowledged"
+    TOLD = "told"
+
+
+@dataclass(slots=True, eq=False)
+class Failure:
+    """An attempt that raised."""
+
+    job: Job
+    err: BaseException
+    standing: Standing = Standing.PENDING
+
+
+@dataclass(slots=True, eq=False)
+class ExpectedFailure:
+    """What an `expect_failure` block is for; filled when the failures have come."""
+
+    task: str
+    exc_type: type[BaseException] | tuple[type[BaseException], ...]
+    match: str | None
+    count: int
+    found: list[Failure] = field(default_factory=list)
+
+    @property
+    def value(self) -> BaseException:
+        """What the first attempt raised.
+
+        Raises:
+            LookupError: none has yet.
+        """
+        return self._first().err
+
+    @property
+    def job(self) -> Job:
+        """The job of the first attempt that raised.
+
+        Raises:
+            LookupError: none has yet.
+        """
+        return self._first().job
+
+    @property
+    def values(self) -> list[BaseException]:
+        """What each of the attempts raised."""
+        return [failure.err for failure in self.found]
+
+    @property
+    def wanting(self) -> bool:
+        """Whether it can take one more."""
+        return len(self.found) < self.count
+
+    def fits(self, failure: Failure) -> bool:
+        """Whether a failure is one of those expected."""
+        return (
+            failure.job.task_name == self.task
+            and isinstance(failure.err, self.exc_type)
+            and (self.match is None or re.search(self.match, str(failure.err)) is not None)
+        )
+
+    def __str__(self) -> str:
+        types = self.exc_type if isinstance(self.exc_type, tuple) else (self.exc_type,)
+        names = " or ".join(each.__name__ for each in types)
+        return names if self.match is None else f"{names} matching {self.match!r}"
+
+    def _first(self) -> Failure:
+        if not self.found:
+            raise LookupError(f"No attempt of task {self.task!r} has raised {self} yet.")
+        return self.found[0]
+
+
+class Failures:
+    """All failures of one test; thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards all below
+        self._all: list[Failure] = []
+        self._expected: list[ExpectedFailure] = []
+        self._ordered: set[UUID] = set()
+
+    def raised(self, job: Job, err: BaseException) -> None:
+        """Note what an attempt raised, and write on it which attempt that was."""
+        if isinstance(err, RetryException):
+            return
+        with self._lock:
+            if isinstance(err, WorkerLost) and job.id in self._ordered:
+                return  # the test asked for it
+            self._all.append(Failure(job, err))
+        call = call_text(job.task_name, job.task_args, job.task_kwargs)
+        verb = "told of" if isinstance(err, WorkerLost) else "raised by"
+        err.add_note(f"{verb} job {call}, attempt {job.attempt}")
+
+    def order_loss(self, job: Job) -> None:
+        """The test itself crashes the worker of this job, so its loss is no news."""
+        with self._lock:
+            self._ordered.add(job.id)
+
+    def expect(self, expected: ExpectedFailure) -> None:
+        """From now on acknowledge failures that fit, pending ones included."""
+        with self._lock:
+            self._expected.append(expected)
+
+    def expect_no_more(self, expected: ExpectedFailure) -> None:
+        """Acknowledge what came; the block is over."""
+        with self._lock:
+            self._acknowledge()
+            self._expected.remove(expected)
+
+    def tell(self) -> list[BaseException]:
+        """The failures that nobody has heard of and nobody expects; each is told once."""
+        with self._lock:
+            self._acknowledge()
+            news = [each for each in self._all if each.standing is Standing.PENDING]
+            for failure in news:
+                failure.standing = Standing.TOLD
+            return [failure.err for failure in news]
+
+    def _acknowledge(self) -> None:
+        for failure in self._all:
+            if failure.standing is not Standing.PENDING:
+                continue
+            for expected in self._expected:
+                if expected.wanting and expected.fits(failure):
+                    expected.found.append(failure)
+                    failure.standing = Standing.ACKNOWLEDGED
+                    break
+
+
+def require_on_failure(on_failure: object) -> None:
+    """Check the argument.
+
+    Raises:
+        InvalidArgument: neither "raise" nor "collect".
+    """
+    if on_failure not in {"raise", "collect"}:
+        raise InvalidArgument(f'on_failure is {on_failure!r}, expected "raise" or "collect".')
+
+
+def raise_all(errors: Sequence[BaseException]) -> NoReturn:
+    """Fail the test with what attempts raised: one as it is, several as a group.
+
+    What would end or skip more than this test comes in a group even when it is alone:
+    a task that raises KeyboardInterrupt must not end the run.
+    """
+    __tracebackhide__ = True
+    if len(errors) == 1 and isinstance(errors[0], Exception | pytest.fail.Exception):
+        raise errors[0]
+    raise BaseExceptionGroup(f"{len(errors)} attempts raised", list(errors))

@@ -1,0 +1,232 @@
+"""What a test asks about the jobs that were scheduled."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
+
+from spinach.checks import require_int
+from spinach.exc import InvalidArgument
+from spinach.job import JobStatus
+
+from . import listing
+from .failures import ExpectedFailure
+from .matching import ExpectedCall, expected_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from spinach import Job, Task
+
+    from .ledger import Entry
+    from .recording import Recording
+
+    Wanted = str | Callable[..., object] | Task[..., Any]
+
+__all__ = ["Jobs"]
+
+
+class Jobs:
+    """The jobs of a test, those that jobs and periodic tasks made included.
+
+    They are noted at the broker, so it sees what would have run: not what was refused,
+    and arguments as workers get them. Safe to use from any thread.
+
+    A task may be given by its name, its function, or the `Task`.
+
+    Args:
+        recording: of the test's engine.
+        first: number of the first job to be seen.
+    """
+
+    def __init__(self, recording: Recording, first: int = 0) -> None:
+        #: Where all of it is noted; for the plugin's other fixtures.
+        self.recording = recording
+        self._first = first
+        # Number after the last job to be seen; None: there is no last one.
+        self._end: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    def __repr__(self) -> str:
+        return f"<Jobs of {self.recording.engine.namespace}:\n{self._listing()}>"
+
+    def all(self, task: Wanted | None = None, status: JobStatus | None = None) -> list[Job]:
+        """Snapshots of the jobs as they stand now, in the order they were scheduled.
+
+        Args:
+            task: of this task only.
+            status: in this state only.
+
+        Raises:
+            UnknownTask: the engine does not know the task.
+            InvalidArgument: `status` is no JobStatus.
+        """
+        if status is not None and not isinstance(status, JobStatus):
+            raise InvalidArgument(f"status is {status!r}, expected a JobStatus.")
+        found = [entry.job() for entry in self._entries(task)]
+        return [job for job in found if status is None or job.status is status]
+
+    def one(self, task: Wanted | None = None, status: JobStatus | None = None) -> Job:
+        """The only job, or the only one of a task or in a state.
+
+        Raises:
+            AssertionError: there is none, or there are more; lists what there is.
+            UnknownTask, InvalidArgument: as for `all`.
+        """
+        __tracebackhide__ = True
+        found = self.all(task, status)
+        if len(found) != 1:
+            what = "job" if task is None else f"job of task {self._resolve(task).name!r}"
+            state = "" if status is None else f" in state {status.name}"
+            raise AssertionError(
+                f"Expected one {what}{state}, found {len(found)}. Jobs:\n{self._listing()}"
+            )
+        return found[0]
+
+    def assert_scheduled(
+        self, task: Wanted, call: Any = ANY, *, count: int = 1, at: Any = None
+    ) -> list[Job]:
+        """Fail unless exactly so many jobs were scheduled like this.
+
+        Args:
+            task: of the jobs.
+            call: `unittest.mock.call(...)` with the arguments, compared by the task's
+                parameters; values may be matchers. ANY is every call.
+            count: how many, at least one.
+            at: when they were to start: a datetime (naive is UTC) or a matcher. None is
+                any time.
+
+        Returns:
+            Snapshots of the jobs.
+
+        Raises:
+            AssertionError: there are fewer or more; lists what there is.
+            UnknownTask: the engine does not know the task.
+            InvalidJobSignatureError: the task cannot be called like that.
+            InvalidArgument: anything else that makes no sense.
+        """
+        __tracebackhide__ = True
+        require_int(count, "count", 1, 10**9)
+        expected, found = self._matching(task, call, at)
+        if len(found) != count:
+            raise AssertionError(
+                f"Expected {count} {_jobs(count)} {expected}{_when(at)}, found {len(found)}. "
+                f"Jobs:\n{self._listing()}"
+            )
+        return found
+
+    def assert_not_scheduled(self, task: Wanted, call: Any = ANY, *, at: Any = None) -> None:
+        """Fail if any job was scheduled like this; arguments as for `assert_scheduled`.
+
+        Raises:
+            AssertionError: there are some; lists what there is.
+        """
+        __tracebackhide__ = True
+        expected, found = self._matching(task, call, at)
+        if found:
+            raise AssertionError(
+                f"Expected no job {expected}{_when(at)}, found {len(found)}. "
+                f"Jobs:\n{self._listing()}"
+            )
+
+    @contextmanager
+    def expect_failure(
+        self,
+        task: Wanted,
+        exc_type: type[BaseException] | tuple[type[BaseException], ...],
+        match: str | None = None,
+        *,
+        count: int = 1,
+    ) -> Iterator[ExpectedFailure]:
+        """Acknowledge that attempts of a task raise, and fail if they do not.
+
+        ::
+
+            with spinach_jobs.expect_failure("charge", CardDeclined) as failed:
+                spinach_worker.drain()
+            assert failed.value.code == 51
+
+        Args:
+            task: whose attempts raise.
+            exc_type: what they raise; not RetryException, which is no failure.
+            match: a regular expression found in the exception's text.
+            count: how many attempts; one more fails the test as usual.
+
+        Yields:
+            What is filled when the block ends: `value` and `job` of the first,
+            `values` of all.
+
+        Raises:
+            AssertionError: fewer attempts raised that; lists the jobs.
+            UnknownTask: the engine does not know the task.
+            InvalidArgument: not a type of exceptions, or a count below one.
+        """
+        __tracebackhide__ = True
+        types = exc_type if isinstance(exc_type, tuple) else (exc_type,)
+        if not types or not all(
+            isinstance(each, type) and issubclass(each, BaseException) for each in types
+        ):
+            raise InvalidArgument(f"exc_type is {exc_type!r}, expected a type of exceptions.")
+        require_int(count, "count", 1, 10**9)
+        expected = ExpectedFailure(self._resolve(task).name, exc_type, match, count)
+        failures = self.recording.failures
+        failures.expect(expected)
+        try:
+            yield expected
+        finally:
+            failures.expect_no_more(expected)
+        if expected.wanting:
+            raise AssertionError(
+                f"Expected {count} {'attempt' if count == 1 else 'attempts'} of task "
+                f"{expected.task!r} to raise {expected}, found {len(expected.found)}. "
+                f"Jobs:\n{self._listing()}"
+            )
+
+    @contextmanager
+    def captured(self) -> Iterator[Jobs]:
+        """See only the jobs that are scheduled inside the block, by whomever.
+
+        Yields:
+            The same questions about those jobs, during the block and after it.
+        """
+        inside = Jobs(self.recording, len(self.recording.ledger))
+        try:
+            yield inside
+        finally:
+            inside._end = len(self.recording.ledger)
+
+    # -- helpers -----------------------------------------------------------
+
+    def _entries(self, task: Wanted | None = None) -> list[Entry]:
+        entries = self.recording.ledger.entries()[self._first : self._end]
+        if task is None:
+            return entries
+        name = self._resolve(task).name
+        return [entry for entry in entries if entry.task == name]
+
+    def _resolve(self, task: Wanted) -> Task[..., Any]:
+        return self.recording.engine._catalog.resolve(task)  # noqa: SLF001 - both are Spinach's own
+
+    def _matching(self, task: Wanted, call: Any, at: Any) -> tuple[ExpectedCall, list[Job]]:
+        resolved = self._resolve(task)
+        expected = ExpectedCall(resolved, call)
+        instant = None if at is None else expected_instant(at)
+        return expected, [
+            job
+            for job in (entry.job() for entry in self._entries(resolved))
+            if expected.matches(job) and (instant is None or bool(instant == job.at))
+        ]
+
+    def _listing(self) -> str:
+        return listing.lines(self._entries(), self.recording.now_ms)
+
+
+def _jobs(count: int) -> str:
+    return "job" if count == 1 else "jobs"
+
+
+def _when(at: Any) -> str:
+    return "" if at is None else f" at {at}"

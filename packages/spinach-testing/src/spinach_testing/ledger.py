@@ -1,0 +1,211 @@
+"""What became of each job of a test, as seen from the calls of a broker.
+
+It knows the contract only, so it is the same on every broker. What happens to a job
+elsewhere, in another process on the same store, it does not see.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from spinach import wire
+from spinach.brokers.calls import Verdict
+from spinach.job import Job, JobStatus, job_from_record
+from spinach.outcome import OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from spinach.brokers.calls import Deposit, LostJob
+    from spinach.outcome import Lease, Outcome
+
+__all__ = ["Entry", "Ledger"]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One job; changes as the job does, under the ledger's lock."""
+
+    stored_id: str
+    record: bytes
+    status: JobStatus
+    #: When it is due, in ms since 1970; None: now, or it is not waiting.
+    due_ms: int | None = None
+    #: It waits for an instant that only the store knows.
+    due_unknown: bool = False
+    #: Attempts spent.
+    retries: int = 0
+    #: Put aside because no worker that asked knew its task.
+    parked: bool = False
+    #: Who holds it while it runs.
+    lease: Lease | None = None
+    #: What the last failed attempt raised.
+    error: str = ""
+
+    def job(self) -> Job:
+        """A snapshot.
+
+        Raises:
+            spinach.wire.UnreadableRecord: written by a newer release, or damaged.
+        """
+        return job_from_record(
+            self.stored_id, self.record, retries=self.retries, status=self.status
+        )
+
+    @property
+    def task(self) -> str:
+        """Name of its task; `?` when the record cannot be read."""
+        try:
+            return wire.read_header(self.record).task
+        except wire.UnreadableRecord:
+            return "?"
+
+    @property
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments as a worker gets them.
+
+        Raises:
+            spinach.wire.UnreadableRecord: see `job`.
+        """
+        args, kwargs, _ = wire.decode_payload(self.record)
+        return args, kwargs
+
+
+class Ledger:
+    """The jobs of one test in the order they were scheduled; thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the entries and what is in them
+        self._entries: dict[str, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entries(self) -> list[Entry]:
+        """All jobs, the first first."""
+        with self._lock:
+            return list(self._entries.values())
+
+    def find(self, job: Job) -> Entry | None:
+        """The entry of a job, whatever snapshot of it is given."""
+        with self._lock:
+            for kind in "01":
+                entry = self._entries.get(f"{kind}{job.id}")
+                if entry is not None:
+                    return entry
+            return None
+
+    def held_by(self, member: str) -> int:
+        """How many jobs a member of a queue holds."""
+        with self._lock:
+            return len(self._of(member))
+
+    # -- what the broker was told, and answered --------------------------------
+
+    def announce(self, deposits: Sequence[Deposit]) -> list[Deposit]:
+        """Note jobs before the broker gets them: a worker may be faster than its answer.
+
+        Returns:
+            Those that are new here.
+        """
+        with self._lock:
+            new = [each for each in deposits if each.stored_id not in self._entries]
+            for each in new:
+                self._entries[each.stored_id] = Entry(
+                    each.stored_id, each.record, JobStatus.NOT_SET, due_ms=each.due_ms
+                )
+            return new
+
+    def stored(self, deposits: Sequence[Deposit], ready: Sequence[bool]) -> None:
+        """The broker has them, ready or waiting."""
+        with self._lock:
+            for deposit, is_ready in zip(deposits, ready, strict=True):
+                entry = self._entries[deposit.stored_id]
+                if entry.status is JobStatus.NOT_SET:
+                    entry.status = JobStatus.QUEUED if is_ready else JobStatus.WAITING
+                    entry.due_ms = None if is_ready else deposit.due_ms
+
+    def withdraw(self, deposits: Iterable[Deposit]) -> None:
+        """The broker does not have them."""
+        with self._lock:
+            for deposit in deposits:
+                self._entries.pop(deposit.stored_id, None)
+
+    def leased(self, leases: Iterable[Lease]) -> None:
+        """A worker process holds them."""
+        with self._lock:
+            for lease in leases:
+                entry = self._entries.get(lease.stored_id)
+                if entry is None:  # it was scheduled before anything was noted
+                    entry = self._entries[lease.stored_id] = Entry(
+                        lease.stored_id, lease.record, JobStatus.RUNNING
+                    )
+                entry.status, entry.lease, entry.retries = JobStatus.RUNNING, lease, lease.retries
+                entry.due_ms, entry.due_unknown, entry.parked = None, False, False
+
+    def reported(
+        self, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], now_ms: int
+    ) -> None:
+        """Outcomes that the broker applied count, the others do not."""
+        with self._lock:
+            for outcome, verdict in zip(outcomes, verdicts, strict=True):
+                entry = self._entries.get(outcome.lease.stored_id)
+                if verdict is Verdict.APPLIED and entry is not None:
+                    entry.lease = None
+                    _apply(entry, outcome, now_ms)
+
+    def recovered(self, member: str, lost: Iterable[LostJob]) -> None:
+        """A dead member's jobs were taken back: some for the failed store, the rest to run."""
+        with self._lock:
+            failed = {each.stored_id: each.retries for each in lost}
+            for entry in self._of(member):
+                direct = entry.lease is not None and entry.lease.direct
+                entry.lease = None
+                if entry.stored_id in failed:
+                    entry.status = JobStatus.FAILED
+                    entry.retries = failed[entry.stored_id]
+                    entry.error = "WorkerLost"
+                elif direct:
+                    entry.status, entry.due_unknown = JobStatus.WAITING, True
+                    entry.retries += 1
+                else:
+                    entry.status = JobStatus.QUEUED
+
+    def run_again(self, stored_ids: Iterable[str]) -> None:
+        """A person retried them from the failed store."""
+        with self._lock:
+            for stored_id in stored_ids:
+                entry = self._entries.get(stored_id)
+                if entry is not None and entry.status is JobStatus.FAILED:
+                    entry.status, entry.retries, entry.error = JobStatus.QUEUED, 0, ""
+
+    def _of(self, member: str) -> list[Entry]:
+        return [
+            entry
+            for entry in self._entries.values()
+            if entry.lease is not None and entry.lease.member == member
+        ]
+
+
+def _apply(entry: Entry, outcome: Outcome, now_ms: int) -> None:
+    match outcome.kind:
+        case OutcomeKind.SUCCEEDED:
+            entry.status, entry.error = JobStatus.SUCCEEDED, ""
+        case OutcomeKind.FAILED:
+            entry.status = JobStatus.FAILED
+            if outcome.failure is not None:
+                name = outcome.failure.error.removeprefix("builtins.")
+                message = outcome.failure.message.partition("\n")[0]
+                entry.error = f"{name}: {message}" if message else name
+        case OutcomeKind.RETRY:
+            entry.status = JobStatus.WAITING
+            entry.retries += 1
+            entry.due_ms = (
+                now_ms + (outcome.delay_ms or 0) if outcome.at_ms is None else outcome.at_ms
+            )
+        case OutcomeKind.RELEASE:
+            entry.status = JobStatus.QUEUED
+        case OutcomeKind.PARK:
+            entry.status, entry.parked = JobStatus.QUEUED, True

@@ -1,0 +1,136 @@
+"""The worker that runs during the whole test, in real time."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, NoReturn
+
+from spinach.brokers.calls import Verdict
+from spinach.exc import InvalidArgument, WorkersRunning
+
+from . import listing, realtime
+from .clock import VirtualClock
+from .errors import DrainTimeout
+from .failures import raise_all
+from .session import queues_of
+from .threads import join, of_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .recording import Recording
+
+__all__ = ["LiveWorker", "live_worker"]
+
+#: Between two looks whether all is done, in real seconds.
+_PAUSE_SECONDS = 0.002
+
+#: Real seconds that idle threads get to end after the stop.
+_STOP_SECONDS = 20.0
+
+
+class LiveWorker:
+    """Runs an engine's jobs while the test goes on; made by the fixture.
+
+    Args:
+        recording: of the engine whose tasks and queues are served.
+        timeout: real seconds, unless a call says otherwise.
+    """
+
+    def __init__(self, recording: Recording, timeout: float) -> None:
+        self._recording = recording
+        self._timeout = timeout
+        self._queues = queues_of(recording)
+
+    def wait_idle(self, *, timeout: float | None = None) -> None:
+        """Wait until nothing is ready, running or due.
+
+        Failures are not raised here: expect them with `spinach_jobs.expect_failure`, or
+        they fail the test when it ends.
+
+        Args:
+            timeout: real seconds; None takes the mark's or the configured number.
+
+        Raises:
+            DrainTimeout: jobs still run; names them and shows their stacks.
+            WorkersRunning: called inside a task, which it would wait for.
+        """
+        if self._recording.running.of(threading.current_thread()) is not None:
+            raise WorkersRunning(
+                "wait_idle() was called inside a task, which would wait for itself. "
+                "Call it from the test."
+            )
+        seconds = self._timeout if timeout is None else timeout
+        end, look = realtime.seconds() + seconds, threading.Event()
+        while not self._idle():
+            if realtime.seconds() > end:
+                raise DrainTimeout(
+                    f"Jobs were not done after {seconds} s. Running:\n"
+                    f"{self._recording.running.report()}\n"
+                    "Jobs:\n"
+                    f"{listing.lines(self._recording.ledger.entries(), self._recording.now_ms)}"
+                )
+            look.wait(_PAUSE_SECONDS)
+
+    def advance(self, by: timedelta) -> NoReturn:
+        """Not possible: the clock is the machine's.
+
+        Raises:
+            WorkersRunning: always.
+        """
+        raise WorkersRunning(
+            f"Cannot advance by {by!r}: spinach_live_worker runs on the machine's clock. "
+            "Ask for spinach_worker instead to turn time."
+        )
+
+    def _idle(self) -> bool:
+        for count in self._recording.broker.counts(self._queues):
+            if count.verdict is not Verdict.APPLIED and count.error is not None:
+                raise count.error
+            due = count.next_due_in_ms is not None and count.next_due_in_ms <= 0
+            if count.ready or count.leased or due:
+                return False
+        return True
+
+
+@contextmanager
+def live_worker(recording: Recording, workers: int, timeout: float) -> Iterator[LiveWorker]:
+    """Workers for the block, which fails at its end if attempts failed unnoticed.
+
+    Args:
+        recording: of the engine.
+        workers: threads.
+        timeout: real seconds that running jobs get at the end.
+
+    Raises:
+        InvalidArgument: the engine has no tasks, or its broker's clock stands still.
+        WorkersRunning: the engine has workers already.
+    """
+    engine = recording.engine
+    queues = queues_of(recording)
+    if not queues:
+        raise InvalidArgument(
+            "spinach_live_worker has no tasks to serve. Override the fixture spinach_tasks so "
+            "that it returns your registries."
+        )
+    clock = recording.broker.clock
+    if isinstance(clock, VirtualClock) and not clock.flows:
+        raise InvalidArgument(
+            "spinach_live_worker needs a clock that runs, but the broker's clock stands until it "
+            "is turned. Take spinach_live_worker as an argument of the test, so that "
+            "spinach_clock knows, and build the broker with clock=spinach_clock."
+        )
+    before = of_engine(engine.namespace)
+    engine.start_workers(workers, queue=queues, block=False, grace=timedelta(seconds=timeout))
+    threads = of_engine(engine.namespace) - before
+    try:
+        yield LiveWorker(recording, timeout)
+    finally:
+        engine.stop_workers(_join_arbiter=False)
+        if join(threads, timeout):
+            # What still runs is given up; the leak is named at the end of the test.
+            join([each for each in threads if recording.running.of(each) is None], _STOP_SECONDS)
+    if errors := recording.failures.tell():
+        raise_all(errors)

@@ -1,0 +1,43 @@
+"""The machine's time for `spinach_live_worker`, also inside a frozen test."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+from spinach.clock import SystemClock
+from spinach.exc import WorkersRunning
+
+from . import realtime
+
+__all__ = ["LiveClock"]
+
+
+class LiveClock(SystemClock):
+    """Starts at what the machine's clock shows, then runs in real time.
+
+    What freezegun and time-machine do later does not reach it: a test that freezes
+    time must not stop the engine's retries, nor let its leases run out at once.
+    """
+
+    def __init__(self) -> None:
+        self._start = datetime.now(UTC)
+        self._start_seconds = realtime.seconds()
+
+    def now(self) -> datetime:
+        """Real time; UTC."""
+        return self._start + timedelta(seconds=realtime.seconds() - self._start_seconds)
+
+    # The same function for all; the base class has it as a static method, too.
+    monotonic = staticmethod(realtime.seconds)
+
+    def advance(self, by: timedelta) -> NoReturn:
+        """Not possible.
+
+        Raises:
+            WorkersRunning: always.
+        """
+        raise WorkersRunning(
+            f"Cannot advance by {by!r}: spinach_live_worker runs on the machine's clock. "
+            "Ask for spinach_worker instead to turn time."
+        )

@@ -1,0 +1,128 @@
+"""Whether a job was called as a test expects: bound parameters and matchers."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY, call
+
+from spinach.clock import as_utc, to_ms
+from spinach.exc import InvalidArgument, InvalidJobSignatureError
+
+from .listing import call_text
+
+if TYPE_CHECKING:
+    from spinach import Job, Task
+
+__all__ = ["ExpectedCall", "expected_instant"]
+
+_CALL = type(call)
+
+
+class ExpectedCall:
+    """A call that jobs of one task are compared with.
+
+    Both sides are bound to the task's parameters, defaults included, so that it does
+    not matter what was passed by name. Tuples count as lists, which they are after
+    the journey. Everything else is compared by `expected == actual`, which leaves
+    matchers such as `unittest.mock.ANY` their say.
+
+    Args:
+        task: of the jobs.
+        expected: `unittest.mock.call(...)`, or ANY.
+
+    Raises:
+        InvalidArgument: something else.
+        InvalidJobSignatureError: the task cannot be called like that.
+    """
+
+    def __init__(self, task: Task[..., Any], expected: Any) -> None:
+        self._task = task
+        self._any = expected is ANY
+        if self._any:
+            return
+        if not isinstance(expected, _CALL) or not isinstance(expected, tuple):
+            raise InvalidArgument(
+                f"call is {expected!r}, expected unittest.mock.call(...) with the arguments of "
+                f"the job, or unittest.mock.ANY. Write assert_scheduled({task.name!r}, "
+                "call('ada', urgent=True))."
+            )
+        *_, args, kwargs = expected
+        self._args, self._kwargs = tuple(args), dict(kwargs)
+        try:
+            self._signature: inspect.Signature | None = inspect.signature(task.func)
+        except (TypeError, ValueError):  # some builtins and extension types have none
+            self._signature = None
+        try:
+            self._bound = self._bind(self._args, self._kwargs)
+        except TypeError as exc:
+            raise InvalidJobSignatureError(
+                f"No job of task {task.name!r} can match {self}: {exc}. "
+                f"Its signature is {task.name}{task.signature}."
+            ) from None
+
+    def __str__(self) -> str:
+        if self._any:
+            return f"{self._task.name}(...)"
+        return call_text(self._task.name, self._args, self._kwargs)
+
+    def matches(self, job: Job) -> bool:
+        """Whether the job was called like that."""
+        if self._any:
+            return True
+        try:
+            actual = self._bind(job.task_args, job.task_kwargs)
+        except TypeError:  # scheduled before the signature changed, or by another release
+            return False
+        # The expected side first: its matchers answer.
+        return bool(self._bound == actual)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._signature is None:
+            return _as_sent([args, kwargs])
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return _as_sent(dict(bound.arguments))
+
+
+def expected_instant(at: Any) -> Any:
+    """What a job's instant is compared with: the millisecond it was stored as.
+
+    Args:
+        at: a datetime (naive is UTC), or a matcher.
+
+    Raises:
+        InvalidArgument: a span, a number or a text, which are no instants.
+    """
+    if isinstance(at, datetime):
+        return _Instant(to_ms(as_utc(at)))
+    if isinstance(at, timedelta | int | float | str):
+        raise InvalidArgument(
+            f"at is {at!r}, expected a datetime or a matcher. "
+            "Write at=spinach_clock.now() + timedelta(hours=1)."
+        )
+    return at
+
+
+class _Instant:
+    """Equal to every datetime of its millisecond."""
+
+    def __init__(self, instant_ms: int) -> None:
+        self._instant_ms = instant_ms
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, datetime) and to_ms(other) == self._instant_ms
+
+    __hash__ = None  # type: ignore[assignment] # like every matcher, it has none
+
+
+def _as_sent(value: Any) -> Any:
+    """The value with tuples as lists; only plain containers are looked into, since a
+    matcher may be a subclass of one."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return [_as_sent(item) for item in value]
+    if kind is dict:
+        return {key: _as_sent(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,201 @@
+"""A broker that hands every call to another one and notes what became of jobs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from spinach.brokers.base import Broker
+from spinach.brokers.calls import Verdict
+from spinach.clock import to_ms
+from spinach.exc import BrokerError
+
+from .clock import VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spinach.brokers.calls import (
+        BeatReply,
+        Deposit,
+        Enrolment,
+        FailedJob,
+        FetchReply,
+        FetchTurn,
+        FireReply,
+        JoinReply,
+        QueueCounts,
+        ReconcileReply,
+        RecoverReply,
+        ReportReply,
+        TickReply,
+        Turn,
+        TurnReply,
+    )
+    from spinach.outcome import Outcome
+
+    from .ledger import Ledger
+
+__all__ = ["RecordingBroker"]
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class RecordingBroker(Broker):
+    """Any broker, with a record of its jobs; uses nothing but the contract.
+
+    Args:
+        inner: does the work; serves the same engine.
+        ledger: is told what happened.
+    """
+
+    def __init__(self, inner: Broker, ledger: Ledger) -> None:
+        super().__init__(
+            clock=inner.clock, lease=inner.lease, max_payload_bytes=inner.max_payload_bytes
+        )
+        self.inner = inner
+        self.ledger = ledger
+
+    def bind(self, namespace: str, owner: object) -> None:
+        """Bind the inner broker, too."""
+        self.inner.bind(namespace, owner)
+        super().bind(namespace, owner)
+
+    # -- producers ---------------------------------------------------------
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        """See `Broker`; what was not stored is not recorded."""
+        new = self.ledger.announce(deposits)
+        try:
+            ready = self.inner.enqueue(deposits)
+        except BrokerError as exc:
+            # What may be stored stays on record.
+            not_sent = {str(job_id) for job_id in exc.not_sent}
+            self.ledger.withdraw(each for each in new if each.stored_id[1:] in not_sent)
+            raise
+        except BaseException:
+            self.ledger.withdraw(new)
+            raise
+        self.ledger.stored(deposits, ready)
+        return ready
+
+    # -- memberships -------------------------------------------------------
+
+    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
+        """See `Broker`."""
+        return self.inner.join(queue, member, enrolment)
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        """See `Broker`. A wait for a server counts as a wait for the clock."""
+        clock = None
+        if isinstance(self.clock, VirtualClock) and self.clock.flows and block_seconds > 0:
+            clock = self.clock
+        since = timedelta(0) if clock is None else clock.step_out()
+        turned = timedelta(0)
+        try:
+            replies = self.inner.fetch(
+                turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+            )
+        finally:
+            if clock is not None:
+                turned = clock.step_in(since)
+        if turned:
+            # The server was asked before the clock was turned, and counted from there.
+            replies = [_sooner(reply, turned) for reply in replies]
+        for reply in replies:
+            self.ledger.leased(reply.leases)
+        return replies
+
+    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+        """See `Broker`."""
+        return self.inner.beat(turns)
+
+    def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
+        """See `Broker`."""
+        reply = self.inner.reconcile(turn, held)
+        self.ledger.leased(reply.missing)
+        return reply
+
+    def leave(self, turn: Turn) -> TurnReply:
+        """See `Broker`."""
+        return self.inner.leave(turn)
+
+    def interrupt(self) -> None:
+        """See `Broker`."""
+        self.inner.interrupt()
+
+    # -- outcomes ----------------------------------------------------------
+
+    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
+        """See `Broker`."""
+        now_ms = to_ms(self.clock.now())
+        reply = self.inner.report(outcomes)
+        self.ledger.reported(outcomes, reply.verdicts, now_ms)
+        return reply
+
+    # -- upkeep ------------------------------------------------------------
+
+    def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
+        """See `Broker`."""
+        return self.inner.tick(queue, periodic)
+
+    def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
+        """See `Broker`; the tick's job is recorded like any other."""
+        new = self.ledger.announce([deposit])
+        reply = self.inner.fire(queue, task, due_ms, deposit)
+        if reply.verdict is Verdict.APPLIED:
+            self.ledger.stored([deposit], [True])
+        elif reply.verdict is Verdict.REFUSED:
+            self.ledger.withdraw(new)
+        return reply
+
+    def recover(self, queue: str, dead: str) -> RecoverReply:
+        """See `Broker`."""
+        reply = self.inner.recover(queue, dead)
+        if reply.verdict is Verdict.APPLIED and not reply.more:
+            self.ledger.recovered(dead, reply.lost)
+        return reply
+
+    def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
+        """See `Broker`."""
+        return self.inner.counts(queues)
+
+    # -- failed store ------------------------------------------------------
+
+    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
+        """See `Broker`."""
+        return self.inner.failed_jobs(queue, offset=offset, limit=limit)
+
+    def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
+        """See `Broker`."""
+        found = self.inner.retry_failed(queue, stored_ids)
+        self.ledger.run_again(stored_ids)
+        return found
+
+    def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
+        """See `Broker`; on record they stay failed."""
+        return self.inner.discard_failed(queue, stored_ids)
+
+    # -- life --------------------------------------------------------------
+
+    def close(self) -> None:
+        """See `Broker`."""
+        self.inner.close()
+
+
+def _sooner(reply: FetchReply, by: timedelta) -> FetchReply:
+    if reply.next_due_in_ms is None:
+        return reply
+    return msgspec.structs.replace(
+        reply, next_due_in_ms=max(0, reply.next_due_in_ms - by // _MILLISECOND)
+    )

@@ -1,0 +1,94 @@
+"""All that is noted about one engine during one test."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from spinach import signals
+from spinach.clock import to_ms
+
+from . import listing
+from .failures import Failures
+from .ledger import Ledger
+from .recorder import RecordingBroker
+from .running import RunningJobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from spinach import Engine, Job
+    from spinach.brokers.base import Broker
+
+__all__ = ["Recording", "recording"]
+
+
+class Recording:
+    """Jobs, running jobs and failures of an engine; thread safe.
+
+    Args:
+        engine: whose broker is a recorder, or becomes one for the block of `recording`.
+        ledger: of that recorder.
+    """
+
+    def __init__(self, engine: Engine, ledger: Ledger) -> None:
+        self.engine = engine
+        self.ledger = ledger
+        self.running = RunningJobs()
+        self.failures = Failures()
+        #: Called in the worker thread before each job, if set.
+        self.gate: Callable[[], None] | None = None
+
+    @property
+    def broker(self) -> Broker:
+        """The broker that the engine uses at this time."""
+        return self.engine._broker  # noqa: SLF001 - both are Spinach's own
+
+    @property
+    def now_ms(self) -> int:
+        """The broker's clock, in ms since 1970."""
+        return to_ms(self.broker.clock.now())
+
+    def listing(self) -> str:
+        """Every job of the test, one line each."""
+        return listing.lines(self.ledger.entries(), self.now_ms)
+
+    # -- receivers of signals ----------------------------------------------
+
+    def _on_started(self, _: object, *, job: Job, **__: object) -> None:
+        self.running.start(job)
+        if self.gate is not None:
+            self.gate()
+
+    def _on_finished(self, _: object, **__: object) -> None:
+        self.running.end()
+
+    def _on_raised(self, _: object, *, job: Job, err: BaseException, **__: object) -> None:
+        self.failures.raised(job, err)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        namespace = self.engine.namespace
+        with ExitStack() as stack:
+            for signal, receiver in (
+                (signals.job_started, self._on_started),
+                (signals.job_finished, self._on_finished),
+                (signals.job_failed, self._on_raised),
+                (signals.job_schedule_retry, self._on_raised),
+            ):
+                stack.enter_context(signal.connected_to(receiver, namespace))
+            yield
+
+
+@contextmanager
+def recording(engine: Engine) -> Iterator[Recording]:
+    """Record an engine for the block: through its broker, and by its signals.
+
+    Raises:
+        WorkersRunning: it has workers already.
+    """
+    inner = engine._broker  # noqa: SLF001 - both are Spinach's own
+    ledger = Ledger()
+    recorded = Recording(engine, ledger)
+    with engine.using_broker(RecordingBroker(inner, ledger)), recorded._listening():  # noqa: SLF001 - the other half
+        yield recorded

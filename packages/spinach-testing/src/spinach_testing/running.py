@@ -1,0 +1,89 @@
+"""Which job each worker thread runs, and where in its code it is."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING
+
+from .listing import call_text
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from spinach import Job
+
+__all__ = ["RunningJobs", "stack_text"]
+
+_SLEEPS = re.compile(r"\bsleep\(")
+
+
+class RunningJobs:
+    """Jobs by the thread that runs them; thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the two below
+        self._jobs: dict[int, Job] = {}
+        self._started = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def started(self) -> int:
+        """Attempts that were ever started."""
+        return self._started
+
+    def start(self, job: Job) -> None:
+        """The calling thread runs this job now."""
+        with self._lock:
+            self._jobs[threading.get_ident()] = job
+            self._started += 1
+
+    def end(self) -> None:
+        """The calling thread runs no job now."""
+        with self._lock:
+            self._jobs.pop(threading.get_ident(), None)
+
+    def of(self, thread: threading.Thread) -> Job | None:
+        """The job that a thread runs."""
+        with self._lock:
+            return self._jobs.get(thread.ident or 0)
+
+    def report(self) -> str:
+        """Each running job with the stack of its thread; `none` without any."""
+        with self._lock:
+            jobs = dict(self._jobs)
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        parts = []
+        for ident, job in jobs.items():
+            call = call_text(job.task_name, job.task_args, job.task_kwargs)
+            thread = names.get(ident, "a thread that has ended")
+            parts.append(
+                f"{call} {job.id}, attempt {job.attempt}, in {thread}:\n{stack_text(ident)}"
+            )
+        return "\n".join(parts) or "none"
+
+
+def stack_text(ident: int | None) -> str:
+    """The stack of a thread, and what it means if it ends in a sleep."""
+    frames = sys._current_frames()  # noqa: SLF001 - the documented way to other threads' stacks
+    frame = frames.get(ident or 0)
+    if frame is None:
+        return "  (no stack: the thread has ended)\n"
+    text = "".join(traceback.format_stack(frame))
+    if _sleeps(frame):
+        text += (
+            "  It sleeps, and sleep takes real time: only the engine's own waits are virtual. "
+            "Let the task raise RetryException(at=...) instead, or replace the sleep in the test.\n"
+        )
+    return text
+
+
+def _sleeps(frame: FrameType) -> bool:
+    """Whether the innermost line calls a sleep; built-in functions have no frame."""
+    source = linecache.getline(frame.f_code.co_filename, frame.f_lineno, frame.f_globals)
+    return _SLEEPS.search(source) is not None

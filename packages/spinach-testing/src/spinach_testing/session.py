@@ -1,0 +1,245 @@
+"""One call of a test's worker: production threads from its start to its end.
+
+1. The threads start, by `Engine.start_workers`; the clock is reserved for the call.
+2. The test's thread looks again and again whether all is done, and turns the clock
+   only while it is, and while each engine thread waits (`VirtualClock.turn`).
+3. The threads stop, by `Engine.stop_workers`, and are joined. What a job that hangs
+   keeps alive is given up; it is a daemon, and the end of the test names it.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from spinach.brokers.calls import Verdict
+from spinach.const import BEATS_PER_LEASE
+from spinach.job import JobStatus
+
+from . import listing, realtime
+from .clock import VirtualClock
+from .errors import DrainTimeout, UnfinishedJobs
+from .threads import join, of_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spinach.brokers.calls import QueueCounts
+
+    from .recording import Recording
+
+__all__ = ["Session", "queues_of", "session"]
+
+#: Between two looks whether all is done, in real seconds: at first, and at most.
+_SHORTEST_PAUSE_SECONDS = 0.0001
+_LONGEST_PAUSE_SECONDS = 0.002
+
+#: Real seconds that idle threads get to end after the stop; then something is broken.
+_STOP_SECONDS = 20.0
+
+_OPEN = (JobStatus.WAITING, JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+class Session:
+    """Workers that run; used by the test's thread.
+
+    Args:
+        recording: of the engine.
+        queues: they serve.
+        threads: of the engine.
+        timeout: real seconds that jobs get, counted anew at each `until_idle`.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        queues: list[str],
+        threads: set[threading.Thread],
+        timeout: float,
+    ) -> None:
+        self._recording = recording
+        self._queues = queues
+        self._timeout = timeout
+        self._look = threading.Event()  # never set; its wait is a pause
+        self.threads = threads
+        #: A member that was crashed: who it is, and in which queue. What it holds does
+        #: not count as running, although the store takes it for alive.
+        self.crashed: tuple[str, str] | None = None
+        #: Attempts after which the test has gone wrong; None: no limit.
+        self.most_attempts: int | None = None
+
+    def until_idle(self) -> list[QueueCounts]:
+        """Wait until nothing is ready, running or due.
+
+        Returns:
+            The snapshot in which that was so.
+
+        Raises:
+            DrainTimeout: not before the timeout; tells what runs.
+            UnfinishedJobs: too many attempts.
+        """
+        for _ in self.looks():
+            counts = self.idle_counts()
+            if counts is not None:
+                return counts
+            self._check_attempts()
+        raise AssertionError("looks() ends by an exception only")
+
+    def looks(self) -> Iterator[None]:
+        """Yield now and then until the timeout.
+
+        Raises:
+            DrainTimeout: it is over.
+        """
+        end = realtime.seconds() + self._timeout
+        pause = _SHORTEST_PAUSE_SECONDS
+        while True:
+            yield
+            if realtime.seconds() > end:
+                raise self.timed_out()
+            self._look.wait(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+    def idle_counts(self) -> list[QueueCounts] | None:
+        """One snapshot of the queues if there is nothing to do at this time, else None."""
+        clock = self._recording.broker.clock
+        # Else something is on its way that the store knows nothing of.
+        if isinstance(clock, VirtualClock) and not clock.at_rest(self.threads):
+            return None
+        counts = self.counts()
+        return counts if all(map(self._idle, counts)) else None
+
+    def counts(self) -> list[QueueCounts]:
+        """What the queues hold, in one snapshot.
+
+        Raises:
+            BrokerError: the store cannot tell.
+        """
+        counts = self._recording.broker.counts(self._queues)
+        for count in counts:
+            if count.verdict is not Verdict.APPLIED and count.error is not None:
+                raise count.error
+        return counts
+
+    def turn(self, by: timedelta) -> None:
+        """Turn the clock, as soon as every thread waits.
+
+        Raises:
+            DrainTimeout: one of them does not come to rest.
+        """
+        clock = self._recording.broker.clock
+        assert isinstance(clock, VirtualClock)
+        for _ in self.looks():
+            if clock.turn(by, self.threads):
+                return
+
+    def next_step(self, counts: list[QueueCounts]) -> timedelta:
+        """How far the clock may move in one step: to the next due job. While a dead
+        worker holds a lease, to the next heartbeat at most, because a jump over it
+        would look like an outage of the store, which puts its recovery off."""
+        waits = [timedelta.max]
+        for count in counts:
+            if count.leased or count.leased_by_dead:
+                waits.append(self._recording.broker.lease / BEATS_PER_LEASE)
+            if count.next_due_in_ms is not None:
+                waits.append(timedelta(milliseconds=max(1, count.next_due_in_ms)))
+        return min(waits)
+
+    def timed_out(self) -> DrainTimeout:
+        """The error that tells what runs, and what was left."""
+        left = [each for each in self._recording.ledger.entries() if each.status in _OPEN]
+        return DrainTimeout(
+            f"Jobs were not done after {self._timeout} s. Running:\n"
+            f"{self._recording.running.report()}\n"
+            f"Not done:\n{listing.lines(left, self._recording.now_ms)}"
+        )
+
+    def unfinished(self, reason: str) -> UnfinishedJobs:
+        """The error for jobs that do not come to an end."""
+        left = [each for each in self._recording.ledger.entries() if each.status in _OPEN]
+        return UnfinishedJobs(f"{reason}. Not done:\n{listing.lines(left, self._recording.now_ms)}")
+
+    def _check_attempts(self) -> None:
+        if self.most_attempts is not None and (
+            self._recording.running.started > self.most_attempts
+        ):
+            raise self.unfinished("Jobs do not come to an end: max_jobs attempts were made")
+
+    def _idle(self, count: QueueCounts) -> bool:
+        """Nothing to do now. A worker whose lease the clock has passed beats first,
+        because the store counts no ticks of tasks that nobody alive declares."""
+        hidden = 0
+        if self.crashed is not None and self.crashed[1] == count.queue:
+            # In the same snapshot the store has it among the living or the dead.
+            held = self._recording.ledger.held_by(self.crashed[0])
+            hidden = max(0, held - count.leased_by_dead)
+        return (
+            count.members > 0
+            and not count.ready
+            and count.leased <= hidden
+            and (count.next_due_in_ms is None or count.next_due_in_ms > 0)
+        )
+
+
+def queues_of(recording: Recording) -> list[str]:
+    """The queues of the engine's tasks."""
+    tasks = recording.engine._catalog.by_name.values()  # noqa: SLF001 - both are Spinach's own
+    return list(dict.fromkeys(task.queue for task in tasks))
+
+
+@contextmanager
+def session(
+    recording: Recording, workers: int, timeout: float, *, grace: timedelta | None = timedelta(0)
+) -> Iterator[Session]:
+    """Workers for the block.
+
+    Args:
+        recording: of the engine.
+        workers: threads that run jobs.
+        timeout: real seconds.
+        grace: virtual, for jobs that run when the block ends; None waits for them, up
+            to the timeout.
+
+    Raises:
+        WorkersRunning: the engine has workers already.
+        DrainTimeout: with a grace of None, jobs still run after the timeout.
+    """
+    engine, queues = recording.engine, queues_of(recording)
+    before = of_engine(engine.namespace)
+    with ExitStack() as stack:
+        clock = recording.broker.clock
+        if isinstance(clock, VirtualClock):
+            stack.enter_context(clock.reserved())
+        running = Session(recording, queues, set(), timeout)
+        if queues:
+            engine.start_workers(workers, queue=queues, block=False, grace=grace)
+            running.threads = of_engine(engine.namespace) - before
+            stack.callback(_stop, running, recording, grace=grace, timeout=timeout)
+        yield running
+
+
+def _stop(
+    running: Session, recording: Recording, *, grace: timedelta | None, timeout: float
+) -> None:
+    engine = recording.engine
+    engine.stop_workers(_join_arbiter=False)
+    if grace is None and join(running.threads, timeout):
+        error = running.timed_out()
+        end_grace(recording)
+        _join_idle(running, recording)
+        raise error
+    _join_idle(running, recording)
+
+
+def _join_idle(running: Session, recording: Recording) -> None:
+    """Join the threads but those that a job keeps; the test's end names those."""
+    join([each for each in running.threads if recording.running.of(each) is None], _STOP_SECONDS)
+
+
+def end_grace(recording: Recording) -> None:
+    """Let a stop that waits for running jobs go on without them."""
+    crew = recording.engine._crew  # noqa: SLF001 - what a second signal does
+    if crew is not None:
+        crew.hurry()

@@ -1,0 +1,105 @@
+"""How many workers and how much time: the mark, the configuration, the defaults.
+
+Imports nothing of Spinach: it is read in every test run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Settings", "add_options", "check_mark", "configured", "settings_of"]
+
+_KEYS = ("workers", "timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the workers of one test take unless a call says otherwise."""
+
+    #: Threads.
+    workers: int = 5
+    #: Real seconds.
+    timeout: float = 10.0
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the settings of the configuration file."""
+    defaults = Settings()
+    parser.addini(
+        "spinach_workers",
+        f"worker threads of spinach_worker and spinach_live_worker ({defaults.workers})",
+        default=str(defaults.workers),
+    )
+    parser.addini(
+        "spinach_timeout",
+        f"real seconds that jobs get in a test ({defaults.timeout:g})",
+        default=str(defaults.timeout),
+    )
+
+
+def configured(config: pytest.Config) -> Settings:
+    """What the configuration file says.
+
+    Raises:
+        pytest.UsageError: a value that makes no sense.
+    """
+    given: dict[str, Any] = {}
+    for key, convert in (("workers", int), ("timeout", float)):
+        value = config.getini(f"spinach_{key}")
+        try:
+            given[key] = convert(value)
+        except (TypeError, ValueError):
+            given[key] = value
+    if problem := _problem(given, "spinach_"):
+        raise pytest.UsageError(f"In the configuration of pytest, {problem}.")
+    return Settings(**given)
+
+
+def check_mark(item: pytest.Item) -> None:
+    """Fail the test if its mark `spinach` makes no sense."""
+    _marked(item)
+
+
+def settings_of(node: Any) -> Settings:
+    """What holds for a test: its mark, then those of its class and module, then the
+    configuration."""
+    base = configured(node.config)
+    given = {"workers": base.workers, "timeout": base.timeout, **_marked(node)}
+    return Settings(**given)
+
+
+def _marked(node: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    # The closest mark comes first, so it is the last to have its say.
+    for mark in reversed(list(node.iter_markers("spinach"))):
+        unknown = [key for key in mark.kwargs if key not in _KEYS]
+        problem = None
+        if mark.args:
+            problem = f"{mark.args[0]!r} has no name"
+        elif unknown:
+            problem = f"{unknown[0]!r} is unknown"
+        else:
+            problem = _problem(mark.kwargs)
+        if problem:
+            pytest.fail(
+                f"In the mark spinach, {problem}. It takes workers= (threads) and timeout= "
+                "(real seconds): @pytest.mark.spinach(workers=2, timeout=5).",
+                pytrace=False,
+            )
+        given |= mark.kwargs
+    return given
+
+
+def _problem(given: Mapping[str, Any], prefix: str = "") -> str | None:
+    workers, timeout = given.get("workers", 1), given.get("timeout", 1)
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        return f"{prefix}workers is {workers!r}, expected an int of at least 1"
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0:
+        return f"{prefix}timeout is {timeout!r}, expected seconds above 0"
+    return None

@@ -1,0 +1,74 @@
+"""The threads of one engine, and what is left of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from . import realtime
+from .errors import LeakedThreads
+from .listing import call_text
+from .running import stack_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .recording import Recording
+
+__all__ = ["check_for_leaks", "join", "of_engine"]
+
+#: The parts that a crew's threads have in their names, after the namespace.
+_PARTS = ("worker-", "arbiter", "result-notifier", "subscriber")
+
+#: Real seconds that a thread gets to end after its engine was stopped.
+_PATIENCE_SECONDS = 0.5
+
+
+def of_engine(namespace: str) -> set[threading.Thread]:
+    """The living threads of an engine, by their names; other threads do not count."""
+    prefixes = tuple(f"{namespace}-{part}" for part in _PARTS)
+    return {each for each in threading.enumerate() if each.name.startswith(prefixes)}
+
+
+def join(threads: Collection[threading.Thread], seconds: float) -> set[threading.Thread]:
+    """Wait for threads to end.
+
+    Args:
+        threads: to wait for.
+        seconds: real, for all of them together.
+
+    Returns:
+        Those that still live.
+    """
+    end = realtime.seconds() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - realtime.seconds()))
+    return {thread for thread in threads if thread.is_alive()}
+
+
+def check_for_leaks(recording: Recording, before: Collection[threading.Thread]) -> None:
+    """Fail if threads of the engine outlive the test.
+
+    Args:
+        recording: of the engine.
+        before: threads that lived when the test began.
+
+    Raises:
+        LeakedThreads: names each, with its job and its stack.
+    """
+    namespace = recording.engine.namespace
+    left = join(of_engine(namespace) - set(before), _PATIENCE_SECONDS)
+    if not left:
+        return
+    parts = []
+    for thread in sorted(left, key=lambda each: each.name):
+        job = recording.running.of(thread)
+        doing = "runs no job"
+        if job is not None:
+            call = call_text(job.task_name, job.task_args, job.task_kwargs)
+            doing = f"still runs {call} {job.id}, attempt {job.attempt}"
+        parts.append(f"{thread.name} {doing}:\n{stack_text(thread.ident)}")
+    raise LeakedThreads(
+        f"{len(left)} threads of engine {namespace} outlive the test. End what their jobs wait "
+        "for before the test ends.\n" + "\n".join(parts)
+    )
