@@ -19,6 +19,9 @@ from spinach.task import Tasks
 from .explorer import Deadlock, StoppedClock, explore
 from .model import Eager
 
+# Thousands of executions each: seconds on a free machine, minutes on a busy one.
+pytestmark = pytest.mark.timeout(300)
+
 
 class Case:
     """Scripted threads around a real hand-over.
