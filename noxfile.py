@@ -159,6 +159,17 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure Spinach beside its peers; `-- --quick` for a subset under two minutes."""
+    install_editable(session)
+    session.install(*group("bench"))
+    # Each contestant gets an environment of its own, in benchmarks/.cache. Hosted machines
+    # are too noisy for more than a look at whether it still runs.
+    quick = ["--quick"] if os.environ.get("CI") and not session.posargs else []
+    session.run("python", "-m", "benchmarks", *quick, *session.posargs)
+
+
+@nox.session(default=False)
 def bump(session: nox.Session) -> None:
     """Set the version of all packages and write the changelog: `-- X.Y.Z`."""
     session.install(*group("release"))

@@ -51,8 +51,22 @@ class Work:
         """What jobs have told so far."""
         if not self._events.exists():
             return []
-        lines = self._events.read_text(encoding="utf-8").splitlines()
+        # What is being appended has no line end yet.
+        lines = self._events.read_text(encoding="utf-8").split("\n")[:-1]
         return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+    def await_events(self, kind: str, count: int, seconds: float) -> None:
+        """Wait until so many jobs have told something.
+
+        Raises:
+            TimeIsUp: they did not.
+        """
+        deadline = time.monotonic() + seconds
+        while len(self.events(kind)) < count:
+            if time.monotonic() > deadline:
+                raise TimeIsUp(f"{len(self.events(kind))} of {count} jobs told {kind!r}")
+            self.check()
+            time.sleep(LOOK_SECONDS[1])
 
     def usage(self) -> Usage:
         """What the worker takes of the machine."""
@@ -77,10 +91,12 @@ class Stage:
     Args:
         server: where all measures take place.
         environments: where the contestants live.
+        share: measures that count jobs or seconds take one of so many; 1 for real ones.
     """
 
-    def __init__(self, server: PrivateServer, environments: Environments) -> None:
+    def __init__(self, server: PrivateServer, environments: Environments, share: int = 1) -> None:
         self.server = server
+        self.share = share
         self._environments = environments
         self._cards: dict[str, dict[str, Any]] = {}
 
@@ -124,7 +140,13 @@ class Stage:
 
     @contextlib.contextmanager
     def worker(
-        self, contestant: Contestant, slots: int, *, expected: int = 0, url: str | None = None
+        self,
+        contestant: Contestant,
+        slots: int,
+        *,
+        expected: int = 0,
+        url: str | None = None,
+        kill: bool = False,
     ) -> Iterator[Work]:
         """A worker for the block.
 
@@ -133,6 +155,7 @@ class Stage:
             slots: threads, or what takes their place.
             expected: the job after which its process tells the time.
             url: of the server, if not the server itself.
+            kill: end it as a crash would, so that it gives nothing back.
         """
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = Path(name)
@@ -152,7 +175,7 @@ class Stage:
                 yield work
                 work.check()
             finally:
-                _end(process)
+                _end(process, 0.0 if kill else STOP_SECONDS)
 
     def pending(self, contestant: Contestant) -> int:
         """Jobs whose outcome the server does not know yet."""
@@ -208,12 +231,12 @@ def _environ() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
     """Stop a worker, and whatever processes it leaves behind."""
-    if process.poll() is None:
+    if grace_seconds and process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
+            process.wait(grace_seconds)
     # It leads a session of its own, which holds its children.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

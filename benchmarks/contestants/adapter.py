@@ -103,10 +103,10 @@ class AsyncAdapter(Adapter):
         """Schedule many jobs in one call."""
         raise NotImplementedError
 
-    async def open(self) -> None:  # noqa: B027 - most need not
+    async def open(self) -> None:
         """Do what a producer does once."""
 
-    async def close(self) -> None:  # noqa: B027 - most need not
+    async def close(self) -> None:
         """Undo it."""
 
     def produce(self, calls: Iterator[Call], batch: Sequence[Call] | None) -> float:
@@ -161,7 +161,9 @@ def _produce(adapter: Adapter, order: dict[str, Any]) -> float:
         return adapter.produce(iter(_deferred(count, *order["span"])), None)
     if command == "sequence":
         calls = [Call(task, tuple(args)) for task, args in order["calls"]]
-        return adapter.produce(iter(()), calls)
+        if type(adapter).has_batch:
+            return adapter.produce(iter(()), calls)
+        return adapter.produce(iter(calls), None)
     raise ValueError(f"Unknown command {command!r}.")
 
 

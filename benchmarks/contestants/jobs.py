@@ -10,7 +10,12 @@ import asyncio
 import itertools
 import json
 import os
+import threading
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["NAP_SECONDS", "TASKS", "async_version"]
 
@@ -33,9 +38,13 @@ class Events:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) if path else None
 
     def add(self, kind: str, **values: float) -> None:
-        """Append one event with the time on the clock that all processes share."""
+        """Append one event with the time on the clock that all processes share.
+
+        Added is the CPU time that this process has used.
+        """
         if self._file is not None:
-            line = json.dumps({"kind": kind, "at": time.monotonic(), **values}) + "\n"
+            times = {"at": time.monotonic(), "cpu": time.process_time()}
+            line = json.dumps({"kind": kind, **times, **values}) + "\n"
             os.write(self._file, line.encode())
 
 
@@ -108,6 +117,11 @@ def long(number: int) -> None:
     time.sleep(LONG_SECONDS)
 
 
+def stuck() -> None:
+    """Keep the slot of a task with a limit for as long as the process lives."""
+    threading.Event().wait()
+
+
 async def _nap_async() -> None:
     TALLY.start()
     await asyncio.sleep(NAP_SECONDS)
@@ -115,18 +129,19 @@ async def _nap_async() -> None:
 
 
 #: Name of a task → its function.
-TASKS = {
-    function.__name__: function for function in (noop, nap, spin, picked_up, came_due, short, long)
+TASKS: dict[str, Callable[..., None]] = {
+    function.__name__: function
+    for function in (noop, nap, spin, picked_up, came_due, short, long, stuck)
 }
 
 
-def async_version(name: str):  # noqa: ANN201 - runs where typing is of no use
+def async_version(name: str):
     """The same job as a coroutine function, for contestants that run nothing else."""
     if name == "nap":
         return _nap_async
     function = TASKS[name]
 
-    async def run(*args: float) -> None:
+    async def run(*args: Any) -> None:
         function(*args)
 
     run.__name__ = run.__qualname__ = name

@@ -13,12 +13,9 @@ from .jobs import TASKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Queues of the measures on several Cluster nodes; the first alone serves the others.
-QUEUES = ["spinach", "second", "third", "fourth", "fifth", "sixth"]
-
 
 class Spinach(Adapter):
-    """Options: `retries` of every task, `limit` for a task that is held back by it."""
+    """Options: `retries` of every task."""
 
     distribution = "spinach-redis"
     has_batch = True
@@ -28,9 +25,9 @@ class Spinach(Adapter):
         self._engine = Engine(RedisBroker.from_url(url), namespace="bench")
         retries = options["retries"]
         for name, function in TASKS.items():
-            self._engine.task(name=name, max_retries=retries)(function)
-        # A task of its own for jobs that wait for a slot.
-        self._engine.task(name="held", max_retries=retries, max_concurrency=1)(TASKS["noop"])
+            # All but one of these jobs are held back by the limit.
+            limit = 1 if name == "stuck" else None
+            self._engine.task(name=name, max_retries=retries, max_concurrency=limit)(function)
 
     @property
     def guarantee(self) -> str:  # type: ignore[override] # depends on the variant

@@ -1,0 +1,37 @@
+"""One module a group of rows; `ALL` lists them in the order of the tables."""
+
+from __future__ import annotations
+
+from .drain import Drain, IoBound, Prefetch
+from .growth import Growth
+from .idle import Idle
+from .imports import Imports
+from .latency import FutureJobs, PickUp
+from .measure import Measure, Metric
+from .memory import JobBytes
+from .mixed import Mixed
+from .producing import BatchOfMany, OneByOne
+from .pythons import Pythons
+from .roundtrip import DistantBatch, DistantDrain
+from .scale import ScaleOut
+
+__all__ = ["ALL", "Measure", "Metric"]
+
+ALL: tuple[Measure, ...] = (
+    Drain(),
+    Prefetch(),
+    IoBound(),
+    OneByOne(),
+    BatchOfMany(),
+    PickUp(),
+    FutureJobs(),
+    DistantDrain(),
+    DistantBatch(),
+    Idle(),
+    JobBytes(),
+    Imports(),
+    Mixed(),
+    ScaleOut(),
+    Growth(),
+    Pythons(),
+)

@@ -1,0 +1,103 @@
+"""Whether a job costs more when many others wait."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from ..stage import TimeIsUp
+from .drain import LIMIT_SECONDS, first_start
+from .measure import Measure, Metric
+
+if TYPE_CHECKING:
+    from ..roster import Contestant
+    from ..stage import Stage
+
+__all__ = ["Growth"]
+
+#: Jobs that wait in the same queue, by what the metric says.
+WAITING = {"1e3": 1_000, "1e5": 100_000, "1e6": 1_000_000}
+
+#: Jobs due in an hour, and jobs held back by a limit.
+FUTURE, HELD = 100_000, 100_000
+
+#: Jobs scheduled and drained for one value.
+COUNT = 10_000
+
+#: How many jobs of the task with a limit were put aside.
+HELD_KEY = ["LLEN", "{bench/spinach}:held:stuck"]
+
+#: Jobs that one call schedules at most.
+PORTION = 100_000
+
+#: An hour from now, as a span.
+LATER = (3600.0, 3700.0)
+
+
+class Growth(Measure):
+    """Spinach at least once; cost is CPU time of the server a job, and the rates."""
+
+    name = "growth"
+    title = "Cost of a job beside waiting, future and held ones"
+    metrics: ClassVar[dict[str, Metric]] = {
+        f"{what} {size}": metric
+        for size in (*WAITING, "future", "held")
+        for what, metric in (
+            ("drain", Metric("jobs/s")),
+            ("schedule", Metric("jobs/s")),
+            ("server", Metric("µs of the server's CPU a job", False, 1)),
+        )
+    }
+    #: A million jobs take their time.
+    repeats = 1
+
+    def takes(self, contestant: Contestant) -> bool:
+        """One variant shows it."""
+        return bool(contestant.options.get("retries"))
+
+    def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
+        """Jobs wait first; those that are scheduled for the value come on top."""
+        values: dict[str, float] = {}
+        for size, waiting in WAITING.items():
+            stage.server.clear()
+            for count in _portions(waiting // stage.share):
+                stage.play(contestant, "batch", task="noop", count=count)
+            values |= self._cost(stage, contestant, size)
+        stage.server.clear()
+        stage.play(contestant, "defer", count=FUTURE // stage.share, span=LATER)
+        values |= self._cost(stage, contestant, "future")
+        stage.server.clear()
+        self._hold(stage, contestant, HELD // stage.share)
+        values |= self._cost(stage, contestant, "held")
+        return values
+
+    def _hold(self, stage: Stage, contestant: Contestant, count: int) -> None:
+        """Have jobs wait for a slot whose owner has died, which is not noticed for now."""
+        stage.play(contestant, "batch", task="stuck", count=count)
+        deadline = time.monotonic() + LIMIT_SECONDS
+        with stage.worker(contestant, 2, kill=True) as work:
+            while stage.server.count([HELD_KEY]) < count - 1:
+                work.check()
+                if time.monotonic() > deadline:
+                    raise TimeIsUp("The jobs beyond the limit were not put aside.")
+                time.sleep(0.1)
+
+    def _cost(self, stage: Stage, contestant: Contestant, size: str) -> dict[str, float]:
+        count = COUNT // min(stage.share, 5)
+        before = stage.pending(contestant)
+        cpu = stage.server.cpu_seconds()
+        seconds = stage.play(contestant, "batch", task="noop", count=count)["seconds"]
+        with stage.worker(contestant, 10) as work:
+            end, left = stage.await_done(contestant, [work], LIMIT_SECONDS, before)
+            cpu = stage.server.cpu_seconds() - cpu
+            drained = before + count - left
+            rate = drained / (end - first_start([work]))
+        return {
+            f"schedule {size}": count / seconds,
+            f"drain {size}": rate,
+            f"server {size}": 1e6 * cpu / count,
+        }
+
+
+def _portions(count: int) -> list[int]:
+    return [min(PORTION, count - start) for start in range(0, count, PORTION)]

@@ -1,0 +1,78 @@
+"""Runs measures: in each repeat all contestants take turns, so that all see the same machine."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from .results import Results
+from .stage import TimeIsUp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .measures import Measure
+    from .roster import Contestant
+    from .stage import Stage
+
+__all__ = ["run"]
+
+
+def run(
+    stage: Stage,
+    measures: Sequence[Measure],
+    contestants: Sequence[Contestant],
+    repeats: int,
+    say: Callable[[str], None],
+) -> Results:
+    """Measure all; what fails is noted, and the rest goes on.
+
+    Args:
+        stage: where.
+        measures: in this order.
+        contestants: in this order within each repeat.
+        repeats: of each measure that does not say otherwise.
+        say: is told what goes on.
+    """
+    results = Results(setting=_setting(stage))
+    for contestant in contestants:
+        results.cards[contestant.name] = stage.card(contestant)
+    for measure in measures:
+        taking = [contestant for contestant in contestants if measure.takes(contestant)]
+        for repeat in range(min(repeats, measure.repeats or repeats)):
+            for contestant in taking:
+                begin = time.monotonic()
+                values = _once(stage, measure, contestant, results)
+                shown = "  ".join(f"{name} {value:,.5g}" for name, value in values.items())
+                seconds = time.monotonic() - begin
+                say(f"{measure.name} {repeat + 1}: {contestant.name:24} {seconds:5.1f} s  {shown}")
+    results.setting["load at the end"] = os.getloadavg()[0]
+    return results
+
+
+def _once(
+    stage: Stage, measure: Measure, contestant: Contestant, results: Results
+) -> dict[str, float]:
+    stage.server.clear()
+    try:
+        values = measure.run(stage, contestant)
+    except (TimeIsUp, RuntimeError, subprocess.SubprocessError) as exc:
+        results.troubles.append(f"{measure.name}, {contestant.name}: {exc}")
+        return {}
+    results.add(measure.name, contestant.name, values)
+    return values
+
+
+def _setting(stage: Stage) -> dict[str, object]:
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "server": stage.server.version(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "load at the start": os.getloadavg()[0],
+    }
