@@ -23,7 +23,10 @@ __all__ = ["SERVICE", "Watched", "running_sentinels"]
 #: What the Sentinels call the primary.
 SERVICE = "letters"
 
-DOWN_AFTER_MS = 500
+DOWN_AFTER_MS = 1000
+
+#: Sentinels that all voted for themselves vote again after twice this time.
+FAILOVER_TIMEOUT_MS = 2000
 
 
 @dataclass
@@ -43,24 +46,30 @@ class Watched:
         return Sentinel(self.addresses, **options)
 
     def primary(self) -> Server:
-        """Whom the first Sentinel that runs holds for the primary."""
+        """Whom all Sentinels that run hold for the primary, and for well.
+
+        Raises:
+            AssertionError: they do not agree now.
+        """
+        ports = set()
         for sentinel in self.sentinels:
             if sentinel.running:
-                with sentinel.client(decode_responses=True) as client:
-                    _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-                return next(s for s in self.group.servers if s.port == int(port))
-        raise AssertionError("no Sentinel runs")
+                one = Sentinel([("127.0.0.1", sentinel.port)])
+                with one.sentinels[0]:
+                    ports.add(one.discover_master(SERVICE)[1])
+        assert len(ports) == 1, ports
+        return next(server for server in self.group.servers if server.port in ports)
 
-    def wait_for_other_primary(self, than: Server, seconds: float = 30.0) -> Server:
+    def wait_for_other_primary(self, than: Server, seconds: float = 60.0) -> Server:
         """Wait until all Sentinels name another primary, and that it takes writes."""
 
-        def named() -> bool:
+        def named() -> Server | None:
             new = self.primary()
             with new.client() as client:
-                return new is not than and client.info("replication")["role"] == "master"
+                well = new is not than and client.info("replication")["role"] == "master"
+            return new if well else None
 
-        until(named, "another primary", seconds)
-        return self.primary()
+        return until(named, "another primary", seconds)
 
     def fail_over(self) -> Server:
         """Have the Sentinels change the primary although it is well; the new one."""
@@ -87,7 +96,7 @@ def running_sentinels(
         settings = (
             f"sentinel monitor {SERVICE} 127.0.0.1 {group.primary.port} {sentinels // 2 + 1}\n"
             f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}\n"
-            f"sentinel failover-timeout {SERVICE} 5000\n"
+            f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}\n"
             f"sentinel parallel-syncs {SERVICE} {replicas}\n"
         )
         with running_servers(sentinels, sentinel=settings) as watchers:

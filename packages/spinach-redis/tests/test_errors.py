@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 from redis import exceptions
+from redis.connection import Connection
 
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
 from spinach_redis import RedisBroker
 from spinach_redis.errors import Fault, fault_of, to_broker_error
+from spinach_redis.node import Node
 from spinach_redis.server import examine
+from spinach_redis.settings import ConnectionSettings
 
 from .jobs import QUEUE, Member, deposit
 from .servers import Server
 
+HERE = Node(ConnectionSettings(Connection, {"host": "here", "port": 1}))
 INSIDE_A_SCRIPT = "Error running script (call to f_0123): @user_script:9: @user_script: 9: -"
 
 
@@ -43,6 +47,7 @@ INSIDE_A_SCRIPT = "Error running script (call to f_0123): @user_script:9: @user_
         (exceptions.ResponseError(INSIDE_A_SCRIPT + "NOPERM this user"), Fault.FATAL),
         (exceptions.ClusterCrossSlotError("Keys in request don't hash"), Fault.FATAL),
         (exceptions.MovedError("3999 127.0.0.1:6381"), Fault.FATAL),
+        (exceptions.ResponseError("MOVED 3999 127.0.0.1:6381"), Fault.FATAL),
         (exceptions.ResponseError("unknown command 'EVALSHA'"), Fault.FATAL),
     ],
 )
@@ -54,7 +59,8 @@ def test_error_is_told_by_class_or_text(error: Exception, fault: Fault) -> None:
         Fault.FULL: BrokerFull,
         Fault.FATAL: BrokerError,
     }
-    assert type(told) is expected[fault]
+    assert isinstance(told, expected[fault])
+    assert isinstance(told, BrokerUnavailable) is (fault is Fault.PASSING)
     assert "here:1" in str(told)
 
 
@@ -64,7 +70,7 @@ class Answers:
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
 
-    def probe(self, *commands: object) -> list[Any]:
+    def probe(self, *commands: object, node: Node) -> list[Any]:
         return self._answers
 
 
@@ -78,14 +84,14 @@ def hello(name: bytes, version: bytes) -> list[Any]:
 )
 def test_server_that_is_too_old_is_named(name: bytes, version: bytes) -> None:
     with pytest.raises(BrokerError, match=r"Redis 6\.2 or Valkey 7\.2") as caught:
-        examine(Answers(hello(name, version), b"maxmemory_policy:noeviction"), "here:1")
+        examine(Answers(hello(name, version), b"maxmemory_policy:noeviction"), HERE)
     assert f"{name.decode()} {version.decode()}" in str(caught.value)
 
 
 def test_server_without_hello_is_too_old() -> None:
     refusal = exceptions.ResponseError("unknown command `HELLO`, with args beginning with:")
     with pytest.raises(BrokerError, match="older than Redis 6"):
-        examine(Answers(refusal, b""), "here:1")
+        examine(Answers(refusal, b""), HERE)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +100,14 @@ def test_server_without_hello_is_too_old() -> None:
 def test_server_that_is_new_enough_is_taken(
     name: bytes, version: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert examine(Answers(hello(name, version), b"maxmemory_policy:noeviction\r\n"), "here:1")
-    assert examine(Answers(hello(name, version), exceptions.NoPermissionError("no")), "here:1")
+    assert examine(Answers(hello(name, version), b"maxmemory_policy:noeviction\r\n"), HERE)
+    assert examine(Answers(hello(name, version), exceptions.NoPermissionError("no")), HERE)
     assert caplog.records == []
 
 
 def test_server_that_does_not_answer_is_asked_again() -> None:
-    assert not examine(Answers(), "here:1")
-    assert not examine(Answers(exceptions.AuthenticationError("no"), b""), "here:1")
+    assert not examine(Answers(), HERE)
+    assert not examine(Answers(exceptions.AuthenticationError("no"), b""), HERE)
 
 
 def test_eviction_is_warned_of(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:

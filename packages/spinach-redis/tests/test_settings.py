@@ -11,7 +11,7 @@ import spinach_redis
 from spinach.const import DEFAULT_LEASE
 from spinach.exc import InvalidArgument
 from spinach_redis import RedisBroker
-from spinach_redis.settings import ConnectionSettings
+from spinach_redis.clients import settings_of_client, settings_of_url
 
 from .servers import Server
 
@@ -89,7 +89,7 @@ def test_library_retries_and_timeouts_are_not_taken_over() -> None:
     client = redis.Redis(
         host="there", protocol=3, health_check_interval=1, max_connections=3, username="me"
     )
-    connection = ConnectionSettings.of_client(client).connection(7.0)
+    connection = settings_of_client(client).connection(7.0)
     assert (connection.host, connection.username) == ("there", "me")
     assert (connection.protocol, connection.health_check_interval) == (2, 0)
     assert connection.socket_timeout == 7.0
@@ -98,7 +98,7 @@ def test_library_retries_and_timeouts_are_not_taken_over() -> None:
 
 
 def test_tls_settings_are_taken_over() -> None:
-    settings = ConnectionSettings.of_url("rediss://there:1?ssl_cert_reqs=none")
+    settings = settings_of_url("rediss://there:1?ssl_cert_reqs=none")
     assert isinstance(settings.connection(1.0), redis.connection.SSLConnection)
 
 

@@ -10,8 +10,6 @@ from redis.exceptions import ResponseError
 
 from spinach.brokers.calls import FetchReply, FetchTurn, Verdict
 from spinach_redis import RedisBroker
-from spinach_redis.settings import ConnectionSettings
-from spinach_redis.waiting import WaitingFetch
 
 from .jobs import Member, deposit
 from .servers import Server
@@ -25,6 +23,7 @@ class Waiting:
     """A fetch that waits on a thread of its own."""
 
     def __init__(self, member: Member, seconds: float = LONG_SECONDS) -> None:
+        self.member = member
         self.replies: list[FetchReply] = []
         self._thread = threading.Thread(
             target=lambda: self.replies.append(member.fetch(block_seconds=seconds)), daemon=True
@@ -156,38 +155,18 @@ def test_idle_process_sends_two_commands_a_wait(new_broker: NewBroker, own_serve
     assert sent == {"cmdstat_bzpopmin": 1, "cmdstat_evalsha": 1}
 
 
-class Unblocks:
-    """Answers CLIENT UNBLOCK as it is told, and then ends the wait by itself."""
-
-    def __init__(self, *answers: int) -> None:
-        self.answers = list(answers)
-        self.ended: Callable[[], None] = lambda: None
-
-    def ask(self, command: tuple[object, ...]) -> list[int]:
-        assert command == (b"CLIENT", b"UNBLOCK", 7)
-        answer = self.answers.pop(0)
-        if not self.answers:
-            self.ended()
-        return [answer]
-
-
-@pytest.mark.parametrize("answers", [(0, 0, 1), (0, 0)])
-def test_interrupt_is_repeated_until_the_wait_is_over(answers: tuple[int, ...]) -> None:
-    caller = Unblocks(*answers)
-    waiting = WaitingFetch(ConnectionSettings.of_client(None), caller)
-    wait = waiting._begin(7)
-    assert wait is not None
-    caller.ended = lambda: waiting._end(wait)
-    waiting.interrupt()
-    assert caller.answers == []
-    # It was meant for the wait in progress, not for the next one.
-    assert waiting._begin(8) is not None
-
-
-def test_interrupt_that_reaches_nobody_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spinach_redis.waiting.INTERRUPT_SECONDS", 0.0)
-    caller = Unblocks(0, 1)
-    waiting = WaitingFetch(ConnectionSettings.of_client(None), caller)
-    waiting._begin(7)
-    waiting.interrupt()
-    assert caller.answers == [1]
+def test_interrupt_of_a_wait_on_a_server_that_hangs_is_bounded(
+    new_broker: NewBroker, own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spinach_redis.waiting.BREAK_OFF_SECONDS", 0.1)
+    monkeypatch.setattr("spinach_redis.caller.CALL_TIMEOUT_SECONDS", 0.1)
+    broker = new_broker(own_server.unix_url)
+    waiting = Waiting(Member(broker))
+    until_blocked(own_server)
+    own_server.freeze()
+    broker.interrupt()
+    reply = waiting.end()
+    own_server.thaw()
+    assert reply.verdict is Verdict.UNKNOWN
+    # What the server still sends on the old connection is nobody's answer.
+    assert broker.beat([waiting.member.turn()])[0].verdict is Verdict.APPLIED

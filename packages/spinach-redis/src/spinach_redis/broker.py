@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from redis.exceptions import RedisError
+
 from spinach.brokers.base import Broker
 from spinach.brokers.calls import (
     BeatReply,
@@ -22,68 +24,82 @@ from spinach.brokers.calls import (
     TurnReply,
     Verdict,
 )
+from spinach.checks import require_int
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
-from spinach.exc import BrokerError, BrokerUnavailable
+from spinach.exc import BrokerError
 
 from . import replies, requests
-from .directory import Directory
+from .clients import settings_of_client, settings_of_url
+from .counting import Count
+from .directory import NAMES_ATTEMPTS, Directory, restless
 from .failed import FailedJobs
-from .health import LOGGER
+from .fetching import Fetch
 from .keys import QueueKeys, queues_key
 from .lines import Lines, LinesByProcess
+from .link import Command
 from .producer import version_error
 from .server import examine
-from .settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from redis import Redis
+    from redis.cluster import RedisCluster
 
     from spinach.brokers.calls import Deposit, Enrolment, FailedJob, FetchTurn, Turn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
     from .link import Call
+    from .settings import Settings
 
 __all__ = ["RedisBroker"]
 
-#: How often a script is called again because names came up whose keys were missing.
-NAMES_ATTEMPTS: Final = 5
+#: As many replicas as a server could have by far.
+MOST_REPLICAS: Final = 100
 
 
 class RedisBroker(Broker):
-    """Keeps jobs on one Redis (6.2 or newer) or Valkey (7.2 or newer) server.
+    """Keeps jobs on Redis (6.2 or newer) or Valkey (7.2 or newer).
 
-    The server should keep what it is told (`appendonly yes`) and evict nothing
-    (`maxmemory-policy noeviction`).
+    A server should keep what it is told (`appendonly yes`) and evict nothing
+    (`maxmemory-policy noeviction`). On a Cluster each queue lives on one node.
 
     Args:
-        redis: says how to reach the server. Only its settings are used: the broker has
-            connections and timeouts of its own. None is a server on this machine.
+        redis: says how to reach the server: a `redis.Redis`, also one that
+            `Sentinel.master_for` made, or a `redis.cluster.RedisCluster`. Only its
+            settings are used: the broker has connections and timeouts of its own.
+            None is a server on this machine.
         clock: what the engine takes for time; the server has its own.
         lease: how long a worker process owns its jobs without proof of life, at least
             ten seconds.
         max_payload_bytes: limit of a job's encoded arguments.
+        wait_replicas: how many replicas must have a job before `enqueue` returns, and
+            the lease of a job that runs at most once before it starts, so that a
+            failover forgets neither. While fewer can be reached, scheduling raises
+            `ScheduleUncertain` after 30 seconds, and jobs that run at most once wait,
+            together with what was fetched beside them.
         _offset_ms: for tests: what to add to the server's time, in ms.
 
     Raises:
         InvalidArgument: see `spinach.brokers.base.Broker`; a client that is none, or
-            whose settings cannot be used.
+            whose settings cannot be used; a negative number of replicas.
     """
 
     def __init__(
         self,
-        redis: Redis | None = None,
+        redis: Redis | RedisCluster | None = None,
         *,
         clock: Clock | None = None,
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        wait_replicas: int = 0,
         _offset_ms: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
-        self._set_up(ConnectionSettings.of_client(redis), _offset_ms)
+        self.wait_replicas = require_int(wait_replicas, "wait_replicas", 0, MOST_REPLICAS)
+        self._set_up(settings_of_client(redis), _offset_ms)
 
     @classmethod
     def from_url(
@@ -93,32 +109,40 @@ class RedisBroker(Broker):
         clock: Clock | None = None,
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        wait_replicas: int = 0,
         _offset_ms: Callable[[], int] | None = None,
     ) -> RedisBroker:
         """A broker for a server that a URL names.
+
+        For a Cluster or Sentinels pass a client to the class instead.
 
         Args:
             url: redis://, rediss:// or unix://, with options as redis-py reads them.
             clock: as for the class.
             lease: as for the class.
             max_payload_bytes: as for the class.
+            wait_replicas: as for the class.
             _offset_ms: as for the class.
 
         Raises:
             InvalidArgument: a URL that cannot be used, or as for the class.
         """
-        settings = ConnectionSettings.of_url(url)
+        settings = settings_of_url(url)
         broker = cls(
-            clock=clock, lease=lease, max_payload_bytes=max_payload_bytes, _offset_ms=_offset_ms
+            clock=clock,
+            lease=lease,
+            max_payload_bytes=max_payload_bytes,
+            wait_replicas=wait_replicas,
+            _offset_ms=_offset_ms,
         )
         broker._set_up(settings, _offset_ms)
         return broker
 
-    def _set_up(self, settings: ConnectionSettings, offset_ms: Callable[[], int] | None) -> None:
+    def _set_up(self, settings: Settings, offset_ms: Callable[[], int] | None) -> None:
         self._settings = settings
         self._offset_ms = offset_ms
         self._lines_by_process = LinesByProcess(
-            lambda: Lines(settings, self._offset, self._keys_of)
+            lambda: Lines(settings, self._offset, self._keys_of, self.wait_replicas)
         )
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
@@ -133,11 +157,10 @@ class RedisBroker(Broker):
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
-        """See `Broker`. The first join also checks the server's version."""
+        """See `Broker`. The first join on a server also checks its version."""
         lines = self._lines
-        if not lines.examined:
-            lines.examined = examine(lines.workers, self._settings.address)
         names = self._keys_of(queue)
+        self._examine(names.marker)
         members: tuple[str, ...] = ()
         for _ in range(NAMES_ATTEMPTS):
             [answer] = lines.workers.ask(
@@ -151,7 +174,7 @@ class RedisBroker(Broker):
                 self._list_queue(queue)
                 return replies.join_reply(answer)
             members = tuple(replies.names(answer[1]))
-        return JoinReply(verdict=Verdict.UNKNOWN, error=_restless(queue))
+        return JoinReply(verdict=Verdict.UNKNOWN, error=restless(queue))
 
     def fetch(
         self,
@@ -162,44 +185,16 @@ class RedisBroker(Broker):
         max_bytes: int,
         block_seconds: float = 0.0,
     ) -> list[FetchReply]:
-        """See `Broker`; one script over all queues. Parks that are named end the wait."""
-        asked = [(turn, self._keys_of(turn.queue)) for turn in turns]
-        wait = block_seconds > 0 and not any(turn.parks for turn in turns)
-        error: BrokerError | None = None
-        for _ in range(NAMES_ATTEMPTS):
-            call = requests.fetch(
-                [(turn, names, self._directory.of(turn.queue)) for turn, names in asked],
-                self._offset(),
-                idle=idle,
-                extra=extra,
-                max_bytes=max_bytes,
-            )
-            if wait:
-                markers = [names.marker for _, names in asked]
-                answer = self._lines.waiting.ask(markers, block_seconds, call)
-            else:
-                [answer] = self._lines.workers.ask(call)
-            if isinstance(answer, BrokerError):
-                error = answer
-                break
-            # Whatever was waited for has come.
-            wait = False
-            if not self._note_missing(turns, answer):
-                return [
-                    replies.fetch_reply(turn, reply)
-                    for turn, reply in zip(turns, answer, strict=True)
-                ]
-        error = error or _restless(turns[0].queue)
-        return [FetchReply(verdict=Verdict.UNKNOWN, error=error) for _ in turns]
-
-    def _note_missing(self, turns: Sequence[FetchTurn], answer: Any) -> bool:
-        """Note the limited tasks that a fetch met; whether there were any."""
-        missing = False
-        for turn, reply in zip(turns, answer, strict=True):
-            if reply[0] == b"KEYS":
-                self._directory.add_limited(turn.queue, replies.names(reply[1]))
-                missing = True
-        return missing
+        """See `Broker`; one script over all queues, on a Cluster one a queue."""
+        return Fetch(
+            self._lines,
+            self._keys_of,
+            self._directory,
+            self._offset(),
+            idle=idle,
+            extra=extra,
+            max_bytes=max_bytes,
+        ).run(turns, block_seconds)
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         """See `Broker`; one script a queue, all in one round trip."""
@@ -216,10 +211,13 @@ class RedisBroker(Broker):
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
         """See `Broker`."""
         call = requests.reconcile(self._keys_of(turn.queue), self._offset(), turn, held)
-        [answer] = self._lines.workers.ask(call)
+        [(answer, doubt)] = self._lines.workers.ask_confirmed(call)
         if isinstance(answer, BrokerError):
             return ReconcileReply(verdict=Verdict.UNKNOWN, error=answer)
-        return replies.reconcile_reply(turn, answer)
+        reply = replies.reconcile_reply(turn, answer)
+        if doubt is not None and replies.may_not_start(reply.missing):
+            return ReconcileReply(verdict=Verdict.UNKNOWN, error=doubt)
+        return reply
 
     def leave(self, turn: Turn) -> TurnReply:
         """See `Broker`."""
@@ -235,13 +233,7 @@ class RedisBroker(Broker):
 
     def interrupt(self) -> None:
         """See `Broker`. Where the server refuses CLIENT UNBLOCK a wait ends by itself."""
-        lines = self._lines
-        try:
-            lines.waiting.interrupt()
-        except BrokerError as error:
-            if not lines.told_of_unblock:
-                lines.told_of_unblock = True
-                LOGGER.warning("Waits of workers cannot be cut short: %s", error)
+        self._lines.waiting.interrupt()
 
     # -- outcomes ----------------------------------------------------------
 
@@ -302,30 +294,8 @@ class RedisBroker(Broker):
         return replies.recover_reply(answer)
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
-        """See `Broker`; one snapshot of all queues."""
-        error: BrokerError | None = None
-        for _ in range(NAMES_ATTEMPTS):
-            call = requests.counts(
-                [(self._keys_of(queue), self._directory.of(queue)) for queue in queues],
-                self._offset(),
-            )
-            [answer] = self._lines.workers.ask(call)
-            if isinstance(answer, BrokerError):
-                error = answer
-                break
-            complete = True
-            for queue, reply in zip(queues, answer, strict=True):
-                if reply[0] == b"KEYS":
-                    members, limited, parks = map(replies.names, reply[1:])
-                    self._directory.set_all(queue, limited=limited, members=members, parks=parks)
-                    complete = False
-            if complete:
-                return [
-                    replies.counts_reply(queue, reply)
-                    for queue, reply in zip(queues, answer, strict=True)
-                ]
-        error = error or _restless(", ".join(queues))
-        return [QueueCounts(verdict=Verdict.UNKNOWN, error=error, queue=queue) for queue in queues]
+        """See `Broker`; one snapshot of all queues, on a Cluster one of each."""
+        return Count(self._lines, self._keys_of, self._directory, self._offset()).of(queues)
 
     # -- failed store ------------------------------------------------------
 
@@ -365,11 +335,22 @@ class RedisBroker(Broker):
     def _offset(self) -> str:
         return "0" if self._offset_ms is None else str(self._offset_ms())
 
+    def _examine(self, key: bytes) -> None:
+        """Look at the node that serves a key, once."""
+        lines = self._lines
+        try:
+            node = lines.topology.node_of(key)
+        except (RedisError, OSError):
+            return  # The join will meet it, and say so.
+        if not node.examined:
+            node.examined = examine(lines.workers, node)
+
     def _list_queue(self, queue: str) -> None:
         """Put a queue on the list of queues; a full server may refuse, the next one tries."""
         lines = self._lines
         for name in lines.producer.unregistered({queue}):
-            answers = lines.workers.probe((b"SADD", queues_key(self.namespace), name))
+            queues = queues_key(self.namespace)
+            answers = lines.workers.probe(Command(b"SADD", queues, name, key=queues))
             if answers and not isinstance(answers[0], Exception):
                 lines.producer.registered([name])
 
@@ -380,10 +361,4 @@ class RedisBroker(Broker):
             if isinstance(answer, BrokerError) or answer[0] != b"KEYS":
                 return answer
             self._directory.add_limited(queue, replies.names(answer[1]))
-        return _restless(queue)
-
-
-def _restless(queue: str) -> BrokerUnavailable:
-    return BrokerUnavailable(
-        f"The limited tasks or members of queue {queue} change faster than they can be read."
-    )
+        return restless(queue)

@@ -8,14 +8,18 @@ from redis.exceptions import RedisError
 
 from .errors import Fault, fault_of, to_broker_error
 from .link import LinkPool
+from .router import Answer, Router, answers_of
 from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spinach.exc import BrokerError
+
     from .health import Health
-    from .link import Call
-    from .settings import ConnectionSettings
+    from .link import Command, Request
+    from .node import Node
+    from .topology import Topology
 
 __all__ = ["Caller"]
 
@@ -24,16 +28,14 @@ class Caller:
     """Calls of the worker side; thread safe.
 
     Args:
-        settings: of the server.
-        health: is told how calls end.
+        topology: says where to.
+        replicas: how many replicas shall confirm what is asked to be confirmed.
     """
 
-    def __init__(self, settings: ConnectionSettings, health: Health) -> None:
-        self._settings = settings
-        self._health = health
-        self._links = LinkPool(settings)
+    def __init__(self, topology: Topology, replicas: int = 0) -> None:
+        self._router = Router(topology, LinkPool(), replicas)
 
-    def ask(self, *requests: Call | tuple[bytes | str | int, ...]) -> list[Any]:
+    def ask(self, *requests: Request) -> list[Any]:
         """Send requests together, each once.
 
         Returns:
@@ -45,46 +47,86 @@ class Caller:
         """
         if not requests:
             return []
-        with self._links.lend(CALL_TIMEOUT_SECONDS) as link:
+        return [value for value, _ in judge(self._router.send(requests, CALL_TIMEOUT_SECONDS))]
+
+    def ask_confirmed(self, *requests: Request) -> list[tuple[Any, BrokerError | None]]:
+        """As `ask`, and wait for replicas if there should be any.
+
+        Returns:
+            For each the answer, and why replicas may lack it; None: they have it.
+
+        Raises:
+            BrokerError: as `ask`.
+        """
+        return judge(self._router.send(requests, CALL_TIMEOUT_SECONDS, confirmed=True))
+
+    def probe(self, *requests: Request, node: Node | None = None) -> list[Any]:
+        """Send requests whose answers nothing depends on.
+
+        Args:
+            requests: to send.
+            node: to send them to; None: where their keys are.
+
+        Returns:
+            For each what the server answered, errors among it; empty where one of them
+            was not answered.
+        """
+        if node is None:
+            answers = self._router.send(requests, CALL_TIMEOUT_SECONDS)
+        else:
+            answers = self._at(node, requests)
+        if any(answer.uncertain or answer.unsent for answer in answers):
+            return []
+        return [answer.reply for answer in answers]
+
+    def ask_at(self, node: Node, *commands: Command) -> list[Any]:
+        """As `ask`, of one node.
+
+        Raises:
+            BrokerError: as `ask`.
+        """
+        return [value for value, _ in judge(self._at(node, commands))]
+
+    def _at(self, node: Node, requests: Sequence[Request]) -> list[Answer]:
+        with self._router.pool.lend(node, CALL_TIMEOUT_SECONDS) as link:
             try:
                 link.open()
             except (RedisError, OSError) as error:
-                return self.judge([], error, len(requests))
-            exchange = link.exchange(*requests)
-        return self.judge(exchange.replies, exchange.broken, len(requests))
-
-    def probe(self, *commands: tuple[bytes | str | int, ...]) -> list[Any]:
-        """Send commands whose answers nothing depends on.
-
-        Returns:
-            For each what the server answered, errors among it; empty without an answer.
-        """
-        with self._links.lend(CALL_TIMEOUT_SECONDS) as link:
-            try:
-                link.open()
-            except (RedisError, OSError):
-                return []
-            exchange = link.exchange(*commands)
-        return exchange.replies if exchange.broken is None else []
-
-    def judge(self, replies: Sequence[Any], broken: Exception | None, count: int) -> list[Any]:
-        """What `ask` makes of an exchange of `count` requests."""
-        answers: list[Any] = []
-        worst: Exception | None = None
-        for position in range(count):
-            answer = replies[position] if position < len(replies) else broken
-            if isinstance(answer, Exception):
-                error = to_broker_error(answer, self._settings.address)
-                if fault_of(answer) is Fault.FATAL:
-                    raise error from answer
-                worst, answer = error, error
-            answers.append(answer)
-        if worst is None:
-            self._health.answered()
-        else:
-            self._health.failed(worst)
-        return answers
+                return [Answer(error, node.health, unsent=True) for _ in requests]
+            return answers_of(link.exchange(*requests), len(requests), node.health)
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""
-        self._links.close()
+        self._router.close()
+
+
+def judge(answers: Sequence[Answer]) -> list[tuple[Any, BrokerError | None]]:
+    """Answers as workers want them, and as the log is told.
+
+    Raises:
+        BrokerError: one of them is an error that does not pass.
+    """
+    judged: list[tuple[Any, BrokerError | None]] = []
+    worst: dict[Health, BrokerError | None] = {}
+    for answer in answers:
+        value, error = answer.reply, answer.doubt
+        if isinstance(value, Exception):
+            value = error = _told(value, answer.health)
+            worst[answer.health] = value
+        else:
+            worst.setdefault(answer.health, None)
+            error = None if error is None else _told(error, answer.health)
+        judged.append((value, error))
+    for health, problem in worst.items():
+        if problem is None:
+            health.answered()
+        else:
+            health.failed(problem)
+    return judged
+
+
+def _told(error: Exception, health: Health) -> BrokerError:
+    told = to_broker_error(error, health.address)
+    if fault_of(error) is Fault.FATAL:
+        raise told from error
+    return told

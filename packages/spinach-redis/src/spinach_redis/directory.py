@@ -9,8 +9,21 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from typing import Final
 
-__all__ = ["Directory", "Names"]
+from spinach.exc import BrokerUnavailable
+
+__all__ = ["NAMES_ATTEMPTS", "Directory", "Names", "restless"]
+
+#: How often a script is called again because names came up whose keys were missing.
+NAMES_ATTEMPTS: Final = 5
+
+
+def restless(queue: str) -> BrokerUnavailable:
+    """The error when that was not enough."""
+    return BrokerUnavailable(
+        f"The limited tasks or members of queue {queue} change faster than they can be read."
+    )
 
 
 @dataclass(frozen=True, slots=True)

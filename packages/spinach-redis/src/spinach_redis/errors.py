@@ -10,7 +10,19 @@ from redis import exceptions
 
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
 
-__all__ = ["TRANSPORT_ERRORS", "Fault", "fault_of", "to_broker_error"]
+__all__ = [
+    "TRANSPORT_ERRORS",
+    "CrossSlotRefused",
+    "Fault",
+    "fault_of",
+    "hints_at_another_map",
+    "is_readonly",
+    "to_broker_error",
+]
+
+
+class CrossSlotRefused(BrokerError):
+    """The server refuses a script with the keys of several queues."""
 
 
 class Fault(enum.Enum):
@@ -36,7 +48,7 @@ TRANSPORT_ERRORS: Final = (
 # and only the text tells; redis-py takes some of the codes out of the text.
 _CODE: Final = re.compile(
     r"\b(OOM|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|MISCONF|UNBLOCKED"
-    r"|NOAUTH|NOPERM|WRONGPASS|CROSSSLOT|max number of clients reached)\b"
+    r"|NOAUTH|NOPERM|WRONGPASS|CROSSSLOT|MOVED|ASK|max number of clients reached)\b"
 )
 _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.OutOfMemoryError, "OOM"),
@@ -47,16 +59,19 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.ClusterDownError, "CLUSTERDOWN"),
     (exceptions.TryAgainError, "TRYAGAIN"),
     (exceptions.NoPermissionError, "NOPERM"),
-    (exceptions.AskError, "MOVED"),
+    (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),
 )
-_CLUSTER: Final = "is part of a Cluster, which this broker does not serve. Use a single server"
 _FATAL: Final = {
     "NOAUTH": "asks for a password. Give one to the client",
     "WRONGPASS": "refuses the user name or the password. Correct them in the client",
     "NOPERM": "does not let this user do that. Grant it the commands and the keys of Spinach",
-    "CROSSSLOT": _CLUSTER,
-    "MOVED": _CLUSTER,
+    "CROSSSLOT": "takes no call with keys of several hash slots, as none of Spinach's are",
+    "MOVED": "is part of a Cluster. Give the broker a redis.cluster.RedisCluster",
+    "ASK": "is part of a Cluster. Give the broker a redis.cluster.RedisCluster",
 }
+#: A Cluster that answers so may have changed since its map was read.
+_MAP_CHANGES: Final = frozenset({"CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED"})
 
 
 def _code_of(error: Exception) -> str | None:
@@ -84,6 +99,16 @@ def fault_of(error: Exception) -> Fault:
     return Fault.FATAL
 
 
+def is_readonly(reply: object) -> bool:
+    """Whether a server answered that it only copies another one."""
+    return isinstance(reply, Exception) and _code_of(reply) == "READONLY"
+
+
+def hints_at_another_map(error: Exception) -> bool:
+    """Whether a Cluster may have changed."""
+    return isinstance(error, TRANSPORT_ERRORS) or _code_of(error) in _MAP_CHANGES
+
+
 def to_broker_error(error: Exception, address: str) -> BrokerError:
     """The error that users see."""
     code = _code_of(error)
@@ -96,5 +121,6 @@ def to_broker_error(error: Exception, address: str) -> BrokerError:
     if fault is Fault.PASSING:
         return BrokerUnavailable(f"The Redis server at {address} cannot be used now: {error}")
     if code in _FATAL:
-        return BrokerError(f"The Redis server at {address} {_FATAL[code]} ({error}).")
+        kind = CrossSlotRefused if code == "CROSSSLOT" else BrokerError
+        return kind(f"The Redis server at {address} {_FATAL[code]} ({error}).")
     return BrokerError(f"The Redis server at {address} answered with an error: {error}")

@@ -18,7 +18,8 @@ class Health:
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        #: Of the server.
+        self.address = address
         # Guards the change of `_down`, so that one of many threads logs it.
         self._lock = threading.Lock()
         self._down = False
@@ -31,7 +32,7 @@ class Health:
             first, self._down = not self._down, True
         if first:
             LOGGER.warning(
-                "The Redis server at %s cannot be used, trying on: %s", self._address, error
+                "The Redis server at %s cannot be used, trying on: %s", self.address, error
             )
 
     def answered(self) -> None:
@@ -41,4 +42,4 @@ class Health:
         with self._lock:
             first, self._down = self._down, False
         if first:
-            LOGGER.info("The Redis server at %s can be used again", self._address)
+            LOGGER.info("The Redis server at %s can be used again", self.address)

@@ -6,16 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from .caller import Caller
-from .health import Health
 from .patience import PatientCaller
 from .producer import Producer
-from .waiting import WaitingFetch
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .keys import QueueKeys
-    from .settings import ConnectionSettings
+    from .settings import Settings
 
 __all__ = ["Lines", "LinesByProcess"]
 
@@ -29,23 +28,21 @@ class Lines:
 
     def __init__(
         self,
-        settings: ConnectionSettings,
+        settings: Settings,
         offset: Callable[[], str],
         keys_of: Callable[[str], QueueKeys],
+        replicas: int,
     ) -> None:
-        health = Health(settings.address)
+        #: Says where queues are.
+        self.topology = settings.topology()
         #: Of arbiter and result notifier.
-        self.workers = Caller(settings, health)
+        self.workers = Caller(self.topology, replicas)
         #: Of the subscriber.
-        self.waiting = WaitingFetch(settings, self.workers)
+        self.waiting = Waiting(self.topology, self.workers, replicas)
         #: Of whoever schedules jobs.
-        self.producer = Producer(settings, health, offset, keys_of)
+        self.producer = Producer(self.topology, offset, keys_of, replicas=replicas)
         #: Of whoever looks at failed jobs.
-        self.people = PatientCaller(settings, health)
-        #: The server was found to be usable.
-        self.examined = False
-        #: The log was told that CLIENT UNBLOCK is refused.
-        self.told_of_unblock = False
+        self.people = PatientCaller(self.topology)
 
     def close(self) -> None:
         """Give up all connections that are not in the middle of a call."""

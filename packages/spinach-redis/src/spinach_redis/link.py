@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,18 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from .errors import TRANSPORT_ERRORS
+from .errors import TRANSPORT_ERRORS, is_readonly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .node import Node
     from .script import Script
     from .settings import ConnectionSettings
 
-__all__ = ["Call", "Exchange", "Link", "LinkPool"]
+__all__ = ["Call", "Command", "Exchange", "Link", "LinkPool", "Request"]
+
+_Part = bytes | str | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,14 @@ class Call:
 
     script: Script
     keys: Sequence[bytes]
-    args: Sequence[bytes | str | int]
+    args: Sequence[_Part]
 
-    def command(self, *, with_text: bool = False) -> tuple[bytes | str | int, ...]:
+    @property
+    def key(self) -> bytes:
+        """A key that tells where to send it; all of them live in one place."""
+        return self.keys[0]
+
+    def command(self, *, with_text: bool = False) -> tuple[_Part, ...]:
         """What is sent: the script's name, or its text for a server that lost it."""
         head: tuple[bytes, bytes] = (
             (b"EVAL", self.script.text) if with_text else (b"EVALSHA", self.script.sha)
@@ -42,14 +51,38 @@ class Call:
         return (*head, len(self.keys), *self.keys, *self.args)
 
 
+class Command:
+    """A plain command.
+
+    Args:
+        parts: of it.
+        key: tells where to send it; empty where the caller names the server.
+    """
+
+    __slots__ = ("key", "parts")
+
+    def __init__(self, *parts: _Part, key: bytes = b"") -> None:
+        self.parts = parts
+        self.key = key
+
+    def command(self, *, with_text: bool = False) -> tuple[_Part, ...]:  # noqa: ARG002 - as of a script
+        """What is sent."""
+        return self.parts
+
+
+Request = Call | Command
+
+_ASKING = (b"ASKING",)
+
+
 @dataclass(slots=True)
 class Exchange:
-    """What came of commands that were sent together."""
+    """What came of requests that were sent together."""
 
     #: Answers in order, an error that the server answered with among them. Fewer than
-    #: commands when the connection broke.
+    #: requests when the connection broke.
     replies: list[Any] = field(default_factory=list)
-    #: What broke the connection. The fate of commands without a reply is unknown.
+    #: What broke the connection. The fate of requests without a reply is unknown.
     broken: Exception | None = None
 
 
@@ -65,8 +98,11 @@ class Link:
         self.timeout_seconds = timeout_seconds
         #: The server's id of this connection, if it was asked for.
         self.client_id = 0
-        self._connection = settings.connection(timeout_seconds)
-        self._opened = False
+        self._settings = settings
+        self._connection: Any = None
+        self._requests: Sequence[Request] = ()
+        self._asking = False
+        self._broken: Exception | None = None
 
     def open(self, *, with_id: bool = False) -> None:
         """Connect unless connected; a connection that the server ended is renewed.
@@ -77,19 +113,20 @@ class Link:
         Raises:
             RedisError, OSError: as redis-py has it. Nothing was sent for the caller.
         """
-        if self._opened:
+        if self._connection is not None:
             if not self._stale():
                 return
             self.close()
-        self._connection.connect()
-        self._opened = True
-        if with_id:
-            try:
+        # Made anew, since behind Sentinels the server may be another one now.
+        self._connection = self._settings.connection(self.timeout_seconds)
+        try:
+            self._connection.connect()
+            if with_id:
                 self._connection.send_command("CLIENT", "ID")
                 self.client_id = int(self._connection.read_response())
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
 
     def _stale(self) -> bool:
         # Between calls there is nothing to read but the end of the connection.
@@ -98,35 +135,80 @@ class Link:
         except (RedisError, OSError):
             return True
 
-    def exchange(self, *requests: Call | tuple[bytes | str | int, ...]) -> Exchange:
+    def fileno(self) -> int:
+        """For a selector, while the link is open and an answer is awaited.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        # redis-py has no name of its own for it.
+        sock = None if self._connection is None else self._connection._sock  # noqa: SLF001
+        if sock is None:
+            raise OSError("not connected")
+        return int(sock.fileno())
+
+    def exchange(self, *requests: Request, asking: bool = False) -> Exchange:
         """Send all, then read all answers; `open` first.
 
         A script that the server does not know is sent again with its text, after the
-        other answers are read.
+        other answers are read; so are plain commands that stood behind it, since a WAIT
+        means what went before.
+
+        Args:
+            requests: to send.
+            asking: tell the server to serve each although it does not own the key yet.
         """
-        commands = [r.command() if isinstance(r, Call) else r for r in requests]
-        result = self._round_trip(commands)
+        self.send(requests, asking=asking)
+        return self.receive()
+
+    def send(self, requests: Sequence[Request], *, asking: bool = False) -> None:
+        """The first half of `exchange`. It does not fail: `receive` tells."""
+        self._requests, self._asking, self._broken = requests, asking, None
+        self._write([request.command() for request in requests])
+
+    def receive(self) -> Exchange:
+        """The second half of `exchange`."""
+        requests = self._requests
+        result = self._read(len(requests))
         unknown = [i for i, reply in enumerate(result.replies) if _is_no_script(reply)]
         if unknown and result.broken is None:
-            again = [r.command(with_text=True) for r in (requests[i] for i in unknown)
-                     if isinstance(r, Call)]  # fmt: skip
-            second = self._round_trip(again)
-            for i, reply in zip(unknown, second.replies, strict=False):
+            again = [
+                i
+                for i, request in enumerate(requests)
+                if i in unknown or (i > unknown[0] and isinstance(request, Command))
+            ]
+            self._write([requests[i].command(with_text=True) for i in again])
+            second = self._read(len(again))
+            for i, reply in zip(again, second.replies, strict=False):
                 result.replies[i] = reply
             if second.broken is not None:
                 result.broken = second.broken
                 # Only a prefix can be told apart from what has no answer.
-                del result.replies[unknown[len(second.replies)] :]
+                del result.replies[again[len(second.replies)] :]
+        if any(is_readonly(reply) for reply in result.replies):
+            # A primary no longer; whoever connects anew is led to the one that is.
+            self.close()
         return result
 
-    def _round_trip(self, commands: Sequence[tuple[bytes | str | int, ...]]) -> Exchange:
-        result = Exchange()
-        connection = self._connection
+    def _write(self, commands: Sequence[tuple[_Part, ...]]) -> None:
+        if self._asking:
+            commands = [part for command in commands for part in (_ASKING, command)]
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            for _ in commands:
+            self._connection.send_packed_command(self._connection.pack_commands(commands))
+        except TRANSPORT_ERRORS as error:
+            self._broken = error
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, count: int) -> Exchange:
+        result = Exchange(broken=self._broken)
+        try:
+            while result.broken is None and len(result.replies) < count:
+                if self._asking:
+                    self._connection.read_response()
                 try:
-                    result.replies.append(connection.read_response())
+                    result.replies.append(self._connection.read_response())
                 except ResponseError as error:
                     result.replies.append(error)
                 except (BusyLoadingError, AuthenticationError) as error:
@@ -134,19 +216,21 @@ class Link:
                     result.replies.append(error)
                     raise
         except TRANSPORT_ERRORS as error:
-            self.close()
             result.broken = error
         except BaseException:
             # Answers are left unread: the next owner must not take them for its own.
             self.close()
             raise
+        if result.broken is not None:
+            self.close()
         return result
 
     def close(self) -> None:
         """Give up the connection; `open` makes a new one."""
-        self._opened = False
-        with contextlib.suppress(Exception):
-            self._connection.disconnect()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.disconnect()
 
 
 def _is_no_script(reply: object) -> bool:
@@ -156,36 +240,34 @@ def _is_no_script(reply: object) -> bool:
 
 
 class LinkPool:
-    """Links of one purpose, the one used last first; thread safe.
+    """Links of one purpose, the one used last first; thread safe."""
 
-    Args:
-        settings: of the server.
-    """
-
-    def __init__(self, settings: ConnectionSettings) -> None:
-        self._settings = settings
-        # Guards the list.
+    def __init__(self) -> None:
+        # Guards the lists.
         self._lock = threading.Lock()
-        self._idle: list[Link] = []
+        # Nodes that leave a Cluster take their links with them.
+        self._idle: weakref.WeakKeyDictionary[Node, list[Link]] = weakref.WeakKeyDictionary()
 
     @contextlib.contextmanager
-    def lend(self, timeout_seconds: float) -> Iterator[Link]:
+    def lend(self, node: Node, timeout_seconds: float) -> Iterator[Link]:
         """A link that is the caller's own for the block."""
         with self._lock:
-            link = self._idle.pop() if self._idle else None
+            idle = self._idle.get(node)
+            link = idle.pop() if idle else None
         if link is None or link.timeout_seconds != timeout_seconds:
             if link is not None:
                 link.close()
-            link = Link(self._settings, timeout_seconds)
+            link = Link(node.settings, timeout_seconds)
         try:
             yield link
         finally:
             with self._lock:
-                self._idle.append(link)
+                self._idle.setdefault(node, []).append(link)
 
     def close(self) -> None:
         """Give up the links that nobody uses."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for link in idle:
+            links = [link for idle in self._idle.values() for link in idle]
+            self._idle.clear()
+        for link in links:
             link.close()

@@ -5,20 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
 from spinach.backoff import Backoff
 from spinach.exc import BrokerError
 
 from .errors import Fault, fault_of, to_broker_error
 from .link import LinkPool
 from .producer import DEADLINE_SECONDS
+from .router import Router
 from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from .health import Health
     from .link import Call
-    from .settings import ConnectionSettings
+    from .topology import Topology
 
 __all__ = ["PatientCaller"]
 
@@ -27,22 +25,13 @@ class PatientCaller:
     """Makes calls that raise when they fail for good; thread safe.
 
     Args:
-        settings: of the server.
-        health: is told how calls end.
+        topology: says where to.
         deadline_seconds: how long one call tries.
     """
 
-    def __init__(
-        self,
-        settings: ConnectionSettings,
-        health: Health,
-        *,
-        deadline_seconds: float = DEADLINE_SECONDS,
-    ) -> None:
-        self._settings = settings
-        self._health = health
+    def __init__(self, topology: Topology, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._deadline_seconds = deadline_seconds
-        self._links = LinkPool(settings)
+        self._router = Router(topology, LinkPool())
 
     def ask(self, call: Call, *, repeatable: bool) -> Any:
         """The answer of a call.
@@ -58,36 +47,25 @@ class PatientCaller:
         deadline = time.monotonic() + self._deadline_seconds
         backoff = Backoff()
         while True:
-            answer, uncertain = self._once(call)
-            if not isinstance(answer, Exception):
-                self._health.answered()
-                return answer
-            error = to_broker_error(answer, self._settings.address)
-            if fault_of(answer) is not Fault.PASSING:
-                raise error from answer
-            self._health.failed(error)
-            if uncertain and not repeatable:
+            [answer] = self._router.send([call], CALL_TIMEOUT_SECONDS)
+            reply = answer.reply
+            if not isinstance(reply, Exception):
+                answer.health.answered()
+                return reply
+            error = to_broker_error(reply, answer.health.address)
+            if fault_of(reply) is not Fault.PASSING:
+                raise error from reply
+            answer.health.failed(error)
+            if answer.uncertain and not repeatable:
                 raise BrokerError(
                     f"{error} Whether the call was carried out is unknown: "
                     "look at the failed store before you repeat it."
-                ) from answer
+                ) from reply
             pause = backoff.failed()
             if time.monotonic() + pause >= deadline:
-                raise error from answer
+                raise error from reply
             time.sleep(pause)
-
-    def _once(self, call: Call) -> tuple[Any, bool]:
-        """An answer or error, and whether the call may have been carried out unanswered."""
-        with self._links.lend(CALL_TIMEOUT_SECONDS) as link:
-            try:
-                link.open()
-            except (RedisError, OSError) as error:
-                return error, False
-            exchange = link.exchange(call)
-        if exchange.replies:
-            return exchange.replies[0], False
-        return exchange.broken, True
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""
-        self._links.close()
+        self._router.close()

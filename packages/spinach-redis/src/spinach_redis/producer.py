@@ -19,14 +19,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
 from spinach.backoff import Backoff
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
 
 from . import keys, script
 from .errors import Fault, fault_of, to_broker_error
-from .link import Call, Link
+from .link import Call, Command, LinkPool
+from .router import Answer, Router
 from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import Deposit
 
-    from .health import Health
-    from .settings import ConnectionSettings
+    from .link import Request
+    from .topology import Topology
 
 __all__ = ["DEADLINE_SECONDS", "Producer"]
 
@@ -85,20 +84,11 @@ class _Chunk:
 
 
 class _Line:
-    """A connection with its sessions, one caller at a time."""
+    """Connections, one a node, with their sessions; one caller at a time."""
 
-    def __init__(self, settings: ConnectionSettings) -> None:
-        self.settings = settings
-        self.link = Link(settings, CALL_TIMEOUT_SECONDS)
+    def __init__(self, topology: Topology, replicas: int) -> None:
+        self.router = Router(topology, LinkPool(), replicas)
         self.sessions: dict[str, _Session] = {}
-
-    def ready_link(self, seconds_left: float) -> Link:
-        """The connection, with a timeout that does not pass the deadline."""
-        timeout = min(CALL_TIMEOUT_SECONDS, max(0.05, seconds_left))
-        if self.link.timeout_seconds != timeout:
-            self.link.close()
-            self.link = Link(self.settings, timeout)
-        return self.link
 
     def number(self, chunk: _Chunk) -> None:
         """Give the chunk a number, unless it has one."""
@@ -114,27 +104,27 @@ class _Line:
 
 
 class Producer:
-    """Enqueues for any number of threads, each with a connection of its own.
+    """Enqueues for any number of threads, each with connections of its own.
 
     Args:
-        settings: of the server.
-        health: is told how calls end.
+        topology: says where to.
         offset: the clock offset in ms, as text.
         keys_of: the keys of a queue.
+        replicas: how many shall have a job before it counts as stored.
         deadline_seconds: how long one call tries.
     """
 
     def __init__(
         self,
-        settings: ConnectionSettings,
-        health: Health,
+        topology: Topology,
         offset: Callable[[], str],
         keys_of: Callable[[str], keys.QueueKeys],
         *,
+        replicas: int = 0,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        self.settings = settings
-        self.health = health
+        self._topology = topology
+        self._replicas = replicas
         self.offset = offset
         self.keys_of = keys_of
         self.deadline_seconds = deadline_seconds
@@ -176,14 +166,14 @@ class Producer:
         with self._lock:
             idle, self._idle = self._idle, []
         for line in idle:
-            line.link.close()
+            line.router.close()
 
     @contextlib.contextmanager
     def _lend(self) -> Iterator[_Line]:
         with self._lock:
             line = self._idle.pop() if self._idle else None
         if line is None:
-            line = _Line(self.settings)
+            line = _Line(self._topology, self._replicas)
         try:
             yield line
         finally:
@@ -218,57 +208,58 @@ class _Attempt:
             window = [chunk for chunk in self._chunks if chunk.flags is None][:IN_FLIGHT]
             if not window:
                 return
-            error = self._round(line, window)
-            if error is None:
+            problem = self._round(line, window)
+            if problem is None:
                 self._backoff.succeeded()
-                self._producer.health.answered()
                 continue
-            fault = fault_of(error)
-            if fault is not Fault.PASSING:
-                raise self._tell(error) from error
-            self._producer.health.failed(error)
+            error, health = problem.reply, problem.health
+            if fault_of(error) is not Fault.PASSING:
+                raise self._tell(error, health.address) from error
+            health.failed(to_broker_error(error, health.address))
             pause = self._backoff.failed()
             if time.monotonic() + pause >= self._deadline:
-                raise self._tell(error) from error
+                raise self._tell(error, health.address) from error
             time.sleep(pause)
 
-    def _round(self, line: _Line, window: list[_Chunk]) -> Exception | None:
+    def _round(self, line: _Line, window: list[_Chunk]) -> Answer | None:
         """Send some chunks once; what kept one of them from being stored."""
-        link = line.ready_link(self._deadline - time.monotonic())
-        try:
-            link.open()
-        except (RedisError, OSError) as error:
-            return error
         news = self._producer.unregistered({chunk.queue for chunk in window})
-        requests: list[Call | tuple[bytes | str | int, ...]] = [
-            (b"SADD", keys.queues_key(self._namespace), *news)
-        ] * bool(news)
+        requests: list[Request] = []
+        if news:
+            queues = keys.queues_key(self._namespace)
+            requests.append(Command(b"SADD", queues, *news, key=queues))
         for chunk in window:
             line.number(chunk)
             requests.append(self._call(chunk))
+        # The last wait for an answer does not pass the deadline.
+        left = max(0.05, self._deadline - time.monotonic())
         try:
-            exchange = link.exchange(*requests)
+            answers = line.router.send(requests, min(CALL_TIMEOUT_SECONDS, left), confirmed=True)
         except BaseException:
             for chunk in window:
                 chunk.uncertain = True
             raise
-        replies = exchange.replies
-        problem: Exception | None = exchange.broken
         # Were that refused, the next call would try again; the jobs are what matters.
-        if news and replies and not isinstance(replies.pop(0), Exception):
+        if news and not isinstance(answers.pop(0).reply, Exception):
             self._producer.registered(news)
-        for chunk in window[len(replies) :]:
-            chunk.uncertain = True
+        problem: Answer | None = None
         answered: set[str] = set()
-        for chunk, reply in zip(window, replies, strict=False):
+        for chunk, answer in zip(window, answers, strict=True):
+            reply = answer.reply
             if isinstance(reply, Exception):
+                chunk.uncertain = chunk.uncertain or answer.uncertain
                 if problem is None or fault_of(reply) is not Fault.PASSING:
-                    problem = reply
+                    problem = answer
+            elif reply[0] == b"OK" and answer.doubt is not None:
+                # Stored, but a failover may lose it: sent again it is confirmed again.
+                chunk.uncertain = True
+                problem = problem or Answer(answer.doubt, answer.health)
             elif reply[0] == b"OK":
                 chunk.flags = reply[1]
                 chunk.uncertain = False
+                answer.health.answered()
             elif reply[0] == b"VERSION":
-                raise self._tell(version_error(chunk.queue, reply[1]))
+                raise self._tell(version_error(chunk.queue, reply[1]), answer.health.address)
             elif chunk.queue not in answered:
                 # The first of its queue: no earlier one of ours is missing, so the
                 # server lost the session's number and what it had stored with it.
@@ -296,7 +287,7 @@ class _Attempt:
             if chunk.queue == queue and chunk.flags is None:
                 chunk.number = 0
 
-    def _tell(self, error: Exception) -> BrokerError:
+    def _tell(self, error: Exception, address: str) -> BrokerError:
         """The error for the caller, with the fate of each job."""
         stored: list[uuid.UUID] = []
         unknown: list[uuid.UUID] = []
@@ -307,7 +298,7 @@ class _Attempt:
         if isinstance(error, BrokerError):
             told: BrokerError = error
         else:
-            told = to_broker_error(error, self._producer.settings.address)
+            told = to_broker_error(error, address)
         kind: type[BrokerError] = type(told)
         message = str(told)
         if unknown and kind in (BrokerUnavailable, BrokerFull):

@@ -35,6 +35,7 @@ __all__ = [
     "fetch_reply",
     "fire_reply",
     "join_reply",
+    "may_not_start",
     "names",
     "reconcile_reply",
     "recover_reply",
@@ -62,6 +63,11 @@ def _attempts(value: bytes | None) -> tuple[int, int]:
         return 0, 0
     retries, losses, _direct_only = value.split(b",")
     return int(retries), int(losses)
+
+
+def may_not_start(leases: Sequence[Lease]) -> bool:
+    """Whether one of the jobs would run twice if the server forgot its lease (I3)."""
+    return any(lease.stored_id.startswith("0") for lease in leases)
 
 
 def _leases(turn: Turn, flat: Sequence[Any]) -> tuple[Lease, ...]:

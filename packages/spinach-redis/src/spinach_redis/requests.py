@@ -129,10 +129,16 @@ def fetch(
     idle: int,
     extra: int,
     max_bytes: int,
+    taken: int = 0,
+    taken_bytes: int = 0,
 ) -> Call:
-    """All turns in one script, since what the first one takes bounds the next."""
+    """All turns in one script, since what the first one takes bounds the next.
+
+    Of calls that are made one after the other, each is told what those before have taken.
+    """
     key_list: list[bytes] = []
-    args: list[bytes | str | int] = [offset, idle, extra, max_bytes, len(turns)]
+    args: list[bytes | str | int] = [offset, idle, extra, max_bytes]
+    args += (taken, taken_bytes, len(turns))
     for turn, names, known in turns:
         key_list += names.fixed(keys.FETCH)
         key_list.append(names.running(turn.member))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from spinach.exc import BrokerError
 
 from .health import LOGGER
+from .link import Command
 
 if TYPE_CHECKING:
     from .caller import Caller
+    from .node import Node
 
 __all__ = ["examine"]
 
@@ -19,7 +21,7 @@ _OLDEST: Final = {"redis": (6, 2), "valkey": (7, 2)}
 _REQUIRED: Final = "Redis 6.2 or Valkey 7.2, or newer, is required"
 
 
-def examine(caller: Caller, address: str) -> bool:
+def examine(caller: Caller, node: Node) -> bool:
     """Check the server's version, and warn when it may evict keys.
 
     Returns:
@@ -28,7 +30,8 @@ def examine(caller: Caller, address: str) -> bool:
     Raises:
         BrokerError: the server is too old.
     """
-    answers = caller.probe((b"HELLO",), (b"INFO", b"memory"))
+    address = node.health.address
+    answers = caller.probe(Command(b"HELLO"), Command(b"INFO", b"memory"), node=node)
     if not answers:
         return False
     hello, memory = answers

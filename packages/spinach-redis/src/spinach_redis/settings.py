@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import Redis
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.connection import ConnectionPool, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 
-from spinach.const import BLOCK_SECONDS
 from spinach.exc import InvalidArgument
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from .cluster import Cluster
+from .topology import SingleServer, Topology
 
-__all__ = ["CALL_TIMEOUT_SECONDS", "ConnectionSettings"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["CALL_TIMEOUT_SECONDS", "Address", "ClusterSettings", "ConnectionSettings", "Settings"]
+
+#: Host and port.
+Address = tuple[str, int]
 
 #: How long a call waits for its answer, in seconds.
 CALL_TIMEOUT_SECONDS: Final = 5.0
@@ -28,7 +33,10 @@ _DROPPED: Final = frozenset(
     {
         "cache",
         "cache_config",
+        "connection_pool",
         "health_check_interval",
+        "himport_registry",
+        "legacy_responses",
         "maint_notifications_config",
         "maint_notifications_pool_handler",
         "max_connections",
@@ -43,7 +51,7 @@ _DROPPED: Final = frozenset(
 
 
 class ConnectionSettings:
-    """What every connection of a broker is made with. Opens none by itself.
+    """What connections to one server are made with. Opens none by itself.
 
     Args:
         connection_class: of redis-py, as in the user's pool.
@@ -54,17 +62,6 @@ class ConnectionSettings:
     """
 
     def __init__(self, connection_class: type[Any], options: Mapping[str, Any]) -> None:
-        if options.get("decode_responses"):
-            raise InvalidArgument(
-                "The Redis client has decode_responses=True, but jobs are bytes. "
-                "Create a client for Spinach without it."
-            )
-        timeout = options.get("socket_timeout")
-        if timeout is not None and float(timeout) < BLOCK_SECONDS:
-            raise InvalidArgument(
-                f"The Redis client has socket_timeout={timeout}, but workers wait for jobs "
-                f"up to {BLOCK_SECONDS:g} s. Leave it out: Spinach sets its own timeouts."
-            )
         self._connection_class = connection_class
         self._options = {
             **{name: value for name, value in options.items() if name not in _DROPPED},
@@ -76,66 +73,85 @@ class ConnectionSettings:
             # Knows no such option in older releases of redis-py.
             del self._options["socket_connect_timeout"]
         try:
-            self.connection(CALL_TIMEOUT_SECONDS)
+            self._connection_class(**self._options, socket_timeout=CALL_TIMEOUT_SECONDS)
         except (TypeError, ValueError, RedisError) as exc:
             raise InvalidArgument(f"The settings of the Redis client are unusable: {exc}.") from exc
 
-    @classmethod
-    def of_client(cls, client: object) -> ConnectionSettings:
-        """The settings of a client; None is a server on this machine.
-
-        Raises:
-            InvalidArgument: not a `redis.Redis`, or settings that cannot be used.
-        """
-        if client is None:
-            client = Redis()
-        if not isinstance(client, Redis):
-            raise InvalidArgument(
-                f"redis is {type(client).__module__}.{type(client).__qualname__}, expected a "
-                "redis.Redis. Pass redis.Redis(host=...), or use RedisBroker.from_url(...)."
-            )
-        pool = client.connection_pool
-        return cls(pool.connection_class, pool.connection_kwargs)
-
-    @classmethod
-    def of_url(cls, url: str) -> ConnectionSettings:
-        """The settings in a URL.
-
-        Raises:
-            InvalidArgument: not a URL of a Redis server.
-        """
-        expected = "expected redis://, rediss:// or unix://, such as redis://localhost:6379/0"
-        if not isinstance(url, str):
-            raise InvalidArgument(f"The Redis URL is {url!r}, {expected}.")
-        # The URL may hold a password and is not shown.
-        scheme, found, rest = url.partition("://")
-        if not found or scheme not in ("redis", "rediss", "unix"):
-            shown = repr(scheme) if found else "missing"
-            raise InvalidArgument(f"The scheme of the Redis URL is {shown}, {expected}.")
-        if scheme != "unix":
-            database = rest.partition("?")[0].rpartition("@")[2].partition("/")[2].strip("/")
-            if database and not database.isdecimal():
-                raise InvalidArgument(
-                    f"The Redis URL names the database {database!r}, but databases have numbers."
-                )
-        elif not rest.partition("?")[0].rpartition("@")[2].startswith("/"):
-            raise InvalidArgument("The Redis URL has no absolute path: unix:///path/to/socket.")
-        try:
-            options = dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py has no types there
-        except ValueError as exc:
-            raise InvalidArgument(f"The Redis URL cannot be read: {exc}") from None
-        default = SSLConnection if scheme == "rediss" else Connection
-        return cls(options.pop("connection_class", default), options)
-
     def connection(self, timeout_seconds: float) -> Any:
-        """A new connection of redis-py, not opened yet."""
+        """A new connection of redis-py, not opened yet.
+
+        Raises:
+            RedisError, OSError: nobody knows where to; as redis-py has it.
+        """
         return self._connection_class(**self._options, socket_timeout=timeout_seconds)
+
+    def client(self, timeout_seconds: float) -> Redis:
+        """A client of redis-py that retries nothing."""
+        options = {**self._options, "socket_timeout": timeout_seconds}
+        return Redis(
+            connection_pool=ConnectionPool(connection_class=self._connection_class, **options)
+        )
+
+    def at(self, address: Address) -> ConnectionSettings:
+        """The same for a server elsewhere."""
+        host, port = address
+        return ConnectionSettings(
+            self._connection_class, {**self._options, "host": host, "port": port}
+        )
+
+    def topology(self) -> Topology:
+        """Where queues are."""
+        return SingleServer(self)
+
+    @property
+    def host(self) -> str:
+        """Name or number of the machine; the path of a unix socket."""
+        return str(self._options.get("path") or self._options.get("host", "localhost"))
 
     @property
     def address(self) -> str:
         """Where the server is, for messages; never with a password."""
-        path = self._options.get("path")
-        if path is not None:
-            return str(path)
-        host = self._options.get("host", "localhost")
-        return f"{host}:{self._options.get('port', 6379)}"
+        if "path" in self._options:
+            return self.host
+        return f"{self.host}:{self._options.get('port', 6379)}"
+
+
+class ClusterSettings:
+    """What connections to the nodes of a Cluster are made with.
+
+    Args:
+        node: settings of any of its nodes.
+        startup: where the map of the Cluster can be asked for.
+        remap: from the address that a node gives to the one it is reached by.
+    """
+
+    def __init__(
+        self,
+        node: ConnectionSettings,
+        startup: Sequence[Address],
+        remap: Callable[[Address], Address] | None = None,
+    ) -> None:
+        self._node = node
+        self._remap = remap
+        #: Known from the beginning.
+        self.startup = tuple(startup)
+
+    def at(self, address: Address) -> ConnectionSettings:
+        """Of one node."""
+        return self._node.at(address)
+
+    def reachable(self, address: Address) -> Address:
+        """The address that a node is reached by."""
+        return address if self._remap is None else self._remap(address)
+
+    def topology(self) -> Topology:
+        """Where queues are."""
+        return Cluster(self)
+
+    @property
+    def address(self) -> str:
+        """Where the Cluster is, for messages."""
+        return ",".join(f"{host}:{port}" for host, port in self.startup)
+
+
+Settings = ConnectionSettings | ClusterSettings

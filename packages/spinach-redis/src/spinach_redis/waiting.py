@@ -1,127 +1,288 @@
-"""The fetch that waits for a wake-up, and the way to end the wait.
+"""The wait for a wake-up, and the way to end it.
 
-`BZPOPMIN` and the fetch script go out together on a connection of their own, so that
-whoever takes a marker also fetches, even if this process dies in between (I14).
+Each group of markers that one command can take has a `BZPOPMIN` of its own, on a
+connection of its own. Where one fetch serves all queues it goes out together with the
+`BZPOPMIN`, so that whoever takes a marker also fetches, even if this process dies in
+between (I14). Of several groups the first one that is woken breaks off the others, and
+all queues are fetched afterwards; what a process takes along that dies in between is a
+wake-up, which is made up for when the others' waits end.
 """
 
 from __future__ import annotations
 
+import contextlib
+import selectors
+import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
 
-from .link import LinkPool
+from spinach.exc import BrokerError
+
+from .caller import judge
+from .health import LOGGER
+from .link import Command, Link, LinkPool
+from .router import Router, answers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .caller import Caller
-    from .link import Call
-    from .settings import ConnectionSettings
+    from .link import Call, Exchange, Request
+    from .node import Node
+    from .router import Answer
+    from .topology import Topology
 
-__all__ = ["WaitingFetch"]
+__all__ = ["Waiting"]
 
 #: The server may answer this much later than it was told to, in seconds.
 ANSWER_MARGIN_SECONDS: Final = 2.0
 
-#: How long `interrupt` tries to reach a wait that is just about to begin, in seconds.
-INTERRUPT_SECONDS: Final = 2.0
+#: How long a wait that is to end is tried to be broken off, in seconds.
+BREAK_OFF_SECONDS: Final = 2.0
 
-#: How often it tries, in seconds.
-INTERRUPT_STEP_SECONDS: Final = 0.005
+#: How often that is tried, in seconds.
+BREAK_OFF_STEP_SECONDS: Final = 0.005
 
-
-class _Wait:
-    """One wait in progress."""
-
-    def __init__(self, client_id: int) -> None:
-        self.client_id = client_id
-        self.over = threading.Event()
+#: A wait that a server refuses for now is not begun again at once, in seconds.
+REFUSED_PAUSE_SECONDS: Final = 0.2
 
 
-class WaitingFetch:
-    """Fetches that wait; thread safe.
+class _Alarm:
+    """Wakes a thread that waits in a selector."""
+
+    def __init__(self) -> None:
+        self.receiver, self._sender = socket.socketpair()
+
+    def ring(self) -> None:
+        """Wake it, or let it not fall asleep."""
+        with contextlib.suppress(OSError):
+            self._sender.send(b"!")
+
+    def close(self) -> None:
+        """After the last `ring`."""
+        self.receiver.close()
+        self._sender.close()
+
+
+class Waiting:
+    """Waits for wake-ups; thread safe.
 
     Args:
-        settings: of the server.
-        caller: judges what comes back, and reaches the server while one waits.
+        topology: says where markers are.
+        caller: reaches the servers while one waits.
+        replicas: how many replicas shall confirm a fetch that goes out with a wait.
     """
 
-    def __init__(self, settings: ConnectionSettings, caller: Caller) -> None:
+    def __init__(self, topology: Topology, caller: Caller, replicas: int = 0) -> None:
+        self._topology = topology
         self._caller = caller
-        self._links = LinkPool(settings)
+        self._router = Router(topology, LinkPool(), replicas)
         # Guards the two attributes below.
         self._lock = threading.Lock()
-        self._waits: set[_Wait] = set()
-        #: The next fetch is not to wait.
+        self._alarms: set[_Alarm] = set()
+        #: The next wait is not to begin.
         self._interrupted = False
+        # The log was told that CLIENT UNBLOCK is refused.
+        self._told_of_unblock = False
 
-    def ask(self, markers: Sequence[bytes], seconds: float, fetch: Call) -> Any:
-        """Wait until a marker can be taken, an interrupt, or `seconds`; then fetch.
+    def wait(
+        self, groups: Sequence[Sequence[bytes]], seconds: float, fetch: Call | None = None
+    ) -> tuple[Any, BrokerError | None] | None:
+        """Wait until a marker can be taken, an interrupt, a failure, or `seconds`.
+
+        Args:
+            groups: markers; those of one group live in one place.
+            seconds: longest wait.
+            fetch: sent behind the wait of the only group.
 
         Returns:
-            As `Caller.ask`: the answer of the fetch.
+            What `Caller.ask_confirmed` has for the fetch; None where it is still to be
+            made.
 
         Raises:
-            BrokerError: as `Caller.ask`, for the wait as well.
+            BrokerError: as `Caller.ask`.
         """
-        with self._links.lend(seconds + ANSWER_MARGIN_SECONDS) as link:
-            try:
-                link.open(with_id=True)
-            except (RedisError, OSError) as error:
-                return self._caller.judge([], error, 1)[0]
-            wait = self._begin(link.client_id)
-            if wait is None:
-                return self._caller.judge(*_parts(link.exchange(fetch)), 1)[0]
-            try:
-                exchange = link.exchange((b"BZPOPMIN", *markers, f"{seconds:.3f}"), fetch)
-            finally:
-                self._end(wait)
-        # An error of the wait that passes costs a wake-up, which is late then; one that
-        # does not pass is raised here.
-        self._caller.judge(exchange.replies[:1], exchange.broken, 1)
-        return self._caller.judge(exchange.replies[1:], exchange.broken, 1)[0]
+        alarm = self._begin()
+        if alarm is None:
+            return None
+        try:
+            with _Waits(self._router, alarm) as waits:
+                behind: Sequence[Request] = (
+                    () if fetch is None else (fetch, *self._router.confirmation)
+                )
+                if not waits.begin(groups, seconds, behind):
+                    return None
+                waits.listen(seconds + ANSWER_MARGIN_SECONDS)
+                self._break_off(waits)
+                return self._result(waits, alarm, fetch)
+        finally:
+            self._end(alarm)
 
-    def _begin(self, client_id: int) -> _Wait | None:
+    def interrupt(self) -> None:
+        """End the waits in progress, or else let the next one not begin."""
+        with self._lock:
+            alarms = list(self._alarms)
+            self._interrupted = not alarms
+            for alarm in alarms:
+                alarm.ring()
+
+    def close(self) -> None:
+        """Give up the connections that nobody uses."""
+        self._router.close()
+
+    def _begin(self) -> _Alarm | None:
         with self._lock:
             if self._interrupted:
                 self._interrupted = False
                 return None
-            wait = _Wait(client_id)
-            self._waits.add(wait)
-            return wait
+            alarm = _Alarm()
+            self._alarms.add(alarm)
+            return alarm
 
-    def _end(self, wait: _Wait) -> None:
+    def _end(self, alarm: _Alarm) -> None:
         with self._lock:
-            self._waits.discard(wait)
-        wait.over.set()
+            self._alarms.discard(alarm)
+            alarm.close()
 
-    def interrupt(self) -> None:
-        """End the waits in progress, or else let the next fetch not wait.
-
-        Raises:
-            BrokerError: the server refuses CLIENT UNBLOCK; waits end late then.
-        """
-        with self._lock:
-            waits = list(self._waits)
-            self._interrupted = not waits
-        deadline = time.monotonic() + INTERRUPT_SECONDS
-        for wait in waits:
-            # The wait may not have begun on the server, so once may be too early.
-            while not wait.over.is_set():
-                [unblocked] = self._caller.ask((b"CLIENT", b"UNBLOCK", wait.client_id))
-                if unblocked == 1:
-                    break
-                if time.monotonic() >= deadline:
+    def _break_off(self, waits: _Waits) -> None:
+        """End the waits that have not ended by themselves."""
+        deadline = time.monotonic() + BREAK_OFF_SECONDS
+        # A wait may not have begun on the server, so once may be too early.
+        while waits.silent:
+            for node, links in waits.silent_by_node().items():
+                commands = [Command(b"CLIENT", b"UNBLOCK", link.client_id) for link in links]
+                try:
+                    self._caller.ask_at(node, *commands)
+                except BrokerError as error:
+                    if not self._told_of_unblock:
+                        self._told_of_unblock = True
+                        LOGGER.warning("Waits of workers cannot be cut short: %s", error)
+                    # They end by themselves, late.
                     return
-                wait.over.wait(INTERRUPT_STEP_SECONDS)
+            if time.monotonic() >= deadline:
+                # The server does not answer; whatever it sends later is not wanted.
+                waits.abandon()
+                return
+            waits.listen(BREAK_OFF_STEP_SECONDS)
 
-    def close(self) -> None:
-        """Give up the connections that nobody uses."""
-        self._links.close()
+    def _result(
+        self, waits: _Waits, alarm: _Alarm, fetch: Call | None
+    ) -> tuple[Any, BrokerError | None] | None:
+        fetched: Answer | None = None
+        refused = False
+        for node, exchange in waits.receive():
+            if fetch is not None:
+                doubt = self._router.doubt_of(exchange, 2)
+                [_, fetched] = answers_of(exchange, 2, node.health, doubt)
+                if self._led_elsewhere(fetched, node):
+                    fetched = None
+            waited = answers_of(exchange, 1, node.health)
+            if self._led_elsewhere(waited[0], node):
+                refused = True
+                continue
+            # An error that passes costs a wake-up, which is late then; one that does not
+            # pass is raised here.
+            [(value, _)] = judge(waited)
+            refused = refused or isinstance(value, BrokerError)
+        if fetched is not None:
+            return judge([fetched])[0]
+        if refused:
+            # Else a slot on its way to another node would keep this process busy.
+            with selectors.DefaultSelector() as selector:
+                selector.register(alarm.receiver, selectors.EVENT_READ)
+                selector.select(REFUSED_PAUSE_SECONDS)
+        return None
+
+    def _led_elsewhere(self, answer: Answer, node: Node) -> bool:
+        """Whether a node did nothing because the queue is elsewhere."""
+        return (
+            isinstance(answer.reply, Exception)
+            and not answer.uncertain
+            and self._topology.redirected(answer.reply, node) is not None
+        )
 
 
-def _parts(exchange: Any) -> tuple[Sequence[Any], Exception | None]:
-    return exchange.replies, exchange.broken
+class _Waits:
+    """The waits of one thread; a context manager that gives the connections back."""
+
+    def __init__(self, router: Router, alarm: _Alarm) -> None:
+        self._router = router
+        self._stack = contextlib.ExitStack()
+        self._selector = self._stack.enter_context(selectors.DefaultSelector())
+        self._selector.register(alarm.receiver, selectors.EVENT_READ)
+        self._begun: list[tuple[Node, Link]] = []
+        self._unread: set[Link] = set()
+        #: Those that nothing has come from.
+        self.silent: set[Link] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for link in self._unread:
+            # The next owner must not take the answer for its own.
+            link.close()
+        self._stack.close()
+
+    def begin(
+        self, groups: Sequence[Sequence[bytes]], seconds: float, behind: Sequence[Request]
+    ) -> bool:
+        """Send the waits, unless one of the servers cannot be reached; whether they were."""
+        timeout = seconds + ANSWER_MARGIN_SECONDS
+        for markers in groups:
+            try:
+                node = self._router.topology.node_of(markers[0])
+                link = self._stack.enter_context(self._router.pool.lend(node, timeout))
+                link.open(with_id=True)
+            except (RedisError, OSError):
+                # The fetch will meet it as well, and say so.
+                self._router.topology.doubt()
+                return False
+            self._begun.append((node, link))
+        for (_, link), markers in zip(self._begun, groups, strict=True):
+            self._unread.add(link)
+            link.send([Command(b"BZPOPMIN", *markers, f"{seconds:.3f}"), *behind])
+            # One that broke has news already.
+            with contextlib.suppress(OSError):
+                self._selector.register(link, selectors.EVENT_READ)
+                self.silent.add(link)
+        return True
+
+    def listen(self, seconds: float) -> None:
+        """Wait until something comes from one of them, the alarm, or `seconds`."""
+        if len(self.silent) == len(self._begun):
+            self._hear(seconds)
+        elif self.silent:
+            self._hear(min(seconds, BREAK_OFF_STEP_SECONDS))
+
+    def _hear(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            self._selector.unregister(key.fileobj)
+            if isinstance(key.fileobj, Link):
+                self.silent.discard(key.fileobj)
+
+    def silent_by_node(self) -> dict[Node, list[Link]]:
+        """Those that nothing has come from."""
+        by_node: dict[Node, list[Link]] = {}
+        for node, link in self._begun:
+            if link in self.silent:
+                by_node.setdefault(node, []).append(link)
+        return by_node
+
+    def abandon(self) -> None:
+        """Give up the connections that nothing has come from."""
+        for link in self.silent:
+            link.close()
+        self._unread -= self.silent
+        self._begun = [(node, link) for node, link in self._begun if link not in self.silent]
+        self.silent.clear()
+
+    def receive(self) -> Iterator[tuple[Node, Exchange]]:
+        """What came of each."""
+        for node, link in self._begun:
+            exchange = link.receive()
+            self._unread.discard(link)
+            yield node, exchange

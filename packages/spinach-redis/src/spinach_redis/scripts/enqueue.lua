@@ -44,5 +44,8 @@ if number > last then
   end
   deposit(q, now, jobs)
   call('SET', session, number, 'PX', ARGV[4])
+else
+  -- A repeat. Replicas that confirm this write have the chunk, too.
+  call('PEXPIRE', session, ARGV[4])
 end
 return {'OK', table.concat(flags)}

@@ -20,7 +20,9 @@
 --   slots, held, limit  set, list, zset, of each limited task that the caller knows
 --   parked:<task>       list, of each park that the turn names
 -- ARGV
---   1 clock offset, ms   2 idle   3 extra   4 most bytes   5 count of turns
+--   1 clock offset, ms   2 idle   3 extra   4 most bytes
+--   5 jobs and 6 bytes that earlier calls for the same threads have taken
+--   7 count of turns
 --   for each turn: member, number, count of limited tasks, the tasks,
 --   count of parks, the parks
 -- Reply, for each turn
@@ -41,8 +43,8 @@ local want = idle + tonumber(ARGV[3])
 local most_bytes = tonumber(ARGV[4])
 
 local turns, answers, incomplete = {}, {}, false
-local a, k = 6, 0
-for i = 1, tonumber(ARGV[5]) do
+local a, k = 8, 0
+for i = 1, tonumber(ARGV[7]) do
   local q = named(NAMES, k)
   k = k + #NAMES + 1
   q.running = KEYS[k]
@@ -64,7 +66,7 @@ if incomplete then
   return answers
 end
 
-local taken, bytes, held_count = 0, 0, 0
+local taken, bytes, held_count = tonumber(ARGV[5]), tonumber(ARGV[6]), 0
 
 -- How many jobs to look at: their records are read before it is known whether all
 -- of them fit, and must not fill the memory of the server.
@@ -149,7 +151,7 @@ end
 -- Leases what the turn may have, and answers it as Redis wants it: a flat list.
 local function lease(q)
   local leases, answer, tokens = {}, {}, {}
-  if want == 0 or q.is_paused then
+  if taken >= want or q.is_paused then
     return answer
   end
   for i = 1, #q.parked do

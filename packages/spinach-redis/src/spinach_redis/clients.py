@@ -1,0 +1,122 @@
+"""Settings out of what a user gives: a client of redis-py, or a URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redis import Redis
+from redis.cluster import RedisCluster
+from redis.connection import Connection, SSLConnection, parse_url
+from redis.sentinel import SentinelConnectionPool
+
+from spinach.const import BLOCK_SECONDS
+from spinach.exc import InvalidArgument
+
+from .sentinels import SentinelSettings
+from .settings import ClusterSettings, ConnectionSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .settings import Settings
+
+__all__ = ["settings_of_client", "settings_of_url"]
+
+_URLS = "expected redis://, rediss:// or unix://, such as redis://localhost:6379/0"
+
+
+def settings_of_client(client: object) -> Settings:
+    """The settings of a client; None is a server on this machine.
+
+    Args:
+        client: a `redis.Redis`, made by `Sentinel.master_for` as well, or a
+            `redis.cluster.RedisCluster`.
+
+    Raises:
+        InvalidArgument: another object, or settings that cannot be used.
+    """
+    if client is None:
+        client = Redis()
+    if isinstance(client, RedisCluster):
+        return _of_cluster(client)
+    if not isinstance(client, Redis):
+        raise InvalidArgument(
+            f"redis is {type(client).__module__}.{type(client).__qualname__}, expected a "
+            "redis.Redis or a redis.cluster.RedisCluster. Pass redis.Redis(host=...), or use "
+            "RedisBroker.from_url(...)."
+        )
+    pool = client.connection_pool
+    _check(pool.connection_kwargs)
+    if isinstance(pool, SentinelConnectionPool):
+        return SentinelSettings(pool)
+    return ConnectionSettings(pool.connection_class, pool.connection_kwargs)
+
+
+def _of_cluster(client: Any) -> ClusterSettings:
+    # Any, since redis-py gives no types to some of what is used here.
+    manager = client.nodes_manager
+    known = list({**manager.startup_nodes, **manager.nodes_cache}.values())
+    pool = client.get_redis_connection(client.get_default_node()).connection_pool
+    options = dict(pool.connection_kwargs)
+    _check(options)
+    # What the client does on connecting serves its own routing; the user's part is kept.
+    options.pop("redis_connect_func", None)
+    user_part = client.user_on_connect_func
+    if user_part is not None:
+
+        def connected(connection: Any) -> None:
+            connection.on_connect()
+            user_part(connection)
+
+        options["redis_connect_func"] = connected
+    return ClusterSettings(
+        ConnectionSettings(pool.connection_class, options),
+        [(str(node.host), int(node.port)) for node in known],
+        manager.address_remap,
+    )
+
+
+def settings_of_url(url: str) -> ConnectionSettings:
+    """The settings in a URL.
+
+    Raises:
+        InvalidArgument: not a URL of a Redis server.
+    """
+    if not isinstance(url, str):
+        raise InvalidArgument(f"The Redis URL is {url!r}, {_URLS}.")
+    # The URL may hold a password and is not shown.
+    scheme, found, rest = url.partition("://")
+    if not found or scheme not in ("redis", "rediss", "unix"):
+        shown = repr(scheme) if found else "missing"
+        raise InvalidArgument(f"The scheme of the Redis URL is {shown}, {_URLS}.")
+    place = rest.partition("?")[0].rpartition("@")[2]
+    if scheme != "unix":
+        database = place.partition("/")[2].strip("/")
+        if database and not database.isdecimal():
+            raise InvalidArgument(
+                f"The Redis URL names the database {database!r}, but databases have numbers."
+            )
+    elif not place.startswith("/"):
+        raise InvalidArgument("The Redis URL has no absolute path: unix:///path/to/socket.")
+    try:
+        options = dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py has no types there
+    except ValueError as exc:
+        raise InvalidArgument(f"The Redis URL cannot be read: {exc}") from None
+    _check(options)
+    default = SSLConnection if scheme == "rediss" else Connection
+    return ConnectionSettings(options.pop("connection_class", default), options)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Refuse what a user may have set for other purposes."""
+    if options.get("decode_responses"):
+        raise InvalidArgument(
+            "The Redis client has decode_responses=True, but jobs are bytes. "
+            "Create a client for Spinach without it."
+        )
+    timeout = options.get("socket_timeout")
+    if timeout is not None and float(timeout) < BLOCK_SECONDS:
+        raise InvalidArgument(
+            f"The Redis client has socket_timeout={timeout}, but workers wait for jobs "
+            f"up to {BLOCK_SECONDS:g} s. Leave it out: Spinach sets its own timeouts."
+        )

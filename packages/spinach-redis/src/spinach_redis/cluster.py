@@ -1,0 +1,170 @@
+"""The map of a Redis Cluster, and how it is kept up to date.
+
+Read with CLUSTER SLOTS, when it is first needed and when something hints that it is out
+of date: a redirection, a lost connection, CLUSTERDOWN. Between two readings lies half a
+second at least, during which the calls of that queue fail and are made again, as after
+any other failure that passes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.crc import key_slot
+from redis.exceptions import ClusterDownError, RedisError, ResponseError
+
+from .health import Health
+from .link import Command, Link
+from .node import Node
+from .topology import Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .settings import Address, ClusterSettings
+
+__all__ = ["Cluster"]
+
+_SLOTS: Final = 16384
+
+#: Least time between two readings of the map, in seconds.
+READ_EVERY_SECONDS: Final = 0.5
+
+#: How long one node may take for it, and all that are asked together.
+READ_TIMEOUT_SECONDS: Final = 2.0
+READ_DEADLINE_SECONDS: Final = 5.0
+
+_REDIRECTION: Final = re.compile(r"(MOVED|ASK) (\d+) (\S*):(\d+)")
+
+
+class Cluster(Topology):
+    """Slots and the nodes that serve them.
+
+    Args:
+        settings: how to connect to its nodes, and some of their addresses.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self.joint = False
+        self.health = Health(settings.address)
+        self._settings = settings
+        # Guards nodes, owners and the two times; reading the map goes on outside.
+        self._lock = threading.Lock()
+        self._nodes: dict[Address, Node] = {}
+        self._owners: list[Node | None] = [None] * _SLOTS
+        # Where the map can be read: every node that was seen last, replicas too.
+        self._sources: list[Address] = list(settings.startup)
+        self._stale = True
+        # One thread reads, the others go on with what they have.
+        self._reading = threading.Lock()
+        self._read_at = float("-inf")
+
+    def node_of(self, key: bytes) -> Node:
+        """See `Topology`. May read the map first."""
+        slot = key_slot(key)
+        node = self._owners[slot]
+        if self._stale or node is None:
+            error = self._read(wait=node is None)
+            node = self._owners[slot]
+            if node is None:
+                raise error or ClusterDownError(f"CLUSTERDOWN no node serves slot {slot}")
+        return node
+
+    def redirected(self, error: Exception, asked: Node) -> tuple[Node, bool] | None:
+        """See `Topology`."""
+        match = _REDIRECTION.match(str(error)) if isinstance(error, ResponseError) else None
+        if match is None:
+            return None
+        kind, slot, host, port = match.groups()
+        with self._lock:
+            # Without a name it is the one that the node was reached by.
+            node = self._node((host or asked.settings.host, int(port)))
+            if kind == "MOVED":
+                self._owners[int(slot)] = node
+                self._stale = True
+        return node, kind == "ASK"
+
+    def doubt(self) -> None:
+        """See `Topology`."""
+        self._stale = True
+
+    def _node(self, address: Address) -> Node:
+        address = self._settings.reachable(address)
+        node = self._nodes.get(address)
+        if node is None:
+            node = self._nodes[address] = Node(self._settings.at(address))
+        return node
+
+    # -- reading the map ---------------------------------------------------
+
+    def _read(self, *, wait: bool) -> Exception | None:
+        """Read the map, unless another thread does or it was just read; what failed."""
+        if not self._reading.acquire(timeout=READ_DEADLINE_SECONDS if wait else 0.0):
+            return None
+        try:
+            now = time.monotonic()
+            if not self._stale or now - self._read_at < READ_EVERY_SECONDS:
+                return None
+            failure: Exception | None = None
+            sources = list(self._sources)
+            random.shuffle(sources)
+            # A user may have changed what the startup names stand for.
+            sources += [each for each in self._settings.startup if each not in sources]
+            for address in sources:
+                try:
+                    entries = self._ask(address)
+                except (RedisError, OSError) as error:
+                    failure = error
+                else:
+                    self._adopt(entries, address)
+                    return None
+                if time.monotonic() - now > READ_DEADLINE_SECONDS:
+                    break
+            return failure
+        finally:
+            self._read_at = time.monotonic()
+            self._reading.release()
+
+    def _ask(self, address: Address) -> list[Any]:
+        link = Link(self._settings.at(address), READ_TIMEOUT_SECONDS)
+        with contextlib.closing(link):
+            link.open()
+            exchange = link.exchange(Command(b"CLUSTER", b"SLOTS"))
+        if exchange.broken is not None:
+            raise exchange.broken
+        [entries] = exchange.replies
+        if isinstance(entries, Exception):
+            raise entries
+        if not entries:
+            # A node that was just forgotten by the others, for example.
+            raise ClusterDownError("CLUSTERDOWN the node knows of no slots")
+        return list(entries)
+
+    def _adopt(self, entries: list[Any], source: Address) -> None:
+        """Take over an answer: first slot, last slot, its primary, its replicas, each."""
+        owners: list[Node | None] = [None] * _SLOTS
+        seen: dict[Address, None] = {}
+        with self._lock:
+            for first, last, *servers in entries:
+                addresses = list(_addresses(servers, source))
+                seen.update(dict.fromkeys(addresses))
+                if addresses:
+                    owners[first : last + 1] = [self._node(addresses[0])] * (last + 1 - first)
+            self._owners = owners
+            self._sources = [self._settings.reachable(address) for address in seen]
+            served = set(filter(None, owners))
+            self._nodes = {a: node for a, node in self._nodes.items() if node in served}
+            self._stale = False
+
+
+def _addresses(servers: Iterable[Any], source: Address) -> Iterable[Address]:
+    for host, port, *_ in servers:
+        # Nothing or "" stands for the node that was asked, "?" for an unknown name.
+        name = host.decode() if host else source[0]
+        if name != "?":
+            yield name, int(port)

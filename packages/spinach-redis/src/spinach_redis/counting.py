@@ -1,0 +1,96 @@
+"""Counts the jobs of queues: in as many calls as the topology asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from spinach.brokers.calls import QueueCounts, Verdict
+from spinach.exc import BrokerError
+
+from . import replies, requests
+from .directory import NAMES_ATTEMPTS, restless
+from .errors import CrossSlotRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .directory import Directory
+    from .keys import QueueKeys
+    from .lines import Lines
+
+__all__ = ["Count"]
+
+
+class Count:
+    """One count of the contract.
+
+    Args:
+        lines: the connections of this process.
+        keys_of: the keys of a queue.
+        directory: members, limited tasks and parks by queue.
+        offset: the clock offset in ms, as text.
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        keys_of: Callable[[str], QueueKeys],
+        directory: Directory,
+        offset: str,
+    ) -> None:
+        self._lines = lines
+        self._keys_of = keys_of
+        self._directory = directory
+        self._offset = offset
+
+    def of(self, queues: Sequence[str]) -> list[QueueCounts]:
+        """Count; of a queue that cannot be counted the error.
+
+        Raises:
+            BrokerError: see `Broker`.
+        """
+        try:
+            counted = self._all(queues)
+        except CrossSlotRefused:
+            if not self._lines.topology.part():
+                raise
+            counted = self._all(queues)
+        return [counted[queue] for queue in queues]
+
+    def _all(self, queues: Sequence[str]) -> dict[str, QueueCounts]:
+        counted = {queue: _uncounted(queue, restless(queue)) for queue in queues}
+        joint = self._lines.topology.joint
+        left = [[*counted]] if joint and counted else [[queue] for queue in counted]
+        for _ in range(NAMES_ATTEMPTS):
+            calls = [
+                requests.counts(
+                    [(self._keys_of(queue), self._directory.of(queue)) for queue in group],
+                    self._offset,
+                )
+                for group in left
+            ]
+            again = []
+            for group, answer in zip(left, self._lines.workers.ask(*calls), strict=True):
+                if isinstance(answer, BrokerError):
+                    counted.update((queue, _uncounted(queue, answer)) for queue in group)
+                elif self._note_missing(group, answer):
+                    again.append(group)
+                else:
+                    for queue, reply in zip(group, answer, strict=True):
+                        counted[queue] = replies.counts_reply(queue, reply)
+            left = again
+        return counted
+
+    def _note_missing(self, queues: Sequence[str], answer: Any) -> bool:
+        """Note the names that a count met; whether there were any."""
+        missing = False
+        for queue, reply in zip(queues, answer, strict=True):
+            if reply[0] == b"KEYS":
+                members, limited, parks = map(replies.names, reply[1:])
+                self._directory.set_all(queue, limited=limited, members=members, parks=parks)
+                missing = True
+        return missing
+
+
+def _uncounted(queue: str, error: BrokerError) -> QueueCounts:
+    return QueueCounts(verdict=Verdict.UNKNOWN, error=error, queue=queue)

@@ -1,0 +1,32 @@
+"""A server, as one process knows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .health import Health
+
+if TYPE_CHECKING:
+    from .settings import ConnectionSettings
+
+__all__ = ["Node"]
+
+
+class Node:
+    """One server that is connected to; compared by identity.
+
+    Args:
+        settings: how to connect.
+    """
+
+    __slots__ = ("__weakref__", "examined", "health", "settings")
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings
+        #: What the last calls learned.
+        self.health = Health(settings.address)
+        #: It was found to be usable.
+        self.examined = False
+
+    def __repr__(self) -> str:
+        return f"<Node {self.settings.address}>"

@@ -1,0 +1,191 @@
+"""Sends requests to the nodes that their keys live on, and follows redirections."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError, ResponseError, TryAgainError
+
+from .errors import hints_at_another_map
+from .link import Command, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .health import Health
+    from .link import Link, LinkPool, Request
+    from .node import Node
+    from .topology import Topology
+
+__all__ = ["Answer", "Router"]
+
+#: How often one request is led on to another node before its error is told.
+MOST_REDIRECTIONS: Final = 3
+
+#: How long a node may take to hear from its replicas, in ms.
+CONFIRM_MS: Final = 1000
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of one request."""
+
+    #: What the server answered, an error among it, or what came instead of an answer.
+    reply: Any
+    #: Of the node that was asked.
+    health: Health
+    #: The request may have been carried out, and `reply` does not tell.
+    uncertain: bool = False
+    #: It was not even sent.
+    unsent: bool = False
+    #: Why the replicas that should have it may lack what was answered.
+    doubt: Exception | None = None
+
+
+class Router:
+    """Sends requests; thread safe.
+
+    Args:
+        topology: says where to.
+        pool: lends connections.
+        replicas: how many replicas of a node shall confirm what they are asked to.
+    """
+
+    def __init__(self, topology: Topology, pool: LinkPool, replicas: int = 0) -> None:
+        self.topology = topology
+        self.pool = pool
+        self.replicas = replicas
+
+    def send(
+        self, requests: Sequence[Request], timeout_seconds: float, *, confirmed: bool = False
+    ) -> list[Answer]:
+        """Send requests together, to all nodes concerned at once.
+
+        Those of one node are carried out in order. None is sent twice, unless a node
+        answered that it did not carry it out, because the key is elsewhere.
+
+        Args:
+            requests: to send.
+            timeout_seconds: for each answer.
+            confirmed: wait for the replicas as well.
+
+        Returns:
+            An answer for each, in order.
+        """
+        answers: list[Answer | None] = [None] * len(requests)
+        left = list(range(len(requests)))
+        led_on: dict[int, Node] = {}
+        for attempt in range(MOST_REDIRECTIONS + 1):
+            groups: dict[tuple[Node, bool], list[int]] = {}
+            for i in left:
+                try:
+                    asking = i in led_on
+                    node = led_on.pop(i) if asking else self.topology.node_of(requests[i].key)
+                except (RedisError, OSError) as error:
+                    answers[i] = Answer(error, self.topology.health, unsent=True)
+                else:
+                    groups.setdefault((node, asking), []).append(i)
+            left = []
+            for (node, positions), of_node in self._exchange(
+                groups, requests, timeout_seconds, confirmed=confirmed
+            ):
+                for i, answer in zip(positions, of_node, strict=True):
+                    answers[i] = answer
+                    target = self._follow(answer, node)
+                    if target is None:
+                        continue
+                    if attempt == MOST_REDIRECTIONS:
+                        answer.reply = TryAgainError(f"TRYAGAIN led on and on: {answer.reply}")
+                        continue
+                    left.append(i)
+                    if target[1]:
+                        led_on[i] = target[0]
+            left.sort()
+        return [answer for answer in answers if answer is not None]
+
+    def _follow(self, answer: Answer, node: Node) -> tuple[Node, bool] | None:
+        if not isinstance(answer.reply, Exception):
+            return None
+        if not answer.uncertain:
+            target = self.topology.redirected(answer.reply, node)
+            if target is not None:
+                return target
+        if hints_at_another_map(answer.reply):
+            self.topology.doubt()
+        return None
+
+    def _exchange(
+        self,
+        groups: dict[tuple[Node, bool], list[int]],
+        requests: Sequence[Request],
+        timeout_seconds: float,
+        *,
+        confirmed: bool,
+    ) -> list[tuple[tuple[Node, list[int]], list[Answer]]]:
+        """Send to every node, then read from each."""
+        behind = self.confirmation if confirmed else []
+        results: list[tuple[tuple[Node, list[int]], list[Answer]]] = []
+        sent: list[tuple[Node, list[int], Link]] = []
+        with contextlib.ExitStack() as stack:
+            try:
+                for (node, asking), positions in groups.items():
+                    link = stack.enter_context(self.pool.lend(node, timeout_seconds))
+                    try:
+                        link.open()
+                    except (RedisError, OSError) as error:
+                        unsent = [Answer(error, node.health, unsent=True) for _ in positions]
+                        results.append(((node, positions), unsent))
+                        continue
+                    sent.append((node, positions, link))
+                    link.send([*(requests[i] for i in positions), *behind], asking=asking)
+                for node, positions, link in sent:
+                    exchange = link.receive()
+                    doubt = self.doubt_of(exchange, len(positions)) if behind else None
+                    of_node = answers_of(exchange, len(positions), node.health, doubt)
+                    results.append(((node, positions), of_node))
+            except BaseException:
+                # Answers are left unread: the next owners must not take them for theirs.
+                for _, _, link in sent:
+                    link.close()
+                raise
+        return results
+
+    @property
+    def confirmation(self) -> list[Command]:
+        """What makes a node wait for its replicas."""
+        return [Command(b"WAIT", self.replicas, CONFIRM_MS)] if self.replicas else []
+
+    def doubt_of(self, exchange: Exchange, count: int) -> Exception | None:
+        """Takes the answer to `confirmation` out of an exchange.
+
+        Returns:
+            Why replicas may lack what the `count` requests before it did; None: they
+            have it, or need not.
+        """
+        if not self.replicas:
+            return None
+        if len(exchange.replies) <= count:
+            return exchange.broken
+        confirmed = exchange.replies.pop()
+        if isinstance(confirmed, Exception):
+            return confirmed
+        if confirmed >= self.replicas:
+            return None
+        return ResponseError(
+            f"NOREPLICAS {confirmed} of {self.replicas} replicas confirmed within {CONFIRM_MS} ms"
+        )
+
+    def close(self) -> None:
+        """Give up the connections that nobody uses."""
+        self.pool.close()
+
+
+def answers_of(
+    exchange: Exchange, count: int, health: Health, doubt: Exception | None = None
+) -> list[Answer]:
+    """An answer for each of the requests that were sent together to one node."""
+    answers = [Answer(reply, health, doubt=doubt) for reply in exchange.replies[:count]]
+    missing = count - len(answers)
+    return answers + [Answer(exchange.broken, health, uncertain=True) for _ in range(missing)]
