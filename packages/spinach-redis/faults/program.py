@@ -30,7 +30,7 @@ from spinach.clock import SystemClock
 from spinach_redis import RedisBroker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from spinach.brokers.calls import FetchReply, FetchTurn, ReportReply
     from spinach.job import Job
@@ -54,7 +54,7 @@ class Settings:
     """What a worker program is told."""
 
     url: str
-    #: One engine for each.
+    #: One engine for each; one that is named twice gets two.
     namespaces: Sequence[str]
     #: Folder for a file of effects of each namespace.
     effects: str
@@ -62,17 +62,19 @@ class Settings:
     #: Of each engine.
     threads: int = 2
     lease_seconds: float = 10.0
-    #: Where to stop for ever: `fetched`, `running`, `effect` or `report`.
+    #: Where to stop: `fetched`, `running`, `effect` or `report`, for ever; `freeze`.
     hold: str = ""
     #: Stop when the queues are empty, rather than at a signal.
     until_empty: bool = False
-    #: Which release of the application: `1` and `2` know one task each beside the rest.
+    #: Of the application: `1` and `2` know one task each beside the rest; or `both`.
     release: str = "1"
     #: Seconds between jobs of the periodic task; 0: there is none.
     period_seconds: float = 0.0
     #: How wrong the clock of the process is.
     clock_error_seconds: float = 0.0
-    #: Keyword arguments of the broker.
+    #: File with what to add to the server's clock, in ms.
+    offset_file: str = ""
+    #: Further arguments of the broker.
     broker: dict[str, Any] = field(default_factory=dict)
 
 
@@ -125,10 +127,17 @@ class HoldingBroker(RedisBroker):
         return super().report(outcomes)
 
 
+def offset_in(path: str) -> Callable[[], int]:
+    """Reads the server's error, in ms, from a file for each call."""
+    return lambda: int(Path(path).read_text(encoding="ascii"))
+
+
 def make_broker(settings: Settings) -> RedisBroker:
     """The broker of one engine."""
+    offset_ms = offset_in(settings.offset_file) if settings.offset_file else None
     broker = HoldingBroker.from_url(
         settings.url,
+        _offset_ms=offset_ms,
         lease=timedelta(seconds=settings.lease_seconds),
         clock=WrongClock(settings.clock_error_seconds),
         **settings.broker,
@@ -148,19 +157,29 @@ def build_tasks(
 
     Args:
         done: called with the key of a job that had its effect.
-        hold_at: `running` or `effect`: stop there.
-        release: of the application.
+        hold_at: `running` or `effect`: stop there; `freeze`: stop the process in jobs
+            that ask for it, until it is told to continue.
+        release: of the application, or `both`.
         period_seconds: of the periodic task; 0: there is none.
     """
     tasks = Tasks()
 
-    def run(key: str, seconds: float = 0.0, filler: object = None, gate: str = "") -> None:
+    def run(
+        key: str,
+        seconds: float = 0.0,
+        filler: object = None,
+        gate: str = "",
+        freeze: bool = False,
+    ) -> None:
         if hold_at == "running":
             hold("running")
         if seconds:
             time.sleep(seconds)
         while gate and not Path(gate).exists():
             time.sleep(GATE_SECONDS)
+        if freeze and hold_at == "freeze":
+            say("held", "freeze")
+            os.kill(os.getpid(), signal.SIGSTOP)
         done(key, filler)
         if hold_at == "effect":
             hold("effect")
@@ -169,7 +188,8 @@ def build_tasks(
     tasks.add(run, name="again", max_retries=5)
     tasks.add(run, name="once.limited", max_concurrency=LIMIT)
     tasks.add(run, name="again.limited", max_retries=5, max_concurrency=LIMIT)
-    tasks.add(run, name=f"release.{release}", max_retries=5)
+    for number in ("1", "2") if release == "both" else (release,):
+        tasks.add(run, name=f"release.{number}", max_retries=5)
 
     failed: set[str] = set()
 
@@ -243,17 +263,16 @@ def main() -> int:
     )
     # One line for each job helps nobody.
     logging.getLogger("spinach.job").setLevel(logging.WARNING)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGUSR1, lambda *_: say("usage", usage()))
     engines = []
+    journals: dict[str, Journal] = {}
     for namespace in settings.namespaces:
-        journal = Journal(Path(settings.effects) / namespace, namespace)
+        if namespace not in journals:
+            journals[namespace] = Journal(Path(settings.effects) / namespace, namespace)
         engine = Engine(make_broker(settings), namespace)
         engine.attach_tasks(
             build_tasks(
-                journal.done,
+                journals[namespace].done,
                 hold_at=settings.hold,
                 release=settings.release,
                 period_seconds=settings.period_seconds,
@@ -261,11 +280,22 @@ def main() -> int:
         )
         engines.append(engine)
     if len(engines) == 1:
-        say("ready")
+        # Said by a worker thread: now SIGTERM is in the hands of `start_workers`.
+        announced = threading.Event()
+
+        def announce(_: object, **kwargs: object) -> None:
+            if not announced.is_set():
+                announced.set()
+                say("ready")
+
+        signals.worker_started.connect(announce)
         engines[0].start_workers(
             settings.threads, settings.queues, stop_when_queue_empty=settings.until_empty
         )
         return 0
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     for engine in engines:
         engine.start_workers(settings.threads, settings.queues, block=False)
     say("ready")

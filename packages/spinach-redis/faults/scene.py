@@ -33,6 +33,7 @@ class Scene:
         url: of the server, for the test.
         namespace: None for a new one.
         producer_url: of the server, for the producer; None: the same.
+        release: of the producer.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Scene:
         url: str,
         namespace: str | None = None,
         producer_url: str | None = None,
+        release: str = "1",
     ) -> None:
         self.fleet = fleet
         self.url = url
@@ -52,7 +54,7 @@ class Scene:
         if producer_url is not None:
             self._producer_broker = RedisBroker.from_url(producer_url)
             self.producer = Engine(self._producer_broker, self.namespace)
-        self.producer.attach_tasks(build_tasks())
+        self.producer.attach_tasks(build_tasks(release=release))
         #: Key → task, of the jobs that the server accepted.
         self.jobs: dict[str, str] = {}
         #: Of those whose fate the producer did not learn.
@@ -113,10 +115,10 @@ class Scene:
         """Wait until the server has nothing left to do."""
         until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
 
-    def members(self, queue: str = "spinach") -> int:
+    def members(self, queue: str = "spinach") -> set[bytes]:
         """Live memberships, and dead ones that nobody recovered yet."""
         with self.client() as client:
-            return int(client.zcard(f"{{{self.namespace}/{queue}}}:members"))
+            return set(client.zrange(f"{{{self.namespace}/{queue}}}:members", 0, -1))
 
     def tidy(self, **settings: object) -> None:
         """Wait until what processes left without a word was taken back, and run the rest.
@@ -124,10 +126,11 @@ class Scene:
         Args:
             settings: of the worker program that does it.
         """
-        if not self.members() and not self.unfinished():
+        ghosts = self.members()
+        if not ghosts and not self.unfinished():
             return
         mop = self.fleet.start(self.url, self.namespace, **settings)
-        until(lambda: self.members() == 1, 60, f"{self.namespace} has one member")
+        until(lambda: not ghosts & self.members(), 60, f"ghosts of {self.namespace} recovered")
         self.drained()
         mop.stop()
 
@@ -168,7 +171,8 @@ class Scene:
             may_fail: keys of repeatable jobs that may end in the failed store.
             forgotten: whether the server lost something that it had confirmed of a job,
                 which may be gone or run again then.
-            undisturbed: no worker was lost, so each job succeeded exactly once.
+            undisturbed: no worker was lost, so each job succeeded exactly once, and none
+                spent an attempt but by raising.
             limits: whether no limit may have been exceeded.
 
         Raises:
@@ -186,6 +190,9 @@ class Scene:
                 wrong.append(f"{key} may repeat and failed: {failed[key]}")
             if undisturbed and (ends != 1 or key in failed) and key not in self.unknown:
                 wrong.append(f"{key} succeeded {ends} times, though no worker was lost")
+            if undisturbed and task != "stumble":
+                spent = max((each.retries for each in effects.starts.get(key, ())), default=0)
+                wrong += [f"{key} spent {spent} attempts"] * bool(spent)
             if not ends and key not in failed and key not in self.unknown:
                 wrong.append(f"{key} is gone: started {starts} times, not in the failed store")
         known = self.jobs.keys() | self.unknown.keys()
