@@ -1,0 +1,190 @@
+"""Many workers with little to do: what they cost, and how they are woken."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from redis import Redis
+
+from ..tests.servers import Server
+from .fleet import Fleet, until
+from .results import Record
+from .scene import Scene, version_of
+
+WORKERS = 50
+#: How long to listen to idle workers.
+LISTEN_SECONDS = 10.0
+#: Commands of a worker that a lost wake-up may cost, in seconds.
+BLOCK_SECONDS = 5.0
+#: Window of the reconnect backoff once a server has been away for a while.
+BACKOFF_SECONDS = 5.0
+#: The server stays away so long that all have reached the window's full width.
+AWAY_SECONDS = 12.0
+
+
+def sent(client: Redis) -> int:
+    """Commands that clients sent, those inside of scripts left out."""
+    stats = client.info("commandstats")
+    names = ("evalsha", "eval", "bzpopmin")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in names)
+
+
+def scripts(client: Redis) -> int:
+    """Scripts that were run."""
+    stats = client.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))
+
+
+def rate(count: Callable[[Redis], int], client: Redis, seconds: float) -> float:
+    """How much of something happens each second."""
+    before, started = count(client), time.monotonic()
+    threading.Event().wait(seconds)
+    return (count(client) - before) / (time.monotonic() - started)
+
+
+def test_idle_workers_cost_little_and_one_job_wakes_one(
+    fleet: Fleet, new_scene: Callable[..., Scene], own_server: Server, full: bool, record: Record
+) -> None:  # I14
+    scene = new_scene(own_server.unix_url)
+    crowd = fleet.start(
+        own_server.unix_url, *([scene.namespace] * WORKERS), threads=1, lease_seconds=30.0
+    )
+    with own_server.client() as client:
+        name = version_of(client)
+        until(lambda: client.info("clients")["blocked_clients"] == WORKERS, 60, "all wait")
+        listen = 3 * LISTEN_SECONDS if full else LISTEN_SECONDS
+        commands = rate(sent, client, listen) / WORKERS
+        assert commands <= 0.5
+        idle = rate(scripts, client, LISTEN_SECONDS)
+        jobs = 40
+        before, started = scripts(client), time.monotonic()
+        for number in range(1, jobs + 1):
+            scene.schedule("again")
+            until(lambda n=number: len(scene.effects().ends) == n, 10, "the job is done")
+        scene.drained()
+        background = idle * (time.monotonic() - started)
+        each = (scripts(client) - before - background) / jobs
+        # Counting what is left is a script as well: here, of the test.
+        each -= 1 / jobs
+        assert each <= 3.3
+        record(
+            f"{WORKERS} idle workers: at most 0.5 commands a second, 3 scripts a job",
+            runs=1, jobs=jobs, server=name,
+            note=f"{commands:.2f} commands a second and worker, {each:.1f} scripts a job",
+        )  # fmt: skip
+        # What cannot be taken wakes nobody.
+        gate = fleet.folder / "gate"
+        keys = scene.schedule(*["again.limited"] * 12, gate=str(gate))
+        until(lambda: sum(k in scene.effects().starts for k in keys) == 2, 30, "two run")
+        client.zadd(f"{{{scene.namespace}/spinach}}:marker", {"1": 0})
+        until(lambda: client.info("clients")["blocked_clients"] >= WORKERS - 2, 30, "others wait")
+        spin = rate(scripts, client, 5.0)
+        assert spin <= 2 * idle + 2
+        gate.touch()
+        scene.drained()
+        crowd.stop()
+        scene.judge(client, undisturbed=True)
+        record(
+            "marker with nothing takeable does not spin", runs=1, jobs=len(keys), server=name,
+            note=f"{spin:.1f} scripts a second of {WORKERS} workers, {idle:.1f} when idle",
+        )  # fmt: skip
+
+
+def test_wake_up_survives_the_worker_that_took_it(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    server: Server,
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:  # I14
+    runs = rounds(full=10, bounded=0)
+    scenes = [new_scene(server.unix_url) for _ in range(runs)]
+    takers = [
+        fleet.start(server.unix_url, scene.namespace, hold="fetched", threads=1) for scene in scenes
+    ]
+    with server.client() as client:
+        name = version_of(client)
+        until(lambda: client.info("clients")["blocked_clients"] >= runs, 30, "takers wait")
+        # They wait behind the takers, whom the server wakes first.
+        others = fleet.start(server.unix_url, *(scene.namespace for scene in scenes), threads=1)
+        until(lambda: client.info("clients")["blocked_clients"] >= 2 * runs, 30, "others wait")
+        late = []
+        for scene, taker in zip(scenes, takers, strict=True):
+            scheduled_at = time.monotonic()
+            keys = scene.schedule("again", "again")
+            if taker.said("held") or _waits_for_hold(taker, scene):
+                fleet.kill(taker)
+            until(
+                lambda s=scene, k=keys: any(key in s.effects().ends for key in k),
+                30,
+                "the other job runs",
+            )
+            late.append(time.monotonic() - scheduled_at)
+        for scene in scenes:
+            scene.drained(60)
+        others.stop()
+        for scene in scenes:
+            scene.tidy()
+            scene.judge(client)
+    assert max(late) <= BLOCK_SECONDS + 2.0
+    record(
+        "taker of a wake-up killed", runs=runs, jobs=2 * runs, server=name,
+        note=f"the next job started after {max(late):.2f} s at most",
+    )  # fmt: skip
+
+
+def _waits_for_hold(taker: object, scene: Scene) -> bool:
+    """Whether the taker got the first job, rather than one of the others."""
+    until(lambda: taker.said("held") or len(scene.effects().ends) == 2, 10, "somebody took the job")
+    return bool(taker.said("held"))
+
+
+def test_reconnects_of_many_workers_are_spread_over_the_backoff(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    own_server: Server,
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:
+    rounds(full=1, bounded=0)
+    scene = new_scene(own_server.unix_url)
+    with own_server.client() as client:
+        name = version_of(client)
+        crowd = fleet.start(own_server.url, *([scene.namespace] * WORKERS), threads=1)
+        until(lambda: client.info("clients")["blocked_clients"] == WORKERS, 60, "all wait")
+    own_server.stop(kill=True)
+    threading.Event().wait(AWAY_SECONDS)
+    instants: list[float] = []
+    with socket.create_server(("127.0.0.1", own_server.port), backlog=200) as listener:
+        ends_at = time.monotonic() + 2 * BACKOFF_SECONDS
+        while (left := ends_at - time.monotonic()) > 0:
+            listener.settimeout(left)
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                break
+            instants.append(time.monotonic())
+            connection.close()
+    own_server.start()
+    scene.schedule("once", "again")
+    scene.drained()
+    crowd.stop()
+    scene.tidy()
+    with own_server.client() as client:
+        scene.judge(client, undisturbed=True)
+    first = instants[0]
+    window = [at - first for at in instants if at - first <= BACKOFF_SECONDS]
+    tenths = [
+        sum(n / 10 <= at / BACKOFF_SECONDS < (n + 1) / 10 for at in window) for n in range(10)
+    ]
+    # Each worker has a call or two under way; evenly spread each tenth has a tenth.
+    assert len(window) >= WORKERS / 2
+    assert max(tenths) <= 0.35 * len(window)
+    record(
+        f"reconnects of {WORKERS} workers are spread over the backoff window",
+        runs=1, jobs=2, server=name,
+        note=f"{len(window)} in {BACKOFF_SECONDS:.0f} s, at most {max(tenths)} in a tenth of it",
+    )  # fmt: skip
