@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 BY_HAND = {"bump"}
 
 
+@functools.cache
 def nox_list(*options: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "nox", "--list", "--json", *options]
     answer = subprocess.run(
