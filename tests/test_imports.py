@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -64,3 +65,20 @@ loaded = [name for name in sys.modules if name.startswith("spinach_")]
 assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
+
+
+def test_brokers_that_are_not_installed_are_missed_in_words_that_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tool that asks in the environment of each wheel would notice a poor answer."""
+    tool = runpy.run_path(str(ROOT / "tools/ask_for_brokers.py"))
+    fault, world = tool["fault"], tool["fault"].__globals__
+    assert fault("MemoryBroker", "spinach-memory") is None
+    monkeypatch.setitem(world, "installed", lambda distribution: False)
+    assert "came without spinach-memory" in fault("MemoryBroker", "spinach-memory")
+    monkeypatch.setitem(sys.modules, "spinach_memory", None)  # as if it were not there
+    assert fault("MemoryBroker", "spinach-memory") is None
+    assert "pip install spinach-memory" in capsys.readouterr().out
+    assert "does not say how to install it" in fault("MemoryBroker", "spinach-leaves")
+    monkeypatch.setitem(world, "installed", lambda distribution: True)
+    assert "does not come although" in fault("MemoryBroker", "spinach-memory")
