@@ -19,7 +19,7 @@ from .fleet import Fleet, until
 from .ledger import check_drained
 from .program import LIMIT, LIMITED, ONCE, build_tasks
 
-__all__ = ["MIX", "Scene", "version_of"]
+__all__ = ["MIX", "Scene", "tidy", "version_of"]
 
 #: A bit of everything.
 MIX = ("once", "again", "once.limited", "again.limited", "stumble")
@@ -120,20 +120,6 @@ class Scene:
         with self.client() as client:
             return set(client.zrange(f"{{{self.namespace}/{queue}}}:members", 0, -1))
 
-    def tidy(self, **settings: object) -> None:
-        """Wait until what processes left without a word was taken back, and run the rest.
-
-        Args:
-            settings: of the worker program that does it.
-        """
-        ghosts = self.members()
-        if not ghosts and not self.unfinished():
-            return
-        mop = self.fleet.start(self.url, self.namespace, **settings)
-        until(lambda: not ghosts & self.members(), 60, f"ghosts of {self.namespace} recovered")
-        self.drained()
-        mop.stop()
-
     def failed(self) -> dict[str, str]:
         """Key → exception, of the failed store."""
         entries = [
@@ -206,6 +192,28 @@ class Scene:
         assert not wrong, f"{self.namespace}:\n  " + "\n  ".join(wrong)
         check_drained(client, self.namespace)
         return effects
+
+
+def tidy(*scenes: Scene, **settings: object) -> None:
+    """Wait until what processes left without a word was taken back, and run the rest.
+
+    Args:
+        scenes: of one fleet and one server.
+        settings: of the worker program that does it.
+    """
+    ghosts = {scene: left for scene in scenes if (left := scene.members()) or scene.unfinished()}
+    if not ghosts:
+        return
+    names = [scene.namespace for scene in ghosts]
+    mop = scenes[0].fleet.start(scenes[0].url, *names, **settings)
+    for scene, left in ghosts.items():
+        until(
+            lambda scene=scene, left=left: not left & scene.members(),
+            60,
+            f"ghosts of {scene.namespace} recovered",
+        )
+        scene.drained()
+    mop.stop()
 
 
 def version_of(client: Redis) -> str:

@@ -12,7 +12,7 @@ from redis import Redis
 from ..tests.servers import Server
 from .fleet import Fleet, until
 from .results import Record
-from .scene import Scene, version_of
+from .scene import Scene, tidy, version_of
 
 WORKERS = 50
 #: How long to listen to idle workers.
@@ -127,7 +127,7 @@ def test_wake_up_survives_the_worker_that_took_it(
             scene.drained(60)
         others.stop()
         for scene in scenes:
-            scene.tidy()
+            tidy(scene)
             scene.judge(client)
     assert max(late) <= BLOCK_SECONDS + 2.0
     record(
@@ -172,7 +172,7 @@ def test_reconnects_of_many_workers_are_spread_over_the_backoff(
     scene.schedule("once", "again")
     scene.drained()
     crowd.stop()
-    scene.tidy()
+    tidy(scene)
     with own_server.client() as client:
         scene.judge(client, undisturbed=True)
     first = instants[0]

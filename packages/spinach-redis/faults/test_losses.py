@@ -17,7 +17,7 @@ from ..tests.proxy import Loss, Proxy
 from ..tests.servers import Server
 from .fleet import Fleet, until
 from .results import Record
-from .scene import MIX, Scene, version_of
+from .scene import MIX, Scene, tidy, version_of
 
 #: Scenarios that go on at once.
 PARALLEL = 6
@@ -131,7 +131,7 @@ class Trouble:
         scene.drained(60)
         worker.stop()
         # A lost join or leave ends with the lease; a tick may have come after the last look.
-        scene.tidy(period_seconds=1.0)
+        tidy(scene, period_seconds=1.0)
 
 
 def _ticks(scene: Scene) -> list[str]:

@@ -13,7 +13,7 @@ from ..tests.servers import Server
 from .fleet import Fleet, until
 from .load import Load
 from .results import Record
-from .scene import Scene, version_of
+from .scene import Scene, tidy, version_of
 
 LEASE_SECONDS = 10.0
 
@@ -184,7 +184,7 @@ def test_power_loss_costs_only_what_the_disk_did_not_get(
     for worker in workers:
         worker.stop()
     # What a worker process had declared may be in the cut.
-    scene.tidy()
+    tidy(scene)
     lost = bytes(cut)
 
     def forgotten(key: str) -> bool:

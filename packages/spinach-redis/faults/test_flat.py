@@ -1,0 +1,65 @@
+"""Two hundred thousand jobs leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from redis import Redis
+
+from ..tests.servers import Server
+from .fleet import Fleet, until
+from .results import Record
+from .scene import Scene, version_of
+
+BATCH = 500
+#: Measured after each of so many parts; the first ones are the warm-up.
+PARTS = 20
+WARM_UP = 8
+FLAT = 1.02
+
+
+def test_many_jobs_leave_memory_files_and_threads_flat(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    own_server: Server,
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:  # I19
+    jobs = rounds(full=200_000, bounded=0)
+    scene = new_scene(own_server.unix_url)
+    tasks = ("again",) * 6 + ("once",) * 2 + ("again.limited", "stumble")
+    batch = tasks * (BATCH // len(tasks))
+    with own_server.client() as client:
+        client.config_set("appendfsync", "no")
+        worker = fleet.start(own_server.unix_url, scene.namespace, threads=4)
+        measured = []
+        for _ in range(PARTS):
+            for _ in range(jobs // PARTS // BATCH):
+                scene.schedule(*batch)
+            scene.drained(120)
+            # The last outcomes are answered, too.
+            until(lambda: not scene.broker.counts(["spinach"])[0].leased, 30)
+            measured.append((used(client), *worker.usage()))
+        worker.stop()
+        scene.judge(client, undisturbed=True)
+        name = version_of(client)
+    columns = list(zip(*measured[WARM_UP:], strict=True))
+    half = (PARTS - WARM_UP) // 2
+    notes = []
+    for what, values in zip(("server", "RSS", "files", "threads"), columns, strict=True):
+        before, after = max(values[:half]), max(values[half:])
+        notes.append(f"{what} {before} → {after}")
+        assert after <= before * FLAT, (what, values)
+    record(
+        "200,000 jobs: memory of server and worker, open files and threads are flat",
+        runs=1, jobs=len(scene.jobs), server=name, note=", ".join(notes) + " (KiB)",
+    )  # fmt: skip
+
+
+def used(client: Redis) -> int:
+    """Memory of what the server stores, in KiB."""
+    # Buffers of connections come and go.
+    info = client.memory_stats()
+    return (
+        int(info["dataset.bytes"] + info.get("db.0", {}).get("overhead.hashtable.main", 0)) // 1024
+    )
