@@ -24,6 +24,12 @@ PACKAGES = {
 }
 #: Supported Pythons. 3.13t is left out: msgspec has no wheels for it.
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
+#: Files of tests, below packages/spinach-, that `together` leaves out.
+SLOW_WHEN_TRACED = [
+    "core/tests/interleaving/test_handover",
+    "core/tests/test_fidelity",
+    "redis/tests/test_fidelity",
+]
 #: Times that the tests marked `concurrency` run in `flaky`.
 ROUNDS = 50
 
@@ -106,9 +112,10 @@ def together(session: nox.Session) -> None:
     install_editable(session)
     session.install(*test_groups())
     session.run("coverage", "erase")
-    # Tracing makes the exploration of interleavings take ten times as long; `tests` runs it.
-    skipped = "--ignore=packages/spinach-core/tests/interleaving/test_handover.py"
-    session.run("coverage", "run", "-m", "pytest", skipped, *report(session), *session.posargs)
+    # Tracing makes explorations and the making of thousands of values take up to ten times as
+    # long, and finds no line that other tests do not run; the session `tests` runs these.
+    skipped = [f"--ignore=packages/spinach-{path}.py" for path in SLOW_WHEN_TRACED]
+    session.run("coverage", "run", "-m", "pytest", *skipped, *report(session), *session.posargs)
     if not session.posargs:  # A part of the tests says nothing about coverage.
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")

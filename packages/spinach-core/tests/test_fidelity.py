@@ -23,6 +23,9 @@ from spinach_memory import MemoryBroker
 
 from .support import PATIENCE
 
+# Seconds on a free machine, minutes on a busy one.
+pytestmark = pytest.mark.timeout(300)
+
 EXAMPLES = settings(max_examples=1000, derandomize=True)
 PAST = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 END = "the end"

@@ -20,6 +20,9 @@ from spinach_redis import RedisBroker
 
 from .servers import Server
 
+# Seconds on a free machine, minutes on a busy one.
+pytestmark = pytest.mark.timeout(300)
+
 PATIENCE = 20.0
 PAST = datetime(2001, 1, 1, tzinfo=UTC)
 
