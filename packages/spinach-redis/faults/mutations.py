@@ -1,0 +1,233 @@
+"""Rules of the protocol, each with a change that takes it away and the test that notices.
+
+A change is a piece of source text that has to be there exactly once. When the source has
+moved on, the mutation says so instead of changing nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MUTATIONS", "Mutation", "copy_packages"]
+
+#: What may be changed, and what the tests of it import.
+PACKAGES = ("spinach", "spinach_memory", "spinach_redis", "spinach_testing")
+
+SCRIPTS = "spinach_redis/scripts"
+CONFORMANCE = "packages/spinach-redis/tests/test_conformance.py"
+REDIS_TESTS = "packages/spinach-redis/tests"
+CORE_TESTS = "packages/spinach-core/tests"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """One rule, taken away."""
+
+    rule: str
+    #: Below the folder that holds the packages.
+    file: str
+    before: str
+    after: str
+    #: File of the test that must fail, and its name.
+    tests: str
+    test: str
+
+    def apply(self, folder: Path) -> None:
+        """Change a copy of the packages.
+
+        Raises:
+            AssertionError: the text to change is not there, or more than once.
+        """
+        path = folder / self.file
+        text = path.read_text(encoding="utf-8")
+        times = text.count(self.before)
+        assert times == 1, (
+            f"{self.file} has {times} times the text that {self.rule!r} changes, expected one. "
+            f"Write the mutation anew: {self.before!r}"
+        )
+        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
+
+
+def copy_packages(folder: Path) -> None:
+    """Put a copy of each package into a folder, from wherever it is installed."""
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None, name
+        assert spec.origin is not None, name
+        shutil.copytree(
+            Path(spec.origin).parent, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    Mutation(
+        rule="fence",
+        file=f"{SCRIPTS}/shared/members.lua",
+        before="    return 'FENCED'\n  end\n  if number",
+        after="    last = -1\n  end\n  if number",
+        tests=CONFORMANCE,
+        test="test_recovered_member_is_fenced",
+    ),
+    Mutation(
+        rule="number of a sequenced call",
+        file=f"{SCRIPTS}/shared/members.lua",
+        before="if number <= tonumber(last) then",
+        after="if false then",
+        tests=f"{REDIS_TESTS}/test_worker_calls.py",
+        test="test_copy_of_a_fetch_that_comes_late_is_stale",
+    ),
+    Mutation(
+        rule="token",
+        file=f"{SCRIPTS}/report.lua",
+        before="if member.tokens[id] == ARGV[i + 4] then",
+        after="if member.tokens[id] then",
+        tests=CONFORMANCE,
+        test="test_outcome_with_a_token_of_an_earlier_lease_is_refused",
+    ),
+    Mutation(
+        rule="GAP",
+        file=f"{SCRIPTS}/enqueue.lua",
+        before="if number > last + 1 then",
+        after="if false then",
+        tests="packages/spinach-redis/faults/test_interleavings.py",
+        test="refused_chunk",
+    ),
+    Mutation(
+        rule="a resend keeps its number",
+        file="spinach_redis/producer.py",
+        before="        if chunk.number:\n            return\n",
+        after="",
+        tests=f"{REDIS_TESTS}/test_resend.py",
+        test="test_job_that_was_done_before_it_was_sent_again_is_not_stored_anew",
+    ),
+    Mutation(
+        rule="reconciliation",
+        file="spinach/consumer.py",
+        before="            member.uncertain = True\n            member.failed(",
+        after="            member.failed(",
+        tests=f"{CORE_TESTS}/test_consumer.py",
+        test="test_after_a_lost_answer_the_next_call_reconciles_and_nothing_is_fetched",
+    ),
+    Mutation(
+        rule="held by id and token",
+        file=f"{SCRIPTS}/reconcile.lua",
+        before="if owned[ARGV[i]] == ARGV[i + 1] then",
+        after="if owned[ARGV[i]] then",
+        tests=CONFORMANCE,
+        test="test_leases_are_compared_by_token_and_not_by_job",
+    ),
+    Mutation(
+        rule="held until answered, not until sent",
+        file="spinach/outbox.py",
+        before="for parcels in (*self._waiting.values(), self._in_flight):",
+        after="for parcels in self._waiting.values():",
+        tests=f"{CORE_TESTS}/test_outbox.py",
+        test="test_leases_stay_held_until_the_answer",
+    ),
+    Mutation(
+        rule="join hands out no jobs",
+        file=f"{SCRIPTS}/fetch.lua",
+        before="  local refused = refusal(q, q.member, q.number)\n",
+        after=(
+            "  if call('HEXISTS', q.seq, q.member) == 0 then\n"
+            "    call('ZADD', q.members, now + 30000, q.member)\n"
+            "    call('HSET', q.seq, q.member, 0)\n"
+            "    call('HSET', q.info, q.member, '30000 ')\n"
+            "  end\n"
+            "  local refused = refusal(q, q.member, q.number)\n"
+        ),
+        tests=CONFORMANCE,
+        test="test_who_never_joined_is_fenced",
+    ),
+    Mutation(
+        rule="local lease check",
+        file="spinach/handover.py",
+        before="        if now < assignment.membership.safe_until:\n            assignment.started",
+        after="        if now >= 0:\n            assignment.started",
+        tests=f"{CORE_TESTS}/test_handover.py",
+        test="test_no_job_starts_after_the_safe_part_of_the_lease",
+    ),
+    Mutation(
+        rule="a fenced membership's buffer is dropped",
+        file="spinach/handover.py",
+        before="self._buffer = deque(item for item in self._buffer if item.lease.member != member)",
+        after="self._buffer = deque(self._buffer)",
+        tests=f"{CORE_TESTS}/test_handover.py",
+        test="test_a_fence_drops_what_that_membership_buffered",
+    ),
+    Mutation(
+        rule="direct and buffered leases, when recovered",
+        file=f"{SCRIPTS}/recover.lua",
+        before="{pairs_[i], string.sub(token, 1, 1) == 'd', ",
+        after="{pairs_[i], true, ",
+        tests=CONFORMANCE,
+        test="test_lost_buffered_lease_spends_nothing",
+    ),
+    Mutation(
+        rule="direct and buffered leases, when fetched",
+        file=f"{SCRIPTS}/fetch.lua",
+        before="if string.sub(id, 1, 1) == '0' or direct_only or limit then",
+        after="if direct_only or limit then",
+        tests=CONFORMANCE,
+        test="test_buffer_ends_before_the_first_at_most_once_job",
+    ),
+    Mutation(
+        rule="clock guard",
+        file=f"{SCRIPTS}/shared/members.lua",
+        before="if now >= seen - STEP_MS and now - seen <= lease / 2 then",
+        after="if now >= seen - STEP_MS then",
+        tests=CONFORMANCE,
+        test="test_nobody_is_declared_dead_right_after_an_outage",
+    ),
+    Mutation(
+        rule="first write that a full server allows",
+        file=f"{SCRIPTS}/shared/base.lua",
+        before="  call('PERSIST', key)\n",
+        after="",
+        tests=f"{REDIS_TESTS}/test_producer.py",
+        test="test_full_server_refuses_cleanly_and_drains",
+    ),
+    Mutation(
+        rule="first write that a full server refuses",
+        file=f"{SCRIPTS}/enqueue.lua",
+        before="if number > last then\n",
+        after="if number > last then\n  admit_when_full(q.jobs)\n",
+        tests=f"{REDIS_TESTS}/test_producer.py",
+        test="test_full_server_refuses_cleanly_and_drains",
+    ),
+    Mutation(
+        rule="slot release",
+        file=f"{SCRIPTS}/shared/slots.lua",
+        before="if limit and call('SREM', limit.slots, id) == 1 then",
+        after="if false then",
+        tests=CONFORMANCE,
+        test="test_every_end_of_a_lease_frees_its_slot",
+    ),
+    Mutation(
+        rule="marker re-add, after each script",
+        file=f"{SCRIPTS}/shared/wake.lua",
+        before="and not timekeeper(q, now)) then\n    call('ZADD', q.marker, 0, '1')",
+        after="and not timekeeper(q, now)) then\n    call('EXISTS', q.marker)",
+        tests=CONFORMANCE,
+        test="test_as_many_processes_wake_as_there_are_jobs",
+    ),
+    Mutation(
+        rule="marker re-add, by who leaves",
+        file=f"{SCRIPTS}/leave.lua",
+        before="wake(q, now)\nreturn {'APPLIED'}",
+        after="return {'APPLIED'}",
+        tests=f"{REDIS_TESTS}/test_marker.py",
+        test="test_timekeeper_that_leaves_wakes_the_next_one",
+    ),
+    Mutation(
+        rule="byte bound",
+        file=f"{SCRIPTS}/fetch.lua",
+        before="if taken > 0 and bytes + #record > most_bytes then",
+        after="if false then",
+        tests=CONFORMANCE,
+        test="test_records_of_one_fetch_stay_below_max_bytes",
+    ),
+)

@@ -1,0 +1,94 @@
+"""No rule of the protocol can be taken away without a test that notices.
+
+Each mutation changes a copy of the packages, and a Python process of its own runs the test
+that is named for it: it has to fail, and to pass on a copy that nothing was changed in. The
+bounded run takes some mutations by the seed, the full run all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Record
+from .mutations import MUTATIONS, Mutation, copy_packages
+
+ROOT = Path(__file__).parents[3]
+
+#: How many mutations a bounded run tries; one takes two to five seconds.
+BOUNDED = 3
+
+TIMEOUT_SECONDS = 120
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the packages in a folder, whichever are installed."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-x", "-rfE", "-p", "no:cacheprovider"),
+            *("--timeout=60", *arguments),
+        ],
+        cwd=ROOT,
+        # Before what is installed, also where that is a link to the sources.
+        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+@pytest.fixture
+def chosen(full: bool, seed: int) -> list[Mutation]:
+    """What this session tries."""
+    return list(MUTATIONS) if full else random.Random(seed).sample(MUTATIONS, BOUNDED)
+
+
+def test_each_rule_that_is_taken_away_is_missed_by_the_test_that_is_named_for_it(
+    chosen: list[Mutation], tmp_path: Path, record: Record
+) -> None:
+    unnoticed = []
+    for number, mutation in enumerate(chosen):
+        folder = tmp_path / str(number)
+        copy_packages(folder)
+        mutation.apply(folder)
+        answer = run(folder, mutation.tests, "-k", mutation.test)
+        # An error outside of the test would be no proof that it looks.
+        failed = answer.returncode == 1 and "FAILED" in answer.stdout
+        if not failed or mutation.test not in answer.stdout or "ERROR" in answer.stdout:
+            unnoticed.append(f"{mutation.rule}: {mutation.test}\n{answer.stdout}{answer.stderr}")
+    assert not unnoticed, "\n\n".join(unnoticed)
+    record("mutants, each removed in turn and caught by a named test", runs=len(chosen))
+
+
+def test_named_tests_pass_where_nothing_was_changed(chosen: list[Mutation], tmp_path: Path) -> None:
+    copy_packages(tmp_path)
+    files = dict.fromkeys(mutation.tests for mutation in chosen)
+    names = dict.fromkeys(mutation.test for mutation in chosen)
+    answer = run(tmp_path, *files, "-k", " or ".join(names), "-vv")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    passed = [line for line in answer.stdout.splitlines() if " PASSED" in line]
+    assert [name for name in names if not any(name in line for line in passed)] == []
+
+
+def test_texts_that_the_mutations_change_are_there(tmp_path: Path) -> None:
+    copy_packages(tmp_path)
+    for mutation in MUTATIONS:
+        path = tmp_path / mutation.file
+        kept = path.read_text(encoding="utf-8")
+        mutation.apply(tmp_path)
+        assert path.read_text(encoding="utf-8") != kept
+        path.write_text(kept, encoding="utf-8")
+
+
+def test_mutation_whose_text_is_gone_says_so(tmp_path: Path) -> None:
+    copy_packages(tmp_path)
+    gone = dataclasses.replace(MUTATIONS[0], before="there is no such text")
+    with pytest.raises(AssertionError, match="Write the mutation anew"):
+        gone.apply(tmp_path)
