@@ -135,7 +135,7 @@ TASKS: dict[str, Callable[..., None]] = {
 }
 
 
-def async_version(name: str):
+def async_version(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
     """The same job as a coroutine function, for contestants that run nothing else."""
     if name == "nap":
         return _nap_async
