@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from spinach.exc import InvalidArgument
+from spinach.exc import InvalidArgument, WorkersRunning
 from spinach_testing import VirtualClock
+from spinach_testing.live_clock import LiveClock
 
 SECOND = timedelta(seconds=1)
 
@@ -79,3 +80,184 @@ def test_a_notification_ends_a_wait():
         with waiting.condition:
             waiting.condition.notify()
         assert waiting.ended() is True
+
+
+# -- turned while threads run ----------------------------------------------------
+
+
+@pytest.mark.concurrency
+def test_a_turn_between_the_look_and_the_wait_does_not_delay_the_deadline():
+    """A thread works out when to wake, the clock is turned to that instant, it waits."""
+    clock, condition = VirtualClock(), threading.Condition()
+    looked, turned = threading.Event(), threading.Event()
+    answers = []
+
+    def body() -> None:
+        due = clock.monotonic() + 10
+        looked.set()
+        assert turned.wait(10)
+        with condition:
+            answers.append(clock.wait(condition, due))
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    assert looked.wait(10)
+    clock.advance(10 * SECOND)
+    turned.set()
+    thread.join(10)
+    assert answers == [False]
+
+
+def test_a_wait_that_ended_is_the_next_ones_beginning():
+    clock, condition = VirtualClock(), threading.Condition()
+    clock.monotonic()
+    clock.advance(10 * SECOND)
+    waiting = Waiting(clock, 10)
+    clock.advance(9 * SECOND)
+    with condition:
+        # Of this thread, which turned the clock itself.
+        assert clock.wait(condition, 0) is False
+    with waiting.condition:
+        assert waiting.answer is None
+    clock.advance(1 * SECOND)
+    assert waiting.ended() is False
+
+
+@pytest.mark.concurrency
+def test_the_clock_is_not_turned_while_a_thread_is_awake():
+    clock = VirtualClock()
+    go = threading.Event()
+    awake = threading.Thread(target=go.wait, args=(20,), daemon=True)
+    awake.start()
+    waiting = Waiting(clock, 10)
+    asleep = until_asleep(clock, waiting)
+
+    assert clock.turn(SECOND, [asleep, awake]) is False
+    assert clock.monotonic() == 0
+    go.set()
+    awake.join(10)
+    assert clock.turn(SECOND, [asleep, awake]) is True
+    assert clock.monotonic() == 1
+    clock.advance(10 * SECOND)
+    assert waiting.ended() is False
+
+
+@pytest.mark.concurrency
+def test_a_thread_that_was_notified_counts_as_awake_before_it_runs():
+    clock = VirtualClock()
+    waiting = Waiting(clock, 10)
+    thread = until_asleep(clock, waiting)
+    with waiting.condition:
+        waiting.condition.notify()
+        # It cannot come back while the condition is held.
+        assert clock.at_rest([thread]) is False
+        assert clock.turn(SECOND, [thread]) is False
+    assert waiting.ended() is True
+
+
+@pytest.mark.concurrency
+def test_a_thread_whose_deadline_the_clock_reached_counts_as_awake_before_it_runs():
+    clock = VirtualClock()
+    early, late = Waiting(clock, 1), Waiting(clock, 9)
+    threads = [until_asleep(clock, waiting) for waiting in (early, late)]
+    seen = []
+
+    with early.condition:
+        turner = threading.Thread(target=clock.turn, args=(SECOND, threads), daemon=True)
+        turner.start()
+        # The turner needs the condition to notify; time has passed before that.
+        for _ in range(1000):
+            if clock.monotonic() == 1:
+                break
+            threading.Event().wait(0.01)
+        seen.append(clock.turn(SECOND, threads))
+    turner.join(10)
+    assert seen == [False]
+    assert early.ended() is False
+    assert clock.turn(8 * SECOND, threads) is True
+    assert late.ended() is False
+
+
+def until_asleep(clock: VirtualClock, waiting: Waiting) -> threading.Thread:
+    with waiting.condition:
+        pass  # it holds the condition until it sleeps
+    assert clock.at_rest([waiting.thread])
+    return waiting.thread
+
+
+def test_only_one_worker_turns_a_clock_and_meanwhile_nobody_else():
+    clock = VirtualClock()
+    with clock.reserved():
+        with pytest.raises(WorkersRunning, match="inside a task"):
+            clock.advance(SECOND)
+        with pytest.raises(WorkersRunning, match="Another worker"), clock.reserved():
+            pass
+        assert clock.turn(SECOND, [])
+    clock.advance(SECOND)
+    assert clock.monotonic() == 2
+
+
+# -- running along -----------------------------------------------------------------
+
+
+def test_a_clock_that_flows_runs_along_with_real_time_and_can_be_turned():
+    clock, condition = VirtualClock(), threading.Condition()
+    clock.flow()
+    clock.flow()
+    before, offset_ms = clock.monotonic(), clock.offset_ms()
+    with condition:
+        assert clock.wait(condition, 0.01) is False
+    assert clock.monotonic() - before >= 0.01
+
+    waiting = Waiting(clock, 3600)
+    clock.advance(3600 * SECOND)
+    assert waiting.ended() is False
+    assert clock.offset_ms() - offset_ms == 3_600_000
+
+
+def test_a_wait_for_a_store_ends_when_the_clock_reaches_its_deadline():
+    clock = VirtualClock()
+    clock.flow()
+    entered, woken, missed = threading.Event(), threading.Event(), []
+
+    def body() -> None:
+        with clock.waiting_for_store(3600, woken.set) as absence:
+            entered.set()
+            assert woken.wait(10)
+        missed.append(absence.turned)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    assert entered.wait(10)
+    assert clock.turn(1800 * SECOND, [thread])
+    assert not woken.is_set()
+    assert clock.turn(1800 * SECOND, [thread])
+    thread.join(10)
+    assert missed == [3600 * SECOND]
+
+
+def test_a_wait_for_a_store_that_is_broken_off_counts_as_awake():
+    clock = VirtualClock()
+    clock.flow()
+    with clock.waiting_for_store(3600, lambda: None):
+        assert clock.at_rest([threading.current_thread()])
+        clock.rouse()
+        assert not clock.at_rest([threading.current_thread()])
+
+
+# -- the machine's -------------------------------------------------------------------
+
+
+def test_the_live_clock_runs_and_cannot_be_turned():
+    clock, condition = LiveClock(), threading.Condition()
+    before = clock.now(), clock.monotonic()
+    with condition:
+        assert clock.wait(condition, 0.01) is False
+    assert clock.now() - before[0] >= timedelta(seconds=0.01)
+    assert clock.monotonic() - before[1] >= 0.01
+    with pytest.raises(WorkersRunning) as raised:
+        clock.advance(SECOND)
+    assert str(raised.value) == (
+        "Cannot advance by datetime.timedelta(seconds=1): spinach_live_worker runs on the "
+        "machine's clock. Ask for spinach_worker instead to turn time."
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from spinach.exc import InvalidArgument, WorkersRunning
 from . import realtime
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sized
 
 __all__ = ["START", "VirtualClock"]
 
@@ -41,9 +43,11 @@ class VirtualClock:
        last wait. So it is never late. It may end early, by what was turned meanwhile;
        who waits checks what it waits for anyway, and its next wait counts from there.
     2. `turn`, which the plugin's workers use, moves the clock only while all the
-       threads it is told of are inside a wait, in one step with that check. Their
+       threads it is told of are asleep in a wait, in one step with that check. Their
        calculations then never span two times, not even those that pass a duration
-       from a broker to an engine, or from one thread to another.
+       from a broker to an engine, or from one thread to another. A thread that was
+       notified counts as awake although it did not get the processor yet: it may have
+       something to do at this very instant, such as a heartbeat.
 
     Args:
         start: what `now` answers first; aware.
@@ -55,8 +59,7 @@ class VirtualClock:
         # Guards everything below; never held while a condition is taken.
         self._lock = threading.Lock()
         self._waits: list[_Wait] = []
-        # Thread → how many of its calls wait for a store, and for no clock.
-        self._away: dict[int, int] = {}
+        self._away: list[_Away] = []
         # Real seconds when it began to run along; None: it stands.
         self._flows_from: float | None = None
         self._offset_ms = 0
@@ -129,35 +132,34 @@ class VirtualClock:
                     "Cannot advance the clock while spinach_worker runs jobs, as from inside a "
                     "task. Let the call of spinach_worker return, then advance from the test."
                 )
-            reached = self._move(by)
+            over = self._move(by)
         # This thread knows of the turn: its next wait counts from now.
         self._looks.first = None
-        _notify(reached)
+        _wake(over)
 
     def turn(self, by: timedelta, threads: Collection[threading.Thread]) -> bool:
-        """Move the clock if, at this moment, all of these threads wait or have ended.
+        """Move the clock if, at this moment, all of these threads sleep or have ended.
 
         Args:
             by: not negative.
             threads: of an engine on this clock.
 
         Returns:
-            False when one of them did not wait; nothing was moved then.
+            False when one of them was awake; nothing was moved then.
         """
         require_span(by)
         with self._lock:
             if not self._at_rest(threads):
                 return False
-            reached = self._move(by)
+            over = self._move(by)
         self._looks.first = None
-        _notify(reached)
+        _wake(over)
         return True
 
     def at_rest(self, threads: Collection[threading.Thread]) -> bool:
-        """Whether all of these threads wait on this clock, or have ended.
+        """Whether all of these threads sleep on this clock, or have ended.
 
-        A thread that was notified and did not get the processor yet still counts as
-        waiting.
+        If so, only time, the test, or a server can wake them.
         """
         with self._lock:
             return self._at_rest(threads)
@@ -204,34 +206,39 @@ class VirtualClock:
         with self._lock:
             return self._offset_ms + self._turned // _MILLISECOND
 
-    def step_out(self) -> timedelta:
-        """The calling thread waits for a store from now on, and counts as waiting.
-
-        Returns:
-            To be handed to `step_in`.
-        """
-        ident = threading.get_ident()
-        with self._lock:
-            self._away[ident] = self._away.get(ident, 0) + 1
-            return self._turned
-
-    def step_in(self, since: timedelta) -> timedelta:
-        """The wait for the store is over.
+    @contextmanager
+    def waiting_for_store(
+        self, timeout_seconds: float, wake: Callable[[], None]
+    ) -> Iterator[Absence]:
+        """For the block the calling thread waits for a server, and counts as asleep.
 
         Args:
-            since: what `step_out` returned.
+            timeout_seconds: virtual, as in `wait`.
+            wake: ends the wait; called by whoever turns the clock to its deadline.
 
-        Returns:
-            How much the clock was turned meanwhile. It is not turned further by `turn`
-            until the thread waits again.
+        Yields:
+            What says, after the block, how much the clock was turned meanwhile. `turn`
+            turns it no further until the thread waits again.
         """
-        ident = threading.get_ident()
-        self._looks.first = None
+        absence = Absence()
         with self._lock:
-            self._away[ident] -= 1
-            if not self._away[ident]:
-                del self._away[ident]
-            return self._turned - since
+            deadline = self._elapsed().total_seconds() + timeout_seconds
+            away = _Away(threading.get_ident(), deadline, wake)
+            self._away.append(away)
+            since = self._turned
+        try:
+            yield absence
+        finally:
+            self._looks.first = None
+            with self._lock:
+                self._away.remove(away)
+                absence.turned = self._turned - since
+
+    def rouse(self) -> None:
+        """Waits for a store are being broken off: those threads are awake from now on."""
+        with self._lock:
+            for away in self._away:
+                away.over = True
 
     # -- helpers -------------------------------------------------------------
 
@@ -249,37 +256,65 @@ class VirtualClock:
             return None
         return max(0.0, deadline - self._elapsed().total_seconds())
 
-    def _reached(self, wait: _Wait) -> bool:
+    def _reached(self, wait: _Wait | _Away) -> bool:
         if wait.deadline is None:
             return False
         return self._elapsed().total_seconds() + _TOLERANCE_SECONDS >= wait.deadline
 
     def _at_rest(self, threads: Collection[threading.Thread]) -> bool:
-        waiting = {wait.ident for wait in self._waits if not wait.over} | self._away.keys()
-        return all(thread.ident in waiting or not thread.is_alive() for thread in threads)
+        asleep = {wait.ident for wait in (*self._waits, *self._away) if not wait.over}
+        if not all(thread.ident in asleep or not thread.is_alive() for thread in threads):
+            return False
+        # Who could notify is in a wait as well, so what follows cannot change meanwhile.
+        entered = Counter(wait.condition for wait in self._waits)
+        return all(_sleepers(condition) >= number for condition, number in entered.items())
 
-    def _move(self, by: timedelta) -> list[threading.Condition]:
-        """Turn, under the lock; the conditions to notify after it."""
+    def _move(self, by: timedelta) -> list[_Wait | _Away]:
+        """Turn, under the lock; what to wake after it."""
         self._turned += by
         # While it flows a wait sleeps for a real time that is too long now: all wake.
-        over = [wait for wait in self._waits if self.flows or self._reached(wait)]
-        for wait in over:
-            wait.over = True
-        return [wait.condition for wait in over]
+        over: list[_Wait | _Away] = [
+            wait for wait in self._waits if self.flows or self._reached(wait)
+        ]
+        over += [away for away in self._away if self._reached(away)]
+        for each in over:
+            each.over = True
+        return over
 
 
+@dataclass(slots=True, eq=False)
 class _Wait:
     """One wait of one thread."""
 
-    __slots__ = ("condition", "deadline", "ident", "over")
+    ident: int
+    #: Virtual seconds since the clock was made; None: notifications only.
+    deadline: float | None
+    condition: threading.Condition
+    #: The clock ended it, though the thread did not come back yet.
+    over: bool = False
 
-    def __init__(self, ident: int, deadline: float | None, condition: threading.Condition) -> None:
-        self.ident = ident
-        #: Virtual seconds since the clock was made; None: notifications only.
-        self.deadline = deadline
-        self.condition = condition
-        #: The clock ended it, though the thread did not come back yet.
-        self.over = False
+    def wake(self) -> None:
+        with self.condition:
+            self.condition.notify_all()
+
+
+@dataclass(slots=True, eq=False)
+class _Away:
+    """One wait of one thread for a store."""
+
+    ident: int
+    deadline: float
+    wake: Callable[[], None]
+    #: It is being broken off, though the thread did not come back yet.
+    over: bool = False
+
+
+@dataclass(slots=True)
+class Absence:
+    """What a thread missed while it waited for a store."""
+
+    #: By how much the clock was turned; known after the wait.
+    turned: timedelta = timedelta(0)
 
 
 def require_span(by: Any) -> None:
@@ -295,7 +330,13 @@ def require_span(by: Any) -> None:
         )
 
 
-def _notify(conditions: list[threading.Condition]) -> None:
-    for condition in conditions:
-        with condition:
-            condition.notify_all()
+def _sleepers(condition: threading.Condition) -> int:
+    """How many threads sleep in a condition: `notify` takes a thread off this list
+    before it wakes. The attribute is private, and older than Python 3."""
+    waiters: Sized = condition._waiters  # type: ignore[attr-defined] # noqa: SLF001 - see above
+    return len(waiters)
+
+
+def _wake(over: list[_Wait | _Away]) -> None:
+    for each in over:
+        each.wake()

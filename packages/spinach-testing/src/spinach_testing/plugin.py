@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 #: What was noted about the engine of a test, while it runs.
-_RECORDING = pytest.StashKey["Recording"]()
+_RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
 
 #: Which of the two workers a test has asked for.
 _WORKER = pytest.StashKey[str]()

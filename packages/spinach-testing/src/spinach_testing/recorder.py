@@ -97,21 +97,19 @@ class RecordingBroker(Broker):
         block_seconds: float = 0.0,
     ) -> list[FetchReply]:
         """See `Broker`. A wait for a server counts as a wait for the clock."""
-        clock = None
-        if isinstance(self.clock, VirtualClock) and self.clock.flows and block_seconds > 0:
-            clock = self.clock
-        since = timedelta(0) if clock is None else clock.step_out()
-        turned = timedelta(0)
-        try:
+        clock = self.clock
+        if isinstance(clock, VirtualClock) and clock.flows and block_seconds > 0:
+            with clock.waiting_for_store(block_seconds, self.inner.interrupt) as absence:
+                replies = self.inner.fetch(
+                    turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+                )
+            if absence.turned:
+                # The server was asked before the clock was turned, and counted from there.
+                replies = [_sooner(reply, absence.turned) for reply in replies]
+        else:
             replies = self.inner.fetch(
                 turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
             )
-        finally:
-            if clock is not None:
-                turned = clock.step_in(since)
-        if turned:
-            # The server was asked before the clock was turned, and counted from there.
-            replies = [_sooner(reply, turned) for reply in replies]
         for reply in replies:
             self.ledger.leased(reply.leases)
         return replies
@@ -132,6 +130,8 @@ class RecordingBroker(Broker):
 
     def interrupt(self) -> None:
         """See `Broker`."""
+        if isinstance(self.clock, VirtualClock):
+            self.clock.rouse()
         self.inner.interrupt()
 
     # -- outcomes ----------------------------------------------------------

@@ -1,0 +1,195 @@
+"""Attempts that raise: how a test hears of them, and how it says that it knows."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import timedelta
+
+import pytest
+
+from spinach import AbortException, RetryException, Tasks
+from spinach.exc import InvalidArgument, UnknownTask
+
+tasks = Tasks()
+
+
+@tasks.task(name="broken")
+def broken(reason, *, kind="ValueError"):
+    kinds = {"ValueError": ValueError, "KeyError": KeyError, "Abort": AbortException,
+             "Interrupt": KeyboardInterrupt, "Exit": SystemExit, "Skip": pytest.skip.Exception,
+             "Fail": pytest.fail.Exception}  # fmt: skip
+    raise kinds[kind](reason)
+
+
+@tasks.task(name="flaky", max_retries=2)
+def flaky():
+    raise ConnectionError("no answer")
+
+
+@tasks.task(name="patient", max_retries=2)
+def patient():
+    raise RetryException("not yet")
+
+
+@pytest.fixture(scope="module")
+def spinach_tasks():
+    return [tasks]
+
+
+def test_the_original_exception_comes_with_its_traceback_and_a_note(spinach_worker):
+    tasks.schedule(broken, "no ink", kind="KeyError")
+    with pytest.raises(KeyError) as raised:
+        spinach_worker.drain()
+    frames = traceback.extract_tb(raised.value.__traceback__)
+    assert (frames[0].name, frames[-1].name) == (
+        "test_the_original_exception_comes_with_its_traceback_and_a_note",
+        "broken",
+    )
+    assert raised.value.__notes__ == ["raised by job broken('no ink', kind='KeyError'), attempt 1"]
+
+
+def test_every_attempt_that_raised_is_told(spinach_worker):
+    tasks.schedule(flaky)
+    with pytest.raises(ExceptionGroup, match="3 attempts raised") as raised:
+        spinach_worker.run_until_finished()
+    assert [each.__notes__ for each in raised.value.exceptions] == [
+        [f"raised by job flaky(), attempt {attempt}"] for attempt in (1, 2, 3)
+    ]
+
+
+def test_a_request_for_a_retry_is_no_failure(spinach_worker):
+    tasks.schedule(patient)
+    assert spinach_worker.run_until_finished() == []
+
+
+def test_a_failure_is_told_once(spinach_worker):
+    tasks.schedule(broken, "no ink")
+    (err,) = spinach_worker.drain(on_failure="collect")
+    assert isinstance(err, ValueError)
+    assert spinach_worker.drain() == []
+
+
+@pytest.mark.parametrize("kind", ["Interrupt", "Exit", "Skip"])
+def test_what_would_end_or_skip_more_than_the_test_comes_in_a_group(spinach_worker, kind):
+    tasks.schedule(broken, "so it goes", kind=kind)
+    with pytest.raises(BaseExceptionGroup, match="1 attempts raised"):
+        spinach_worker.drain()
+
+
+@pytest.mark.parametrize(("kind", "error"), [("Abort", AbortException), ("Fail", pytest.fail.Exception)])  # fmt: skip
+def test_a_task_that_gives_up_fails_the_test(spinach_worker, kind, error):
+    tasks.schedule(broken, "so it goes", kind=kind)
+    with pytest.raises(error, match="so it goes"):
+        spinach_worker.drain()
+
+
+def test_an_argument_on_failure_that_makes_no_sense_is_refused(spinach_worker):
+    with pytest.raises(InvalidArgument, match='expected "raise" or "collect"'):
+        spinach_worker.drain(on_failure="ignore")
+
+
+# -- expect_failure ------------------------------------------------------------
+
+
+def test_an_expected_failure_does_not_fail_the_test(spinach_worker, spinach_jobs):
+    job = tasks.schedule(broken, "no ink")
+    with spinach_jobs.expect_failure(broken, ValueError, match="ink") as failed:
+        assert spinach_worker.drain() == []
+    assert str(failed.value) == "no ink"
+    assert failed.job.id == job.id
+    assert failed.values == [failed.value]
+
+
+@pytest.mark.parametrize(
+    ("exc_type", "match"), [(KeyError, None), (ValueError, "paper"), ((KeyError, OSError), None)]
+)
+def test_another_failure_than_the_expected_one_fails_the_test(
+    spinach_worker, spinach_jobs, exc_type, match
+):
+    tasks.schedule(broken, "no ink")
+    with pytest.raises(ValueError, match="no ink"):
+        with spinach_jobs.expect_failure(broken, exc_type, match):
+            spinach_worker.drain()
+
+
+def test_one_more_failure_than_expected_fails_the_test(spinach_worker, spinach_jobs):
+    tasks.schedule(broken, "a")
+    tasks.schedule(broken, "b")
+    with pytest.raises(ValueError, match="a|b"):
+        with spinach_jobs.expect_failure(broken, ValueError):
+            spinach_worker.drain()
+
+
+def test_as_many_attempts_as_expected_may_raise(spinach_worker, spinach_jobs):
+    tasks.schedule(flaky)
+    with spinach_jobs.expect_failure("flaky", ConnectionError, count=3) as failed:
+        spinach_worker.run_until_finished()
+    assert len(failed.values) == 3
+
+
+def test_a_failure_that_does_not_come_fails_the_test(spinach_worker, spinach_jobs):
+    tasks.schedule(flaky)
+    with pytest.raises(AssertionError) as raised:
+        with spinach_jobs.expect_failure("flaky", (ConnectionError, OSError), "answer", count=2):
+            spinach_worker.drain()
+    text = str(raised.value)
+    assert text.startswith(
+        "Expected 2 attempts of task 'flaky' to raise ConnectionError or OSError matching "
+        "'answer', found 1. Jobs:\n  flaky()  WAITING  attempt 2  due "
+    )
+
+
+def test_what_the_block_itself_raises_is_not_hidden(spinach_jobs):
+    with pytest.raises(ZeroDivisionError):
+        with spinach_jobs.expect_failure(broken, ValueError):
+            raise ZeroDivisionError
+
+
+def test_before_the_failure_there_is_no_value(spinach_jobs, spinach_worker):
+    tasks.schedule(broken, "no ink")
+    with spinach_jobs.expect_failure(broken, ValueError) as failed:
+        with pytest.raises(LookupError, match="No attempt of task 'broken' has raised ValueError"):
+            failed.value  # noqa: B018
+        spinach_worker.drain()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [(("brokn", ValueError), UnknownTask), (("broken", "ValueError"), InvalidArgument),
+     (("broken", ()), InvalidArgument)],
+)  # fmt: skip
+def test_an_expectation_that_makes_no_sense_is_refused(spinach_jobs, arguments, error):
+    with pytest.raises(error):
+        with spinach_jobs.expect_failure(*arguments):
+            pass
+
+
+def test_failures_before_a_hang_are_told_with_it(spinach_worker):
+    import threading
+
+    from spinach_testing import DrainTimeout
+
+    gate = threading.Event()
+    local = Tasks()
+    engine = spinach_worker._recording.engine
+    local.add(gate.wait, name="stuck")
+    engine.attach_tasks(local)
+    tasks.schedule(broken, "no ink")
+    local.schedule("stuck")
+    try:
+        with pytest.raises(DrainTimeout) as raised:
+            spinach_worker.drain(timeout=1)
+    finally:
+        gate.set()
+        engine.detach_tasks(local)
+    assert raised.value.__notes__ == [
+        "Meanwhile: ValueError: no ink (raised by job broken('no ink'), attempt 1)"
+    ]
+
+
+def test_time_that_passes_reports_at_the_end_of_the_call(spinach_worker, spinach_engine):
+    at = spinach_worker._recording.broker.clock.now()
+    spinach_engine.schedule_at(broken, at + timedelta(days=1), "late")
+    with pytest.raises(ValueError, match="late"):
+        spinach_worker.advance(timedelta(days=2))
+    assert spinach_worker._recording.broker.clock.now() == at + timedelta(days=2)

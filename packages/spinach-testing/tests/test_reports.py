@@ -1,0 +1,345 @@
+"""What pytest prints: each test is a project of its own, run by pytester."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+    import threading
+    import pytest
+    from spinach import Tasks
+
+    tasks = Tasks()
+    other = Tasks()
+    gate = threading.Event()
+
+    @tasks.task(name="mail")
+    def mail(to):
+        pass
+
+    @tasks.task(name="broken")
+    def broken(reason):
+        raise ValueError(reason)
+
+    @tasks.task(name="stuck")
+    def stuck():
+        gate.wait()
+
+    @other.task(name="stray")
+    def stray():
+        pass
+
+    @pytest.fixture(scope="session")
+    def spinach_tasks():
+        return [tasks]
+"""
+
+
+@pytest.fixture
+def project(pytester, monkeypatch):
+    """Runs a project whose test file is given as source."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeconftest(textwrap.dedent(CONFTEST))
+
+    def run(source: str, *options: str) -> pytest.RunResult:
+        pytester.makepyfile(
+            "from conftest import *\nfrom datetime import timedelta\n" + textwrap.dedent(source)
+        )
+        return pytester.runpytest_inprocess(
+            "-p", "spinach_testing.plugin", "-p", "no:cacheprovider", *options
+        )
+
+    return run
+
+
+def test_a_failing_test_shows_its_jobs_and_their_outcomes_a_passing_one_does_not(project):
+    result = project("""
+        def test_fails(spinach_engine, spinach_worker):
+            tasks.schedule(mail, "ada")
+            tasks.schedule(broken, "no ink")
+            tasks.schedule("mail", to="bob")
+            spinach_worker.drain(on_failure="collect")
+            tasks.schedule(mail, "eve")
+            assert False
+
+        def test_fails_without_a_worker(spinach_engine):
+            tasks.schedule(mail, "sam")
+            assert False
+
+        def test_passes(spinach_engine, spinach_worker):
+            tasks.schedule(mail, "zoe")
+
+        def test_uses_nothing():
+            assert False
+    """)
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*- Spinach jobs -*",
+            "  mail('ada')  SUCCEEDED  attempt 1",
+            "  broken('no ink')  FAILED  attempt 1  ValueError: no ink",
+            "  mail(to='bob')  SUCCEEDED  attempt 1",
+            "  mail('eve')  QUEUED  attempt 1  due now",
+            "*- Spinach jobs -*",
+            "  mail('sam')  QUEUED  attempt 1  due now",
+        ]
+    )
+    assert str(result.stdout).count("- Spinach jobs -") == 2
+    result.stdout.no_fnmatch_line("*zoe*")
+
+
+def test_a_task_that_raises_fails_the_test_at_the_task(project):
+    result = project("""
+        def test_it(spinach_worker):
+            tasks.schedule(broken, "no ink")
+            spinach_worker.drain()
+    """)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">       spinach_worker.drain()",
+            ">       raise ValueError(reason)",
+            "E       ValueError: no ink",
+            "E       raised by job broken('no ink'), attempt 1",
+            "conftest.py:*: ValueError",
+        ]
+    )
+    # The plugin's own frames help nobody.
+    result.stdout.no_fnmatch_line("*spinach_testing*worker.py*")
+
+
+def test_a_failed_assertion_shows_no_frame_of_the_plugin(project):
+    result = project("""
+        def test_it(spinach_jobs):
+            spinach_jobs.assert_scheduled("mail")
+    """)
+    result.stdout.fnmatch_lines(
+        [
+            '>       spinach_jobs.assert_scheduled("mail")',
+            "E       AssertionError: Expected 1 job mail(...), found 0. Jobs:",
+            "E         none",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*spinach_testing*jobs.py*")
+
+
+def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
+    result = project("""
+        def test_it(spinach_worker):
+            tasks.schedule(stuck)
+            spinach_worker.drain(timeout=0.3)
+
+        def test_next(spinach_worker):
+            gate.set()
+            tasks.schedule(mail, "ada")
+            spinach_worker.drain()
+    """)
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E * spinach_testing.errors.LeakedThreads: 1 threads of engine test-main-* outlive "
+            "the test. End what their jobs wait for before the test ends.",
+            "E * test-main-*-worker-* still runs stuck() *, attempt 1:",
+            "E * gate.wait()",
+            "E * spinach_testing.errors.DrainTimeout: Jobs were not done after 0.3 s. Running:",
+            "E * stuck() *, attempt 1, in test-main-*-worker-*:",
+        ]
+    )
+
+
+def test_the_end_of_the_process_does_not_wait_for_a_task_that_never_ends(pytester, monkeypatch):
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeconftest(textwrap.dedent(CONFTEST))
+    pytester.makepyfile("""
+        from conftest import *
+
+        def test_it(spinach_live_worker):
+            tasks.schedule(stuck)
+            spinach_live_worker.wait_idle(timeout=0.3)
+    """)
+    result = pytester.runpytest_subprocess(
+        "-p", "spinach_testing.plugin", "-o", "spinach_timeout=0.5", timeout=50
+    )
+    result.assert_outcomes(failed=1, errors=1)
+
+
+def test_other_threads_are_none_of_the_plugins_business(project):
+    project("""
+        def test_it(spinach_worker):
+            thread = threading.Thread(target=gate.wait, args=(20,), daemon=True, name="mine")
+            thread.start()
+            spinach_worker.drain()
+
+        def test_after():
+            gate.set()
+    """).assert_outcomes(passed=2)
+
+
+def test_workers_that_the_test_started_are_stopped_for_it(project):
+    project("""
+        def test_it(spinach_engine):
+            spinach_engine.start_workers(2, block=False)
+
+        def test_after():
+            assert [t.name for t in threading.enumerate() if t.name.startswith("test-")] == []
+            assert tasks._engines == []
+    """).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("spinach_engine.schedule('mial', 1)", "UnknownTask: Unknown task 'mial'. Did you mean*"),
+        ("other.schedule(stray)", "TasksNotAttached: This registry (tasks: stray) is attached*"),
+    ],
+)
+def test_the_error_of_an_unknown_task_says_what_to_override(project, call, error):
+    result = project(f"""
+        def test_it(spinach_engine):
+            {call}
+    """)
+    result.stdout.fnmatch_lines(
+        [
+            f"E *spinach.exc.{error}",
+            "E *The engine of this test knows the tasks that the fixture spinach_tasks returns. "
+            "Override it in conftest.py: @pytest.fixture(scope='session') def spinach_tasks(): "
+            "return [[]your_tasks[]]",
+        ]
+    )
+
+
+def test_registries_that_are_none_are_refused(project):
+    result = project("""
+        import pytest
+
+        @pytest.fixture
+        def spinach_tasks():
+            return tasks
+
+        def test_it(spinach_engine):
+            pass
+    """)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["E *The fixture spinach_tasks returned <*Tasks*>, expected the registries under test. "
+         "Return a list: [[]tasks[]]."]
+    )  # fmt: skip
+
+
+def test_both_workers_in_one_test_are_refused(project):
+    result = project("""
+        def test_it(spinach_worker, spinach_live_worker):
+            pass
+
+        def test_one_by_one(spinach_worker):
+            pass
+
+        def test_at_last(spinach_engine, request):
+            request.getfixturevalue("spinach_worker")
+            request.getfixturevalue("spinach_live_worker")
+    """)
+    result.assert_outcomes(errors=1, passed=1, failed=1)
+    line = (
+        "A test cannot have both spinach_worker and spinach_live_worker: the clock of the one "
+        "stands until it is turned, the clock of the other runs. Take one of them."
+    )
+    result.stdout.fnmatch_lines([line, line])
+
+
+def test_a_failure_that_nobody_acknowledged_fails_the_live_test_at_its_end(project):
+    result = project("""
+        def test_it(spinach_live_worker):
+            tasks.schedule(broken, "no ink")
+            spinach_live_worker.wait_idle()
+
+        def test_known(spinach_live_worker, spinach_jobs):
+            with spinach_jobs.expect_failure(broken, ValueError):
+                tasks.schedule(broken, "no ink")
+                spinach_live_worker.wait_idle()
+    """)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_it*",
+            "E *ValueError: no ink",
+            "E *raised by job broken('no ink'), attempt 1",
+            "*- Spinach jobs -*",
+            "  broken('no ink')  FAILED  attempt 1  ValueError: no ink",
+        ]
+    )
+
+
+# -- settings --------------------------------------------------------------------
+
+
+def test_marks_and_configuration_set_workers_and_timeout(project, pytester):
+    pytester.makeini("[pytest]\nspinach_workers = 2\nspinach_timeout = 7.5\n")
+    project(
+        """
+        import pytest
+
+        def of(worker):
+            return worker._workers, worker._timeout
+
+        def test_configured(spinach_worker):
+            assert of(spinach_worker) == (2, 7.5)
+
+        @pytest.mark.spinach(workers=3)
+        class TestMarked:
+            def test_class(self, spinach_worker):
+                assert of(spinach_worker) == (3, 7.5)
+
+            @pytest.mark.spinach(timeout=1)
+            def test_both(self, spinach_worker):
+                assert of(spinach_worker) == (3, 1)
+
+            @pytest.mark.spinach(workers=1, timeout=2)
+            def test_closest(self, spinach_worker):
+                assert of(spinach_worker) == (1, 2)
+    """,
+        "--strict-markers",
+    ).assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    ("mark", "problem"),
+    [
+        ("wokers=2", "'wokers' is unknown"),
+        ("2", "2 has no name"),
+        ("workers=0", "workers is 0, expected an int of at least 1"),
+        ("timeout='long'", "timeout is 'long', expected seconds above 0"),
+    ],
+)
+def test_a_mark_that_makes_no_sense_is_refused(project, mark, problem):
+    result = project(f"""
+        import pytest
+
+        @pytest.mark.spinach({mark})
+        def test_it():
+            pass
+    """)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"In the mark spinach, {problem}. It takes workers= (threads) and timeout= (real "
+            "seconds): @pytest.mark.spinach(workers=2, timeout=5)."
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("spinach_workers=many", "spinach_workers is 'many', expected an int of at least 1"),
+        ("spinach_timeout=-1", "spinach_timeout is -1.0, expected seconds above 0"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(project, option, problem):
+    result = project("def test_it(): pass", "-o", option)
+    result.stderr.fnmatch_lines([f"ERROR: In the configuration of pytest, {problem}."])
