@@ -1,15 +1,18 @@
-"""The store that the conformance suite plays with."""
+"""The stores that the conformance suite plays with."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from spinach.clock import from_ms
 from spinach_redis import RedisBroker
 from spinach_testing.conformance import Harness
 
-from .servers import Server
+if TYPE_CHECKING:
+    from redis import Redis
 
 __all__ = ["RedisHarness"]
 
@@ -17,17 +20,22 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 class RedisHarness(Harness):
-    """A prefix of its own on the shared server, whose clock is turned by an offset."""
+    """A prefix of its own on a shared server, whose clock is turned by an offset.
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    Args:
+        make: makes a broker with these keywords.
+        client: of the server, to ask for its time.
+    """
+
+    def __init__(self, make: Callable[..., RedisBroker], client: Redis) -> None:
+        self._make = make
+        self._client = client
         self._prefix = "h" + uuid.uuid4().hex[:12]
         self._offset_ms = 0
         self._brokers: list[RedisBroker] = []
-        self._client = server.client()
 
     def new_broker(self, *, namespace: str = "conformance") -> RedisBroker:
-        broker = RedisBroker.from_url(self._server.unix_url, _offset_ms=lambda: self._offset_ms)
+        broker = self._make(_offset_ms=lambda: self._offset_ms)
         broker.bind(f"{self._prefix}-{namespace}", object())
         self._brokers.append(broker)
         return broker

@@ -1,75 +1,49 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 
 import pytest
 from redis.exceptions import ResponseError
 
-from spinach.brokers.calls import FetchReply, FetchTurn, Verdict
+from spinach.brokers.calls import FetchTurn, Verdict
 from spinach_redis import RedisBroker
 
+from .clusters import running_cluster
 from .jobs import Member, deposit
 from .servers import Server
+from .wakeups import LONG_SECONDS, WaitingFetch, blocked, fetch_of, until_blocked
 
 NewBroker = Callable[..., RedisBroker]
-LONG_SECONDS = 1000.0
-PROMPT_SECONDS = 10.0
-
-
-class Waiting:
-    """A fetch that waits on a thread of its own."""
-
-    def __init__(self, member: Member, seconds: float = LONG_SECONDS) -> None:
-        self.member = member
-        self.replies: list[FetchReply] = []
-        self._thread = threading.Thread(
-            target=lambda: self.replies.append(member.fetch(block_seconds=seconds)), daemon=True
-        )
-        self._thread.start()
-
-    def end(self) -> FetchReply:
-        self._thread.join(PROMPT_SECONDS)
-        assert not self._thread.is_alive()
-        return self.replies[0]
-
-
-def until_blocked(server: Server, count: int = 1) -> None:
-    deadline = time.monotonic() + PROMPT_SECONDS
-    with server.client() as client:
-        while client.info("clients")["blocked_clients"] < count:
-            assert time.monotonic() < deadline
 
 
 def test_interrupt_ends_a_wait_on_the_server(new_broker: NewBroker, own_server: Server) -> None:
     broker = new_broker(own_server.unix_url)
-    waiting = Waiting(Member(broker))
+    waiting = WaitingFetch(Member(broker))
     until_blocked(own_server)
     broker.interrupt()
-    reply = waiting.end()
+    [reply] = waiting.end()
     assert (reply.verdict, reply.leases) == (Verdict.APPLIED, ())
 
 
 @pytest.mark.parametrize("_", range(30))
 def test_interrupt_ends_a_wait_that_is_about_to_begin(new_broker: NewBroker, _: int) -> None:
     broker = new_broker()
-    waiting = Waiting(Member(broker))
+    waiting = WaitingFetch(Member(broker))
     broker.interrupt()
-    assert waiting.end().verdict is Verdict.APPLIED
+    assert waiting.end()[0].verdict is Verdict.APPLIED
 
 
 def test_interrupt_ends_all_waits_of_its_process_and_no_other(
     new_broker: NewBroker, own_server: Server
 ) -> None:
     mine, other = new_broker(own_server.unix_url), new_broker(own_server.unix_url)
-    waits = [Waiting(Member(mine)) for _ in range(2)]
-    elsewhere = Waiting(Member(other))
-    until_blocked(own_server, 3)
+    waits = [WaitingFetch(Member(mine)) for _ in range(2)]
+    elsewhere = WaitingFetch(Member(other))
+    until_blocked(own_server, count=3)
     mine.interrupt()
-    assert [wait.end().verdict for wait in waits] == [Verdict.APPLIED] * 2
-    until_blocked(own_server, 1)
+    assert [wait.end()[0].verdict for wait in waits] == [Verdict.APPLIED] * 2
+    until_blocked(own_server, count=1)
     assert elsewhere.replies == []
     other.interrupt()
     elsewhere.end()
@@ -87,11 +61,11 @@ def test_wait_that_cannot_be_cut_short_ends_by_itself(
             pytest.skip("Redis 6 cannot withhold a subcommand")
     broker = RedisBroker.from_url(f"redis://worker:any@127.0.0.1:{own_server.port}")
     broker.bind("curt", object())
-    waiting = Waiting(Member(broker), seconds=1.0)
+    waiting = WaitingFetch(Member(broker), seconds=1.0)
     until_blocked(own_server)
     broker.interrupt()
     broker.interrupt()
-    assert waiting.end().verdict is Verdict.APPLIED
+    assert waiting.end()[0].verdict is Verdict.APPLIED
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert ["cut short" in record.getMessage() for record in warnings] == [True]
     broker.close()
@@ -101,29 +75,29 @@ def test_process_that_is_killed_while_it_waits_takes_no_wake_up_along(
     new_broker: NewBroker, own_server: Server
 ) -> None:  # I14
     dying, other = new_broker(own_server.unix_url), new_broker(own_server.unix_url)
-    first = Waiting(Member(dying))
+    first = WaitingFetch(Member(dying))
     until_blocked(own_server)
-    second = Waiting(Member(other))
-    until_blocked(own_server, 2)
+    second = WaitingFetch(Member(other))
+    until_blocked(own_server, count=2)
     with own_server.client() as client:
         oldest = min(
             (each for each in client.client_list() if each["cmd"] == "bzpopmin"),
             key=lambda each: int(each["id"]),
         )
         client.client_kill_filter(_id=oldest["id"])
-    assert first.end().verdict is Verdict.UNKNOWN
+    assert first.end()[0].verdict is Verdict.UNKNOWN
     other.enqueue([deposit()])
-    assert len(second.end().leases) == 1
+    assert len(second.end()[0].leases) == 1
 
 
 def test_server_that_ends_a_wait_early_is_an_answer_too(
     new_broker: NewBroker, own_server: Server
 ) -> None:
     broker = new_broker(own_server.unix_url)
-    waiting = Waiting(Member(broker))
+    waiting = WaitingFetch(Member(broker))
     until_blocked(own_server)
     own_server.stop(kill=True)
-    assert waiting.end().verdict is Verdict.UNKNOWN
+    assert waiting.end()[0].verdict is Verdict.UNKNOWN
 
 
 def test_parks_that_are_asked_for_are_not_waited_for(new_broker: NewBroker) -> None:  # I13
@@ -144,10 +118,10 @@ def test_idle_process_sends_two_commands_a_wait(new_broker: NewBroker, own_serve
     broker = new_broker(own_server.unix_url)
     member = Member(broker)
     assert member.take() == []
-    Waiting(member, seconds=0.01).end()
+    WaitingFetch(member, seconds=0.01).end()
     with own_server.client() as client:
         client.config_resetstat()
-        Waiting(member, seconds=0.01).end()
+        WaitingFetch(member, seconds=0.01).end()
         stats = client.info("commandstats")
     sent = {
         name: stat["calls"] for name, stat in stats.items() if "evalsha" in name or "bz" in name
@@ -161,12 +135,47 @@ def test_interrupt_of_a_wait_on_a_server_that_hangs_is_bounded(
     monkeypatch.setattr("spinach_redis.waiting.BREAK_OFF_SECONDS", 0.1)
     monkeypatch.setattr("spinach_redis.caller.CALL_TIMEOUT_SECONDS", 0.1)
     broker = new_broker(own_server.unix_url)
-    waiting = Waiting(Member(broker))
+    member = Member(broker)
+    waiting = WaitingFetch(member)
     until_blocked(own_server)
     own_server.freeze()
     broker.interrupt()
-    reply = waiting.end()
+    [reply] = waiting.end()
     own_server.thaw()
     assert reply.verdict is Verdict.UNKNOWN
     # What the server still sends on the old connection is nobody's answer.
-    assert broker.beat([waiting.member.turn()])[0].verdict is Verdict.APPLIED
+    assert broker.beat([member.turn()])[0].verdict is Verdict.APPLIED
+
+
+def test_wait_for_several_queues_ends_with_the_first_of_them(
+    new_broker: NewBroker, own_server: Server
+) -> None:
+    broker = new_broker(own_server.unix_url)
+    members = [Member(broker, queue) for queue in ("one", "two", "three")]
+    waiting = WaitingFetch(*members)
+    until_blocked(own_server)
+    job = deposit("two")
+    broker.enqueue([job])
+    leases = [[lease.stored_id for lease in reply.leases] for reply in waiting.end()]
+    assert leases == [[], [job.stored_id], []]
+
+
+def test_server_that_takes_one_queue_a_call_gets_one_queue_a_call(
+    new_broker: NewBroker,
+) -> None:
+    """As some hosted servers are: a Cluster of one node, which a plain client reaches."""
+    with running_cluster(1) as cluster:
+        [node] = cluster.nodes
+        broker = new_broker(node.url)
+        queues = ["one", "two", "three"]
+        members = [Member(broker, queue) for queue in queues]
+        waiting = WaitingFetch(*members)
+        until_blocked(node, count=3)
+        broker.enqueue([deposit("two"), deposit("three")])
+        assert sum(len(reply.leases) for reply in waiting.end()) == 1
+        assert sum(len(reply.leases) for reply in fetch_of(*members, idle=5)) == 1
+        assert [count.leased for count in broker.counts(queues)] == [0, 1, 1]
+        assert blocked(node) == 0
+        # Counts may come first.
+        other = new_broker(node.url)
+        assert [count.leased for count in other.counts(queues)] == [0, 1, 1]

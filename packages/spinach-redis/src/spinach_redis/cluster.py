@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.crc import key_slot
-from redis.exceptions import ClusterDownError, RedisError, ResponseError
+from redis.exceptions import ClusterDownError, RedisError
 
+from .errors import redirection_of
 from .health import Health
 from .link import Command, Link
 from .node import Node
@@ -38,8 +38,6 @@ READ_EVERY_SECONDS: Final = 0.5
 #: How long one node may take for it, and all that are asked together.
 READ_TIMEOUT_SECONDS: Final = 2.0
 READ_DEADLINE_SECONDS: Final = 5.0
-
-_REDIRECTION: Final = re.compile(r"(MOVED|ASK) (\d+) (\S*):(\d+)")
 
 
 class Cluster(Topology):
@@ -77,15 +75,15 @@ class Cluster(Topology):
 
     def redirected(self, error: Exception, asked: Node) -> tuple[Node, bool] | None:
         """See `Topology`."""
-        match = _REDIRECTION.match(str(error)) if isinstance(error, ResponseError) else None
-        if match is None:
+        redirection = redirection_of(error)
+        if redirection is None:
             return None
-        kind, slot, host, port = match.groups()
+        kind, slot, host, port = redirection
         with self._lock:
             # Without a name it is the one that the node was reached by.
-            node = self._node((host or asked.settings.host, int(port)))
+            node = self._node((host or asked.settings.host, port))
             if kind == "MOVED":
-                self._owners[int(slot)] = node
+                self._owners[slot] = node
                 self._stale = True
         return node, kind == "ASK"
 
@@ -110,25 +108,29 @@ class Cluster(Topology):
             now = time.monotonic()
             if not self._stale or now - self._read_at < READ_EVERY_SECONDS:
                 return None
-            failure: Exception | None = None
-            sources = list(self._sources)
-            random.shuffle(sources)
-            # A user may have changed what the startup names stand for.
-            sources += [each for each in self._settings.startup if each not in sources]
-            for address in sources:
-                try:
-                    entries = self._ask(address)
-                except (RedisError, OSError) as error:
-                    failure = error
-                else:
-                    self._adopt(entries, address)
-                    return None
-                if time.monotonic() - now > READ_DEADLINE_SECONDS:
-                    break
-            return failure
+            try:
+                return self._read_from_anyone(now + READ_DEADLINE_SECONDS)
+            finally:
+                self._read_at = time.monotonic()
         finally:
-            self._read_at = time.monotonic()
             self._reading.release()
+
+    def _read_from_anyone(self, deadline: float) -> Exception | None:
+        failure: Exception | None = None
+        sources = list(self._sources)
+        random.shuffle(sources)
+        # The names that the user gave may have come to stand for other nodes.
+        sources += [each for each in self._settings.startup if each not in sources]
+        for address in sources:
+            try:
+                self._adopt(self._ask(address), address)
+            except (RedisError, OSError) as error:
+                failure = error
+            else:
+                return None
+            if time.monotonic() >= deadline:
+                break
+        return failure
 
     def _ask(self, address: Address) -> list[Any]:
         link = Link(self._settings.at(address), READ_TIMEOUT_SECONDS)

@@ -17,6 +17,7 @@ __all__ = [
     "fault_of",
     "hints_at_another_map",
     "is_readonly",
+    "redirection_of",
     "to_broker_error",
 ]
 
@@ -50,6 +51,7 @@ _CODE: Final = re.compile(
     r"\b(OOM|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|MISCONF|UNBLOCKED"
     r"|NOAUTH|NOPERM|WRONGPASS|CROSSSLOT|MOVED|ASK|max number of clients reached)\b"
 )
+_REDIRECTION: Final = re.compile(r"(MOVED|ASK) (\d+) (\S*):(\d+)$")
 _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.ReadOnlyError, "READONLY"),
@@ -107,6 +109,20 @@ def is_readonly(reply: object) -> bool:
 def hints_at_another_map(error: Exception) -> bool:
     """Whether a Cluster may have changed."""
     return isinstance(error, TRANSPORT_ERRORS) or _code_of(error) in _MAP_CHANGES
+
+
+def redirection_of(error: Exception) -> tuple[str, int, str, int] | None:
+    """`MOVED` or `ASK`, slot, host and port, where a server answered that; else None."""
+    text = str(error)
+    for kind, code in _BY_CLASS:
+        if code in ("MOVED", "ASK") and isinstance(error, kind):
+            # redis-py took the code away.
+            text = f"{code} {text}"
+            break
+    match = _REDIRECTION.match(text)
+    if match is None:
+        return None
+    return match[1], int(match[2]), match[3], int(match[4])
 
 
 def to_broker_error(error: Exception, address: str) -> BrokerError:
