@@ -66,19 +66,19 @@ def test_a_logging_filter_that_raises_harms_no_job() -> None:
 
 
 @pytest.mark.concurrency
-def test_a_retry_at_an_instant_that_cannot_be_leaves_the_choice_to_the_backoff() -> None:
-    clock = VirtualClock()
-    engine = Engine(MemoryBroker(clock=clock))
+def test_a_retry_at_an_instant_that_cannot_be_leaves_the_choice_to_the_backoff(
+    spinach_engine: Engine, spinach_worker: TestWorker
+) -> None:
     runs: list[int] = []
 
-    @engine.task(name="t", max_retries=1)
+    @spinach_engine.task(name="t", max_retries=1)
     def task() -> None:
         runs.append(1)
         if len(runs) == 1:
             raise RetryException(at=datetime.max.replace(tzinfo=UTC))
 
-    engine.schedule(task)
-    TestWorker(engine, clock).advance(timedelta(minutes=1))
+    spinach_engine.schedule(task)
+    spinach_worker.advance(timedelta(minutes=1))
 
     assert runs == [1, 1]
 
@@ -260,23 +260,21 @@ class Moody(RetryException):
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.concurrency
 def test_whatever_an_exception_does_it_fails_its_job_only(
-    error: type[Exception], retries: int
+    error: type[Exception], retries: int, spinach_engine: Engine, spinach_worker: TestWorker
 ) -> None:
-    clock = VirtualClock()
-    engine = Engine(MemoryBroker(clock=clock))
     done: list[int] = []
 
-    @engine.task(name="bad", max_retries=retries)
+    @spinach_engine.task(name="bad", max_retries=retries)
     def bad() -> None:
         raise error()
 
-    engine.task(name="good")(lambda: done.append(1))
-    engine.schedule(bad)
-    engine.schedule("good")
-    TestWorker(engine, clock).advance(timedelta(minutes=1), workers=1, on_failure="collect")
+    spinach_engine.task(name="good")(lambda: done.append(1))
+    spinach_engine.schedule(bad)
+    spinach_engine.schedule("good")
+    spinach_worker.advance(timedelta(minutes=1), workers=1, on_failure="collect")
 
     assert done == [1]
-    (entry,) = engine.failed.list()
+    (entry,) = spinach_engine.failed.list()
     assert entry.error.endswith(error.__name__)
 
 
@@ -318,13 +316,13 @@ class Liar(dict[str, int]):
         return [("other", 1)]
 
 
-def test_subclasses_of_containers_are_sent_as_what_they_hold() -> None:
-    clock = VirtualClock()
-    engine = Engine(MemoryBroker(clock=clock))
+def test_subclasses_of_containers_are_sent_as_what_they_hold(
+    spinach_engine: Engine, spinach_worker: TestWorker
+) -> None:
     got: list[object] = []
-    engine.task(name="t")(lambda value: got.append(value))
-    engine.schedule("t", Liar(a=1))
-    TestWorker(engine, clock).drain()
+    spinach_engine.task(name="t")(lambda value: got.append(value))
+    spinach_engine.schedule("t", Liar(a=1))
+    spinach_worker.drain()
 
     assert got == [{"a": 1}]
 
