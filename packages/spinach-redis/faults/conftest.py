@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 
 from ..tests.servers import NoServer, Server, find_binary, running_server
-from .fleet import Fleet, fleet_in
+from .fleet import Fleet
 from .results import Record, Row, merge, table
 from .scene import Scene
 
 #: A hang shows after this time, in seconds; `--full` runs some faults for minutes.
 TIMEOUT_SECONDS = 900
+
+#: Of the log of a test that failed.
+LOG_CHARACTERS = 20_000
 
 RESULTS = pytest.StashKey["Results"]()
 OUTCOME = pytest.StashKey[str]()
@@ -156,10 +159,13 @@ def own_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """Worker processes of the test, which end with it."""
-    with fleet_in(tmp_path) as fleet:
-        yield fleet
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
+    """Worker processes of the test, which end with it; of one that failed their log is shown."""
+    fleet = Fleet(tmp_path)
+    yield fleet
+    fleet.close()
+    if request.node.stash.get(OUTCOME, "failed") == "failed":
+        print(fleet.log()[-LOG_CHARACTERS:])
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from .program import Settings
 
-__all__ = ["Fleet", "Process", "fleet_in", "until"]
+__all__ = ["Fleet", "Process", "until"]
 
 PROGRAM = Path(__file__).parent / "program.py"
 
@@ -193,16 +193,3 @@ class Fleet:
         for process in self._processes:
             process.close()
         self._log.close()
-
-
-@contextlib.contextmanager
-def fleet_in(folder: Path) -> Iterator[Fleet]:
-    """A fleet for the block; when it fails, the end of the log is printed."""
-    fleet = Fleet(folder)
-    try:
-        yield fleet
-    except BaseException:
-        print(fleet.log()[-20_000:])
-        raise
-    finally:
-        fleet.close()

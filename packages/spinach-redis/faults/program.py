@@ -25,6 +25,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from redis import Redis
+from redis.cluster import ClusterNode, RedisCluster
+from redis.sentinel import Sentinel
+
 from spinach import Engine, RetryException, Tasks, signals
 from spinach.clock import SystemClock
 from spinach_redis import RedisBroker
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from spinach.job import Job
     from spinach.outcome import Outcome
 
-__all__ = ["LIMIT", "ONCE", "Settings", "build_tasks", "make_broker"]
+__all__ = ["LIMIT", "ONCE", "Settings", "build_tasks", "make_broker", "open_client"]
 
 #: Tasks whose jobs run at most once.
 ONCE = frozenset({"once", "once.limited", "tick"})
@@ -132,11 +136,30 @@ def offset_in(path: str) -> Callable[[], int]:
     return lambda: int(Path(path).read_text(encoding="ascii"))
 
 
+def open_client(url: str) -> Any:
+    """A client of a server, a Cluster or what Sentinels watch.
+
+    Args:
+        url: as redis-py reads them, or `cluster://host:port,...` of some nodes, or
+            `sentinel://host:port,.../service`.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("cluster", "sentinel"):
+        return Redis.from_url(url)
+    addresses, _, service = rest.partition("/")
+    pairs = [
+        (host, int(port)) for host, _, port in (a.partition(":") for a in addresses.split(","))
+    ]
+    if scheme == "sentinel":
+        return Sentinel(pairs).master_for(service)
+    return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in pairs])
+
+
 def make_broker(settings: Settings) -> RedisBroker:
     """The broker of one engine."""
     offset_ms = offset_in(settings.offset_file) if settings.offset_file else None
-    broker = HoldingBroker.from_url(
-        settings.url,
+    broker = HoldingBroker(
+        open_client(settings.url),
         _offset_ms=offset_ms,
         lease=timedelta(seconds=settings.lease_seconds),
         clock=WrongClock(settings.clock_error_seconds),
@@ -151,7 +174,12 @@ def _nothing(*_: object) -> None:
 
 
 def build_tasks(
-    done: Any = _nothing, *, hold_at: str = "", release: str = "1", period_seconds: float = 0.0
+    done: Any = _nothing,
+    *,
+    hold_at: str = "",
+    release: str = "1",
+    period_seconds: float = 0.0,
+    other_queue: str = "",
 ) -> Tasks:
     """The application's tasks.
 
@@ -161,6 +189,7 @@ def build_tasks(
             that ask for it, until it is told to continue.
         release: of the application, or `both`.
         period_seconds: of the periodic task; 0: there is none.
+        other_queue: of the task `other`, which there is if this is given.
     """
     tasks = Tasks()
 
@@ -190,6 +219,9 @@ def build_tasks(
     tasks.add(run, name="again.limited", max_retries=5, max_concurrency=LIMIT)
     for number in ("1", "2") if release == "both" else (release,):
         tasks.add(run, name=f"release.{number}", max_retries=5)
+
+    if other_queue:
+        tasks.add(run, name="other", queue=other_queue, max_retries=5)
 
     failed: set[str] = set()
 
@@ -276,6 +308,7 @@ def main() -> int:
                 hold_at=settings.hold,
                 release=settings.release,
                 period_seconds=settings.period_seconds,
+                other_queue=settings.queues[1] if len(settings.queues) > 1 else "",
             )
         )
         engines.append(engine)

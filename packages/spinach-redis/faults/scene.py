@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 from redis import Redis
 
@@ -17,7 +18,7 @@ from spinach_redis import RedisBroker
 from .effects import Effects
 from .fleet import Fleet, until
 from .ledger import check_drained
-from .program import LIMIT, LIMITED, ONCE, build_tasks
+from .program import LIMIT, LIMITED, ONCE, build_tasks, open_client
 
 __all__ = ["MIX", "Scene", "tidy", "version_of"]
 
@@ -34,6 +35,8 @@ class Scene:
         namespace: None for a new one.
         producer_url: of the server, for the producer; None: the same.
         release: of the producer.
+        other_queue: of the task `other`.
+        options: of the producer's broker.
     """
 
     def __init__(
@@ -43,18 +46,20 @@ class Scene:
         namespace: str | None = None,
         producer_url: str | None = None,
         release: str = "1",
+        other_queue: str = "",
+        **options: Any,
     ) -> None:
         self.fleet = fleet
         self.url = url
         self.namespace = namespace or f"scene-{uuid.uuid4().hex[:12]}"
-        self.broker = RedisBroker.from_url(url)
+        self.broker = RedisBroker(open_client(url), **options)
         self.engine = Engine(self.broker, self.namespace)
         self.producer = self.engine
         self._producer_broker: RedisBroker | None = None
         if producer_url is not None:
             self._producer_broker = RedisBroker.from_url(producer_url)
             self.producer = Engine(self._producer_broker, self.namespace)
-        self.producer.attach_tasks(build_tasks(release=release))
+        self.producer.attach_tasks(build_tasks(release=release, other_queue=other_queue))
         #: Key → task, of the jobs that the server accepted.
         self.jobs: dict[str, str] = {}
         #: Of those whose fate the producer did not learn.
@@ -117,8 +122,11 @@ class Scene:
 
     def members(self, queue: str = "spinach") -> set[bytes]:
         """Live memberships, and dead ones that nobody recovered yet."""
-        with self.client() as client:
+        client = self.client()
+        try:
             return set(client.zrange(f"{{{self.namespace}/{queue}}}:members", 0, -1))
+        finally:
+            client.close()
 
     def failed(self) -> dict[str, str]:
         """Key → exception, of the failed store."""
@@ -129,9 +137,9 @@ class Scene:
         ]
         return {str(e.job.task_kwargs.get("key", e.job.id)): e.error for e in entries}
 
-    def client(self) -> Redis:
+    def client(self) -> Any:
         """A plain client of the server."""
-        return Redis.from_url(self.url)
+        return open_client(self.url)
 
     def close(self) -> None:
         """Give up the producer's connections."""
@@ -143,7 +151,7 @@ class Scene:
 
     def judge(
         self,
-        client: Redis,
+        client: Any,
         *,
         may_fail: Iterable[str] = (),
         forgotten: Callable[[str], bool] = lambda key: False,

@@ -1,0 +1,186 @@
+"""Servers that take over from others: Sentinels, and Clusters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from redis.crc import key_slot
+
+from ..tests.clusters import Cluster, running_cluster
+from ..tests.sentinels import SERVICE, Watched, running_sentinels
+from .fleet import Fleet, Process, until
+from .load import Load
+from .results import Record
+from .scene import Scene, version_of
+
+OUTAGE_SECONDS = 2.0
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    with running_sentinels("--appendonly", "yes") as watched:
+        yield watched
+
+
+def sentinel_url(watched: Watched) -> str:
+    return f"sentinel://{','.join(f'{h}:{p}' for h, p in watched.addresses)}/{SERVICE}"
+
+
+def cluster_url(cluster: Cluster) -> str:
+    return f"cluster://{','.join(f'127.0.0.1:{server.port}' for server in cluster.servers)}"
+
+
+@pytest.mark.parametrize("replicas", [1, 0])
+def test_failover_forgets_nothing_that_replicas_were_waited_for(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    watched: Watched,
+    rounds: Callable[..., int],
+    record: Record,
+    replicas: int,
+) -> None:  # I1 to I4
+    runs = rounds(full=3, bounded=0)
+    url, options = sentinel_url(watched), {"wait_replicas": replicas}
+    scene = new_scene(url, **options)
+    workers = [fleet.start(url, scene.namespace, threads=3, broker=options) for _ in range(2)]
+    with Load(scene) as load:
+        for _ in range(runs):
+            load.goes_on(50)
+            old = watched.primary()
+            old.stop(kill=True)
+            watched.wait_for_other_primary(old)
+            load.goes_on(20)
+            # It comes back as a replica, once the Sentinels have told it.
+            old.start()
+            with old.client() as client:
+                until(
+                    lambda: client.info("replication").get("master_link_status") == "up",
+                    60,
+                    "the old primary follows",
+                )
+    scene.drained(90)
+    stop_all(workers)
+    with watched.primary().client() as client:
+        name = version_of(client)
+        effects = scene.judge(
+            client, forgotten=(lambda key: False) if replicas else (lambda key: True)
+        )
+    failed = scene.failed()
+    gone = [k for k in scene.jobs if not effects.ends.get(k) and k not in failed]
+    twice = [k for k in scene.jobs if len(effects.ends.get(k, ())) > 1]
+    record(
+        f"Sentinel failover with wait_replicas={replicas}",
+        runs=runs, jobs=len(scene.jobs), server=name,
+        note=f"{len(gone)} lost, {len(twice)} ran twice, {len(failed)} in the failed store",
+    )  # fmt: skip
+
+
+def stop_all(workers: list[Process]) -> None:
+    for worker in workers:
+        worker.stop()
+
+
+def judge(cluster: Cluster, scene: Scene, **kwargs: object) -> str:
+    with cluster.client() as client:
+        scene.judge(client, **kwargs)
+    with next(server for server in cluster.servers if server.running).client() as one:
+        return f"{version_of(one)} Cluster"
+
+
+def test_slot_that_moves_under_load_takes_its_jobs_along(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:  # I1 to I6
+    runs = rounds(full=3, bounded=0)
+    with running_cluster() as cluster:
+        scene = new_scene(cluster_url(cluster))
+        workers = [fleet.start(scene.url, scene.namespace, threads=3) for _ in range(2)]
+        slot = key_slot(f"{{{scene.namespace}/spinach}}".encode())
+        with Load(scene) as load:
+            for _ in range(runs):
+                load.goes_on()
+                owner = cluster.owner(f"{{{scene.namespace}/spinach}}")
+                target = next(node for node in cluster.nodes if node is not owner)
+                cluster.begin_migration(slot, owner, target)
+                # In portions, so that calls meet a queue whose keys are here and there.
+                while cluster.move_keys(slot, owner, target, 3):
+                    threading.Event().wait(0.02)
+                cluster.end_migration(slot, owner, target)
+                load.goes_on()
+        scene.drained(90)
+        stop_all(workers)
+        name = judge(cluster, scene, undisturbed=True)
+    record("Cluster: slot migration under load", runs=runs, jobs=len(scene.jobs), server=name)
+
+
+def test_replica_takes_over_from_a_dead_node(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:  # I1 to I4
+    runs = rounds(full=3, bounded=0)
+    jobs, name = 0, ""
+    for _ in range(runs):
+        with running_cluster(replicas=True) as cluster:
+            scene = new_scene(cluster_url(cluster), wait_replicas=1)
+            workers = [
+                fleet.start(scene.url, scene.namespace, threads=3, broker={"wait_replicas": 1})
+                for _ in range(2)
+            ]
+            with Load(scene) as load:
+                load.goes_on()
+                dead = cluster.owner(f"{{{scene.namespace}/spinach}}")
+                dead.stop(kill=True)
+                cluster.wait_for_takeover(dead)
+                # The new node waits for a replica as well.
+                dead.start()
+                load.goes_on()
+            scene.drained(90)
+            stop_all(workers)
+            name = judge(cluster, scene)
+            jobs += len(scene.jobs)
+    record("Cluster: node takeover, wait_replicas=1", runs=runs, jobs=jobs, server=name)
+
+
+def test_dead_node_does_not_keep_workers_from_the_queues_of_others(
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    rounds: Callable[..., int],
+    record: Record,
+) -> None:
+    runs = rounds(full=3, bounded=0)
+    with running_cluster(3, "--appendonly", "yes") as cluster:
+        namespace = "nodes"
+        dead = cluster.owner(f"{{{namespace}/spinach}}")
+        living = next(node for node in cluster.nodes if node is not dead)
+        queue = cluster.queue_on(living, namespace)
+        scene = new_scene(cluster_url(cluster), namespace, other_queue=queue)
+        workers = [
+            fleet.start(scene.url, namespace, queues=("spinach", queue), threads=2)
+            for _ in range(2)
+        ]
+        for _ in range(runs):
+            scene.schedule("again", "once", "other")
+            until(lambda: set(scene.effects().ends) == set(scene.jobs), 30, "all is done")
+            dead.stop(kill=True)
+            for _ in range(20):
+                scene.schedule("other")
+            until(
+                lambda: set(scene.effects().ends) == set(scene.jobs),
+                OUTAGE_SECONDS + 10,
+                "the other queue goes on",
+            )
+            dead.start()
+            # The others believe that it lives after a while.
+            scene.schedule("again", "once")
+            scene.drained(60)
+        stop_all(workers)
+        name = judge(cluster, scene, undisturbed=True)
+    record(
+        "Cluster: one node dead while others serve", runs=runs, jobs=len(scene.jobs), server=name
+    )
