@@ -255,9 +255,20 @@ class RedisBroker(Broker):
                 )
         verdicts = [Verdict.UNKNOWN] * len(outcomes)
         error: BrokerError | None = None
-        for chunk, answer in zip(chunks, self._lines.workers.ask(*calls), strict=True):
+        once = replies.may_not_start([outcome.lease for outcome in outcomes])
+        answers = (
+            self._lines.workers.ask_confirmed(*calls)
+            if once
+            else [(answer, None) for answer in self._lines.workers.ask(*calls)]
+        )
+        for chunk, (answer, doubt) in zip(chunks, answers, strict=True):
             if isinstance(answer, BrokerError):
                 error = answer
+                continue
+            if doubt is not None:
+                # A replica that takes over with the lease and without its outcome would
+                # have this process reconcile, and run the job once more (I3).
+                error = doubt
                 continue
             for position, flag in zip(chunk, answer, strict=True):
                 verdicts[position] = Verdict.APPLIED if flag == 0x31 else Verdict.REFUSED

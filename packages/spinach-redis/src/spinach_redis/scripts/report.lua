@@ -63,7 +63,8 @@ for i = 1, #members do
     member.tokens[member.asked[j]] = tokens[j]
   end
 end
-local verdicts, gone, released, returned, failures, retries = {}, {}, {}, {}, {}, {}
+local verdicts, accepted = {}, 0
+local gone, released, returned, failures, retries = {}, {}, {}, {}, {}
 for i = first, #ARGV, 6 do
   local kind, id, detail = ARGV[i], ARGV[i + 3], ARGV[i + 5]
   local member, task = members[tonumber(ARGV[i + 1])], tasks[tonumber(ARGV[i + 2])]
@@ -71,6 +72,7 @@ for i = first, #ARGV, 6 do
     member.tokens[id] = nil
     member.ended[#member.ended + 1] = id
     verdicts[#verdicts + 1] = '1'
+    accepted = accepted + 1
     if task.limited then
       task.jobs[#task.jobs + 1] = id
     end
@@ -105,6 +107,10 @@ for i = 1, #members do
   many('HDEL', members[i].key, members[i].ended)
 end
 step(q, now)
+if #verdicts > accepted then
+  -- A repeat, perhaps. Replicas that confirm this write have the outcome, too.
+  call('HSET', q.guard, 'seen', now)
+end
 many('HDEL', q.jobs, gone)
 if call('EXISTS', q.attempts) == 1 then
   many('HDEL', q.attempts, gone)
