@@ -1,0 +1,176 @@
+"""What a job may cost, counted and not timed: encodings, lock acquisitions, wake-ups.
+
+The bounds are what was measured when they were written. Who has to raise one makes every
+job dearer, and should say what it buys.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from spinach import Batch, Engine, MemoryBroker, wire
+from spinach.assignment import Assignment
+from spinach.brokers.calls import Verdict
+from spinach.const import REPORT_CHUNK
+from spinach.outcome import Outcome
+
+from .test_handover import Rig, succeeded
+
+#: Jobs of one fetch.
+BATCH = 1000
+
+
+class CountingSync:
+    """Makes locks and conditions that count who takes and who wakes."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def Lock(self) -> Any:  # noqa: N802 - the name that threading has
+        counts, lock = self.counts, threading.Lock()
+
+        class Lock:
+            def __enter__(self) -> bool:
+                counts["taken"] += 1
+                return lock.acquire(timeout=10)
+
+            def __exit__(self, *_: object) -> None:
+                lock.release()
+
+            def acquire(self, blocking: bool = True, timeout: float = 10) -> bool:
+                # Conditions try without blocking to learn whether it is taken.
+                counts["taken"] += blocking
+                return lock.acquire(blocking, timeout if blocking else -1)
+
+            release = staticmethod(lock.release)
+
+        return Lock()
+
+    def Condition(self, lock: Any) -> Any:  # noqa: N802
+        counts = self.counts
+
+        class Condition(threading.Condition):
+            def notify(self, n: int = 1) -> None:
+                counts["woken"] += n
+                super().notify(n)
+
+        return Condition(lock)
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, *names: str) -> Counter[str]:
+    """Count the calls of functions of the module `wire`."""
+    counts: Counter[str] = Counter()
+
+    def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return counted
+
+    for name in names:
+        monkeypatch.setattr(wire, name, wrap(name, getattr(wire, name)))
+    return counts
+
+
+def run_through(rig: Rig, threads: int) -> list[Outcome]:
+    """Threads take turns until the buffer is empty; their last outcomes are handed in.
+
+    Returns:
+        All outcomes, in the order they were reported in.
+    """
+    running: dict[int, Assignment] = {}
+    for number in range(BATCH):
+        worker = number % threads
+        before = running.get(worker)
+        running[worker] = rig.take(worker, None if before is None else succeeded(before))
+    rig.handover.close()
+    for worker, job in running.items():
+        rig.end(worker, job)
+    reported: list[Outcome] = []
+    while outcomes := rig.handover.collect((), REPORT_CHUNK):
+        rig.handover.answered([Verdict.APPLIED] * len(outcomes))
+        reported += outcomes
+    return reported
+
+
+@pytest.mark.parametrize("schedule", ["one", "batch"])
+def test_arguments_are_encoded_once_and_decoded_once(
+    schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = counting(monkeypatch, "_ENCODE", "_DECODE")
+    spin = Engine(MemoryBroker())
+    seen: list[tuple[str, int]] = []
+    spin.task(name="note")(lambda text, number: seen.append((text, number)))
+    if schedule == "one":
+        for number in range(20):
+            spin.schedule("note", "text", number=number)
+    else:
+        batch = Batch()
+        for number in range(20):
+            batch.schedule("note", "text", number=number)
+        spin.schedule_batch(batch)
+    assert counts == {"_ENCODE": 20}
+
+    spin.start_workers(2, stop_when_queue_empty=True)
+    assert sorted(seen) == [("text", number) for number in range(20)]
+    assert counts == {"_ENCODE": 20, "_DECODE": 20}
+
+
+def test_records_without_listeners_are_read_once_on_the_way_to_their_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spin = Engine(MemoryBroker())
+    spin.task(name="nothing")(lambda: None)
+    batch = Batch()
+    for _ in range(20):
+        batch.schedule("nothing")
+    spin.schedule_batch(batch)
+    counts = counting(monkeypatch, "read_header", "decode_payload")
+    spin.start_workers(2, stop_when_queue_empty=True)
+    assert counts["decode_payload"] == 20
+    assert counts["read_header"] <= 20
+
+
+@pytest.mark.parametrize("threads", [1, 10])
+def test_job_takes_the_lock_of_the_hand_over_once(threads: int) -> None:
+    sync = CountingSync()
+    rig = Rig(sync=sync)
+    rig.put(*range(BATCH))
+    before = sync.counts["taken"]
+    assert before == 1, "a whole fetch is put in under one lock"
+
+    assert len(run_through(rig, threads)) == BATCH
+    reports = -(-BATCH // REPORT_CHUNK)
+    # Each thread comes once more to hand in its last outcome. A report takes two, one
+    # look finds nothing left, and one is for the close.
+    assert sync.counts["taken"] - before <= BATCH + threads + 2 * reports + 2
+
+
+def test_batch_rings_the_notifier_and_the_arbiter_once() -> None:
+    rig = Rig()
+    rig.put(*range(BATCH))
+    run_through(rig, threads=10)
+    assert rig.notifier_rang == 1
+    # The threads that come when the buffer is closed ring once each.
+    assert rig.arbiter_rang <= 1 + 10 + 1
+
+
+def test_batch_wakes_one_sleeping_thread_and_not_one_for_each_job() -> None:
+    sync = CountingSync()
+    rig = Rig(sync=sync)
+    # Ten threads sleep, as `exchange` leaves them.
+    rig.handover._idle = 10
+    rig.put(*range(BATCH))
+    assert sync.counts["woken"] == 1
+    # The job is shorter than the time it takes to wake a thread: nobody else is woken.
+    before = None
+    for _ in range(BATCH):
+        job = rig.take(1, None if before is None else succeeded(before))
+        before = job
+    assert sync.counts["woken"] == 1

@@ -1,0 +1,140 @@
+"""What a job may cost the server, counted and not timed: commands that are sent.
+
+The bounds are what was measured when they were written. Who has to raise one makes every
+job dearer, and should say what it buys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from spinach import Batch, Engine
+from spinach.brokers.calls import Verdict
+from spinach_redis import RedisBroker
+from spinach_redis.script import SCRIPTS
+
+from .jobs import Member, deposit, success
+from .servers import Server
+
+NewBroker = Callable[..., RedisBroker]
+
+
+class Commands:
+    """Counts by name of what carries or waits for jobs."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_name.values())
+
+
+@contextmanager
+def commands_sent(server: Server) -> Iterator[Commands]:
+    """What clients send within the block.
+
+    The server's counts include what scripts call, but scripts call none of these. What a
+    new connection says of itself does not count.
+    """
+    sent = Commands()
+    with server.client() as client:
+        before = counts(client)
+        yield sent
+        after = counts(client)
+    for name, number in after.items():
+        if number > before.get(name, 0):
+            sent.by_name[name] = number - before.get(name, 0)
+
+
+def counts(client: Any) -> dict[str, int]:
+    stats = client.info("commandstats")
+    return {
+        name: stats[f"cmdstat_{name}"]["calls"]
+        for name in ("evalsha", "eval", "bzpopmin", "wait")
+        if f"cmdstat_{name}" in stats
+    }
+
+
+@pytest.fixture(autouse=True)
+def known_scripts(own_server: Server) -> None:
+    """Only the first call on a server carries a script's text."""
+    with own_server.client() as client:
+        for each in SCRIPTS:
+            client.script_load(each.text)
+
+
+@pytest.fixture
+def spin(own_server: Server) -> Iterator[Engine]:
+    """An engine whose connections are open and whose queue exists."""
+    broker = RedisBroker.from_url(own_server.unix_url)
+    spin = Engine(broker)
+    spin.task(name="nothing", max_retries=1)(lambda: None)
+    spin.schedule("nothing")
+    spin.start_workers(1, stop_when_queue_empty=True)
+    yield spin
+    broker.close()
+
+
+def schedule_batch(spin: Engine, number: int) -> None:
+    batch = Batch()
+    for _ in range(number):
+        batch.schedule("nothing")
+    spin.schedule_batch(batch)
+
+
+def test_scheduling_sends_one_command_a_job(own_server: Server, spin: Engine) -> None:
+    with commands_sent(own_server) as sent:
+        for _ in range(50):
+            spin.schedule("nothing")
+    assert sent.by_name == {"evalsha": 50}
+
+
+def test_batch_sends_one_command_for_500_jobs(own_server: Server, spin: Engine) -> None:
+    with commands_sent(own_server) as sent:
+        schedule_batch(spin, 10_000)
+    assert sent.by_name == {"evalsha": 20}
+
+
+def test_fetch_and_report_of_a_thousand_jobs_are_one_command_each(
+    own_server: Server,
+) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("cost", object())
+    broker.enqueue([deposit() for _ in range(1_000)])
+    member = Member(broker)
+    member.take(idle=0)
+    with commands_sent(own_server) as fetching:
+        leases = member.fetch(idle=10, extra=990).leases
+    assert len(leases) == 1_000
+    assert fetching.by_name == {"evalsha": 1}
+    with commands_sent(own_server) as reporting:
+        reply = broker.report([success(lease) for lease in leases])
+    assert set(reply.verdicts) == {Verdict.APPLIED}
+    assert reporting.by_name == {"evalsha": 1}
+    broker.close()
+
+
+def test_wait_for_a_job_is_two_commands(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("cost", object())
+    broker.enqueue([deposit()])
+    member = Member(broker)
+    with commands_sent(own_server) as sent:
+        assert len(member.fetch(idle=1, block_seconds=5).leases) == 1
+    # The marker and the fetch, in one round trip.
+    assert sent.by_name == {"bzpopmin": 1, "evalsha": 1}
+    broker.close()
+
+
+def test_drain_sends_few_commands_for_many_jobs(own_server: Server, spin: Engine) -> None:
+    schedule_batch(spin, 5_000)
+    with commands_sent(own_server) as sent:
+        spin.start_workers(10, stop_when_queue_empty=True)
+    # How many depends on how threads take turns: 20 when measured. Two commands a job, the
+    # way of a naive worker, would be 10,000.
+    assert sent.total <= 500, sent.by_name
