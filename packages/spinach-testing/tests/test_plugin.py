@@ -1,217 +1,249 @@
-"""The plugin as a user meets it: each test is a project of its own, run by pytester."""
+"""The fixtures as a user wires them: three layouts, and a project that uses none."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
 pytest_plugins = ["pytester"]
 
-PROJECT = """
-    from datetime import timedelta
-    import threading
+#: An application in each of the three layouts; its test file is the same.
+LAYOUTS = {
+    "registries": {
+        "shop": """
+            from spinach import Tasks
+
+            tasks = Tasks()
+            sent = []
+
+            @tasks.task(name="mail", max_retries=1)
+            def mail(to):
+                sent.append(to)
+
+            def order(customer):
+                tasks.schedule(mail, customer)
+        """,
+        "conftest": """
+            import pytest
+            import shop
+
+            @pytest.fixture(scope="session")
+            def spinach_tasks():
+                return [shop.tasks]
+
+            @pytest.fixture
+            def order(spinach_engine):
+                return shop.order
+        """,
+    },
+    "factory": {
+        "shop": """
+            from spinach import Engine, RedisBroker, Tasks
+
+            tasks = Tasks()
+            sent = []
+
+            @tasks.task(name="mail", max_retries=1)
+            def mail(to):
+                sent.append(to)
+
+            class App:
+                def __init__(self, broker=None):
+                    self.spin = Engine(broker or RedisBroker(), namespace="shop")
+                    self.spin.attach_tasks(tasks)
+
+                def order(self, customer):
+                    self.spin.schedule(mail, customer)
+        """,
+        "conftest": """
+            import pytest
+            import shop
+
+            @pytest.fixture
+            def app(spinach_broker):
+                app = shop.App(spinach_broker)
+                yield app
+                app.spin.detach_tasks(shop.tasks)
+
+            @pytest.fixture
+            def spinach_engine(app):
+                return app.spin
+
+            @pytest.fixture
+            def order(app):
+                return app.order
+        """,
+    },
+    "module": {
+        "shop": """
+            from spinach import Engine, MemoryBroker
+
+            spin = Engine(MemoryBroker(), namespace="shop")
+            sent = []
+
+            @spin.task(name="mail", max_retries=1)
+            def mail(to):
+                sent.append(to)
+
+            def order(customer):
+                spin.schedule(mail, customer)
+        """,
+        "conftest": """
+            import pytest
+            import shop
+
+            @pytest.fixture
+            def spinach_engine(spinach_broker):
+                with shop.spin.using_broker(spinach_broker):
+                    yield shop.spin
+
+            @pytest.fixture
+            def order(spinach_engine):
+                return shop.order
+        """,
+    },
+}
+
+TESTS = """
+    from unittest.mock import call
+
     import pytest
-    from spinach import RetryException, Tasks
+    import shop
 
-    tasks = Tasks()
-    done = []
+    @pytest.mark.parametrize("customer", ["ada", "bob"])
+    def test_an_order_is_answered(order, customer, spinach_jobs, spinach_worker):
+        shop.sent.clear()
+        order(customer)
+        spinach_jobs.assert_scheduled(shop.mail, call(to=customer))
+        assert shop.sent == []
+        spinach_worker.drain()
+        assert shop.sent == [customer]
+        assert len(spinach_jobs) == 1
 
-    @tasks.task(name="add")
-    def add(a, b):
-        done.append(a + b)
+    def test_a_lost_worker_does_no_harm(order, spinach_jobs, spinach_worker):
+        shop.sent.clear()
+        order("eve")
+        spinach_worker.crash(spinach_jobs.one(), "before_start")
+        spinach_worker.run_until_finished()
+        assert shop.sent == ["eve"]
 
-    @tasks.task(name="chain")
-    def chain(left):
-        done.append(left)
-        if left:
-            tasks.schedule(chain, left - 1)
-
-    @tasks.task(name="flaky", max_retries=5)
-    def flaky():
-        done.append("flaky")
-        if done.count("flaky") < 3:
-            raise RetryException("not yet")
-
-    @tasks.task(name="broken")
-    def broken(reason):
-        raise ValueError(reason)
-
-    @tasks.task(name="coffee", periodicity=timedelta(days=1))
-    def coffee():
-        done.append("coffee")
-
-    @tasks.task(name="elsewhere", queue="other")
-    def elsewhere():
-        done.append("elsewhere")
-
-    @pytest.fixture(autouse=True)
-    def fresh():
-        done.clear()
-
-    @pytest.fixture(scope="session")
-    def spinach_tasks():
-        return [tasks]
+    def test_live(order, spinach_live_worker):
+        shop.sent.clear()
+        order("sam")
+        spinach_live_worker.wait_idle()
+        assert shop.sent == ["sam"]
 """
 
 
 @pytest.fixture
-def project(pytester, monkeypatch):
-    """A project whose tests are given as source; returns the result of its run."""
+def only_this_plugin(monkeypatch):
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-
-    def run(source: str) -> pytest.RunResult:
-        pytester.makeconftest("")
-        pytester.makepyfile(pytester_source(source))
-        return pytester.runpytest_inprocess("-p", "no:cacheprovider")
-
-    def pytester_source(source: str) -> str:
-        import textwrap
-
-        return textwrap.dedent(PROJECT) + textwrap.dedent(source)
-
-    return run
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
-def test_a_drain_runs_what_is_ready_and_what_it_leads_to(project):
-    project("""
-        def test_it(spinach_engine, spinach_worker):
-            tasks.schedule(add, 1, 2)
-            tasks.schedule(chain, 2)
-            tasks.schedule(elsewhere)
-            spinach_worker.drain()
-            assert sorted(map(str, done)) == ["0", "1", "2", "3", "elsewhere"]
-    """).assert_outcomes(passed=1)
-
-
-def test_nothing_runs_between_two_calls(project):
-    project("""
-        def test_it(spinach_engine, spinach_worker):
-            before = threading.active_count()
-            spinach_worker.drain()
-            assert threading.active_count() == before
-            tasks.schedule(add, 1, 2)
-            assert done == []
-    """).assert_outcomes(passed=1)
-
-
-def test_waiting_retries_do_not_hold_up_a_drain_and_run_when_the_clock_turns(project):
-    project("""
-        def test_it(spinach_engine, spinach_worker):
-            tasks.schedule(flaky)
-            spinach_worker.drain()
-            assert done == ["flaky"]
-            spinach_worker.advance(timedelta(minutes=1))
-            assert done == ["flaky"] * 3
-    """).assert_outcomes(passed=1)
-
-
-def test_a_year_of_a_daily_task_passes_in_no_time(project):
-    result = project("""
-        def test_it(spinach_engine, spinach_worker, spinach_clock):
-            start = spinach_clock.now()
-            spinach_worker.advance(timedelta(days=365))
-            assert done == ["coffee"] * 365
-            assert spinach_clock.now() - start == timedelta(days=365)
-    """)
-    result.assert_outcomes(passed=1)
-
-
-def test_what_a_task_raises_fails_the_test_with_a_note(project):
-    result = project("""
-        def test_it(spinach_engine, spinach_worker):
-            tasks.schedule(broken, "no coffee")
-            spinach_worker.drain()
-    """)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["E *ValueError: no coffee", "E *raised by job broken('no coffee'), attempt 1"]
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_tests_fit_each_layout_of_an_application(pytester, only_this_plugin, layout):
+    pytester.makepyfile(
+        **{name: textwrap.dedent(text) for name, text in LAYOUTS[layout].items()},
+        test_shop=textwrap.dedent(TESTS),
     )
+    result = pytester.runpytest_inprocess(
+        "-p", "spinach_testing.plugin", "-p", "no:cacheprovider", "-W", "error"
+    )
+    result.assert_outcomes(passed=4)
 
 
-def test_several_failures_come_as_a_group(project):
-    project("""
-        def test_it(spinach_engine, spinach_worker):
-            tasks.schedule(broken, "a")
-            tasks.schedule(broken, "b")
-            with pytest.raises(ExceptionGroup) as raised:
-                spinach_worker.drain()
-            assert sorted(str(e) for e in raised.value.exceptions) == ["a", "b"]
-    """).assert_outcomes(passed=1)
+def test_each_test_gets_an_engine_a_namespace_and_a_store_of_its_own(pytester, only_this_plugin):
+    pytester.makepyfile("""
+        import re
+        from spinach import Tasks
+        import pytest
 
+        tasks = Tasks()
+        tasks.add(print, name="print")
+        seen = set()
 
-def test_failures_can_be_collected(project):
-    project("""
-        def test_it(spinach_engine, spinach_worker):
-            tasks.schedule(broken, "a")
-            (err,) = spinach_worker.drain(on_failure="collect")
-            assert isinstance(err, ValueError)
+        @pytest.fixture(scope="session")
+        def spinach_tasks():
+            return [tasks]
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(number, spinach_engine, spinach_jobs, spinach_clock, spinach_worker):
+            assert spinach_engine.namespace not in seen
+            seen.add(spinach_engine.namespace)
+            assert re.fullmatch("test-gw7-[0-9a-f]{12}", spinach_engine.namespace)
+            assert spinach_jobs.all() == []
             assert spinach_worker.drain() == []
-    """).assert_outcomes(passed=1)
+            assert spinach_clock.monotonic() == 0
+            tasks.schedule("print", "left to nobody")
+            assert len(tasks._engines) == 1
+    """)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_XDIST_WORKER", "gw7")
+        result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin")
+    result.assert_outcomes(passed=3)
 
 
-def test_a_hang_ends_with_the_job_and_its_stack(project):
-    project("""
-        from spinach_testing.worker import DrainTimeout
-
-        gate = threading.Event()
-
-        @tasks.task(name="stuck")
-        def stuck():
-            gate.wait()
-
-        def test_it(spinach_engine, spinach_worker):
-            tasks.schedule(stuck)
-            try:
-                with pytest.raises(DrainTimeout) as raised:
-                    spinach_worker.drain(timeout=0.2)
-            finally:
-                gate.set()
-            assert "stuck" in str(raised.value)
-            assert "gate.wait()" in str(raised.value)
-    """).assert_outcomes(passed=1)
+def test_no_fixture_is_automatic_and_all_are_listed(pytester, only_this_plugin):
+    result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin", "--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.spinach(workers=, timeout=): *"])
+    result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin", "--fixtures")
+    for name in ("tasks", "clock", "broker", "engine", "jobs", "worker", "live_worker"):
+        result.stdout.fnmatch_lines([f"spinach_{name}*"])
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin", "--setup-show")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*spinach_*")
 
 
-def test_each_test_gets_an_engine_of_its_own(project):
-    project("""
-        def test_one(spinach_engine, spinach_worker):
-            tasks.schedule(add, 1, 2)
-
-        def test_two(spinach_engine, spinach_worker):
-            spinach_worker.drain()
-            assert done == []
-    """).assert_outcomes(passed=2)
+# -- a project that has the plugin and does not use it ---------------------------
 
 
-@pytest.mark.parametrize("span", ["5", "timedelta(seconds=-1)"])
-def test_a_span_that_makes_no_sense_is_refused(project, span):
-    project(f"""
-        from spinach.exc import InvalidArgument
+def test_a_project_that_does_not_use_the_plugin_imports_nothing_of_spinach(
+    pytester, only_this_plugin
+):
+    pytester.makepyfile("""
+        def test_it():
+            pass
+    """)
+    pytester.makeconftest("""
+        import json, sys
 
-        def test_it(spinach_engine, spinach_worker):
-            with pytest.raises(InvalidArgument, match="timedelta"):
-                spinach_worker.advance({span})
-    """).assert_outcomes(passed=1)
+        def pytest_unconfigure():
+            print("MODULES", json.dumps(sorted(sys.modules)))
+    """)
+    run = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider"]
+    imported = []
+    for options in ([], ["-p", "spinach_testing.plugin"]):
+        out = subprocess.run(
+            [*run, *options], capture_output=True, text=True, check=True, cwd=pytester.path,
+            timeout=50,
+        ).stdout  # fmt: skip
+        (line,) = [each for each in out.splitlines() if each.startswith("MODULES")]
+        imported.append(set(json.loads(line.removeprefix("MODULES"))))
+    without, with_plugin = imported
+    # An editable install brings finders of its own, which are loaded either way.
+    assert with_plugin - without == {
+        "spinach_testing",
+        "spinach_testing.plugin",
+        "spinach_testing.settings",
+    }
 
 
-def test_a_drain_inside_a_task_is_an_error_of_that_task(project):
-    project("""
-        from spinach.exc import WorkersRunning
-
-        def test_it(spinach_engine, spinach_worker):
-            spinach_engine.task(name="inner")(lambda: spinach_worker.drain())
-            spinach_engine.schedule("inner")
-            with pytest.raises(WorkersRunning):
-                spinach_worker.drain()
-    """).assert_outcomes(passed=1)
-
-
-def test_the_plugin_imports_nothing_of_spinach_by_itself():
+def test_names_of_the_package_are_imported_when_they_are_used():
     code = (
-        "import sys, spinach_testing.plugin;"
-        "print([m for m in sys.modules if m.split('.')[0] in"
-        " ('spinach', 'spinach_memory', 'redis')])"
+        "import sys, spinach_testing\n"
+        "assert 'spinach' not in sys.modules\n"
+        "for name in spinach_testing.__all__:\n"
+        "    assert getattr(spinach_testing, name).__name__ == name\n"
+        "try:\n"
+        "    spinach_testing.Nothing\n"
+        "except AttributeError as exc:\n"
+        "    print(exc)\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    assert out.stdout == "module 'spinach_testing' has no attribute 'Nothing'\n"
