@@ -1,0 +1,36 @@
+"""The generated pages about Redis say what the code says."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spinach_redis import keys, script
+
+ROOT = Path(__file__).parent.parent
+RENEW = "run: python docs/redis_pages.py"
+
+tool: dict[str, Any] = runpy.run_path(str(ROOT / "docs/redis_pages.py"))
+
+
+@pytest.mark.parametrize("name", tool["PAGES"])
+def test_page_is_what_the_code_says(name: str) -> None:
+    page = ROOT / "docs/reference" / name
+    assert page.read_text(encoding="utf-8") == tool["PAGES"][name](), RENEW
+
+
+def test_table_of_keys_has_every_key_that_a_script_declares() -> None:
+    declared = {name for each in script.SCRIPTS for name in getattr(keys, each.name.upper())}
+    described = {name for name, _, _ in tool["table"]()}
+    assert declared <= described
+    # The others have the name of a member, a session or a task behind a colon.
+    assert {name.partition(":")[0] for name in described - declared} == {
+        *("running", "producer", "slots", "held", "limit", "parked"),
+    }
+
+
+def test_messages_of_the_page_hold_no_password() -> None:
+    assert "secret" not in tool["messages_page"]()
