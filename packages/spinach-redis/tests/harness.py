@@ -23,7 +23,7 @@ class RedisHarness(Harness):
     """A prefix of its own on a shared server, whose clock is turned by an offset.
 
     Args:
-        make: makes a broker with these keywords.
+        make: makes a broker for a namespace, with these keywords.
         client: of the server, to ask for its time.
     """
 
@@ -35,8 +35,9 @@ class RedisHarness(Harness):
         self._brokers: list[RedisBroker] = []
 
     def new_broker(self, *, namespace: str = "conformance") -> RedisBroker:
-        broker = self._make(_offset_ms=lambda: self._offset_ms)
-        broker.bind(f"{self._prefix}-{namespace}", object())
+        namespace = f"{self._prefix}-{namespace}"
+        broker = self._make(namespace, _offset_ms=lambda: self._offset_ms)
+        broker.bind(namespace, object())
         self._brokers.append(broker)
         return broker
 

@@ -80,7 +80,11 @@ class Watched:
                 lambda: client.execute_command("SENTINEL", "FAILOVER", SERVICE),
                 "the Sentinel agrees to a failover",
             )
-        return self.wait_for_other_primary(old)
+        new = self.wait_for_other_primary(old)
+        # Until it is told so the old one takes writes, which are lost.
+        with old.client() as client:
+            until(lambda: client.info("replication")["role"] == "slave", "old primary follows")
+        return new
 
 
 @contextlib.contextmanager

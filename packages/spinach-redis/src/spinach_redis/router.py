@@ -125,7 +125,7 @@ class Router:
         confirmed: bool,
     ) -> list[tuple[tuple[Node, list[int]], list[Answer]]]:
         """Send to every node, then read from each."""
-        behind = self.confirmation if confirmed else []
+        behind = self.confirmation(timeout_seconds) if confirmed else []
         results: list[tuple[tuple[Node, list[int]], list[Answer]]] = []
         sent: list[tuple[Node, list[int], Link]] = []
         with contextlib.ExitStack() as stack:
@@ -152,10 +152,13 @@ class Router:
                 raise
         return results
 
-    @property
-    def confirmation(self) -> list[Command]:
-        """What makes a node wait for its replicas."""
-        return [Command(b"WAIT", self.replicas, CONFIRM_MS)] if self.replicas else []
+    def confirmation(self, timeout_seconds: float) -> list[Command]:
+        """What makes a node wait for its replicas, and answer before the timeout."""
+        if not self.replicas:
+            return []
+        # 0 would be for ever.
+        most_ms = max(1, min(CONFIRM_MS, int(timeout_seconds * 500)))
+        return [Command(b"WAIT", self.replicas, most_ms)]
 
     def doubt_of(self, exchange: Exchange, count: int) -> Exception | None:
         """Takes the answer to `confirmation` out of an exchange.
@@ -174,7 +177,7 @@ class Router:
         if confirmed >= self.replicas:
             return None
         return ResponseError(
-            f"NOREPLICAS {confirmed} of {self.replicas} replicas confirmed within {CONFIRM_MS} ms"
+            f"NOREPLICAS {confirmed} of {self.replicas} replicas confirmed in time"
         )
 
     def close(self) -> None:

@@ -110,9 +110,9 @@ class Waiting:
             return None
         try:
             with _Waits(self._router, alarm) as waits:
-                behind: Sequence[Request] = (
-                    () if fetch is None else (fetch, *self._router.confirmation)
-                )
+                behind: list[Request] = []
+                if fetch is not None:
+                    behind = [fetch, *self._router.confirmation(seconds + ANSWER_MARGIN_SECONDS)]
                 if not waits.begin(groups, seconds, behind):
                     return None
                 waits.listen(seconds + ANSWER_MARGIN_SECONDS)
