@@ -29,7 +29,7 @@ def work():
         spin.schedule_batch(batch)
         spin.start_workers(10, stop_when_queue_empty=True)
 
-for _ in range(4):
+for _ in range(6):
     work()
     print(resident(), len(gc.get_objects()))
 """
@@ -55,7 +55,8 @@ def test_further_100_000_jobs_leave_the_memory_as_it_was(retries):
         *(map(int, line.split()) for line in done.stdout.splitlines()), strict=True
     )
 
-    # One arena of Python's allocator more or less is already four percent; what leaks
-    # is there after every round.
-    assert min(pages[2:]) <= max(pages[:2]) * 1.02, f"pages after each round: {pages}"
-    assert objects[3] <= objects[1] + 10, f"objects after each round: {objects}"
+    # One arena of Python's allocator more or less is already four percent, and on a busy
+    # machine it takes some rounds until no more are added; what leaks is there after
+    # every round.
+    assert min(pages[3:]) <= max(pages[:3]) * 1.02, f"pages after each round: {pages}"
+    assert objects[5] <= objects[1] + 10, f"objects after each round: {objects}"
