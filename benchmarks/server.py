@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from redis import Redis
 from redis.exceptions import ConnectionError as NotYet
@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as NotYet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PrivateServer", "find_binary", "free_port", "private_server"]
+__all__ = ["PrivateServer", "Server", "find_binary", "free_port", "private_server"]
 
 #: How long a server may take to start, in seconds.
 START_SECONDS = 20.0
@@ -52,6 +52,37 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Server(Protocol):
+    """What the stage wants of the server, or of the Cluster, that contestants play on."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        """For the contestants; over TCP, as in production."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all keys, and start the counts of INFO anew."""
+        ...
+
+    def count(self, commands: list[list[str]]) -> int:
+        """Sum of the integer answers of some commands."""
+        ...
+
+    def used_bytes(self) -> int:
+        """Memory in use now."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far, by all nodes."""
+        ...
+
+    def version(self) -> str:
+        """Name and version."""
+        ...
 
 
 class PrivateServer:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .environment import Environments
     from .roster import Contestant
-    from .server import PrivateServer
+    from .server import Server
 
 __all__ = ["Stage", "TimeIsUp", "Work"]
 
@@ -94,11 +94,15 @@ class Stage:
         share: measures that count jobs or seconds take one of so many; 1 for real ones.
     """
 
-    def __init__(self, server: PrivateServer, environments: Environments, share: int = 1) -> None:
+    def __init__(self, server: Server, environments: Environments, share: int = 1) -> None:
         self.server = server
         self.share = share
         self._environments = environments
         self._cards: dict[str, dict[str, Any]] = {}
+
+    def on(self, server: Server) -> Stage:
+        """The same stage on other servers."""
+        return Stage(server, self._environments, self.share)
 
     def python(self, contestant: Contestant) -> Path:
         """Its interpreter."""

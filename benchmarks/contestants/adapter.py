@@ -159,6 +159,9 @@ def _produce(adapter: Adapter, order: dict[str, Any]) -> float:
         return adapter.produce(_trickle(count, order["interval"]), None)
     if command == "defer":
         return adapter.produce(iter(_deferred(count, *order["span"])), None)
+    if command == "spread":
+        tasks = order["tasks"]
+        return adapter.produce(iter(()), [Call(tasks[n % len(tasks)]) for n in range(count)])
     if command == "sequence":
         calls = [Call(task, tuple(args)) for task, args in order["calls"]]
         if type(adapter).has_batch:

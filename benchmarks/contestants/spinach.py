@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from redis.cluster import RedisCluster
+
 from spinach import Batch, Engine, RedisBroker
 
 from .adapter import Adapter, Call, play
@@ -15,15 +17,23 @@ if TYPE_CHECKING:
 
 
 class Spinach(Adapter):
-    """Options: `retries` of every task."""
+    """Options: `retries` of every task; on a Cluster `queues` to spread the jobs over."""
 
     distribution = "spinach-redis"
     has_batch = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)
-        self._engine = Engine(RedisBroker.from_url(url), namespace="bench")
+        self._queues: list[str] = options.get("queues", [])
+        if self._queues:
+            broker = RedisBroker(RedisCluster.from_url(url))
+        else:
+            broker = RedisBroker.from_url(url)
+        self._engine = Engine(broker, namespace="bench")
         retries = options["retries"]
+        for queue in self._queues:
+            task = self._engine.task(name=f"noop.{queue}", queue=queue, max_retries=retries)
+            task(TASKS["noop"])
         for name, function in TASKS.items():
             # All but one of these jobs are held back by the limit.
             limit = 1 if name == "stuck" else None
@@ -36,7 +46,7 @@ class Spinach(Adapter):
 
     def pending(self) -> list[list[str]]:
         """A record goes when the outcome is applied."""
-        return [["HLEN", "{bench/spinach}:jobs"]]
+        return [["HLEN", f"{{bench/{queue}}}:jobs"] for queue in self._queues or ["spinach"]]
 
     def send(self, call: Call) -> None:
         """Idempotent, as always."""
@@ -55,7 +65,7 @@ class Spinach(Adapter):
 
     def work(self, slots: int) -> None:
         """Worker threads of one engine."""
-        self._engine.start_workers(slots)
+        self._engine.start_workers(slots, queue=self._queues or "spinach")
 
 
 if __name__ == "__main__":

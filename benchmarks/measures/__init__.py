@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .cluster import OnCluster
 from .drain import Drain, IoBound, Prefetch
 from .growth import Growth
 from .idle import Idle
@@ -32,6 +33,7 @@ ALL: tuple[Measure, ...] = (
     Imports(),
     Mixed(),
     ScaleOut(),
+    OnCluster(),
     Growth(),
     Pythons(),
 )

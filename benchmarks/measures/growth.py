@@ -85,17 +85,20 @@ class Growth(Measure):
     def _cost(self, stage: Stage, contestant: Contestant, size: str) -> dict[str, float]:
         count = COUNT // min(stage.share, 5)
         before = stage.pending(contestant)
-        cpu = stage.server.cpu_seconds()
+        cpus = [stage.server.cpu_seconds()]
         seconds = stage.play(contestant, "batch", task="noop", count=count)["seconds"]
+        cpus.append(stage.server.cpu_seconds())
         with stage.worker(contestant, 10) as work:
             end, left = stage.await_done(contestant, [work], LIMIT_SECONDS, before)
-            cpu = stage.server.cpu_seconds() - cpu
+            cpus.append(stage.server.cpu_seconds())
+            # It goes on with the jobs that waited before, and may be ahead by some.
             drained = before + count - left
             rate = drained / (end - first_start([work]))
+        cost = (cpus[1] - cpus[0]) / count + (cpus[2] - cpus[1]) / drained
         return {
             f"schedule {size}": count / seconds,
             f"drain {size}": rate,
-            f"server {size}": 1e6 * cpu / count,
+            f"server {size}": 1e6 * cost,
         }
 
 
