@@ -23,8 +23,7 @@ class Effect:
     key: str
     #: Retries so far.
     retries: int
-    #: Of a start the task, of an end the length and ends of its argument, of a failure
-    #: the exception.
+    #: Of a start the task, of an end a digest of its argument, of a failure the exception.
     detail: str
     pid: int
     at_ns: int

@@ -12,6 +12,7 @@ Run as `python program.py SETTINGS`, with the settings as JSON.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -40,7 +41,16 @@ if TYPE_CHECKING:
     from spinach.job import Job
     from spinach.outcome import Outcome
 
-__all__ = ["LIMIT", "ONCE", "Settings", "build_tasks", "make_broker", "open_client"]
+__all__ = [
+    "LIMIT",
+    "ONCE",
+    "Settings",
+    "build_tasks",
+    "digest",
+    "make_broker",
+    "offset_in",
+    "open_client",
+]
 
 #: Tasks whose jobs run at most once.
 ONCE = frozenset({"once", "once.limited", "tick"})
@@ -48,6 +58,8 @@ ONCE = frozenset({"once", "once.limited", "tick"})
 LIMIT = 2
 #: How often a job looks whether its gate, a file, is there.
 GATE_SECONDS = 0.05
+#: A signal that stops the process has done so after this time.
+FREEZE_SECONDS = 2.0
 LIMITED = frozenset({"once.limited", "again.limited"})
 
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -208,7 +220,11 @@ def build_tasks(
             time.sleep(GATE_SECONDS)
         if freeze and hold_at == "freeze":
             say("held", "freeze")
+            before = time.monotonic()
             os.kill(os.getpid(), signal.SIGSTOP)
+            # Another thread may take the signal, and this one must not take a job meanwhile.
+            while time.monotonic() < before + FREEZE_SECONDS:
+                time.sleep(GATE_SECONDS)
         done(key, filler)
         if hold_at == "effect":
             hold("effect")
@@ -247,6 +263,11 @@ def build_tasks(
     return tasks
 
 
+def digest(filler: object) -> str:
+    """What a long argument is written down as."""
+    return hashlib.sha256(repr(filler).encode()).hexdigest()[:16]
+
+
 class Journal:
     """Appends what jobs of one namespace do to a file; any number of processes do."""
 
@@ -259,9 +280,7 @@ class Journal:
 
     def done(self, key: str | None, filler: object) -> None:
         """The effect of a job; a periodic one does not know its key."""
-        # What a long argument was is told by its length and ends.
-        text = filler if isinstance(filler, str) else ""
-        self._write("end", key or self._current.key, 0, f"{len(text)}{text[:3]}{text[-3:]}")
+        self._write("end", key or self._current.key, 0, digest(filler))
 
     def _started(self, _: object, job: Job, **kwargs: object) -> None:
         self._current.key = self._key(job)
