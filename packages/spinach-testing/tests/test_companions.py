@@ -65,7 +65,7 @@ def test_xdist_and_random_order(project):
 
 
 def test_asyncio(project):
-    project("""
+    result = project("""
         import asyncio
 
         @pytest.mark.asyncio
@@ -80,7 +80,8 @@ def test_asyncio(project):
             with pytest.raises(AssertionError, match="Expected 1 attempt of task 'add'"):
                 with spinach_jobs.expect_failure(add, ValueError):
                     await asyncio.to_thread(spinach_worker.advance, timedelta(hours=1))
-    """, "-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function").assert_outcomes(passed=2)  # fmt: skip
+    """, "-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function")  # fmt: skip
+    result.assert_outcomes(passed=2)
 
 
 def test_anyio(project):

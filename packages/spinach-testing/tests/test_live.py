@@ -95,9 +95,11 @@ class TestWithoutTasks:
         return []
 
     def test_it_needs_tasks(self, spinach_engine, spinach_clock, spinach_jobs):
-        with pytest.raises(InvalidArgument, match="Override the fixture spinach_tasks"):
-            with live_worker(spinach_jobs.recording, 1, 1.0):
-                pass
+        with (
+            pytest.raises(InvalidArgument, match="Override the fixture spinach_tasks"),
+            live_worker(spinach_jobs.recording, 1, 1.0),
+        ):
+            pass
 
 
 @pytest.mark.parametrize("frozen", [freezegun.freeze_time, time_machine.travel])

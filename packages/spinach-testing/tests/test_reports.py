@@ -142,8 +142,10 @@ def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
     result.assert_outcomes(passed=1, failed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "E * spinach_testing.errors.LeakedThreads: 1 threads of engine test-main-* outlive "
-            "the test. End what their jobs wait for before the test ends.",
+            (
+                "E * spinach_testing.errors.LeakedThreads: 1 threads of engine test-main-* outlive "
+                "the test. End what their jobs wait for before the test ends."
+            ),
             "E * test-main-*-worker-* still runs stuck() *, attempt 1:",
             "E * gate.wait()",
             "E * spinach_testing.errors.DrainTimeout: Jobs were not done after 0.3 s. Running:",
@@ -207,9 +209,12 @@ def test_the_error_of_an_unknown_task_says_what_to_override(project, call, error
     result.stdout.fnmatch_lines(
         [
             f"E *spinach.exc.{error}",
-            "E *The engine of this test knows the tasks that the fixture spinach_tasks returns. "
-            "Override it in conftest.py: @pytest.fixture(scope='session') def spinach_tasks(): "
-            "return [[]your_tasks[]]",
+            (
+                "E *The engine of this test knows the tasks that the fixture spinach_tasks "
+                "returns. Override it in conftest.py: @pytest.fixture(scope='session') "
+                "def spinach_tasks(): "
+                "return [[]your_tasks[]]"
+            ),
         ]
     )
 
@@ -227,8 +232,8 @@ def test_registries_that_are_none_are_refused(project):
     """)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["E *The fixture spinach_tasks returned <*Tasks*>, expected the registries under test. "
-         "Return a list: [[]tasks[]]."]
+        [("E *The fixture spinach_tasks returned <*Tasks*>, expected the registries under test. "
+         "Return a list: [[]tasks[]].")]
     )  # fmt: skip
 
 
@@ -327,8 +332,10 @@ def test_a_mark_that_makes_no_sense_is_refused(project, mark, problem):
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            f"In the mark spinach, {problem}. It takes workers= (threads) and timeout= (real "
-            "seconds): @pytest.mark.spinach(workers=2, timeout=5)."
+            (
+                f"In the mark spinach, {problem}. It takes workers= (threads) and timeout= (real "
+                "seconds): @pytest.mark.spinach(workers=2, timeout=5)."
+            )
         ]
     )
 

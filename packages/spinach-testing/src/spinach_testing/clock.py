@@ -262,7 +262,8 @@ class VirtualClock:
         return self._elapsed().total_seconds() + _TOLERANCE_SECONDS >= wait.deadline
 
     def _at_rest(self, threads: Collection[threading.Thread]) -> bool:
-        asleep = {wait.ident for wait in (*self._waits, *self._away) if not wait.over}
+        waits: list[_Wait | _Away] = [*self._waits, *self._away]
+        asleep = {wait.ident for wait in waits if not wait.over}
         if not all(thread.ident in asleep or not thread.is_alive() for thread in threads):
             return False
         # Who could notify is in a wait as well, so what follows cannot change meanwhile.
