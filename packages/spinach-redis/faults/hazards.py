@@ -68,7 +68,8 @@ class Scene:
         However long it was on its way, the time of the call is that of the arrival.
         """
         call = replace(call, args=(self.offset, *call.args[1:]))
-        return self._client.execute_command(*call.command(with_text=True))
+        command: Any = self._client.execute_command  # which redis-py gives no types
+        return command(*call.command(with_text=True))
 
     @property
     def offset(self) -> str:

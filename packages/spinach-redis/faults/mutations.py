@@ -17,7 +17,7 @@ __all__ = ["MUTATIONS", "Mutation", "copy_packages"]
 PACKAGES = ("spinach", "spinach_memory", "spinach_redis", "spinach_testing")
 
 SCRIPTS = "spinach_redis/scripts"
-CONFORMANCE = "packages/spinach-redis/tests/test_conformance.py"
+CONFORMANCE = "packages/spinach-redis/tests/test_conformance.py::TestOneServer"
 REDIS_TESTS = "packages/spinach-redis/tests"
 CORE_TESTS = "packages/spinach-core/tests"
 

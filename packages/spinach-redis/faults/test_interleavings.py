@@ -14,8 +14,8 @@ import pytest
 from redis import Redis
 
 from ..tests.servers import running_server
-from .conftest import Record
 from .hazards import HAZARDS, Scene, Steps
+from .results import Record
 from .sides import server_time_stands_still
 
 STEPS = 4

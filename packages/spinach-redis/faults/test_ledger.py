@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -11,18 +13,14 @@ from redis import Redis
 from spinach.outcome import Outcome, OutcomeKind
 from spinach_redis import RedisBroker
 from spinach_redis.keys import QueueKeys
+from spinach_testing.conformance import Lab, conformance_tests
 
+from ..tests.harness import RedisHarness
 from ..tests.jobs import QUEUE, TASK, Member, deposit
-from ..tests.servers import Server, running_server
+from ..tests.servers import Server
 from . import ledger
 
 Corrupt = Callable[[Redis, QueueKeys, str], object]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -72,7 +70,9 @@ def fixed(keys: QueueKeys, name: str) -> bytes:
 
 
 def a_job(client: Redis, keys: QueueKeys) -> bytes:
-    return client.lrange(fixed(keys, "ready"), 0, 0)[0]
+    [job] = client.lrange(fixed(keys, "ready"), 0, 0)
+    assert isinstance(job, bytes)
+    return job
 
 
 CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
@@ -214,3 +214,21 @@ def test_drained_queue_leaves_failed_jobs_and_bookkeeping_only(
     broker.leave(member.turn())
     [found] = ledger.check_drained(client, namespace)
     assert list(found.get("failed", {})) == [bad.stored_id]
+
+
+def test_nothing_is_wrong_after_the_tests_of_the_conformance_suite(
+    server: Server, full: bool, rng: random.Random
+) -> None:
+    tests = list(conformance_tests())
+    for each in tests if full else rng.sample(tests, 25):
+        namespaces = set()
+
+        def make(namespace: str, into: set[str] = namespaces, **options: Any) -> RedisBroker:
+            into.add(namespace)
+            return RedisBroker.from_url(server.unix_url, **options)
+
+        with RedisHarness(make, server.client()) as harness, Lab(harness) as lab:
+            each.run(lab)
+        with server.client() as client:
+            for namespace in namespaces:
+                ledger.check(client, namespace)

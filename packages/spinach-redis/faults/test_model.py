@@ -27,7 +27,7 @@ from spinach.wire import header_line
 from spinach_testing.clock import VirtualClock
 
 from ..tests.servers import Server, running_server
-from .conftest import Record
+from .results import Record
 from .sides import MemorySide, RedisSide, Side, server_time_stands_still
 
 SECOND = timedelta(seconds=1)

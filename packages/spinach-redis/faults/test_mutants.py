@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Record
 from .mutations import MUTATIONS, Mutation, copy_packages
+from .results import Record
 
 ROOT = Path(__file__).parents[3]
 
