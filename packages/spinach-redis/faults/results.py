@@ -68,7 +68,14 @@ class Record:
         self.rows: list[Row] = []
 
     def __call__(
-        self, fault: str, *, runs: int, jobs: int = 0, server: str = "", note: str = ""
+        self,
+        fault: str,
+        *,
+        runs: int,
+        jobs: int = 0,
+        server: str = "",
+        note: str = "",
+        seconds: float | None = None,
     ) -> None:
         """Add a row; that the test passed is added at its end.
 
@@ -78,8 +85,10 @@ class Record:
             jobs: scheduled in all of the runs.
             server: kind and version.
             note: what was measured.
+            seconds: that it took; None: since the test began.
         """
-        seconds = time.monotonic() - self._started
+        if seconds is None:
+            seconds = time.monotonic() - self._started
         self.rows.append(Row(fault, server, runs, jobs, self._seed, seconds, "passed", note))
 
 

@@ -16,7 +16,7 @@ from spinach_redis import script
 
 from ..tests.proxy import Loss, Proxy
 from ..tests.servers import Server
-from .fleet import Fleet, Process
+from .fleet import Fleet, Process, until
 from .load import Load
 from .results import Record
 from .scene import Scene, tidy, version_of
@@ -24,6 +24,7 @@ from .scene import Scene, tidy, version_of
 WORKERS = 4
 #: Longest pause between two faults.
 PAUSE_SECONDS = 1.0
+PERIOD_SECONDS = 1.0
 #: Longest time that a process stands still: beyond its lease.
 SLEEP_SECONDS = 13.0
 
@@ -51,7 +52,11 @@ class Chaos:
 
     def _start(self, number: int) -> Process:
         return self._fleet.start(
-            self.proxies[number].url, self._scene.namespace, threads=3, ready=False
+            self.proxies[number].url,
+            self._scene.namespace,
+            threads=3,
+            period_seconds=PERIOD_SECONDS,
+            ready=False,
         )
 
     def go_on(self) -> None:
@@ -60,6 +65,7 @@ class Chaos:
         faults: list[Callable[[], None]] = [
             self._kill, self._sleep, self._stop, self._restart_server, self._stall_server,
             self._cut_connections, self._lose_a_call, self._lose_a_call, self._forget_scripts,
+            self._fill_memory,
         ]  # fmt: skip
         fault = self._rng.choice(faults)
         fault()
@@ -70,6 +76,8 @@ class Chaos:
         self._wake(float("inf"))
         for proxy in self.proxies:
             proxy.lose(Loss.ANSWER, b"", times=0)
+        for worker in self.workers:
+            until(lambda worker=worker: worker.said("ready"), 60, "the last one is up")
 
     def _wake(self, now: float) -> None:
         for worker, until_ in list(self._asleep.items()):
@@ -119,6 +127,12 @@ class Chaos:
         with self._server.client() as client:
             client.script_flush()
 
+    def _fill_memory(self) -> None:
+        with self._server.client() as client:
+            client.config_set("maxmemory", 1)
+            threading.Event().wait(self._rng.uniform(0, 1.0))
+            client.config_set("maxmemory", 0)
+
 
 def test_everything_at_random(
     fleet: Fleet,
@@ -144,7 +158,7 @@ def test_everything_at_random(
     for worker in chaos.workers:
         worker.stop()
     # Who slept past its lease, and who was stopped by a server that was away.
-    tidy(scene)
+    tidy(scene, period_seconds=PERIOD_SECONDS)
     for proxy in chaos.proxies:
         proxy.close()
     # A worker that sleeps goes on with what it runs when its lease, and its slot, are gone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -127,11 +128,11 @@ def test_refusing_server_delays_jobs_and_harms_none(
     runs = rounds(full=5, bounded=1)
     scene = new_scene(server.url)
     workers = [fleet.start(server.url, scene.namespace, threads=3) for _ in range(2)]
-    accepted: dict[str, int] = {}
+    accepted: dict[str, tuple[int, float]] = {}
     with server.client() as client, Load(scene) as load:
         name = version_of(client)
         for fault, bring_about in FAULTS.items():
-            before = len(scene.jobs)
+            before, started = len(scene.jobs), time.monotonic()
             for _ in range(runs):
                 load.goes_on(10)
                 with bring_about(server, client):
@@ -140,7 +141,7 @@ def test_refusing_server_delays_jobs_and_harms_none(
                 load.goes_on(10)
                 ends = len(scene.effects().ends)
                 until(lambda ends=ends: len(scene.effects().ends) > ends, 30, "workers go on")
-            accepted[fault] = len(scene.jobs) - before
+            accepted[fault] = (len(scene.jobs) - before, time.monotonic() - started)
     # A full server says so; all else is waited for.
     assert {type(error) for error in load.errors} <= {BrokerFull}
     scene.drained()
@@ -148,5 +149,5 @@ def test_refusing_server_delays_jobs_and_harms_none(
         worker.stop()
     with server.client() as client:
         scene.judge(client, undisturbed=True)
-    for fault, jobs in accepted.items():
-        record(fault, runs=runs, jobs=jobs, server=name)
+    for fault, (jobs, seconds) in accepted.items():
+        record(fault, runs=runs, jobs=jobs, server=name, seconds=seconds)
