@@ -110,8 +110,16 @@ Put it into the ACL file of the server, or say it with `ACL SETUSER` and without
 Tests run all the brokers' behaviours as such a user, and deny each of the commands in turn to
 see that it is missed.
 
-Where a provider withholds `hello`, `info` or `client|unblock`, Spinach goes without: nobody looks
-at the version of the server, warns of eviction, or cuts the last wait short at a stop.
+Where a provider withholds `info` or `client|unblock`, Spinach goes without: nobody warns of
+eviction, or cuts the last wait short at a stop.
+
+The line for your own user and namespace:
+
+```python
+from spinach_redis.acl import acl_line
+
+print("user", acl_line("shop-worker", "shop", wait_replicas=True))
+```
 
 Some need a little more:
 
