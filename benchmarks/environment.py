@@ -54,16 +54,6 @@ class Environments:
         stamp.write_text(wanted, encoding="utf-8")
         return python
 
-    def packages(self, contestant: Contestant) -> list[str]:
-        """What is installed there, with versions."""
-        listed = subprocess.run(
-            [*_uv(), "pip", "freeze", "--quiet", "--python", str(self.python(contestant))],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return [line for line in listed.stdout.splitlines() if "==" in line]
-
     @staticmethod
     def key(python: Path) -> str:
         """Tells environments of several interpreters apart."""

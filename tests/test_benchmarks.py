@@ -28,7 +28,8 @@ from benchmarks.proxy import CommandCounter  # noqa: E402
 from benchmarks.report import report  # noqa: E402
 from benchmarks.results import Results  # noqa: E402
 from benchmarks.roster import AT_LEAST_ONCE, AT_MOST_ONCE, FLOOR, ROSTER  # noqa: E402
-from benchmarks.server import find_binary  # noqa: E402
+from benchmarks.server import find_binary, private_server  # noqa: E402
+from benchmarks.stages import measure as measure_stages  # noqa: E402
 from benchmarks.summary import percentile, summary  # noqa: E402
 from benchmarks.usage import usage  # noqa: E402
 
@@ -45,16 +46,31 @@ def results() -> Results:
     return results
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
-def test_smallest_run_of_floor_and_spinach_measures_what_it_should(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def binary() -> None:
+    """There is a server to measure on."""
     try:
         find_binary()
     except FileNotFoundError as missing:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(missing))
+
+
+@pytest.mark.usefixtures("binary")
+def test_stages_of_a_job_are_all_timed() -> None:
+    with private_server() as server:
+        least = measure_stages(server.url)
+        assert server.client.keys("*:jobs") == [], "every job was reported"
+    assert len(least) == 5
+    assert min(least.values()) > 0
+
+
+@pytest.mark.usefixtures("binary")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+def test_smallest_run_of_floor_and_spinach_measures_what_it_should(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     only = [part for name in (FLOOR, AT_LEAST_ONCE) for part in ("--only", name)]
     measures = [part for name in ("drain", "batch") for part in ("--measure", name)]
     where = ["--json", str(tmp_path / "found.json"), "--plots", str(tmp_path / "plots")]

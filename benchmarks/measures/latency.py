@@ -39,11 +39,12 @@ class PickUp(Measure):
 
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """Both clocks are the machine's one monotonic clock."""
+        count = COUNT // min(stage.share, 4)
         with stage.worker(contestant, 10) as work:
             stage.warm_up(contestant, work)
-            stage.play(contestant, "trickle", count=COUNT, interval=INTERVAL_SECONDS)
+            stage.play(contestant, "trickle", count=count, interval=INTERVAL_SECONDS)
             stage.await_done(contestant, [work], PATIENCE_SECONDS)
-            work.await_events("picked up", COUNT, PATIENCE_SECONDS)
+            work.await_events("picked up", count, PATIENCE_SECONDS)
             late = [event["late"] * 1000 for event in work.events("picked up")]
         return {"p50": percentile(late, 50), "p99": percentile(late, 99)}
 
