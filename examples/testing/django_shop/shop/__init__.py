@@ -1,0 +1,1 @@
+"""A shop whose tasks belong to a registry, which no test has to replace."""
