@@ -114,6 +114,10 @@ def test_scripts_touch_only_keys_that_were_declared(own_server: Server) -> None:
     commands = 0
     calls: set[bytes] = set()
     by_sha = {each.sha.decode(): each for each in script.SCRIPTS}
+
+    def make(_namespace: str, **options: object) -> RedisBroker:
+        return RedisBroker.from_url(own_server.unix_url, **options)
+
     with own_server.client() as client:
         for each in script.SCRIPTS:
             client.script_load(each.text)
@@ -139,7 +143,7 @@ def test_scripts_touch_only_keys_that_were_declared(own_server: Server) -> None:
             watcher.start()
             for test in conformance_tests():
                 if COVERING.match(test.name):
-                    with RedisHarness(own_server) as harness, Lab(harness) as lab:
+                    with RedisHarness(make, own_server.client()) as harness, Lab(harness) as lab:
                         test.run(lab)
             client.echo("end")
             watcher.join(30)
