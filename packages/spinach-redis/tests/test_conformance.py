@@ -21,6 +21,18 @@ def of_url(url: str, namespace: str, **options: object) -> RedisBroker:
     return RedisBroker.from_url(url, **options)
 
 
+@pytest.fixture(scope="module")
+def strict_server(binary: None) -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tls(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    with running_tls(server.port, tmp_path_factory.mktemp("tls")) as tls:
+        yield tls
+
+
 class TestOneServer(BrokerConformance):
     @pytest.fixture
     def harness(self, server: Server) -> Iterator[RedisHarness]:
@@ -44,11 +56,6 @@ class TestDatabase(BrokerConformance):
 class TestAclUser(BrokerConformance):
     pytestmark = pytest.mark.exhaustive
 
-    @pytest.fixture(scope="class")
-    def strict_server(self, binary: None) -> Iterator[Server]:
-        with running_server() as server:
-            yield server
-
     @pytest.fixture
     def harness(self, strict_server: Server) -> Iterator[RedisHarness]:
         with strict_server.client() as client:
@@ -67,11 +74,6 @@ class TestAclUser(BrokerConformance):
 
 class TestTls(BrokerConformance):
     pytestmark = pytest.mark.exhaustive
-
-    @pytest.fixture(scope="class")
-    def tls(self, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
-        with running_tls(server.port, tmp_path_factory.mktemp("tls")) as tls:
-            yield tls
 
     @pytest.fixture
     def harness(self, server: Server, tls: TlsServer) -> Iterator[RedisHarness]:
