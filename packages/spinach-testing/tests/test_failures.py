@@ -120,7 +120,7 @@ def test_one_more_failure_than_expected_fails_the_test(spinach_worker, spinach_j
     tasks.schedule(broken, "a")
     tasks.schedule(broken, "b")
     with (
-        pytest.raises(ValueError, match=r"^[ab]$"),
+        pytest.raises(ValueError, match=r"^[ab]\b"),
         spinach_jobs.expect_failure(broken, ValueError),
     ):
         spinach_worker.drain()
