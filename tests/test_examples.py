@@ -24,6 +24,8 @@ ENDLESS = {"original/quickstart.py", "original/periodic.py"}
 ON_REDIS = {"break_it.py", "web/separate.py"}
 
 ALL = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.glob("**/*.py")}
+#: Applications with tests of their own, which test_web_testing.py runs.
+TESTED = {name for name in ALL if name.startswith("testing/")}
 #: Arguments that keep a measurement short.
 ARGUMENTS = {"measure.py": ["2000"]}
 
@@ -65,7 +67,7 @@ def test_an_example_is_short(name: str) -> None:
     assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("name", sorted(ALL - PARTS - ENDLESS - ON_REDIS))
+@pytest.mark.parametrize("name", sorted(ALL - PARTS - ENDLESS - ON_REDIS - TESTED))
 def test_an_example_ends_well_and_says_something(name: str, tmp_path: Path) -> None:
     # Examples of tests are run by pytest, which finds the plugin by itself.
     how = ["-m", "pytest", "-p", "no:cacheprovider"] if Path(name).stem.startswith("test_") else []

@@ -68,8 +68,8 @@ ALL = {
         module="worker",
         bug=Bug(
             file="app.py",
-            good="int(line",
-            bad="float(line[0]), int(line",
+            good='split(",")',
+            bad='split(";")',
             noticed_by="test_reports.py::test_a_report_is_there_when_its_job_is_done",
             saying="raised by job report.write('2030-01'), attempt 1",
         ),
@@ -82,7 +82,7 @@ ALL = {
             good="max_retries=5",
             bad="max_retries=1",
             noticed_by="test_orders.py::test_a_receipt_survives_an_absent_mail_server",
-            saying="  mail.receipt('ada@example.org', item='tea')  SUCCEEDED  attempt 2",
+            saying="  mail.receipt('ada@example.org', item='tea')  FAILED  attempt 2",
         ),
     ),
 }
