@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import (
     AuthenticationError,
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from .settings import ConnectionSettings
 
 __all__ = ["Call", "Command", "Exchange", "Link", "LinkPool", "Request"]
+
+#: A connection used no longer ago than this is taken for alive without a look, in
+#: seconds: the look is a system call for which the thread gives up the interpreter lock.
+#: If the server did hang up meanwhile, the call has no answer and is made again.
+FRESH_SECONDS: Final = 1.0
 
 _Part = bytes | str | int
 
@@ -100,6 +106,7 @@ class Link:
         self.client_id = 0
         self._settings = settings
         self._connection: Any = None
+        self._answered_at = 0.0
         self._requests: Sequence[Request] = ()
         self._asking = False
         self._broken: Exception | None = None
@@ -114,7 +121,8 @@ class Link:
             RedisError, OSError: as redis-py has it. Nothing was sent for the caller.
         """
         if self._connection is not None:
-            if not self._stale():
+            fresh = time.monotonic() < self._answered_at + FRESH_SECONDS
+            if fresh or not self._stale():
                 return
             self.close()
         # Made anew, since behind Sentinels the server may be another one now.
@@ -223,6 +231,7 @@ class Link:
             raise
         if result.broken is not None:
             self.close()
+        self._answered_at = time.monotonic()
         return result
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
 
+from spinach.const import BLOCK_SECONDS
 from spinach.exc import BrokerError
 
 from .caller import judge
@@ -39,6 +40,10 @@ __all__ = ["Waiting"]
 
 #: The server may answer this much later than it was told to, in seconds.
 ANSWER_MARGIN_SECONDS: Final = 2.0
+
+#: Longest wait for the rest of an answer that has begun, in seconds. The same for all
+#: waits, however long: a link with another timeout would be a new connection each time.
+LINK_SECONDS: Final = BLOCK_SECONDS + ANSWER_MARGIN_SECONDS
 
 #: How long a wait that is to end is tried to be broken off, in seconds.
 BREAK_OFF_SECONDS: Final = 2.0
@@ -231,11 +236,10 @@ class _Waits:
         self, groups: Sequence[Sequence[bytes]], seconds: float, behind: Sequence[Request]
     ) -> bool:
         """Send the waits, unless one of the servers cannot be reached; whether they were."""
-        timeout = seconds + ANSWER_MARGIN_SECONDS
         for markers in groups:
             try:
                 node = self._router.topology.node_of(markers[0])
-                link = self._stack.enter_context(self._router.pool.lend(node, timeout))
+                link = self._stack.enter_context(self._router.pool.lend(node, LINK_SECONDS))
                 link.open(with_id=True)
             except (RedisError, OSError):
                 # The fetch will meet it as well, and say so.
