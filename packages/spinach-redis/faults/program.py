@@ -245,6 +245,7 @@ def build_tasks(
         if key not in failed:
             failed.add(key)
             raise RetryException("The first attempt of this process fails.", at=_LONG_AGO)
+        failed.discard(key)
         run(key, seconds, filler)
 
     tasks.add(stumble, name="stumble", max_retries=20)

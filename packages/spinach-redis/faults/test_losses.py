@@ -22,6 +22,9 @@ from .scene import MIX, Scene, tidy, version_of
 #: Scenarios that go on at once.
 PARALLEL = 6
 
+#: Of them in a bounded run.
+BOUNDED = 4
+
 #: Call → what a request has in it.
 CALLS = {
     "enqueue": script.ENQUEUE.sha,
@@ -161,7 +164,7 @@ def test_lost_request_or_answer_of_any_call_harms_no_job(
         else:
             # Losses of these two are over when a lease is.
             quick = [pair for pair in each if pair[0] not in ("join", "leave")]
-            some = rng.sample(quick, PARALLEL)
+            some = rng.sample(quick, BOUNDED)
             assert all(pool.map(lambda pair: trouble.scenario(*pair, 0), some))
     with server.client() as client:
         name = version_of(client)

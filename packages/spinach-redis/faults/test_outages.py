@@ -114,7 +114,7 @@ def test_stall_in_mid_call_harms_no_job(
     rounds: Callable[..., int],
     record: Record,
 ) -> None:  # I2, I5, I6
-    runs = rounds(full=10, bounded=1)
+    runs = rounds(full=10, bounded=0)
     scenes = [new_scene(own_server.url) for _ in range(runs)]
     names = [scene.namespace for scene in scenes]
     # A lease that is longer than the stall, so that no clock guard helps.
@@ -138,6 +138,17 @@ def test_stall_in_mid_call_harms_no_job(
         worker.stop()
     jobs = judge_all(own_server, scenes)
     record("server stands still for 10 s in mid-call", runs=runs, jobs=jobs, server=name)
+
+
+def drops_torn_transactions(server: Server) -> bool:
+    """Whether the server takes a transaction that is not whole out of its file.
+
+    Older ones (Redis 6.2 and 7.0 and Valkey 8.1 do it) leave the torn part there when it
+    ends within a command. They do not run it, but the next restart does, together with
+    what was written behind it. For them the file is cut as `redis-check-aof --fix` does.
+    """
+    with server.client() as client:
+        return int(client.info("server").get("valkey_version", "0").split(".")[0]) >= 9
 
 
 def whole(log: bytes, end: int) -> int:
@@ -168,17 +179,21 @@ def test_power_loss_costs_only_what_the_disk_did_not_get(
 ) -> None:  # I1, I10, I19
     scene = new_scene(own_server.url)
     workers = [fleet.start(own_server.url, scene.namespace, threads=3) for _ in range(2)]
-    [log] = (own_server.folder / "appendonlydir").glob("*.incr.aof")
+    # Before Redis 7.0 it is one file beside the others.
+    folder = own_server.folder
+    [log] = [*folder.glob("*/*.incr.aof"), *folder.glob("*.aof")]
     runs = rounds(full=20, bounded=2)
     cut = bytearray()
+    heals = drops_torn_transactions(own_server)
     with Load(scene) as load:
         for _ in range(runs):
             load.goes_on()
             own_server.stop(kill=True)
             before = log.read_bytes()
             cut_at = len(before) - rng.randint(1, 8000)
-            log.write_bytes(before[:cut_at])
-            cut += before[whole(before, cut_at) :]
+            ends_at = whole(before, cut_at)
+            log.write_bytes(before[: cut_at if heals else ends_at])
+            cut += before[ends_at:]
             own_server.start()
     scene.drained(90)
     for worker in workers:
@@ -199,6 +214,7 @@ def test_power_loss_costs_only_what_the_disk_did_not_get(
     note = (
         f"{len(cut) // 1024} KiB cut off, with news of {len(concerned)} jobs: "
         f"{len(gone)} of them lost, {len(twice)} ran twice"
+        + ("" if heals else "; torn transactions removed as redis-check-aof --fix does")
     )
     record(
         "power loss: the end of the AOF is cut off", runs=runs, jobs=len(scene.jobs),

@@ -24,7 +24,7 @@ def test_rolling_restart_loses_nothing_and_spends_no_attempt(
     rng: random.Random,
     record: Record,
 ) -> None:  # I13, I20
-    seconds, size = (180.0, 10) if full else (12.0, 4)
+    seconds, size = (180.0, 10) if full else (8.0, 4)
     scene = new_scene(server.unix_url, release="both")
 
     def start(release: str) -> Process:
