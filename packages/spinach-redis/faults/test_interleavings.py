@@ -16,6 +16,7 @@ from redis import Redis
 from ..tests.servers import running_server
 from .hazards import HAZARDS, Scene, Steps
 from .results import Record
+from .scene import version_of
 from .sides import server_time_stands_still
 
 STEPS = 4
@@ -65,4 +66,10 @@ def test_nothing_is_lost_or_doubled_by_two_hazards_in_any_order(
             finally:
                 client.flushall()
             runs += 1
-    record(f"script interleavings: {hazard.__name__} with all after it", runs=runs, jobs=jobs)
+    name = hazard.__name__.replace("_", " ")
+    record(
+        f"script interleavings: {name}, with itself and each hazard after it",
+        runs=runs,
+        jobs=jobs,
+        server=version_of(client),
+    )

@@ -28,6 +28,7 @@ from spinach_testing.clock import VirtualClock
 
 from ..tests.servers import Server, running_server
 from .results import Record
+from .scene import version_of
 from .sides import MemorySide, RedisSide, Side, server_time_stands_still
 
 SECOND = timedelta(seconds=1)
@@ -366,4 +367,10 @@ def test_memory_and_redis_do_what_the_model_says(
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    record(f"hypothesis stateful: memory and Redis against one model, {steps} steps", runs=examples)
+        with own_server.client() as client:
+            name = version_of(client)
+    record(
+        f"hypothesis stateful: memory and Redis against one model, {steps} steps",
+        runs=examples,
+        server=name,
+    )
