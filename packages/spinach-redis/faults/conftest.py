@@ -94,7 +94,8 @@ def record(request: pytest.FixtureRequest, seed: int) -> Iterator[Record]:
         return
     if not record.rows:
         record(request.node.name, runs=0)
-    rows = [dataclasses.replace(row, outcome=outcome) for row in record.rows]
+    name = request.node.name
+    rows = [dataclasses.replace(row, outcome=outcome, test=name) for row in record.rows]
     request.config.stash[RESULTS].rows += rows
 
 
