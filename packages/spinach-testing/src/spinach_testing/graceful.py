@@ -11,9 +11,6 @@ from . import listing
 from .session import session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from .recording import Recording
     from .session import Session
 
@@ -43,7 +40,6 @@ def stop_while_running(
     recording: Recording,
     after: int,
     timeout: float,
-    entered: Callable[[Session], AbstractContextManager[None]],
 ) -> None:
     """Start `after` threads, let each take a job, and stop them by the production stop.
 
@@ -51,7 +47,6 @@ def stop_while_running(
         recording: of the engine.
         after: jobs that run when the stop comes.
         timeout: real seconds.
-        entered: wraps the block in which workers run.
 
     Raises:
         InvalidArgument: there are not that many jobs to run at once.
@@ -60,7 +55,7 @@ def stop_while_running(
     gate = _Gate()
     recording.gate = gate.enter
     try:
-        with session(recording, after, timeout, grace=None) as running, entered(running):
+        with session(recording, after, timeout, grace=None) as running:
             try:
                 if not running.threads or not _filled(gate, after, running):
                     raise InvalidArgument(

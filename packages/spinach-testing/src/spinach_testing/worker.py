@@ -25,7 +25,7 @@ from .crash import Crash
 from .errors import DrainTimeout
 from .failures import raise_all, require_on_failure
 from .graceful import stop_while_running
-from .session import Session, session
+from .session import session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from .failures import OnFailure
     from .recording import Recording
+    from .session import Session
 
 __all__ = ["DrainTimeout", "TestWorker"]
 
@@ -72,7 +73,8 @@ class TestWorker:
         self._recording = recording
         self._workers = workers
         self._timeout = timeout
-        self._active: Session | None = None
+        # A call is going on; set before its threads start, since a task may ask at once.
+        self._active = False
 
     def drain(
         self,
@@ -257,7 +259,7 @@ class TestWorker:
         require_int(after, "after", 1, 1000)
         with self._call("stop_gracefully", on_failure) as told:
             seconds = self._timeout if timeout is None else timeout
-            stop_while_running(self._recording, after, seconds, self._entered)
+            stop_while_running(self._recording, after, seconds)
         return told
 
     # -- helpers -----------------------------------------------------------
@@ -267,11 +269,11 @@ class TestWorker:
         """One call: refuse it inside another one, and settle its failures at its end."""
         __tracebackhide__ = True
         require_on_failure(on_failure)
-        if self._active is not None:
+        if self._active:
             where = (
-                "inside a task"
-                if threading.current_thread() in self._active.threads
-                else "while another call of spinach_worker is going on"
+                "while another call of spinach_worker is going on"
+                if self._recording.running.of(threading.current_thread()) is None
+                else "inside a task"
             )
             raise WorkersRunning(
                 f"{name}() was called {where}. The call that is going on runs what tasks "
@@ -279,6 +281,7 @@ class TestWorker:
             )
         told: list[BaseException] = []
         failures = self._recording.failures
+        self._active = True
         try:
             yield told
         except BaseException as exc:
@@ -286,6 +289,8 @@ class TestWorker:
                 notes = "; ".join(getattr(err, "__notes__", ()))
                 exc.add_note(f"Meanwhile: {type(err).__name__}: {err} ({notes})")
             raise
+        finally:
+            self._active = False
         told += failures.tell()
         if told and on_failure == "raise":
             raise_all(told)
@@ -294,16 +299,8 @@ class TestWorker:
     def _session(self, workers: int | None, timeout: float | None) -> Iterator[Session]:
         number = self._workers if workers is None else workers
         seconds = self._timeout if timeout is None else timeout
-        with session(self._recording, number, seconds) as running, self._entered(running):
+        with session(self._recording, number, seconds) as running:
             yield running
-
-    @contextmanager
-    def _entered(self, running: Session) -> Iterator[None]:
-        self._active = running
-        try:
-            yield
-        finally:
-            self._active = None
 
     @staticmethod
     def _until_idle(running: Session) -> list[Any]:
