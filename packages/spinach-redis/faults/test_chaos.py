@@ -142,7 +142,7 @@ def test_everything_at_random(
     rng: random.Random,
     record: Record,
 ) -> None:  # I1 to I21
-    seconds = 60.0 if full else 6.0
+    seconds = 60.0 if full else 4.0
     with own_server.client() as client:
         name = version_of(client)
     scene = new_scene(own_server.url)

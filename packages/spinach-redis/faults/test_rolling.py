@@ -24,7 +24,7 @@ def test_rolling_restart_loses_nothing_and_spends_no_attempt(
     rng: random.Random,
     record: Record,
 ) -> None:  # I13, I20
-    seconds, size = (180.0, 10) if full else (8.0, 4)
+    seconds, size = (180.0, 10) if full else (5.0, 4)
     scene = new_scene(server.unix_url, release="both")
 
     def start(release: str) -> Process:
@@ -41,7 +41,7 @@ def test_rolling_restart_loses_nothing_and_spends_no_attempt(
     tasks = (*MIX, "release.1", "release.2")
     with (
         ThreadPoolExecutor(RESTARTERS) as pool,
-        Load(scene, tasks, pause_seconds=0.03, seconds=0.01),
+        Load(scene, tasks, pause_seconds=0.05, seconds=0.01),
     ):
         count = 0
         while time.monotonic() < ends_at:
