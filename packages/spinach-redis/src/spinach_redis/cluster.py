@@ -133,7 +133,7 @@ class Cluster(Topology):
         return failure
 
     def _ask(self, address: Address) -> list[Any]:
-        link = Link(self._settings.at(address), READ_TIMEOUT_SECONDS)
+        link = Link(Node(self._settings.at(address)), READ_TIMEOUT_SECONDS)
         with contextlib.closing(link):
             link.open()
             exchange = link.exchange(Command(b"CLUSTER", b"SLOTS"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 __all__ = ["LOGGER", "Health"]
 
@@ -20,12 +21,15 @@ class Health:
     def __init__(self, address: str) -> None:
         #: Of the server.
         self.address = address
+        #: When a call last failed, on the clock of `time.monotonic`.
+        self.failed_at = 0.0
         # Guards the change of `_down`, so that one of many threads logs it.
         self._lock = threading.Lock()
         self._down = False
 
     def failed(self, error: Exception) -> None:
         """A call found the server unusable."""
+        self.failed_at = time.monotonic()
         if self._down:
             return
         with self._lock:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from .node import Node
     from .script import Script
-    from .settings import ConnectionSettings
 
 __all__ = ["Call", "Command", "Exchange", "Link", "LinkPool", "Request"]
 
@@ -96,15 +95,16 @@ class Link:
     """A connection that opens when needed. Not thread safe.
 
     Args:
-        settings: of the server.
+        node: the server.
         timeout_seconds: longest wait for an answer.
     """
 
-    def __init__(self, settings: ConnectionSettings, timeout_seconds: float) -> None:
+    def __init__(self, node: Node, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
         #: The server's id of this connection, if it was asked for.
         self.client_id = 0
-        self._settings = settings
+        self._settings = node.settings
+        self._health = node.health
         self._connection: Any = None
         self._answered_at = 0.0
         self._requests: Sequence[Request] = ()
@@ -121,8 +121,7 @@ class Link:
             RedisError, OSError: as redis-py has it. Nothing was sent for the caller.
         """
         if self._connection is not None:
-            fresh = time.monotonic() < self._answered_at + FRESH_SECONDS
-            if fresh or not self._stale():
+            if self._fresh() or not self._stale():
                 return
             self.close()
         # Made anew, since behind Sentinels the server may be another one now.
@@ -135,6 +134,10 @@ class Link:
         except BaseException:
             self.close()
             raise
+
+    def _fresh(self) -> bool:
+        # Where another link to the server broke meanwhile, this one may have, too.
+        return max(time.monotonic() - FRESH_SECONDS, self._health.failed_at) < self._answered_at
 
     def _stale(self) -> bool:
         # Between calls there is nothing to read but the end of the connection.
@@ -266,7 +269,7 @@ class LinkPool:
         if link is None or link.timeout_seconds != timeout_seconds:
             if link is not None:
                 link.close()
-            link = Link(node.settings, timeout_seconds)
+            link = Link(node, timeout_seconds)
         try:
             yield link
         finally:
