@@ -41,6 +41,10 @@ __all__ = ["DEADLINE_SECONDS", "Producer"]
 #: How long one `enqueue` tries, in seconds.
 DEADLINE_SECONDS: Final = 30.0
 
+#: The last answer is waited for at least this long, in seconds. An idle server looks ten
+#: times a second whether a WAIT for replicas is over, and this leaves it half for that.
+LEAST_WAIT_SECONDS: Final = 0.3
+
 #: Bounds of a chunk, and how many of them are on their way at once.
 CHUNK_JOBS: Final = 500
 CHUNK_BYTES: Final = 1024 * 1024
@@ -231,8 +235,8 @@ class _Attempt:
         for chunk in window:
             line.number(chunk)
             requests.append(self._call(chunk))
-        # The last wait for an answer does not pass the deadline.
-        left = max(0.05, self._deadline - time.monotonic())
+        # The last wait for an answer hardly passes the deadline.
+        left = max(LEAST_WAIT_SECONDS, self._deadline - time.monotonic())
         try:
             answers = line.router.send(requests, min(CALL_TIMEOUT_SECONDS, left), confirmed=True)
         except BaseException:
