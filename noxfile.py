@@ -30,6 +30,9 @@ SLOW_WHEN_TRACED = [
     "core/tests/test_fidelity",
     "redis/tests/test_fidelity",
 ]
+#: Tests run side by side, on as many cores as there are. Each process has servers of its own,
+#: so that more of them than four cost more than they bring.
+SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4"]
 #: Times that the tests marked `concurrency` run in `flaky`.
 ROUNDS = 50
 
@@ -115,7 +118,8 @@ def together(session: nox.Session) -> None:
     # Tracing makes explorations and the making of thousands of values take up to ten times as
     # long, and finds no line that other tests do not run; the session `tests` runs these.
     skipped = [f"--ignore=packages/spinach-{path}.py" for path in SLOW_WHEN_TRACED]
-    session.run("coverage", "run", "-m", "pytest", *skipped, *report(session), *session.posargs)
+    options = [*SIDE_BY_SIDE, *skipped, *report(session)]
+    session.run("coverage", "run", "-m", "pytest", *options, *session.posargs)
     if not session.posargs:  # A part of the tests says nothing about coverage.
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
@@ -249,7 +253,10 @@ def test_wheel(session: nox.Session, package: str, *bounds: str) -> None:
     for sibling in list(ours):
         ours += declared(sibling)[0]
     session.install(*wheels(*ours), *others, *bounds)
-    session.run("pytest", f"packages/spinach-{package}/tests", *report(session), *session.posargs)
+    session.run(
+        "pytest", f"packages/spinach-{package}/tests", *SIDE_BY_SIDE,
+        *report(session), *session.posargs,
+    )  # fmt: skip
 
 
 def install_editable(session: nox.Session) -> None:

@@ -143,13 +143,13 @@ def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
     result.stdout.fnmatch_lines(
         [
             (
-                "E * spinach_testing.errors.LeakedThreads: 1 threads of engine test-main-* outlive "
+                "E * spinach_testing.errors.LeakedThreads: 1 threads of engine test-* outlive "
                 "the test. End what their jobs wait for before the test ends."
             ),
-            "E * test-main-*-worker-* still runs stuck() *, attempt 1:",
+            "E * test-*-worker-* still runs stuck() *, attempt 1:",
             "E * gate.wait()",
             "E * spinach_testing.errors.DrainTimeout: Jobs were not done after 0.3 s. Running:",
-            "E * stuck() *, attempt 1, in test-main-*-worker-*:",
+            "E * stuck() *, attempt 1, in test-*-worker-*:",
         ]
     )
 
