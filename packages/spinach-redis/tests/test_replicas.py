@@ -128,8 +128,11 @@ def test_job_that_may_repeat_starts_without_replicas(
         assert broker.report([success(lease)]).verdicts == (Verdict.APPLIED,)
 
 
+# Three Sentinels may split their vote, and begin again after a while.
+@pytest.mark.timeout(150)
 def test_job_and_lease_outlive_the_primary(broker: RedisBroker, watched: Watched) -> None:
     """Those of a primary that died without a warning, and of one that stepped down."""
+    broker._lines.producer.deadline_seconds = 90.0
     strict = RedisBroker(watched.sentinel().master_for(SERVICE), wait_replicas=1)
     strict.bind(broker.namespace, object())
     strict.enqueue([deposit(max_retries=0), deposit(max_retries=0)])
