@@ -15,7 +15,7 @@ from spinach_redis import RedisBroker
 
 from .jobs import QUEUE, Member, deposit, success
 from .replicas import Replicated
-from .sentinels import SERVICE, Watched, running_sentinels
+from .sentinels import FAILOVER_SECONDS, SERVICE, Watched, running_sentinels
 from .servers import until
 
 NewBroker = Callable[..., RedisBroker]
@@ -128,8 +128,7 @@ def test_job_that_may_repeat_starts_without_replicas(
         assert broker.report([success(lease)]).verdicts == (Verdict.APPLIED,)
 
 
-# Three Sentinels may split their vote, and begin again after a while.
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(FAILOVER_SECONDS)
 def test_job_and_lease_outlive_the_primary(broker: RedisBroker, watched: Watched) -> None:
     """Those of a primary that died without a warning, and of one that stepped down."""
     broker._lines.producer.deadline_seconds = 90.0
@@ -158,6 +157,7 @@ def test_job_and_lease_outlive_the_primary(broker: RedisBroker, watched: Watched
     strict.close()
 
 
+@pytest.mark.timeout(FAILOVER_SECONDS)
 def test_primary_that_stepped_down_is_left_for_the_new_one(
     broker: RedisBroker, watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from redis.crc import key_slot
 
 from .clusters import running_cluster
 from .replicas import running_replicated
-from .sentinels import SERVICE, running_sentinels
+from .sentinels import FAILOVER_SECONDS, SERVICE, running_sentinels
 from .servers import running_server
 
 
@@ -32,6 +33,7 @@ def test_replica_has_what_the_primary_was_told() -> None:
         assert copy.get("a") == b"1"
 
 
+@pytest.mark.timeout(FAILOVER_SECONDS)
 def test_sentinels_name_another_primary_when_it_died() -> None:
     with running_sentinels(replicas=1) as watched:
         first = watched.primary()
