@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[3] / "docs/design/states.md"
 
 def job(**changes: Any) -> Job:
     values: dict[str, Any] = {
-        "id": uuid.UUID(int=1),
+        "id_text": str(uuid.UUID(int=1)),
         "status": JobStatus.QUEUED,
         "task_name": "mail.send",
         "queue": "mail",

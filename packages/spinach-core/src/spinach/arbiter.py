@@ -191,15 +191,20 @@ class Arbiter:
 
     def _wait_seconds(self) -> float:
         their_turn = self._subscriber.has_turn
+        wait = _EMPTY_POLL_SECONDS if self._empty else _IDLE_WAIT_SECONDS
+        event_in = self._consumer.next_event_in(may_sequence=not their_turn)
+        if event_in is not None and event_in < wait:
+            wait = event_in
+        if their_turn and not self._broken_off:
+            overdue_in = self._consumer.beat_overdue_in()
+            if overdue_in is not None and overdue_in < wait:
+                wait = overdue_in
         stale_in = self._handover.stale_in()
-        self._stale_at = math.inf if stale_in is None else self._clock.monotonic() + stale_in
-        waits = [
-            self._consumer.next_event_in(may_sequence=not their_turn),
-            self._consumer.beat_overdue_in() if their_turn and not self._broken_off else None,
-            stale_in,
-            _EMPTY_POLL_SECONDS if self._empty else None,
-        ]
-        return min([_IDLE_WAIT_SECONDS, *(wait for wait in waits if wait is not None)])
+        if stale_in is None:
+            self._stale_at = math.inf
+            return wait
+        self._stale_at = self._clock.monotonic() + stale_in
+        return min(wait, stale_in)
 
     # -- stop --------------------------------------------------------------
 

@@ -245,13 +245,13 @@ class Crew:
     def _tell_lost(self, job: Job) -> None:
         """Tell of a job that lost its worker for good; on a worker thread."""
         err = WorkerLost(
-            f"The worker of job {job.id} ({job.task_name}, attempt {job.attempt}) died or lost its "
-            "lease. The job is in the failed store."
+            f"The worker of job {job.id_text} ({job.task_name}, attempt {job.attempt}) died or "
+            "lost its lease. The job is in the failed store."
         )
         JOB_LOGGER.error(
-            "Job failed: %s %s, its worker was lost", job.task_name, job.id,
+            "Job failed: %s %s, its worker was lost", job.task_name, job.id_text,
             extra={
-                "job_id": str(job.id),
+                "job_id": job.id_text,
                 "task": job.task_name,
                 "queue": job.queue,
                 "attempt": job.attempt,

@@ -149,7 +149,7 @@ class HandOver:
         elif self._dissolved:
             self._late[worker] = outcome
         else:
-            self._post(Parcel(outcome, stray=assignment.stray))
+            self._post(Parcel(outcome, assignment.stray))
         if self._closed:
             self._wake_arbiter()
 
@@ -226,7 +226,7 @@ class HandOver:
                 # Threads already woken for what lies there.
                 waiting -= sum(now < item.membership.safe_until for item in self._buffer)
             horizon = now - BUFFER_HORIZON_SECONDS
-            lively = self._idle + sum(at >= horizon for at in self._finished_at.values())
+            lively = self._idle + len([at for at in self._finished_at.values() if at >= horizon])
             room = self._pace.room(lively)
             self._low_water = room // 2
             size = len(self._buffer)
@@ -247,6 +247,10 @@ class HandOver:
 
     def stale_in(self) -> float | None:
         """Seconds until `withdraw_stale` has something to do; None: not as it stands."""
+        # Without the lock: what comes into an empty buffer is the arbiter's own doing or the
+        # subscriber's, and both have it look again.
+        if not self._buffer:
+            return None
         with self._lock:
             if not self._buffer or self._closed:
                 return None

@@ -58,8 +58,8 @@ ARROWS: Final = frozenset(
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of a job; it does not follow what happens to the job later."""
 
-    #: Names the job for ever.
-    id: uuid.UUID
+    #: Names the job for ever; `id` as text.
+    id_text: str
     status: JobStatus
     task_name: str
     #: The queue it was scheduled to; it stays there even if its task moves.
@@ -76,10 +76,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without the arguments, which may be secret."""
         return (
-            f"Job(id={self.id}, status={self.status.name}, task_name={self.task_name!r}, "
+            f"Job(id={self.id_text}, status={self.status.name}, task_name={self.task_name!r}, "
             f"queue={self.queue!r}, at={self.at.isoformat()}, max_retries={self.max_retries}, "
             f"retries={self.retries})"
         )
+
+    @property
+    def id(self) -> uuid.UUID:
+        """Names the job for ever."""
+        # Made when somebody asks: it takes as long as all the rest of a snapshot.
+        return uuid.UUID(self.id_text)
 
     @property
     def attempt(self) -> int:
@@ -102,11 +108,11 @@ def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobS
     header = wire.read_header(record)
     args, kwargs, at_ms = wire.decode_payload(record)
     try:
-        job_id, at = uuid.UUID(stored_id[1:]), from_ms(at_ms)
+        id_text, at = str(uuid.UUID(stored_id[1:])), from_ms(at_ms)
     except (ValueError, OverflowError) as exc:
         raise wire.UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
     return Job(
-        id=job_id,
+        id_text=id_text,
         status=status,
         task_name=header.task,
         queue=header.queue,

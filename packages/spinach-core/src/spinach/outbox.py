@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .brokers.calls import Verdict
 from .outcome import OutcomeKind
 
@@ -16,17 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["Outbox", "Parcel"]
 
 
-class Parcel:
+class Parcel(msgspec.Struct, eq=False, gc=False):
     """An outcome on its way to the broker."""
 
-    __slots__ = ("outcome", "resent", "stray")
-
-    def __init__(self, outcome: Outcome, *, stray: bool = False) -> None:
-        self.outcome = outcome
-        #: A refusal is expected: the store does not count the lease as ours.
-        self.stray = stray
-        #: Sent before, without an answer; a refusal may mean that it arrived.
-        self.resent = False
+    outcome: Outcome
+    #: A refusal is expected: the store does not count the lease as ours.
+    stray: bool = False
+    #: Sent before, without an answer; a refusal may mean that it arrived.
+    resent: bool = False
 
 
 class Outbox:

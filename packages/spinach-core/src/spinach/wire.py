@@ -61,13 +61,23 @@ _HEADER: Final = re.compile(
     rb"(?P<queue>[A-Za-z0-9_.:-]{1,200})\|(?P<task>[A-Za-z0-9_.:-]{1,200})"
 )
 _ENCODE: Final = msgspec.json.Encoder().encode
-_DECODE: Final = msgspec.json.Decoder(list[Any]).decode
 _NO_ARGUMENTS: Final = b"[[],{}"
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 #: Where records wait that no release can read.
 DAMAGED_PARK: Final = "record|damaged"
+
+
+class _Payload(msgspec.Struct, array_like=True, gc=False):
+    """What stands behind the first line; elements behind these are passed over."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+    at_ms: int
+
+
+_DECODE: Final = msgspec.json.Decoder(_Payload).decode
 
 
 class UnreadableRecord(SpinachError):
@@ -208,10 +218,10 @@ def decode_payload(record: bytes) -> tuple[list[Any], dict[str, Any], int]:
         UnreadableRecord: damaged.
     """
     try:
-        args, kwargs, at_ms, *_ = _DECODE(memoryview(record)[record.index(b"\n") + 1 :])
-        return list(args), dict(kwargs), int(at_ms)
-    except (ValueError, TypeError, msgspec.DecodeError) as exc:
+        payload = _DECODE(record[record.index(b"\n") + 1 :])
+    except (ValueError, msgspec.DecodeError) as exc:
         raise UnreadableRecord(f"The payload of the record is damaged: {exc}") from exc
+    return payload.args, payload.kwargs, payload.at_ms
 
 
 def _plain(value: Any, task: str, path: tuple[str | int, ...]) -> Any:

@@ -142,7 +142,7 @@ class Worker:
             return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
         if job is not None:
             with self._shielded():
-                JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id, extra=_extra(job))
+                JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id_text, extra=_extra(job))
                 signals.job_started.send(self._namespace, job=job)
         started = self._clock.monotonic()
         try:
@@ -160,7 +160,7 @@ class Worker:
         JOB_LOGGER.info(
             "Job succeeded: %s %s, %.1f ms",
             job.task_name,
-            job.id,
+            job.id_text,
             seconds * 1000,
             extra=_extra(job, seconds),
         )
@@ -194,7 +194,7 @@ class Worker:
         info = (type(err), err, err.__traceback__.tb_next if err.__traceback__ else None)
         if outcome.kind is OutcomeKind.FAILED:
             JOB_LOGGER.error(
-                "Job failed: %s %s, attempt %d", job.task_name, job.id, job.attempt,
+                "Job failed: %s %s, attempt %d", job.task_name, job.id_text, job.attempt,
                 exc_info=info, extra=extra,
             )  # fmt: skip
             job = job.with_status(JobStatus.FAILED)
@@ -207,12 +207,12 @@ class Worker:
             if isinstance(err, RetryException):
                 JOB_LOGGER.info(
                     "Job asks for a retry: %s %s, attempt %d, again %s: %s",
-                    job.task_name, job.id, job.attempt, when, err, extra=extra,
+                    job.task_name, job.id_text, job.attempt, when, err, extra=extra,
                 )  # fmt: skip
             else:
                 JOB_LOGGER.warning(
                     "Job will be retried: %s %s, attempt %d, again %s",
-                    job.task_name, job.id, job.attempt, when, exc_info=info, extra=extra,
+                    job.task_name, job.id_text, job.attempt, when, exc_info=info, extra=extra,
                 )  # fmt: skip
             job = job.with_status(JobStatus.WAITING)
             signals.job_schedule_retry.send(self._namespace, job=job, err=err)
@@ -246,7 +246,7 @@ def describe(err: BaseException) -> Failure:
 def _extra(job: Job, seconds: float | None = None) -> dict[str, object]:
     """Data of a log record; never arguments, which may be secret."""
     extra: dict[str, object] = {
-        "job_id": str(job.id),
+        "job_id": job.id_text,
         "task": job.task_name,
         "queue": job.queue,
         "attempt": job.attempt,
