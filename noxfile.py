@@ -24,11 +24,18 @@ PACKAGES = {
 }
 #: Supported Pythons. 3.13t is left out: msgspec has no wheels for it.
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
-#: Files of tests, below packages/spinach-, that `together` leaves out.
-SLOW_WHEN_TRACED = [
-    "core/tests/interleaving/test_handover",
-    "core/tests/test_fidelity",
-    "redis/tests/test_fidelity",
+#: Explorations and the making of thousands of values: `tests` runs them, and once is enough.
+ONCE_IS_ENOUGH = [
+    "packages/spinach-core/tests/interleaving/test_handover.py",
+    "packages/spinach-core/tests/test_fidelity.py",
+    "packages/spinach-redis/tests/test_fidelity.py",
+]
+#: Tests that start programs, or switch greenlets, which tracing would have to follow: it makes
+#: them take up to ten times as long, and finds no line that other tests do not run.
+NOT_TRACED = [
+    "tests",
+    "packages/spinach-core/tests/interleaving",
+    "packages/spinach-testing/tests/conformance/test_third_party.py",
 ]
 #: Tests run side by side, on as many cores as there are. Each process has servers of its own,
 #: so that more of them than four cost more than they bring.
@@ -117,15 +124,18 @@ def together(session: nox.Session) -> None:
     """Run every test on the sources, all packages at once, and measure coverage."""
     install_editable(session)
     session.install(*test_groups())
+    ignored = [f"--ignore={path}" for path in ONCE_IS_ENOUGH]
+    run = ["-m", "pytest", *SIDE_BY_SIDE, *ignored]
+    if session.posargs:  # A part of the tests says nothing about coverage.
+        session.run("python", *run, *session.posargs)
+        return
+    traced = [str(path) for path in sorted(ROOT.glob("packages/*/tests"))]
+    ignored = [f"--ignore={path}" for path in NOT_TRACED]
     session.run("coverage", "erase")
-    # Tracing makes explorations and the making of thousands of values take up to ten times as
-    # long, and finds no line that other tests do not run; the session `tests` runs these.
-    skipped = [f"--ignore=packages/spinach-{path}.py" for path in SLOW_WHEN_TRACED]
-    options = [*SIDE_BY_SIDE, *skipped, *report(session)]
-    session.run("coverage", "run", "-m", "pytest", *options, *session.posargs)
-    if not session.posargs:  # A part of the tests says nothing about coverage.
-        session.run("coverage", "combine", "--quiet")
-        session.run("coverage", "report")
+    session.run("coverage", "run", *run, *ignored, *report(session, "+traced"), *traced)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+    session.run("python", *run, *report(session), *NOT_TRACED)
 
 
 @nox.session
@@ -273,7 +283,7 @@ def test_groups() -> set[str]:
     return {*group("test"), *(requirement for part in per_package for requirement in part)}
 
 
-def report(session: nox.Session) -> list[str]:
-    """Have pytest write its counts where .ci/run adds them up."""
+def report(session: nox.Session, part: str = "") -> list[str]:
+    """Have pytest write its counts where .ci/run adds them up; for a part of the session."""
     folder = os.environ.get("SPINACH_REPORTS")
-    return [f"--junitxml={folder}/{session.name}.xml"] if folder else []
+    return [f"--junitxml={folder}/{session.name}{part}.xml"] if folder else []

@@ -60,17 +60,19 @@ def summarise(reports: Path) -> tuple[Counts, list[str]]:
         The counts, in which a session that failed without a failed test counts as one,
         and the names of the sessions that failed.
     """
-    tests = {path.stem: read_junit(path) for path in reports.glob("*.xml")}
+    counts = [(path.stem, read_junit(path)) for path in reports.glob("*.xml")]
+    # A session may test in parts: `together+traced.xml` is one of `together`.
+    failing = {name.partition("+")[0] for name, count in counts if count.failed}
     runs = sorted(reports.glob("*.json"))
     broken = [name for run in runs for name in failed_sessions(run)]
     if not runs:
         broken.append("nox")
-    silent = sum(1 for name in broken if tests.get(name, Counts()).failed == 0)
+    silent = sum(name not in failing for name in broken)
     return (
         Counts(
-            sum(counts.passed for counts in tests.values()),
-            sum(counts.failed for counts in tests.values()) + silent,
-            sum(counts.skipped for counts in tests.values()),
+            sum(count.passed for _, count in counts),
+            sum(count.failed for _, count in counts) + silent,
+            sum(count.skipped for _, count in counts),
         ),
         broken,
     )

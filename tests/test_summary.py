@@ -66,6 +66,13 @@ def test_failed_session_whose_tests_passed_counts_as_one(tmp_path: Path) -> None
     assert summary(tmp_path) == (1, ["FAILED: together", "5 passed, 1 failed"])
 
 
+def test_parts_of_a_session_are_added_up_and_fail_once(tmp_path: Path) -> None:
+    nox_report(tmp_path, together="failed")
+    junit(tmp_path, "together", tests=5)
+    junit(tmp_path, "together+traced", tests=3, failures=1)
+    assert summary(tmp_path) == (1, ["FAILED: together", "7 passed, 1 failed"])
+
+
 def test_session_that_was_skipped_has_failed(tmp_path: Path) -> None:
     nox_report(tmp_path, core="success", matrix="skipped")
     junit(tmp_path, "core", tests=5)
