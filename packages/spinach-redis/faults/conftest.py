@@ -17,7 +17,7 @@ import pytest
 
 from ..tests.servers import NoServer, Server, find_binary, running_server
 from .fleet import Fleet
-from .results import Record, Row, merge, table
+from .results import NOT_RUN, Record, Row, merge, table
 from .scene import Scene
 
 #: A hang shows after this time, in seconds; `--full` runs some faults for minutes.
@@ -91,6 +91,7 @@ def record(request: pytest.FixtureRequest, seed: int) -> Iterator[Record]:
     yield record
     outcome = request.node.stash.get(OUTCOME, "failed")
     if outcome == "skipped":
+        request.config.stash[RESULTS].rows += [r for r in record.rows if r.outcome == NOT_RUN]
         return
     if not record.rows:
         record(request.node.name, runs=0)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -44,15 +44,19 @@ class Process:
     Args:
         settings: what it is told.
         log: where its log goes.
+        environment: variables beside those of this process.
     """
 
-    def __init__(self, settings: Settings, log: IO[bytes]) -> None:
+    def __init__(
+        self, settings: Settings, log: IO[bytes], environment: Mapping[str, str] | None = None
+    ) -> None:
         self.settings = settings
         self._popen = subprocess.Popen(
             [sys.executable, str(PROGRAM), json.dumps(dataclasses.asdict(settings))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
+            env={**os.environ, **(environment or {})},
         )
         self.pid = self._popen.pid
         # Guards what was said.
@@ -133,6 +137,11 @@ class Process:
         _, memory, files, threads = self.expect("usage").split()
         return int(memory), int(files), int(threads)
 
+    def time(self) -> float:
+        """What it takes for the time, in seconds since 1970."""
+        self.send(signal.SIGUSR2)
+        return float(self.expect("time").split()[1])
+
     def close(self) -> None:
         """Get rid of it, whatever it does."""
         if self._popen.poll() is None:
@@ -161,19 +170,27 @@ class Fleet:
         #: Process → instant it was killed, ns.
         self.deaths: dict[int, int] = {}
 
-    def start(self, url: str, *namespaces: str, ready: bool = True, **settings: object) -> Process:
+    def start(
+        self,
+        url: str,
+        *namespaces: str,
+        ready: bool = True,
+        environment: Mapping[str, str] | None = None,
+        **settings: object,
+    ) -> Process:
         """Start a worker program.
 
         Args:
             url: of the server.
             namespaces: to work for.
             ready: wait until it is about to start its workers.
+            environment: variables beside those of this process.
             settings: further fields of `Settings`.
         """
         told = Settings(
             url=url, namespaces=namespaces, effects=str(self.effects), **settings  # type: ignore[arg-type]
         )  # fmt: skip
-        process = Process(told, self._log)
+        process = Process(told, self._log, environment)
         self._processes.append(process)
         if ready:
             process.expect("ready")

@@ -31,11 +31,10 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.sentinel import Sentinel
 
 from spinach import Engine, RetryException, Tasks, signals
-from spinach.clock import SystemClock
 from spinach_redis import RedisBroker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from spinach.brokers.calls import FetchReply, FetchTurn, ReportReply
     from spinach.job import Job
@@ -48,7 +47,6 @@ __all__ = [
     "build_tasks",
     "digest",
     "make_broker",
-    "offset_in",
     "open_client",
 ]
 
@@ -86,22 +84,8 @@ class Settings:
     release: str = "1"
     #: Seconds between jobs of the periodic task; 0: there is none.
     period_seconds: float = 0.0
-    #: How wrong the clock of the process is.
-    clock_error_seconds: float = 0.0
-    #: File with what to add to the server's clock, in ms.
-    offset_file: str = ""
     #: Further arguments of the broker.
     broker: dict[str, Any] = field(default_factory=dict)
-
-
-class WrongClock(SystemClock):
-    """A clock that somebody has set wrong."""
-
-    def __init__(self, error_seconds: float) -> None:
-        self._error = timedelta(seconds=error_seconds)
-
-    def now(self) -> datetime:
-        return super().now() + self._error
 
 
 def say(*words: object) -> None:
@@ -143,11 +127,6 @@ class HoldingBroker(RedisBroker):
         return super().report(outcomes)
 
 
-def offset_in(path: str) -> Callable[[], int]:
-    """Reads the server's error, in ms, from a file for each call."""
-    return lambda: int(Path(path).read_text(encoding="ascii"))
-
-
 def open_client(url: str) -> Any:
     """A client of a server, a Cluster or what Sentinels watch.
 
@@ -169,12 +148,9 @@ def open_client(url: str) -> Any:
 
 def make_broker(settings: Settings) -> RedisBroker:
     """The broker of one engine."""
-    offset_ms = offset_in(settings.offset_file) if settings.offset_file else None
     broker = HoldingBroker(
         open_client(settings.url),
-        _offset_ms=offset_ms,
         lease=timedelta(seconds=settings.lease_seconds),
-        clock=WrongClock(settings.clock_error_seconds),
         **settings.broker,
     )
     broker.hold_at = settings.hold
@@ -316,6 +292,7 @@ def main() -> int:
     # One line for each job helps nobody.
     logging.getLogger("spinach.job").setLevel(logging.WARNING)
     signal.signal(signal.SIGUSR1, lambda *_: say("usage", usage()))
+    signal.signal(signal.SIGUSR2, lambda *_: say("time", time.time()))
     engines = []
     journals: dict[str, Journal] = {}
     for namespace in settings.namespaces:

@@ -14,7 +14,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Record", "Row", "merge", "page", "read", "table"]
+__all__ = ["NOT_RUN", "Record", "Row", "merge", "page", "read", "table"]
+
+#: Outcome of a fault that cannot be brought about on this machine.
+NOT_RUN = "NOT RUN"
 
 COLUMNS = ("fault", "server", "runs", "jobs", "seed", "seconds", "outcome")
 
@@ -59,7 +62,7 @@ class Row:
     seed: int
     #: Of all runs; many run side by side.
     seconds: float
-    #: `passed` or `failed`.
+    #: `passed`, `failed` or `NOT RUN`.
     outcome: str
     #: What was measured, for people.
     note: str = ""
@@ -85,7 +88,7 @@ class Record:
         note: str = "",
         seconds: float | None = None,
     ) -> None:
-        """Add a row; that the test passed is added at its end.
+        """Add a row; whether the test passed is added at its end.
 
         Args:
             fault: as the table names it.
@@ -98,6 +101,10 @@ class Record:
         if seconds is None:
             seconds = time.monotonic() - self._started
         self.rows.append(Row(fault, server, runs, jobs, self._seed, seconds, "passed", note))
+
+    def not_run(self, fault: str, reason: str) -> None:
+        """Add a row for a fault that cannot be brought about here."""
+        self.rows.append(Row(fault, "", 0, 0, self._seed, 0.0, NOT_RUN, reason))
 
 
 def read(path: Path) -> list[Row]:

@@ -7,6 +7,7 @@ One server stands here; several that belong together are in `replicas`, `sentine
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from redis import Redis
 from .binaries import NoServer, find_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["NoServer", "Server", "find_binary", "free_port", "running_server", "until"]
 
@@ -69,16 +70,23 @@ class Server:
         options: for its command line, such as `--appendonly yes`.
         port: to listen on; None for a free one.
         sentinel: run as a Sentinel, with the text of its file of settings.
+        environment: variables beside those of this process.
     """
 
     def __init__(
-        self, folder: Path, *options: str, port: int | None = None, sentinel: str | None = None
+        self,
+        folder: Path,
+        *options: str,
+        port: int | None = None,
+        sentinel: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.socket = folder / "s"
         self.port = free_port() if port is None else port
         self._options = options
         self._sentinel = sentinel
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -115,7 +123,11 @@ class Server:
         """Start it and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -177,19 +189,26 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(*options: str, port: int | None = None) -> Iterator[Server]:
+def running_server(
+    *options: str, port: int | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A server for the block, in a directory that goes with it.
 
     Raises:
         NoServer: no binary.
     """
-    with running_servers(1, *options, ports=[port] if port else ()) as [server]:
+    ports = [port] if port else ()
+    with running_servers(1, *options, ports=ports, environment=environment) as [server]:
         yield server
 
 
 @contextlib.contextmanager
 def running_servers(
-    count: int, *options: str, ports: tuple[int, ...] | list[int] = (), sentinel: str | None = None
+    count: int,
+    *options: str,
+    ports: tuple[int, ...] | list[int] = (),
+    sentinel: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[list[Server]]:
     """Several alike for the block, each in a directory that goes with it.
 
@@ -201,7 +220,7 @@ def running_servers(
         for number in range(count):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sp-")))
             port = ports[number] if ports else None
-            server = Server(folder, *options, port=port, sentinel=sentinel)
+            server = Server(folder, *options, port=port, sentinel=sentinel, environment=environment)
             # Also one whose start fails half-way.
             stack.callback(server.stop)
             server.start()
