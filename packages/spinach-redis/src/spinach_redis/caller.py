@@ -88,12 +88,15 @@ class Caller:
         return [value for value, _ in judge(self._at(node, commands))]
 
     def _at(self, node: Node, requests: Sequence[Request]) -> list[Answer]:
-        with self._router.pool.lend(node, CALL_TIMEOUT_SECONDS) as link:
-            try:
-                link.open()
-            except (RedisError, OSError) as error:
-                return [Answer(error, node.health, unsent=True) for _ in requests]
+        link = self._router.pool.take(node, CALL_TIMEOUT_SECONDS)
+        try:
+            link.open()
+        except (RedisError, OSError) as error:
+            return [Answer(error, node.health, unsent=True) for _ in requests]
+        else:
             return answers_of(link.exchange(*requests), len(requests), node.health)
+        finally:
+            self._router.pool.give_back(node, link)
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""

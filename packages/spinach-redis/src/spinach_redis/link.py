@@ -20,7 +20,7 @@ from redis.exceptions import (
 from .errors import TRANSPORT_ERRORS, is_readonly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from .node import Node
     from .script import Script
@@ -103,6 +103,7 @@ class Link:
         self.timeout_seconds = timeout_seconds
         #: The server's id of this connection, if it was asked for.
         self.client_id = 0
+        # Not the node: the pool, which keeps links by node, would keep it alive for ever.
         self._settings = node.settings
         self._health = node.health
         self._connection: Any = None
@@ -260,9 +261,8 @@ class LinkPool:
         # Nodes that leave a Cluster take their links with them.
         self._idle: weakref.WeakKeyDictionary[Node, list[Link]] = weakref.WeakKeyDictionary()
 
-    @contextlib.contextmanager
-    def lend(self, node: Node, timeout_seconds: float) -> Iterator[Link]:
-        """A link that is the caller's own for the block."""
+    def take(self, node: Node, timeout_seconds: float) -> Link:
+        """A link that is the caller's own until `give_back`, which must follow."""
         with self._lock:
             idle = self._idle.get(node)
             link = idle.pop() if idle else None
@@ -270,11 +270,12 @@ class LinkPool:
             if link is not None:
                 link.close()
             link = Link(node, timeout_seconds)
-        try:
-            yield link
-        finally:
-            with self._lock:
-                self._idle.setdefault(node, []).append(link)
+        return link
+
+    def give_back(self, node: Node, link: Link) -> None:
+        """End what `take` began."""
+        with self._lock:
+            self._idle.setdefault(node, []).append(link)
 
     def close(self) -> None:
         """Give up the links that nobody uses."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,7 +76,8 @@ class Router:
         answers: list[Answer | None] = [None] * len(requests)
         left = list(range(len(requests)))
         led_on: dict[int, Node] = {}
-        for attempt in range(MOST_REDIRECTIONS + 1):
+        redirections = 0
+        while left:
             groups: dict[tuple[Node, bool], list[int]] = {}
             for i in left:
                 try:
@@ -96,13 +96,14 @@ class Router:
                     target = self._follow(answer, node)
                     if target is None:
                         continue
-                    if attempt == MOST_REDIRECTIONS:
+                    if redirections == MOST_REDIRECTIONS:
                         answer.reply = TryAgainError(f"TRYAGAIN led on and on: {answer.reply}")
                         continue
                     left.append(i)
                     if target[1]:
                         led_on[i] = target[0]
             left.sort()
+            redirections += 1
         return [answer for answer in answers if answer is not None]
 
     def _follow(self, answer: Answer, node: Node) -> tuple[Node, bool] | None:
@@ -127,29 +128,33 @@ class Router:
         """Send to every node, then read from each."""
         behind = self.confirmation(timeout_seconds) if confirmed else []
         results: list[tuple[tuple[Node, list[int]], list[Answer]]] = []
+        lent: list[tuple[Node, Link]] = []
         sent: list[tuple[Node, list[int], Link]] = []
-        with contextlib.ExitStack() as stack:
-            try:
-                for (node, asking), positions in groups.items():
-                    link = stack.enter_context(self.pool.lend(node, timeout_seconds))
-                    try:
-                        link.open()
-                    except (RedisError, OSError) as error:
-                        unsent = [Answer(error, node.health, unsent=True) for _ in positions]
-                        results.append(((node, positions), unsent))
-                        continue
-                    sent.append((node, positions, link))
-                    link.send([*(requests[i] for i in positions), *behind], asking=asking)
-                for node, positions, link in sent:
-                    exchange = link.receive()
-                    doubt = self.doubt_of(exchange, len(positions)) if behind else None
-                    of_node = answers_of(exchange, len(positions), node.health, doubt)
-                    results.append(((node, positions), of_node))
-            except BaseException:
-                # Answers are left unread: the next owners must not take them for theirs.
-                for _, _, link in sent:
-                    link.close()
-                raise
+        try:
+            for (node, asking), positions in groups.items():
+                link = self.pool.take(node, timeout_seconds)
+                lent.append((node, link))
+                try:
+                    link.open()
+                except (RedisError, OSError) as error:
+                    unsent = [Answer(error, node.health, unsent=True) for _ in positions]
+                    results.append(((node, positions), unsent))
+                    continue
+                sent.append((node, positions, link))
+                link.send([*(requests[i] for i in positions), *behind], asking=asking)
+            for node, positions, link in sent:
+                exchange = link.receive()
+                doubt = self.doubt_of(exchange, len(positions)) if behind else None
+                of_node = answers_of(exchange, len(positions), node.health, doubt)
+                results.append(((node, positions), of_node))
+        except BaseException:
+            # Answers are left unread: the next owners must not take them for theirs.
+            for _, _, link in sent:
+                link.close()
+            raise
+        finally:
+            for node, link in lent:
+                self.pool.give_back(node, link)
         return results
 
     def confirmation(self, timeout_seconds: float) -> list[Command]:

@@ -239,7 +239,8 @@ class _Waits:
         for markers in groups:
             try:
                 node = self._router.topology.node_of(markers[0])
-                link = self._stack.enter_context(self._router.pool.lend(node, LINK_SECONDS))
+                link = self._router.pool.take(node, LINK_SECONDS)
+                self._stack.callback(self._router.pool.give_back, node, link)
                 link.open(with_id=True)
             except (RedisError, OSError):
                 # The fetch will meet it as well, and say so.
