@@ -5,6 +5,7 @@ Each function belongs to the script of its name, whose head tells keys and argum
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from datetime import timedelta
@@ -67,6 +68,8 @@ _KINDS: Final = {
     OutcomeKind.RELEASE: b"L",
     OutcomeKind.PARK: b"P",
 }
+#: Kinds of which report.lua takes a third argument an outcome.
+_DETAILED: Final = (OutcomeKind.FAILED, OutcomeKind.RETRY)
 
 
 def _lost(message: str) -> bytes:
@@ -204,17 +207,19 @@ def report(names: QueueKeys, offset: str, outcomes: Sequence[Outcome]) -> Call:
     """Outcomes of one queue."""
     members: dict[str, int] = {}
     tasks: dict[str, int] = {}
-    details: list[bytes | str | int] = []
-    for outcome in outcomes:
-        lease = outcome.lease
-        details += (
-            _KINDS[outcome.kind],
-            members.setdefault(lease.member, len(members) + 1),
-            tasks.setdefault(outcome.task, len(tasks) + 1),
-            lease.stored_id,
-            lease.token,
-            _detail(outcome),
+    runs: list[bytes | str | int] = []
+    for (kind, member, task), run in itertools.groupby(outcomes, _run_of):
+        ended = list(run)
+        runs += (
+            _KINDS[kind],
+            members.setdefault(member, len(members) + 1),
+            tasks.setdefault(task, len(tasks) + 1),
+            len(ended),
         )
+        for outcome in ended:
+            runs += (outcome.lease.stored_id, outcome.lease.token)
+            if kind in _DETAILED:
+                runs.append(_detail(outcome))
     return Call(
         script.REPORT,
         (
@@ -222,18 +227,20 @@ def report(names: QueueKeys, offset: str, outcomes: Sequence[Outcome]) -> Call:
             *(names.running(member) for member in members),
             *(key for task in tasks for key in (*names.limited(task), names.parked(task))),
         ),
-        (offset, *_FAILED_BOUNDS, len(members), len(tasks), *tasks, *details),
+        (offset, *_FAILED_BOUNDS, len(members), len(tasks), *tasks, *runs),
     )
+
+
+def _run_of(outcome: Outcome) -> tuple[OutcomeKind, str, str]:
+    return outcome.kind, outcome.lease.member, outcome.task
 
 
 def _detail(outcome: Outcome) -> bytes:
     if outcome.kind is OutcomeKind.FAILED:
         return encode_failure(outcome.failure)
-    if outcome.kind is OutcomeKind.RETRY:
-        if outcome.at_ms is not None:
-            return b"=%d" % outcome.at_ms
-        return b"+%d" % (outcome.delay_ms or 0)
-    return b""
+    if outcome.at_ms is not None:
+        return b"=%d" % outcome.at_ms
+    return b"+%d" % (outcome.delay_ms or 0)
 
 
 def tick(names: QueueKeys, offset: str, periodic: Sequence[str]) -> Call:

@@ -19,8 +19,8 @@
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
 --   5 count of members   6 count of tasks, the tasks
---   then for each outcome: kind, position of member, position of task, stored id,
---   token, detail
+--   then for each run of outcomes that have these in common: kind, position of member,
+--   position of task, count of outcomes; of each: stored id, token, detail of F and R
 --     kind: S succeeded, F failed, R retry, L release, P park
 --     detail: F the reason; R `+` and a delay in ms, or `=` and an instant in ms
 -- Reply
@@ -50,10 +50,17 @@ for i = 1, tonumber(ARGV[6]) do
 end
 
 -- Which outcomes count.
-local first = 7 + #tasks
-for i = first, #ARGV, 6 do
-  local member = members[tonumber(ARGV[i + 1])]
-  member.asked[#member.asked + 1] = ARGV[i + 3]
+local runs, a = {}, 7 + #tasks
+while ARGV[a] do
+  local kind, member = ARGV[a], members[tonumber(ARGV[a + 1])]
+  local width = (kind == 'F' or kind == 'R') and 3 or 2
+  local first, past = a + 4, a + 4 + width * tonumber(ARGV[a + 3])
+  for i = first, past - 1, width do
+    member.asked[#member.asked + 1] = ARGV[i]
+  end
+  runs[#runs + 1] = {kind = kind, member = member, task = tasks[tonumber(ARGV[a + 2])],
+    width = width, first = first, past = past}
+  a = past
 end
 for i = 1, #members do
   local member = members[i]
@@ -63,41 +70,49 @@ for i = 1, #members do
     member.tokens[member.asked[j]] = tokens[j]
   end
 end
+
+-- Those that do, by kind.
 local verdicts, accepted = {}, 0
 local gone, released, returned, failures, retries = {}, {}, {}, {}, {}
-for i = first, #ARGV, 6 do
-  local kind, id, detail = ARGV[i], ARGV[i + 3], ARGV[i + 5]
-  local member, task = members[tonumber(ARGV[i + 1])], tasks[tonumber(ARGV[i + 2])]
-  if member.tokens[id] == ARGV[i + 4] then
-    member.tokens[id] = nil
-    member.ended[#member.ended + 1] = id
-    verdicts[#verdicts + 1] = '1'
-    accepted = accepted + 1
-    if task.limited then
-      task.jobs[#task.jobs + 1] = id
+local function accept(kind, task, id, detail)
+  accepted = accepted + 1
+  if task.limited then
+    task.jobs[#task.jobs + 1] = id
+  end
+  if kind == 'S' then
+    gone[#gone + 1] = id
+  elseif kind == 'F' then
+    failures[#failures + 1] = id
+    failures[#failures + 1] = detail
+  elseif kind == 'R' then
+    local due = tonumber(string.sub(detail, 2))
+    if string.sub(detail, 1, 1) == '+' then
+      due = due > 0 and now_up + due or now
     end
-    if kind == 'S' then
-      gone[#gone + 1] = id
-    elseif kind == 'F' then
-      failures[#failures + 1] = id
-      failures[#failures + 1] = detail
-    elseif kind == 'R' then
-      local due = tonumber(string.sub(detail, 2))
-      if string.sub(detail, 1, 1) == '+' then
-        due = due > 0 and now_up + due or now
-      end
-      retries[#retries + 1] = {id, due}
-    elseif kind == 'L' then
-      released[#released + 1] = id
-      if task.limited then
-        returned[#returned + 1] = id
-      end
-    else
-      task.put_aside = task.put_aside or {}
-      task.put_aside[#task.put_aside + 1] = id
+    retries[#retries + 1] = {id, due}
+  elseif kind == 'L' then
+    released[#released + 1] = id
+    if task.limited then
+      returned[#returned + 1] = id
     end
   else
-    verdicts[#verdicts + 1] = '0'
+    task.put_aside = task.put_aside or {}
+    task.put_aside[#task.put_aside + 1] = id
+  end
+end
+for r = 1, #runs do
+  local run = runs[r]
+  local tokens, ended = run.member.tokens, run.member.ended
+  for i = run.first, run.past - 1, run.width do
+    local id = ARGV[i]
+    if tokens[id] == ARGV[i + 1] then
+      tokens[id] = nil
+      ended[#ended + 1] = id
+      verdicts[#verdicts + 1] = '1'
+      accept(run.kind, run.task, id, ARGV[i + 2])
+    else
+      verdicts[#verdicts + 1] = '0'
+    end
   end
 end
 
