@@ -64,19 +64,18 @@ class Outbox:
             most: parcels to take; more only where it would part releases, which
                 keep their order within one report (I9).
         """
+        flight = self._in_flight
         for queue, parcels in self._waiting.items():
             if queue in blocked:
                 continue
-            releasing = False
-            while parcels and (len(self._in_flight) < most or releasing):
-                parcel = parcels[0]
-                is_release = parcel.outcome.kind is OutcomeKind.RELEASE
-                if len(self._in_flight) >= most and not is_release:
-                    break
-                releasing = is_release
-                self._in_flight.append(parcels.popleft())
-        self.waiting -= len(self._in_flight)
-        return [parcel.outcome for parcel in self._in_flight]
+            while parcels and len(flight) < most:
+                flight.append(parcels.popleft())
+            if len(flight) >= most:
+                while parcels and _releases(flight[-1]) and _releases(parcels[0]):
+                    flight.append(parcels.popleft())
+                break
+        self.waiting -= len(flight)
+        return [parcel.outcome for parcel in flight]
 
     def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
         """Settle what is in flight.
@@ -88,13 +87,15 @@ class Outbox:
             Outcomes that were refused though nothing spoke against them, and the
             queues of the parcels that wait again.
         """
-        refused = []
-        unanswered = []
+        refused: list[Outcome] = []
+        unanswered: list[Parcel] = []
         for parcel, verdict in zip(self._in_flight, verdicts, strict=True):
+            if verdict is Verdict.APPLIED:
+                continue
             if verdict is Verdict.UNKNOWN:
                 parcel.resent = True
                 unanswered.append(parcel)
-            elif verdict is not Verdict.APPLIED and not (parcel.resent or parcel.stray):
+            elif not (parcel.resent or parcel.stray):
                 refused.append(parcel.outcome)
         self._in_flight = []
         # First in line again and in their order: releases depend on it (I9).
@@ -108,3 +109,7 @@ class Outbox:
         for parcels in (*self._waiting.values(), self._in_flight):
             for parcel in parcels:
                 yield parcel.outcome.lease
+
+
+def _releases(parcel: Parcel) -> bool:
+    return parcel.outcome.kind is OutcomeKind.RELEASE
