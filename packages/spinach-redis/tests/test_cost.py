@@ -14,10 +14,11 @@ import pytest
 
 from spinach import Batch, Engine
 from spinach.brokers.calls import Verdict
-from spinach_redis import RedisBroker
+from spinach_redis import RedisBroker, requests
+from spinach_redis.keys import QueueKeys
 from spinach_redis.script import SCRIPTS
 
-from .jobs import Member, deposit, success
+from .jobs import QUEUE, Member, deposit, success
 from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
@@ -116,6 +117,19 @@ def test_fetch_and_report_of_a_thousand_jobs_are_one_command_each(
         reply = broker.report([success(lease) for lease in leases])
     assert set(reply.verdicts) == {Verdict.APPLIED}
     assert reporting.by_name == {"evalsha": 1}
+    broker.close()
+
+
+def test_outcomes_that_are_alike_are_two_arguments_each(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("cost", object())
+    broker.enqueue([deposit() for _ in range(100)])
+    outcomes = [success(lease) for lease in Member(broker).take(idle=100)]
+    names = QueueKeys("cost", QUEUE)
+    one, all_ = (requests.report(names, "0", some) for some in (outcomes[:1], outcomes))
+    assert len(outcomes) == 100
+    assert len(all_.args) - len(one.args) == 2 * 99
+    assert len(one.args) <= 13
     broker.close()
 
 

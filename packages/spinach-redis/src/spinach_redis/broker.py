@@ -239,28 +239,17 @@ class RedisBroker(Broker):
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         """See `Broker`; atomic for 1000 outcomes of a queue or 1 MiB of reasons."""
-        by_queue: dict[str, list[int]] = {}
-        for position, outcome in enumerate(outcomes):
-            by_queue.setdefault(outcome.lease.queue, []).append(position)
-        chunks: list[list[int]] = []
-        calls: list[Call] = []
-        for queue, positions in by_queue.items():
-            of_queue = [outcomes[position] for position in positions]
-            for chunk in requests.report_chunks(of_queue):
-                chunks.append([positions[i] for i in chunk])
-                calls.append(
-                    requests.report(
-                        self._keys_of(queue), self._offset(), [of_queue[i] for i in chunk]
-                    )
-                )
+        chunks = list(requests.report_chunks(outcomes))
+        calls = []
+        for chunk in chunks:
+            names = self._keys_of(outcomes[chunk[0]].lease.queue)
+            calls.append(
+                requests.report(names, self._offset(), [outcomes[position] for position in chunk])
+            )
+        once = self.wait_replicas > 0 and replies.may_not_start([o.lease for o in outcomes])
         verdicts = [Verdict.UNKNOWN] * len(outcomes)
         error: BrokerError | None = None
-        once = replies.may_not_start([outcome.lease for outcome in outcomes])
-        answers = (
-            self._lines.workers.ask_confirmed(*calls)
-            if once
-            else [(answer, None) for answer in self._lines.workers.ask(*calls)]
-        )
+        answers = self._lines.workers.ask_confirmed(*calls, confirmed=once)
         for chunk, (answer, doubt) in zip(chunks, answers, strict=True):
             if isinstance(answer, BrokerError):
                 error = answer
@@ -270,8 +259,8 @@ class RedisBroker(Broker):
                 # have this process reconcile, and run the job once more (I3).
                 error = doubt
                 continue
-            for position, flag in zip(chunk, answer, strict=True):
-                verdicts[position] = Verdict.APPLIED if flag == 0x31 else Verdict.REFUSED
+            for position, verdict in zip(chunk, replies.report_verdicts(answer), strict=True):
+                verdicts[position] = verdict
         return ReportReply(verdicts=tuple(verdicts), error=error)
 
     # -- upkeep ------------------------------------------------------------

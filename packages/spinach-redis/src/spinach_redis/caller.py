@@ -49,8 +49,14 @@ class Caller:
             return []
         return [value for value, _ in judge(self._router.send(requests, CALL_TIMEOUT_SECONDS))]
 
-    def ask_confirmed(self, *requests: Request) -> list[tuple[Any, BrokerError | None]]:
+    def ask_confirmed(
+        self, *requests: Request, confirmed: bool = True
+    ) -> list[tuple[Any, BrokerError | None]]:
         """As `ask`, and wait for replicas if there should be any.
+
+        Args:
+            requests: to send.
+            confirmed: False: do not wait for them after all.
 
         Returns:
             For each the answer, and why replicas may lack it; None: they have it.
@@ -58,7 +64,7 @@ class Caller:
         Raises:
             BrokerError: as `ask`.
         """
-        return judge(self._router.send(requests, CALL_TIMEOUT_SECONDS, confirmed=True))
+        return judge(self._router.send(requests, CALL_TIMEOUT_SECONDS, confirmed=confirmed))
 
     def probe(self, *requests: Request, node: Node | None = None) -> list[Any]:
         """Send requests whose answers nothing depends on.

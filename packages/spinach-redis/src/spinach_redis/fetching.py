@@ -154,7 +154,7 @@ class Fetch:
         for turn, part in zip(turns, answer, strict=True):
             reply = replies.fetch_reply(turn, part)
             self._taken += len(reply.leases)
-            self._bytes += sum(len(lease.record) for lease in reply.leases)
+            self._bytes += sum([len(lease.record) for lease in reply.leases])
             if doubt is not None and replies.may_not_start(reply.leases):
                 # They come with the reconciliation, once replicas know of them.
                 reply = FetchReply(verdict=Verdict.UNKNOWN, error=doubt)

@@ -39,6 +39,7 @@ __all__ = [
     "names",
     "reconcile_reply",
     "recover_reply",
+    "report_verdicts",
     "tick_reply",
     "turn_reply",
 ]
@@ -46,6 +47,13 @@ __all__ = [
 # What a server answers is trusted to be what the scripts of this package return:
 # replies are nested lists of bytes, ints and None, hence Any.
 _VERDICTS: Final = {verdict.name.encode(): verdict for verdict in Verdict}
+
+
+#: By the characters that report.lua answers.
+_OF_OUTCOMES: Final = {ord("1"): Verdict.APPLIED, ord("0"): Verdict.REFUSED}
+
+#: Of the token of a lease that was given for an idle thread.
+_DIRECT: Final = ord("d")
 
 
 def names(values: Sequence[bytes]) -> list[str]:
@@ -72,16 +80,17 @@ def may_not_start(leases: Sequence[Lease]) -> bool:
 
 def _leases(turn: Turn, flat: Sequence[Any]) -> tuple[Lease, ...]:
     leases = []
-    for at in range(0, len(flat), 4):
-        stored_id, token, record, counted = flat[at : at + 4]
-        retries, losses = _attempts(counted)
+    for stored_id, token, record, counted in zip(
+        flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True
+    ):
+        retries, losses = (0, 0) if counted is None else _attempts(counted)
         leases.append(
             Lease(
                 turn.queue,
                 turn.member,
                 stored_id.decode(),
                 token.decode(),
-                token[:1] == b"d",
+                token[0] == _DIRECT,
                 record,
                 retries,
                 losses,
@@ -123,6 +132,11 @@ def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
         next_due_in_ms=due,
         dead=_text(dead),
     )
+
+
+def report_verdicts(reply: Any) -> list[Verdict]:
+    """Answer of report.lua."""
+    return [_OF_OUTCOMES[flag] for flag in reply]
 
 
 def reconcile_reply(turn: Turn, reply: Any) -> ReconcileReply:

@@ -175,28 +175,38 @@ def leave(names: QueueKeys, offset: str, turn: Turn, known: Names) -> Call:
 
 
 def report_chunks(outcomes: Sequence[Outcome]) -> Iterator[list[int]]:
-    """Positions of the outcomes of one queue, in chunks of bounded number and size.
+    """Positions of the outcomes, in chunks of one queue and of bounded number and size.
 
-    Mostly that is one, in order. Of several, those with releases come last, and the
-    last releases first: each chunk goes to the front of the queue, so that this is how
+    Mostly that is one, in order. Of several of a queue, those with releases come last, and
+    the last releases first: each chunk goes to the front of the queue, so that this is how
     they keep their order there.
     """
-    sizes = [0 if o.failure is None else len(encode_failure(o.failure)) for o in outcomes]
-    if len(outcomes) <= REPORT_CHUNK and sum(sizes) <= MAX_FETCH_BYTES:
-        yield list(range(len(outcomes)))
+    by_queue: dict[str, list[int]] = {}
+    for position, outcome in enumerate(outcomes):
+        by_queue.setdefault(outcome.lease.queue, []).append(position)
+    for positions in by_queue.values():
+        yield from _chunks_of_queue(outcomes, positions)
+
+
+def _chunks_of_queue(outcomes: Sequence[Outcome], positions: list[int]) -> Iterator[list[int]]:
+    failures = {i: outcomes[i].failure for i in positions if outcomes[i].failure is not None}
+    sizes = {i: len(encode_failure(failure)) for i, failure in failures.items()}
+    if len(positions) <= REPORT_CHUNK and sum(sizes.values()) <= MAX_FETCH_BYTES:
+        yield positions
         return
     releases: list[int] = []
     chunk: list[int] = []
     size = 0
-    for position, outcome in enumerate(outcomes):
-        if outcome.kind is OutcomeKind.RELEASE:
+    for position in positions:
+        if outcomes[position].kind is OutcomeKind.RELEASE:
             releases.append(position)
             continue
-        if chunk and (len(chunk) >= REPORT_CHUNK or size + sizes[position] > MAX_FETCH_BYTES):
+        more = sizes.get(position, 0)
+        if chunk and (len(chunk) >= REPORT_CHUNK or size + more > MAX_FETCH_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(position)
-        size += sizes[position]
+        size += more
     if chunk:
         yield chunk
     for end in range(len(releases), 0, -REPORT_CHUNK):

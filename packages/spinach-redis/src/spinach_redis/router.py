@@ -73,8 +73,8 @@ class Router:
         Returns:
             An answer for each, in order.
         """
-        answers: list[Answer | None] = [None] * len(requests)
-        left = list(range(len(requests)))
+        answers: dict[int, Answer] = {}
+        left: Sequence[int] = range(len(requests))
         led_on: dict[int, Node] = {}
         redirections = 0
         while left:
@@ -87,24 +87,23 @@ class Router:
                     answers[i] = Answer(error, self.topology.health, unsent=True)
                 else:
                     groups.setdefault((node, asking), []).append(i)
-            left = []
-            for (node, positions), of_node in self._exchange(
-                groups, requests, timeout_seconds, confirmed=confirmed
-            ):
-                for i, answer in zip(positions, of_node, strict=True):
-                    answers[i] = answer
-                    target = self._follow(answer, node)
+            self._exchange(groups, requests, answers, timeout_seconds, confirmed=confirmed)
+            again = []
+            for (node, _), positions in groups.items():
+                for i in positions:
+                    target = self._follow(answers[i], node)
                     if target is None:
                         continue
                     if redirections == MOST_REDIRECTIONS:
-                        answer.reply = TryAgainError(f"TRYAGAIN led on and on: {answer.reply}")
+                        reply = answers[i].reply
+                        answers[i].reply = TryAgainError(f"TRYAGAIN led on and on: {reply}")
                         continue
-                    left.append(i)
+                    again.append(i)
                     if target[1]:
                         led_on[i] = target[0]
-            left.sort()
+            left = sorted(again)
             redirections += 1
-        return [answer for answer in answers if answer is not None]
+        return [answers[i] for i in range(len(requests))]
 
     def _follow(self, answer: Answer, node: Node) -> tuple[Node, bool] | None:
         if not isinstance(answer.reply, Exception):
@@ -121,15 +120,15 @@ class Router:
         self,
         groups: dict[tuple[Node, bool], list[int]],
         requests: Sequence[Request],
+        answers: dict[int, Answer],
         timeout_seconds: float,
         *,
         confirmed: bool,
-    ) -> list[tuple[tuple[Node, list[int]], list[Answer]]]:
-        """Send to every node, then read from each."""
+    ) -> None:
+        """Send to every node, then read from each; notes the answers."""
         behind = self.confirmation(timeout_seconds) if confirmed else []
-        results: list[tuple[tuple[Node, list[int]], list[Answer]]] = []
         lent: list[tuple[Node, Link]] = []
-        sent: list[tuple[Node, list[int], Link]] = []
+        sent: list[tuple[Node, Link, list[int]]] = []
         try:
             for (node, asking), positions in groups.items():
                 link = self.pool.take(node, timeout_seconds)
@@ -137,25 +136,24 @@ class Router:
                 try:
                     link.open()
                 except (RedisError, OSError) as error:
-                    unsent = [Answer(error, node.health, unsent=True) for _ in positions]
-                    results.append(((node, positions), unsent))
+                    for i in positions:
+                        answers[i] = Answer(error, node.health, unsent=True)
                     continue
-                sent.append((node, positions, link))
-                link.send([*(requests[i] for i in positions), *behind], asking=asking)
-            for node, positions, link in sent:
+                sent.append((node, link, positions))
+                link.send([*[requests[i] for i in positions], *behind], asking=asking)
+            for node, link, positions in sent:
                 exchange = link.receive()
                 doubt = self.doubt_of(exchange, len(positions)) if behind else None
                 of_node = answers_of(exchange, len(positions), node.health, doubt)
-                results.append(((node, positions), of_node))
+                answers.update(zip(positions, of_node, strict=True))
         except BaseException:
             # Answers are left unread: the next owners must not take them for theirs.
-            for _, _, link in sent:
+            for _, link, _ in sent:
                 link.close()
             raise
         finally:
             for node, link in lent:
                 self.pool.give_back(node, link)
-        return results
 
     def confirmation(self, timeout_seconds: float) -> list[Command]:
         """What makes a node wait for its replicas, and answer before the timeout."""

@@ -1,0 +1,82 @@
+"""What goes over the line, with hiredis and without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spinach.brokers.calls import Verdict
+from spinach_redis import RedisBroker, link, script
+from spinach_redis.link import Call, Command, Link
+from spinach_redis.node import Node
+from spinach_redis.settings import CALL_TIMEOUT_SECONDS
+
+from .jobs import Member, deposit, success
+from .servers import Server
+
+REQUESTS = (
+    Call(script.REPORT, (b"{a/b}:jobs", b"{a/b}:ready"), ("0", 12, b"\x00\r\n", "", "größer")),
+    Command(b"WAIT", 1, -5),
+)
+
+
+class _Recording:
+    """In place of a connection of redis-py; packs as one, and keeps what is sent."""
+
+    def __init__(self, real: Any) -> None:
+        self.pack_commands = real.pack_commands
+        self.sent: list[bytes] = []
+
+    def connect(self) -> None:
+        pass
+
+    def send_packed_command(self, packed: Any) -> None:
+        self.sent += packed
+
+
+class _Settings:
+    """In place of `ConnectionSettings`."""
+
+    address = "nowhere"
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def connection(self, _timeout_seconds: float) -> Any:
+        return self._connection
+
+
+def bytes_of_requests(server: Server, *, asking: bool) -> bytes:
+    with server.client() as client:
+        recording = _Recording(client.connection_pool.make_connection())
+    line = Link(Node(_Settings(recording)), CALL_TIMEOUT_SECONDS)
+    line.open()
+    line.send(REQUESTS, asking=asking)
+    return b"".join(recording.sent)
+
+
+@pytest.fixture
+def without_hiredis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_PACK", None)
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_same_bytes_are_sent_with_hiredis_and_without(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch, asking: bool
+) -> None:
+    with_it = bytes_of_requests(own_server, asking=asking)
+    monkeypatch.setattr(link, "_PACK", None)
+    assert bytes_of_requests(own_server, asking=asking) == with_it
+    assert b"\r\n$7\r\nEVALSHA\r\n" in with_it
+    assert with_it.count(b"ASKING") == (len(REQUESTS) if asking else 0)
+
+
+@pytest.mark.usefixtures("without_hiredis")
+def test_jobs_go_round_without_hiredis(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("plain", object())
+    broker.enqueue([deposit()])
+    leases = Member(broker).take()
+    assert broker.report([success(lease) for lease in leases]).verdicts == (Verdict.APPLIED,)
+    broker.close()
