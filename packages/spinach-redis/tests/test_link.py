@@ -8,6 +8,7 @@ import pytest
 
 from spinach.brokers.calls import Verdict
 from spinach_redis import RedisBroker, link, script
+from spinach_redis.clients import settings_of_url
 from spinach_redis.link import Call, Command, Link
 from spinach_redis.node import Node
 from spinach_redis.settings import CALL_TIMEOUT_SECONDS
@@ -80,3 +81,18 @@ def test_jobs_go_round_without_hiredis(own_server: Server) -> None:
     leases = Member(broker).take()
     assert broker.report([success(lease) for lease in leases]).verdicts == (Verdict.APPLIED,)
     broker.close()
+
+
+def test_script_that_a_server_forgot_before_it_hung_up_has_no_answer(own_server: Server) -> None:
+    with own_server.client() as client:
+        line = Link(Node(settings_of_url(own_server.unix_url)), CALL_TIMEOUT_SECONDS)
+        line.open(with_id=True)
+        exchange = line.exchange(
+            Command(b"ECHO", "here"),
+            Call(script.BEAT, (b"{a/b}:seq",), ()),
+            Command(b"CLIENT", b"KILL", b"ID", line.client_id, b"SKIPME", b"no"),
+            Command(b"PING"),
+        )
+        assert client.ping()
+    assert exchange.replies == [b"here"]
+    assert exchange.broken is not None

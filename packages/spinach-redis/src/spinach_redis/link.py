@@ -204,7 +204,10 @@ class Link:
         if not result.refused:
             return result
         unknown = [i for i, reply in enumerate(result.replies) if _is_no_script(reply)]
-        if unknown and result.broken is None:
+        if unknown and result.broken is not None:
+            # No answer to the caller: the scripts would have been sent once more, in full.
+            del result.replies[unknown[0] :]
+        elif unknown:
             again = [
                 i
                 for i, request in enumerate(requests)
