@@ -79,6 +79,7 @@ local function peek()
 end
 
 -- Takes jobs from the head of a list; false when something at its head bars the way.
+-- Of each lease: stored id, first character of the token, record, attempts or false.
 local function take(q, list, leases)
   local counted = call('EXISTS', q.attempts) == 1
   local limited = next(q.limited) ~= nil
@@ -130,7 +131,9 @@ local function take(q, list, leases)
           if limit then
             call('SADD', limit.slots, id)
           end
-          leases[#leases + 1] = {id, direct, record, attempts[i] or false}
+          local n = #leases
+          leases[n + 1], leases[n + 2], leases[n + 3] = id, direct and 'd' or 'b', record
+          leases[n + 4] = attempts[i] or false
         end
       end
       passed = i
@@ -150,9 +153,9 @@ end
 
 -- Leases what the turn may have, and answers it as Redis wants it: a flat list.
 local function lease(q)
-  local leases, answer, tokens = {}, {}, {}
+  local leases = {}
   if taken >= want or q.is_paused then
-    return answer
+    return leases
   end
   for i = 1, #q.parked do
     take(q, q.parked[i][2], leases)
@@ -166,16 +169,16 @@ local function lease(q)
     to_front(limit.held, limit.again or {})
   end
   if #leases > 0 then
-    local number = call('INCRBY', q.leases, #leases) - #leases
-    for i = 1, #leases do
-      local token = string.format('%s%.0f', leases[i][2] and 'd' or 'b', number + i)
-      tokens[2 * i - 1], tokens[2 * i] = leases[i][1], token
-      answer[4 * i - 3], answer[4 * i - 2] = leases[i][1], token
-      answer[4 * i - 1], answer[4 * i] = leases[i][3], leases[i][4]
+    local count, tokens = #leases / 4, {}
+    local number = call('INCRBY', q.leases, count) - count
+    for i = 1, count do
+      local at = 4 * i - 3
+      leases[at + 1] = string.format('%s%.0f', leases[at + 1], number + i)
+      tokens[2 * i - 1], tokens[2 * i] = leases[at], leases[at + 1]
     end
     many('HSET', q.running, tokens)
   end
-  return answer
+  return leases
 end
 
 for i = 1, #turns do

@@ -142,7 +142,7 @@ end
 retry(q, now, retries)
 fail(q, now, failures, bounds)
 to_front(q.ready, released)
-if call('EXISTS', q.limits) == 1 then
+if #returned > 0 and call('EXISTS', q.limits) == 1 then
   many('SADD', q.brought, returned)
 end
 wake(q, now)
