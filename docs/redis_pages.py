@@ -343,7 +343,9 @@ def sections() -> list[tuple[str, list[str], str]]:
             "The settings cannot work",
             [
                 raised(lambda: broker.from_url("http://redis.example")),
+                raised(lambda: broker.from_url("redis+sentinel://redis.example/jobs")),
                 raised(lambda: broker.from_url("redis://redis.example/jobs")),
+                raised(lambda: broker(Redis(), url="redis://redis.example")),
                 raised(lambda: broker.from_url("unix://socket")),
                 raised(lambda: broker(Redis(decode_responses=True))),
                 raised(lambda: broker(Redis(socket_timeout=1))),

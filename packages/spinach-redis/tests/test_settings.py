@@ -85,6 +85,26 @@ def test_url_that_is_none_is_refused_without_showing_its_password(url: str) -> N
     assert "Redis" in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+cluster", "sentinel"])
+def test_url_for_several_servers_is_refused_with_the_way_to_name_them(scheme: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"Sentinel\(.*\)\.master_for.*RedisCluster\("):
+        RedisBroker.from_url(f"{scheme}://there:26379/letters")
+
+
+def test_client_and_url_together_are_refused_without_showing_the_password() -> None:
+    client, url = redis.Redis(), "redis://user:secret@there"
+    for make in (RedisBroker, RedisBroker.from_url):
+        with pytest.raises(InvalidArgument, match="Both a Redis client and a URL") as caught:
+            make(redis=client, url=url)
+        assert "secret" not in str(caught.value)
+
+
+def test_url_in_the_place_of_a_client_is_sent_to_its_own_constructor() -> None:
+    with pytest.raises(InvalidArgument, match=r"RedisBroker\.from_url\(url\)") as caught:
+        RedisBroker(url="redis://user:secret@there")
+    assert "secret" not in str(caught.value)
+
+
 def test_library_retries_and_timeouts_are_not_taken_over() -> None:
     client = redis.Redis(
         host="there", protocol=3, health_check_interval=1, max_connections=3, username="me"

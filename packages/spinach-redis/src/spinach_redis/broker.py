@@ -29,7 +29,7 @@ from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.exc import BrokerError
 
 from . import replies, requests
-from .clients import settings_of_client, settings_of_url
+from .clients import refuse_url, settings_of_client, settings_of_url
 from .counting import Count
 from .directory import NAMES_ATTEMPTS, Directory, restless
 from .failed import FailedJobs
@@ -80,11 +80,12 @@ class RedisBroker(Broker):
             failover forgets neither. While fewer can be reached, scheduling raises
             `ScheduleUncertain` after 30 seconds, and jobs that run at most once wait,
             together with what was fetched beside them.
+        url: refused, with or without a client: `from_url` takes it.
         _offset_ms: for tests: what to add to the server's time, in ms.
 
     Raises:
         InvalidArgument: see `spinach.brokers.base.Broker`; a client that is none, or
-            whose settings cannot be used; a negative number of replicas.
+            whose settings cannot be used; a URL; a negative number of replicas.
     """
 
     def __init__(
@@ -95,8 +96,10 @@ class RedisBroker(Broker):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         wait_replicas: int = 0,
+        url: None = None,
         _offset_ms: Callable[[], int] | None = None,
     ) -> None:
+        refuse_url(redis, url)
         super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
         self.wait_replicas = require_int(wait_replicas, "wait_replicas", 0, MOST_REPLICAS)
         self._set_up(settings_of_client(redis), _offset_ms)
@@ -110,11 +113,13 @@ class RedisBroker(Broker):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         wait_replicas: int = 0,
+        redis: None = None,
         _offset_ms: Callable[[], int] | None = None,
     ) -> RedisBroker:
         """A broker for a server that a URL names.
 
-        For a Cluster or Sentinels pass a client to the class instead.
+        A URL names one server. For Sentinels or a Cluster pass a client to the class:
+        `RedisBroker(Sentinel([...]).master_for(...))`, `RedisBroker(RedisCluster(...))`.
 
         Args:
             url: redis://, rediss:// or unix://, with options as redis-py reads them.
@@ -122,11 +127,14 @@ class RedisBroker(Broker):
             lease: as for the class.
             max_payload_bytes: as for the class.
             wait_replicas: as for the class.
+            redis: refused: the class takes a client, without a URL.
             _offset_ms: as for the class.
 
         Raises:
-            InvalidArgument: a URL that cannot be used, or as for the class.
+            InvalidArgument: a URL that cannot be used, a client, or as for the class.
         """
+        if redis is not None:
+            refuse_url(redis, url)
         settings = settings_of_url(url)
         broker = cls(
             clock=clock,
