@@ -82,8 +82,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="token",
         file=f"{SCRIPTS}/report.lua",
-        before="if member.tokens[id] == ARGV[i + 4] then",
-        after="if member.tokens[id] then",
+        before="if tokens[id] == ARGV[i + 1] then",
+        after="if tokens[id] then",
         tests=CONFORMANCE,
         test="test_outcome_with_a_token_of_an_earlier_lease_is_refused",
     ),

@@ -51,7 +51,8 @@ class _Settings:
 def bytes_of_requests(server: Server, *, asking: bool) -> bytes:
     with server.client() as client:
         recording = _Recording(client.connection_pool.make_connection())
-    line = Link(Node(_Settings(recording)), CALL_TIMEOUT_SECONDS)
+    settings: Any = _Settings(recording)
+    line = Link(Node(settings), CALL_TIMEOUT_SECONDS)
     line.open()
     line.send(REQUESTS, asking=asking)
     return b"".join(recording.sent)
