@@ -12,7 +12,6 @@ the loss of the session's last number on the server gives it a number of a new s
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import uuid
@@ -29,7 +28,7 @@ from .router import Answer, Router
 from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from spinach.brokers.calls import Deposit
 
@@ -141,14 +140,19 @@ class Producer:
         """See `spinach.brokers.base.Broker.enqueue`."""
         chunks = _chunks(deposits)
         attempt = _Attempt(self, namespace, chunks, deposits)
-        with self._lend() as line:
-            try:
-                attempt.run(line)
-            finally:
-                for chunk in chunks:
-                    if chunk.flags is None and chunk.number:
-                        # Its number must not be used for other jobs.
-                        line.sessions.pop(chunk.queue, None)
+        with self._lock:
+            line = self._idle.pop() if self._idle else None
+        if line is None:
+            line = _Line(self._topology, self._replicas)
+        try:
+            attempt.run(line)
+        finally:
+            for chunk in chunks:
+                if chunk.flags is None and chunk.number:
+                    # Its number must not be used for other jobs.
+                    line.sessions.pop(chunk.queue, None)
+            with self._lock:
+                self._idle.append(line)
         answers = [False] * len(deposits)
         for chunk in chunks:
             for position, flag in zip(chunk.positions, chunk.flags or b"", strict=True):
@@ -171,18 +175,6 @@ class Producer:
             idle, self._idle = self._idle, []
         for line in idle:
             line.router.close()
-
-    @contextlib.contextmanager
-    def _lend(self) -> Iterator[_Line]:
-        with self._lock:
-            line = self._idle.pop() if self._idle else None
-        if line is None:
-            line = _Line(self._topology, self._replicas)
-        try:
-            yield line
-        finally:
-            with self._lock:
-                self._idle.append(line)
 
 
 class _Attempt:
