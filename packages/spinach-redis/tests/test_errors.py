@@ -64,6 +64,20 @@ def test_error_is_told_by_class_or_text(error: Exception, fault: Fault) -> None:
     assert "here:1" in str(told)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ACL failure in script: User x has no permissions to run the 'zcount' command script: 0",
+        "The user executing the script can't run this command or subcommand script: 0123",
+        INSIDE_A_SCRIPT[:-1]
+        + "The user executing the script can't access at least one of the keys",
+    ],
+)
+def test_what_a_user_may_not_do_in_a_script_is_told_like_any_other(text: str) -> None:
+    told = to_broker_error(exceptions.ResponseError(text), "here:1")
+    assert "does not let this user do that" in str(told)
+
+
 class Answers:
     """A server that answers HELLO and INFO as it is told."""
 

@@ -51,6 +51,8 @@ _CODE: Final = re.compile(
     r"\b(OOM|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|MISCONF|UNBLOCKED"
     r"|NOAUTH|NOPERM|WRONGPASS|CROSSSLOT|MOVED|ASK|max number of clients reached)\b"
 )
+#: What a user may not do inside a script has no code: as Valkey says it, and as Redis does.
+_DENIED: Final = ("ACL failure in script", "The user executing the script can't")
 _REDIRECTION: Final = re.compile(r"(MOVED|ASK) (\d+) (\S*):(\d+)$")
 _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.OutOfMemoryError, "OOM"),
@@ -83,6 +85,8 @@ def _code_of(error: Exception) -> str | None:
     match = _CODE.search(str(error))
     if match is not None:
         return match[1]
+    if any(words in str(error) for words in _DENIED):
+        return "NOPERM"
     if isinstance(error, (exceptions.AuthenticationError, exceptions.AuthorizationError)):
         # redis-py took the code away; "Authentication required." is what is left of NOAUTH.
         return "NOAUTH" if "required" in str(error) else "WRONGPASS"
