@@ -153,11 +153,11 @@ def scene(module_server: Server) -> Iterator[Callable[..., set[str]]]:
             broker = RedisBroker.from_url(f"redis://worker:any@127.0.0.1:{module_server.port}")
             brokers.append(broker)
             broker.bind(NAMESPACE, object())
-            broker._lines.producer.deadline_seconds = 0.1
             try:
                 everything(broker, module_server)
-            except BrokerError:
-                if not without:
+            except BrokerError as error:
+                # Any other, such as that of a slow server, would leave commands untried.
+                if not without or "does not let this user" not in str(error):
                     raise
             return refused(client)
 
