@@ -135,7 +135,9 @@ def rng(request: pytest.FixtureRequest, seed: int) -> random.Random:
     return random.Random(f"{seed} {request.node.name}")
 
 
-def _find_server() -> None:
+@pytest.fixture(scope="session")
+def servers() -> None:
+    """That servers can be started: without a binary tests are skipped, but never in CI."""
     try:
         find_binary()
     except NoServer as missing:
@@ -145,17 +147,15 @@ def _find_server() -> None:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server(servers: None) -> Iterator[Server]:
     """A server that tests share; each takes namespaces of its own."""
-    _find_server()
     with running_server() as server:
         yield server
 
 
 @pytest.fixture
-def own_server() -> Iterator[Server]:
+def own_server(servers: None) -> Iterator[Server]:
     """A server that the test may maltreat; it writes every change to its disk."""
-    _find_server()
     with running_server("--appendonly", "yes") as server:
         yield server
 

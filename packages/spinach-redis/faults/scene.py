@@ -52,6 +52,7 @@ class Scene:
         self.fleet = fleet
         self.url = url
         self.namespace = namespace or f"scene-{uuid.uuid4().hex[:12]}"
+        self.queues = ("spinach", other_queue) if other_queue else ("spinach",)
         self.broker = RedisBroker(open_client(url), **options)
         self.engine = Engine(self.broker, self.namespace)
         self.producer = self.engine
@@ -71,7 +72,7 @@ class Scene:
     # -- producer ----------------------------------------------------------
 
     def schedule(self, *tasks: str, at: datetime | None = None, **kwargs: object) -> list[str]:
-        """Schedule a batch; keys of the jobs.
+        """Schedule a batch for each queue; keys of the jobs.
 
         Args:
             tasks: one job of each.
@@ -81,6 +82,11 @@ class Scene:
         Raises:
             BrokerError: the server refused some, which are not counted then.
         """
+        here = [task for task in tasks if task != "other"]
+        elsewhere = [task for task in tasks if task == "other"]
+        return [key for part in (here, elsewhere) if part for key in self._batch(part, at, kwargs)]
+
+    def _batch(self, tasks: list[str], at: datetime | None, kwargs: dict[str, object]) -> list[str]:
         keys = [f"{task}/{next(self._numbers)}" for task in tasks]
         batch = Batch()
         for key, task in zip(keys, tasks, strict=True):
@@ -92,7 +98,7 @@ class Scene:
         try:
             jobs = self.producer.schedule_batch(batch)
         except BrokerError as error:
-            # The ids are in the order of the batch, and so are these three.
+            # The jobs of one queue are stored in the order of the batch, up to some point.
             ids = [*error.stored, *error.unknown, *error.not_sent]
             self.ids.update({key: str(id_) for key, id_ in zip(keys, ids, strict=True)})
             stored, known = len(error.stored), len(error.stored) + len(error.unknown)
@@ -109,22 +115,23 @@ class Scene:
         """What the jobs did so far."""
         return Effects(self.fleet.effects / self.namespace)
 
-    def unfinished(self, queue: str = "spinach") -> int | None:
+    def unfinished(self) -> int | None:
         """Jobs that the server still has to give out or to get back; None: no answer."""
-        [counts] = self.broker.counts([queue])
-        if counts.error is not None:
+        answers = self.broker.counts(self.queues)
+        if any(counts.error is not None for counts in answers):
             return None
-        return counts.unfinished + counts.future + counts.parked
+        return sum(counts.unfinished + counts.future + counts.parked for counts in answers)
 
     def drained(self, seconds: float = 60.0) -> None:
         """Wait until the server has nothing left to do."""
         until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
 
-    def members(self, queue: str = "spinach") -> set[bytes]:
+    def members(self) -> set[bytes]:
         """Live memberships, and dead ones that nobody recovered yet."""
+        keys = [f"{{{self.namespace}/{queue}}}:members" for queue in self.queues]
         client = self.client()
         try:
-            return set(client.zrange(f"{{{self.namespace}/{queue}}}:members", 0, -1))
+            return {member for key in keys for member in client.zrange(key, 0, -1)}
         finally:
             client.close()
 
@@ -132,8 +139,9 @@ class Scene:
         """Key → exception, of the failed store."""
         entries = [
             entry
+            for queue in self.queues
             for offset in range(0, 10_000, 1000)
-            for entry in self.engine.failed.list(offset=offset, limit=1000)
+            for entry in self.engine.failed.list(queue, offset=offset, limit=1000)
         ]
         return {str(e.job.task_kwargs.get("key", e.job.id)): e.error for e in entries}
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 
-from redis.exceptions import ConnectionError as RedisConnectionError
+import pytest
 
-from spinach_redis import script
-
-from ..tests.proxy import Loss, Proxy
-from ..tests.servers import Server
 from .fleet import Fleet, Process, until
 from .load import Load
 from .results import Record
-from .scene import Scene, tidy, version_of
+from .scene import MIX, Scene, tidy
+from .sites import SITES, Fault, Site
 
 WORKERS = 4
 #: Longest pause between two faults.
@@ -35,16 +32,20 @@ class Chaos:
     Args:
         fleet: of the test.
         scene: whose workers suffer.
-        server: that suffers.
+        site: whose servers suffer.
         rng: chooses.
     """
 
-    def __init__(self, fleet: Fleet, scene: Scene, server: Server, rng: random.Random) -> None:
+    def __init__(self, fleet: Fleet, scene: Scene, site: Site, rng: random.Random) -> None:
         self._fleet = fleet
         self._scene = scene
-        self._server = server
+        self._site = site
         self._rng = rng
-        self.proxies = [Proxy(server.port) for _ in range(WORKERS)]
+        self.settings = {
+            "period_seconds": PERIOD_SECONDS,
+            "queues": ("spinach", site.other_queue) if site.other_queue else ("spinach",),
+            "broker": site.options,
+        }
         self.workers = [self._start(number) for number in range(WORKERS)]
         #: Worker → when it may go on.
         self._asleep: dict[Process, float] = {}
@@ -52,30 +53,28 @@ class Chaos:
 
     def _start(self, number: int) -> Process:
         return self._fleet.start(
-            self.proxies[number].url,
+            self._site.worker_url(number),
             self._scene.namespace,
             threads=3,
-            period_seconds=PERIOD_SECONDS,
             ready=False,
+            **self.settings,
         )
 
     def go_on(self) -> None:
         """One more fault."""
         self._wake(time.monotonic())
-        faults: list[Callable[[], None]] = [
-            self._kill, self._sleep, self._stop, self._restart_server, self._stall_server,
-            self._cut_connections, self._lose_a_call, self._lose_a_call, self._forget_scripts,
-            self._fill_memory,
-        ]  # fmt: skip
+        faults: list[Fault] = [self._kill, self._sleep, self._stop, *self._site.faults]
         fault = self._rng.choice(faults)
+        name = fault.__name__.strip("_").replace("_", " ")
+        # Shown with the logs of a run that failed.
+        print(time.strftime("%H:%M:%S"), name)
         fault()
-        self.done[fault.__name__.strip("_")] += 1
+        self.done[name] += 1
 
     def end(self) -> None:
         """Let everything run undisturbed, and stop it."""
         self._wake(float("inf"))
-        for proxy in self.proxies:
-            proxy.lose(Loss.ANSWER, b"", times=0)
+        self._site.end()
         for worker in self.workers:
             until(lambda worker=worker: worker.said("ready"), 60, "the last one is up")
 
@@ -107,69 +106,45 @@ class Chaos:
             self.workers[number].stop()
             self.workers[number] = self._start(number)
 
-    def _restart_server(self) -> None:
-        self._server.restart(kill=True)
 
-    def _stall_server(self) -> None:
-        self._server.freeze()
-        threading.Event().wait(self._rng.uniform(0.2, 6.0))
-        self._server.thaw()
-
-    def _cut_connections(self) -> None:
-        with self._server.client() as client, contextlib.suppress(RedisConnectionError):
-            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-    def _lose_a_call(self) -> None:
-        each = self._rng.choice(script.SCRIPTS)
-        self._rng.choice(self.proxies).lose(self._rng.choice(list(Loss)), each.sha)
-
-    def _forget_scripts(self) -> None:
-        with self._server.client() as client:
-            client.script_flush()
-
-    def _fill_memory(self) -> None:
-        with self._server.client() as client:
-            client.config_set("maxmemory", 1)
-            threading.Event().wait(self._rng.uniform(0, 1.0))
-            client.config_set("maxmemory", 0)
-
-
+@pytest.mark.parametrize("kind", SITES)
 def test_everything_at_random(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    own_server: Server,
-    full: bool,
+    servers: None,
+    rounds: Callable[..., int],
     rng: random.Random,
     record: Record,
+    kind: str,
 ) -> None:  # I1 to I21
-    seconds = 60.0 if full else 4.0
-    with own_server.client() as client:
-        name = version_of(client)
-    scene = new_scene(own_server.url)
-    chaos = Chaos(fleet, scene, own_server, rng)
-    with Load(scene, seconds=0.02) as load:
-        load.goes_on()
-        ends_at = time.monotonic() + seconds
-        while time.monotonic() < ends_at:
-            chaos.go_on()
-            threading.Event().wait(rng.uniform(0, PAUSE_SECONDS))
-        chaos.end()
-    scene.drained(120)
-    for worker in chaos.workers:
-        worker.stop()
-    # Who slept past its lease, and who was stopped by a server that was away.
-    tidy(scene, period_seconds=PERIOD_SECONDS)
-    for proxy in chaos.proxies:
-        proxy.close()
-    # A worker that sleeps goes on with what it runs when its lease, and its slot, are gone.
-    overtaken = chaos.done["sleep"] > 0
-    with own_server.client() as client:
-        effects = scene.judge(client, may_fail=poisoned(scene), limits=not overtaken)
-    note = ", ".join(f"{count} {fault.replace('_', ' ')}" for fault, count in chaos.done.items())
+    seconds = rounds(full=60, bounded=4 if kind == "server" else 0)
+    namespace = f"chaos-{uuid.uuid4().hex[:12]}"
+    with SITES[kind](rng, namespace, WORKERS) as site:
+        queue = site.other_queue
+        scene = new_scene(site.url, namespace, other_queue=queue, **site.options)
+        chaos = Chaos(fleet, scene, site, rng)
+        with Load(scene, (*MIX, "other") if queue else MIX, seconds=0.02) as load:
+            load.goes_on()
+            ends_at = time.monotonic() + seconds
+            while time.monotonic() < ends_at:
+                chaos.go_on()
+                threading.Event().wait(rng.uniform(0, PAUSE_SECONDS))
+            chaos.end()
+        scene.drained(120)
+        for worker in chaos.workers:
+            worker.stop()
+        # Who slept past its lease, and who was stopped by a server that was away.
+        tidy(scene, **chaos.settings)
+        # A worker that sleeps goes on with what it runs when its lease, and its slot, are gone.
+        overtaken = chaos.done["sleep"] > 0 or site.forgets_leases
+        with scene.client() as client:
+            effects = scene.judge(client, may_fail=poisoned(scene), limits=not overtaken)
+        name = site.name
+    note = ", ".join(f"{count} {fault}" for fault, count in chaos.done.items())
     record(
         "everything at random",
         runs=sum(chaos.done.values()), jobs=len(scene.jobs), server=name,
-        note=f"{seconds:.0f} s: {note}; {len(effects.failures)} jobs that run at most once lost",
+        note=f"{seconds} s: {note}; {len(effects.failures)} jobs that run at most once lost",
     )  # fmt: skip
 
 

@@ -74,6 +74,18 @@ class Watched:
 
         return until(named, "another primary", seconds)
 
+    def agreed(self) -> bool:
+        """Whether all Sentinels hold one server for the primary, and for well.
+
+        While one is in doubt, or changes the primary, another may be named any moment.
+        """
+        views = set()
+        for sentinel in self.sentinels:
+            with sentinel.client() as client:
+                facts = _facts(client)
+                views.add((facts["port"], facts["flags"]))
+        return len(views) == 1 and views.pop()[1] == "master"
+
     def fail_over(self) -> Server:
         """Have the Sentinels change the primary although it is well; the new one."""
         old = self.primary()
