@@ -1,4 +1,4 @@
-"""What a job may cost the server, counted and not timed: commands that are sent.
+"""What a job may cost, counted and not timed: commands that are sent, functions called.
 
 The bounds are what was measured when they were written. Who has to raise one makes every
 job dearer, and should say what it buys.
@@ -6,8 +6,10 @@ job dearer, and should say what it buys.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -59,6 +61,28 @@ def counts(client: Any) -> dict[str, int]:
         for name in ("evalsha", "eval", "bzpopmin", "wait")
         if f"cmdstat_{name}" in stats
     }
+
+
+@contextmanager
+def functions_called() -> Iterator[list[str]]:
+    """Names of the package's functions that this thread calls within the block.
+
+    Comprehensions are left out, which newer Pythons do not call.
+    """
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        module = str(frame.f_globals.get("__name__"))
+        name = frame.f_code.co_name
+        if event == "call" and module.startswith("spinach_redis.") and name[0] != "<":
+            called.append(f"{module}.{name}")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(before)
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +154,30 @@ def test_outcomes_that_are_alike_are_two_arguments_each(own_server: Server) -> N
     assert len(outcomes) == 100
     assert len(all_.args) - len(one.args) == 2 * 99
     assert len(one.args) <= 13
+    broker.close()
+
+
+def test_calls_do_little_in_python_for_each_of_their_jobs(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("cost", object())
+    broker.enqueue([deposit() for _ in range(111)])
+    member = Member(broker)
+    broker.report([success(lease) for lease in member.take()])
+    fetched: list[int] = []
+    reported: list[int] = []
+    for count in (10, 100):
+        with functions_called() as fetching:
+            leases = member.take(idle=count)
+        outcomes = [success(lease) for lease in leases]
+        with functions_called() as reporting:
+            broker.report(outcomes)
+        assert len(leases) == count
+        fetched.append(len(fetching))
+        reported.append(len(reporting))
+    # The number of jobs does not matter, but for one look at each outcome.
+    assert fetched[0] == fetched[1] <= 46
+    assert reported[1] - reported[0] == 90
+    assert reported[0] - 10 <= 37
     broker.close()
 
 
