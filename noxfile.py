@@ -158,6 +158,14 @@ def flaky(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fixtures(session: nox.Session) -> None:
+    """Measure what the fixtures cost 200 tests, and run those 50 times; `-- N` for less."""
+    install_editable(session)
+    session.install(*test_groups())
+    session.run("python", "tools/fixture_cost.py", *session.posargs)
+
+
+@nox.session(default=False)
 def explore(session: nox.Session) -> None:
     """Explore the interleavings of a whole worker process; takes about ten minutes."""
     install_editable(session)
