@@ -192,6 +192,11 @@ class ModelQueue:
         """Whether takeable jobs are left."""
         return bool(self.ready) or any(task in self.parked for task in parks)
 
+    def has_slots_for(self, park: str) -> bool:
+        """Whether all jobs of a park would find a slot."""
+        limit = self._limit(park)
+        return limit is None or self._leased(park) + len(self.parked.get(park, ())) <= limit
+
     def keep_time(self, name: str) -> int | None:
         """What a fetch learns of the next waiting job: one member does at a time."""
         if self._keeper is not None and self._keeper[0] != name and self.now_ms < self._keeper[1]:

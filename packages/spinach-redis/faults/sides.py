@@ -7,6 +7,7 @@ tokens, which only the broker knows.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from spinach.backoff import RandomSource
 from spinach.brokers.base import Broker
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.clock import to_ms
+from spinach.const import BLOCK_SECONDS
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
 from spinach.wire import read_header
 from spinach_memory import MemoryBroker, MemoryStore
@@ -97,10 +99,28 @@ class Side:
         return reply.verdict
 
     def fetch(
-        self, process: str, turns: list[FetchTurn], *, idle: int, extra: int, max_bytes: int
+        self,
+        process: str,
+        turns: list[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        waits: bool = False,
     ) -> list[tuple[str, int]]:
-        """Queue and serial of each lease that was given."""
-        replies = self.broker(process).fetch(turns, idle=idle, extra=extra, max_bytes=max_bytes)
+        """Queue and serial of each lease that was given.
+
+        A wait is over at once: by what there is to take, or else it is not begun.
+        """
+        broker = self.broker(process)
+        if waits and not any(self.queue(turn.queue).more(turn.parks) for turn in turns):
+            broker.interrupt()
+        began = time.monotonic()
+        replies = broker.fetch(
+            turns, idle=idle, extra=extra, max_bytes=max_bytes,
+            block_seconds=BLOCK_SECONDS if waits else 0.0,
+        )  # fmt: skip
+        assert time.monotonic() - began < BLOCK_SECONDS, "nobody was woken (I14)"
         given: list[tuple[str, int]] = []
         taken = 0
         for turn, reply in zip(turns, replies, strict=True):

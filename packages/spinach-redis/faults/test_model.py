@@ -181,12 +181,28 @@ class Brokers(RuleBasedStateMachine):
         idle=st.integers(0, 5),
         extra=few,
         parks=st.sampled_from([(), (), ("plain",), ("limited", "plain")]),
+        waits=st.booleans(),
     )
     def fetch(
-        self, process: str, names: list[str], idle: int, extra: int, parks: tuple[str, ...]
+        self,
+        process: str,
+        names: list[str],
+        idle: int,
+        extra: int,
+        parks: tuple[str, ...],
+        waits: bool,
     ) -> None:
+        """Out of parks only what finds a slot.
+
+        Where a job stands that comes out of a park, finds no slot, and meets others that
+        were given back, the contract leaves open.
+        """
         turns = [self.turn(process, name) for name in names]
-        self.fetch_turns(process, [(t, parks) for t in turns], idle, extra, AMPLE_BYTES)
+        known = [
+            (t, tuple(p for p in parks if self.sides[0].queue(t.queue).has_slots_for(p)))
+            for t in turns
+        ]
+        self.fetch_turns(process, known, idle, extra, AMPLE_BYTES, waits=waits)
 
     @rule(process=processes, queue=queues, idle=few, extra=few, most=st.integers(1, 900))
     def fetch_few_bytes(self, process: str, queue: str, idle: int, extra: int, most: int) -> None:
@@ -199,10 +215,12 @@ class Brokers(RuleBasedStateMachine):
         idle: int,
         extra: int,
         most: int,
+        *,
+        waits: bool = False,
     ) -> None:
         asked = [FetchTurn(t.queue, t.member, t.number, parks) for t, parks in turns]
         given = [
-            side.fetch(process, asked, idle=idle, extra=extra, max_bytes=most)
+            side.fetch(process, asked, idle=idle, extra=extra, max_bytes=most, waits=waits)
             for side in self.sides
         ]
         assert given[0] == given[1]
@@ -256,16 +274,7 @@ class Brokers(RuleBasedStateMachine):
         self.report_ends(process, list(zip(chosen, ends, strict=True)))
 
     def report_ends(self, process: str, ends: list[tuple[Lease, tuple[OutcomeKind, int]]]) -> None:
-        """Without parks of limited tasks.
-
-        Where such a job stands that comes out of a park, finds no slot, and meets others
-        that were given back, the contract leaves open.
-        """
-        told = []
-        for lease, (kind, ms) in ends:
-            if kind is OutcomeKind.PARK and self.sides[0].task_of(lease) == "limited":
-                kind = OutcomeKind.RELEASE
-            told.append((lease, kind, ms))
+        told = [(lease, kind, ms) for lease, (kind, ms) in ends]
         for side in self.sides:
             side.report(process, told)
 
