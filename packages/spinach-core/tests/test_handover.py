@@ -417,3 +417,14 @@ def test_a_close_in_the_middle_runs_or_returns_each_job_and_never_both() -> None
         assert sorted(ran + released) == list(range(40))
         assert released == sorted(released)
         assert sorted(n for kind, n in outcomes if kind is SUCCEEDED) == sorted(ran)
+
+
+def test_the_job_of_a_thread_that_died_is_held_but_does_not_run() -> None:  # I3
+    rig = Rig()
+    rig.put(1)
+    job = rig.take()
+    rig.handover.forget(1)
+    # To the store it is still ours: only recovery, which counts the loss, may take it back.
+    assert rig.handover.held(rig.membership.member) == [(job.lease.stored_id, job.lease.token)]
+    assert rig.handover.running == 0
+    assert rig.handover.abandon() == []

@@ -72,6 +72,8 @@ class HandOver:
         self._ready = sync.Condition(self._lock)
         self._buffer: deque[Assignment] = deque()
         self._running: dict[int, Assignment] = {}
+        # What threads that died ran.
+        self._orphans: list[Assignment] = []
         self._outbox = Outbox()
         # Outcomes of threads that ended after the crew did.
         self._late: dict[int, Outcome] = {}
@@ -135,9 +137,10 @@ class HandOver:
             return self._late.pop(worker, None)
 
     def forget(self, worker: int) -> None:
-        """The thread died over its job, which recovery has to take back."""
+        """The thread died over its job; held on, so that only recovery takes it back (I3)."""
         with self._lock:
-            self._running.pop(worker, None)
+            if (assignment := self._running.pop(worker, None)) is not None:
+                self._orphans.append(assignment)
             self._wake_arbiter()
 
     def _finish(self, worker: int, outcome: Outcome, now: float) -> None:
@@ -322,6 +325,7 @@ class HandOver:
     def _leases(self) -> Iterable[Lease]:
         yield from (item.lease for item in self._buffer)
         yield from (item.lease for item in self._running.values() if not item.abandoned)
+        yield from (item.lease for item in self._orphans)
         yield from self._outbox.leases()
 
     def _give_back(self, item: Assignment) -> None:
