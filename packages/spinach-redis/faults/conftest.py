@@ -29,6 +29,12 @@ LOG_CHARACTERS = 20_000
 RESULTS = pytest.StashKey["Results"]()
 OUTCOME = pytest.StashKey[str]()
 
+#: Name under which the report of a test carries its rows.
+ROW = "fault"
+
+#: Name under which the seed of the session goes to processes that run tests of it.
+SEED = "faults_seed"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
@@ -39,6 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results(config)
+    config.pluginmanager.register(config.stash[RESULTS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Processes that pytest-xdist runs tests in share the seed of the one that writes."""
+    node.workerinput[SEED] = node.config.stash[RESULTS].seed
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -80,8 +93,15 @@ class Results:
     def __init__(self, config: pytest.Config) -> None:
         self.full: bool = config.getoption("--full", default=False)
         seed = config.getoption("--seed", default=None)
+        if seed is None:
+            seed = getattr(config, "workerinput", {}).get(SEED)
         self.seed: int = random.SystemRandom().getrandbits(31) if seed is None else seed
         self.rows: list[Row] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the rows of a test, which may have run in another process."""
+        if report.when == "teardown":
+            self.rows += [Row(**value) for name, value in report.user_properties if name == ROW]
 
 
 @pytest.fixture
@@ -91,13 +111,13 @@ def record(request: pytest.FixtureRequest, seed: int) -> Iterator[Record]:
     yield record
     outcome = request.node.stash.get(OUTCOME, "failed")
     if outcome == "skipped":
-        request.config.stash[RESULTS].rows += [r for r in record.rows if r.outcome == NOT_RUN]
-        return
-    if not record.rows:
-        record(request.node.name, runs=0)
-    name = request.node.name
-    rows = [dataclasses.replace(row, outcome=outcome, test=name) for row in record.rows]
-    request.config.stash[RESULTS].rows += rows
+        rows = [row for row in record.rows if row.outcome == NOT_RUN]
+    else:
+        if not record.rows:
+            record(request.node.name, runs=0)
+        name = request.node.name
+        rows = [dataclasses.replace(row, outcome=outcome, test=name) for row in record.rows]
+    request.node.user_properties += [(ROW, dataclasses.asdict(row)) for row in rows]
 
 
 @pytest.fixture
