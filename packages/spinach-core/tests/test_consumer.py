@@ -172,6 +172,21 @@ def test_a_lost_beat_is_repaired_by_a_reconciliation(rig: Rig) -> None:
     assert rig.upkeep() == ["beat"]
 
 
+def test_leases_that_only_the_store_knows_of_are_settled_after_a_beat() -> None:  # I6
+    rig = Rig()
+    rig.upkeep()
+    rig.engine.schedule("print")
+    rig.fetch()
+    # As when its outcome was answered by a server whose replica did not have it yet.
+    [membership] = rig.consumer._memberships
+    rig.handover.drop(membership.member)
+    rig.advance(10)
+    assert rig.upkeep() == ["beat", "reconcile"]
+    assert isinstance(rig.handover.exchange(1), Assignment)
+    rig.advance(10)
+    assert rig.upkeep() == ["beat"]
+
+
 def test_a_fenced_membership_is_replaced_and_its_buffer_dropped(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -180,6 +180,7 @@ class Side:
             assert reply.verdict is model.admit(turn.member, turn.number)
             if reply.verdict is Verdict.APPLIED:
                 model.beat(turn.member)
+                assert reply.leases == len(model.owned(turn.member))
                 self._name(model, turn, reply.dead)
 
     def reconcile(self, process: str, turn: Turn, held: list[tuple[str, int]]) -> None:

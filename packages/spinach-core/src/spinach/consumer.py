@@ -250,12 +250,19 @@ class Consumer:
         ]
         if not due:
             return
+        # Counted before: meanwhile outcomes are answered, but nobody else brings leases.
+        held = [len(self._handover.held(self._memberships[index].member)) for index in due]
         replies = self._broker.beat([self._memberships[index].turn() for index in due])
-        for index, reply in zip(due, replies, strict=True):
+        for index, reply, most in zip(due, replies, held, strict=True):
             if self._accept(index, "beat", reply):
                 member = self._memberships[index]
                 member.renewed(sent_at)
                 member.dead = reply.dead or member.dead
+                if reply.leases > most:
+                    # A store that went back to an earlier state, as after a failover, has
+                    # forgotten outcomes that it answered. Nobody else would end those leases.
+                    member.uncertain = True
+                    self._quiet_until = 0.0
         self._handover.membership_renewed()
 
     def _reconcile(self, index: int) -> None:

@@ -185,7 +185,8 @@ class MemoryBroker(Broker):
                     continue
                 member.renew(now_ms)
                 dead = queue.members.name_dead(member, now_ms)
-                replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead))
+                leases = len(member.running)
+                replies.append(BeatReply(verdict=Verdict.APPLIED, leases=leases, dead=dead))
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:

@@ -115,7 +115,10 @@ def join_reply(reply: Any) -> JoinReply:
 def beat_reply(reply: Any) -> BeatReply:
     """Answer of beat.lua."""
     verdict = _VERDICTS[reply[0]]
-    return BeatReply(verdict=verdict, dead=_text(reply[1]) if verdict is Verdict.APPLIED else None)
+    if verdict is not Verdict.APPLIED:
+        return BeatReply(verdict=verdict)
+    _, leases, dead = reply
+    return BeatReply(verdict=verdict, leases=leases, dead=_text(dead))
 
 
 def fetch_reply(turn: Turn, reply: Any) -> FetchReply:

@@ -122,7 +122,8 @@ def join(
 
 def beat(names: QueueKeys, offset: str, turn: Turn) -> Call:
     """One turn."""
-    return Call(script.BEAT, names.fixed(keys.BEAT), (offset, turn.member, turn.number))
+    running = names.running(turn.member)
+    return Call(script.BEAT, (*names.fixed(keys.BEAT), running), (offset, turn.member, turn.number))
 
 
 def fetch(

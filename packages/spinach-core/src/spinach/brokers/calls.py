@@ -109,6 +109,8 @@ class JoinReply(TurnReply, frozen=True, kw_only=True):
 class BeatReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `beat`."""
 
+    #: How many leases of the membership are in force.
+    leases: int = 0
     #: A member of the queue to recover; named to one caller at a time.
     dead: str | None = None
 

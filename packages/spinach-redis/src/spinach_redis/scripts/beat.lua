@@ -5,10 +5,11 @@
 --   seq      hash  member -> last number
 --   info     hash  member -> `<lease, ms> ...`
 --   guard    hash  see members.lua
+--   running:<member>  hash  stored id -> token
 -- ARGV
 --   1 clock offset, ms   2 member   3 number
 -- Reply
---   {'APPLIED', member to recover or nil} | {'FENCED'} | {'STALE'}
+--   {'APPLIED', count of its leases, member to recover or nil} | {'FENCED'} | {'STALE'}
 local NAMES = {'members', 'seq', 'info', 'guard'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
@@ -21,4 +22,4 @@ if refused then
   return {refused}
 end
 call('ZADD', q.members, now + lease_of(q, member), member)
-return {'APPLIED', name_dead(q, member, now, pause)}
+return {'APPLIED', call('HLEN', KEYS[#NAMES + 1]), name_dead(q, member, now, pause)}

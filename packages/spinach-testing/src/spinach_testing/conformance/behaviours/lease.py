@@ -36,6 +36,18 @@ class LeaseBehaviour(BrokerBehaviour):
             assert [reply.verdict for reply in replies] == [Verdict.APPLIED] * 2
         assert lab.counts(QUEUE).members == lab.counts("invoices").members == 2
 
+    @holds("I6")
+    def test_a_beat_tells_how_many_leases_are_in_force(self, lab: Lab) -> None:
+        lab.enqueue(*(deposit() for _ in range(3)), deposit(queue="invoices"))
+        worker, other = lab.process(QUEUE, "invoices"), lab.process()
+        first, _ = worker.take(idle=2)
+        other.take_one()
+        assert worker.beat().leases == 2
+        assert worker.beat("invoices").leases == 0
+        worker.succeed(first)
+        assert worker.beat().leases == 1
+        assert other.beat().leases == 1
+
     @holds("I5")
     def test_each_beat_has_a_verdict_of_its_own(self, lab: Lab) -> None:
         worker = lab.process()
