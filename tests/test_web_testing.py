@@ -97,9 +97,7 @@ def spinach_broker(spinach_clock):
     from spinach import RedisBroker
 
     spinach_clock.flow()
-    broker = RedisBroker.from_url(
-        os.environ["REDIS_URL"], clock=spinach_clock, _offset_ms=spinach_clock.offset_ms
-    )
+    broker = RedisBroker.from_url(os.environ["REDIS_URL"], clock=spinach_clock)
     yield broker
     broker.close()
 """

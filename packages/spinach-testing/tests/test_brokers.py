@@ -22,12 +22,9 @@ ON_REDIS = """
 
     @pytest.fixture
     def spinach_broker(spinach_clock):
-        options = {}
-        if hasattr(spinach_clock, "flow"):
-            # A server's time cannot be stopped, so the clock runs along with it.
-            spinach_clock.flow()
-            options["_offset_ms"] = spinach_clock.offset_ms
-        broker = RedisBroker.from_url(os.environ["SERVER_URL"], clock=spinach_clock, **options)
+        # A server's time cannot be stopped, so the clock runs along with it.
+        spinach_clock.flow()
+        broker = RedisBroker.from_url(os.environ["SERVER_URL"], clock=spinach_clock)
         yield broker
         broker.close()
 """

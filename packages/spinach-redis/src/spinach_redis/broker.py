@@ -71,7 +71,9 @@ class RedisBroker(Broker):
             `Sentinel.master_for` made, or a `redis.cluster.RedisCluster`. Only its
             settings are used: the broker has connections and timeouts of its own.
             None is a server on this machine.
-        clock: what the engine takes for time; the server has its own.
+        clock: what the engine takes for time; the server has its own. A clock that was
+            turned says by how much: if it has a method `offset_ms`, as that of
+            spinach-testing has, what it returns is added to the server's time.
         lease: how long a worker process owns its jobs without proof of life, at least
             ten seconds.
         max_payload_bytes: limit of a job's encoded arguments.
@@ -81,7 +83,7 @@ class RedisBroker(Broker):
             `ScheduleUncertain` after 30 seconds, and jobs that run at most once wait,
             together with what was fetched beside them.
         url: refused, with or without a client: `from_url` takes it.
-        _offset_ms: for tests: what to add to the server's time, in ms.
+        _offset_ms: for tests: in the place of the clock's.
 
     Raises:
         InvalidArgument: see `spinach.brokers.base.Broker`; a client that is none, or
@@ -102,6 +104,8 @@ class RedisBroker(Broker):
         refuse_url(redis, url)
         super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
         self.wait_replicas = require_int(wait_replicas, "wait_replicas", 0, MOST_REPLICAS)
+        if _offset_ms is None:
+            _offset_ms = getattr(clock, "offset_ms", None)
         self._set_up(settings_of_client(redis), _offset_ms)
 
     @classmethod
@@ -143,7 +147,7 @@ class RedisBroker(Broker):
             wait_replicas=wait_replicas,
             _offset_ms=_offset_ms,
         )
-        broker._set_up(settings, _offset_ms)
+        broker._set_up(settings, broker._offset_ms)
         return broker
 
     def _set_up(self, settings: Settings, offset_ms: Callable[[], int] | None) -> None:

@@ -31,6 +31,9 @@ class LiveClock(SystemClock):
     # The same function for all; the base class has it as a static method, too.
     monotonic = staticmethod(realtime.seconds)
 
+    def flow(self) -> None:
+        """Does nothing: it runs in real time anyway."""
+
     def advance(self, by: timedelta) -> NoReturn:
         """Not possible.
 
