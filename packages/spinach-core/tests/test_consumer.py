@@ -12,6 +12,7 @@ from spinach.assignment import Assignment
 from spinach.brokers.calls import Enrolment, FetchTurn
 from spinach.consumer import Consumer
 from spinach.handover import HandOver
+from spinach.outcome import OutcomeKind
 from spinach.pace import Pace
 from spinach_memory import MemoryStore
 from spinach_testing.clock import VirtualClock
@@ -172,17 +173,32 @@ def test_a_lost_beat_is_repaired_by_a_reconciliation(rig: Rig) -> None:
     assert rig.upkeep() == ["beat"]
 
 
-def test_leases_that_only_the_store_knows_of_are_settled_after_a_beat() -> None:  # I6
-    rig = Rig()
+@pytest.mark.parametrize("max_retries", [0, 1], ids=["at most once", "at least once"])
+def test_leases_that_only_the_store_knows_of_are_settled_after_a_beat(
+    max_retries: int,
+) -> None:  # I3, I6
+    tasks = Tasks()
+    tasks.add(print, "forgotten", max_retries=max_retries)
+    rig = Rig(tasks=tasks)
     rig.upkeep()
-    rig.engine.schedule("print")
+    rig.engine.schedule("forgotten")
     rig.fetch()
     # As when its outcome was answered by a server whose replica did not have it yet.
     [membership] = rig.consumer._memberships
     rig.handover.drop(membership.member)
     rig.advance(10)
     assert rig.upkeep() == ["beat", "reconcile"]
-    assert isinstance(rig.handover.exchange(1), Assignment)
+    work = rig.handover.exchange(1)
+    if max_retries:
+        assert isinstance(work, Assignment)
+    else:
+        assert callable(work)
+        work()
+        [outcome] = rig.handover.collect((), 10)
+        assert outcome.kind is OutcomeKind.FAILED
+        assert outcome.failure is not None
+        assert "forgot" in outcome.failure.message
+        assert [job.task_name for job in rig.lost] == ["forgotten"]
     rig.advance(10)
     assert rig.upkeep() == ["beat"]
 

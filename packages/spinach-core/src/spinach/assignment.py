@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Assignment"]
 
 
-# A struct, as the records in spinach.outcome are: one is made for each job. Nothing that
-# it refers to leads back to it, so the collector of cycles need not look at it.
-class Assignment(msgspec.Struct, eq=False, gc=False):
+# A struct, as the records in spinach.outcome are: one is made for each job. The collector of
+# cycles sees it, since a task's function may lead back to what holds it.
+class Assignment(msgspec.Struct, eq=False):
     """A leased job on its way through this process; the hand-over's lock guards it."""
 
     lease: Lease

@@ -261,8 +261,7 @@ class Consumer:
                 if reply.leases > most:
                     # A store that went back to an earlier state, as after a failover, has
                     # forgotten outcomes that it answered. Nobody else would end those leases.
-                    member.uncertain = True
-                    self._quiet_until = 0.0
+                    member.uncertain = member.forgotten = True
         self._handover.membership_renewed()
 
     def _reconcile(self, index: int) -> None:
@@ -270,6 +269,7 @@ class Consumer:
         reply = self._broker.reconcile(member.turn(), self._handover.held(member.member))
         if not self._accept(index, "reconcile", reply):
             return
+        forgotten, member.forgotten = member.forgotten, False
         member.uncertain = False
         member.more = True
         for lease in self._handover.settle(member.member, reply.strays):
@@ -278,7 +278,14 @@ class Consumer:
                 lease.stored_id[1:],
                 extra={"job_id": lease.stored_id[1:], "queue": lease.queue},
             )
-        self._hand_over(member, reply.missing)
+        again = reply.missing
+        if forgotten:
+            # All that was fetched had come here, so what is missing has ended here.
+            again = tuple(lease for lease in reply.missing if lease.repeatable)
+            for lease in reply.missing:
+                if not lease.repeatable:
+                    self._maintenance.fail_forgotten(lease)
+        self._hand_over(member, again)
 
     def _accept(self, index: int, call: str, reply: TurnReply) -> bool:
         """Note how a call with a number ended; whether its reply counts."""

@@ -1,7 +1,7 @@
 """The hand-over: where the leased jobs of this process are.
 
 A job comes in with a fetch, waits in the buffer, runs on a worker thread, and stays
-until the broker answered its outcome (I17)::
+until the broker answered its outcome, or for good if its thread died (I17)::
 
     put ──▶ buffer ──exchange──▶ running ──exchange──▶ pending ──collect──▶ in flight
               │                    │                      ▲                     │
@@ -139,7 +139,8 @@ class HandOver:
     def forget(self, worker: int) -> None:
         """The thread died over its job; held on, so that only recovery takes it back (I3)."""
         with self._lock:
-            if (assignment := self._running.pop(worker, None)) is not None:
+            assignment = self._running.pop(worker, None)
+            if assignment is not None and not assignment.abandoned:
                 self._orphans.append(assignment)
             self._wake_arbiter()
 
@@ -392,6 +393,7 @@ class HandOver:
         with self._lock:
             self._dissolved = True
             self._errands.clear()
+            self._orphans.clear()
 
     @property
     def running(self) -> int:
@@ -415,4 +417,5 @@ class HandOver:
     def empty(self) -> bool:
         """Whether this process holds nothing at all."""
         with self._lock:
-            return not (self._buffer or self._running or self._outbox or self._errands)
+            held = self._buffer or self._running or self._orphans or self._outbox
+            return not (held or self._errands)

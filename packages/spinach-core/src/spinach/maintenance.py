@@ -15,21 +15,28 @@ from .clock import from_ms
 from .const import DEFAULT_MAX_PAYLOAD_BYTES
 from .job import JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
+from .outcome import Failure, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .brokers.base import Broker
-    from .brokers.calls import Enrolment, PeriodicDue
+    from .brokers.calls import Enrolment, LostJob, PeriodicDue
     from .handover import HandOver
     from .job import Job
     from .membership import Membership
+    from .outcome import Lease
     from .task import Task
 
 __all__ = ["Maintenance"]
 
 #: Namespace of the ids of periodic jobs (UUID version 5).
 _TICK_IDS = uuid.UUID("5f1c7d0e-3c0b-5b55-9e2f-6a6b7a0f7d11")
+
+_FORGOTTEN = (
+    "The job ran, but the broker forgot its outcome, as a replica may that takes over. "
+    "It runs at most once."
+)
 
 
 class Maintenance:
@@ -40,7 +47,7 @@ class Maintenance:
         enrolments: queue → what it was joined with.
         tasks: name → task that this process can run.
         handover: runs what tells of lost jobs.
-        on_lost: called in a worker thread for each job that recovery failed.
+        on_lost: called in a worker thread for each job that failed without an outcome.
     """
 
     def __init__(
@@ -78,17 +85,31 @@ class Maintenance:
                 extra={"queue": member.queue},
             )
         for lost in reply.lost:
-            try:
-                job = job_from_record(
-                    lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
-                )
-            except wire.UnreadableRecord as exc:
-                JOB_LOGGER.error(
-                    "Job %s lost its worker: %s", lost.stored_id[1:], exc,
-                    extra={"job_id": lost.stored_id[1:], "queue": member.queue},
-                )  # fmt: skip
-                continue
-            self._handover.run_errand(functools.partial(self._on_lost, job))
+            self._tell_lost(member.queue, lost)
+
+    def fail_forgotten(self, lease: Lease) -> None:
+        """Fail a job that ran, but whose outcome the store forgot, and that may not run again."""
+        failure = Failure(error="spinach.exc.WorkerLost", message=_FORGOTTEN)
+        try:
+            task = wire.read_header(lease.record).task
+        except wire.UnreadableRecord:
+            task = ""
+        self._handover.post(Outcome(OutcomeKind.FAILED, lease, task, failure=failure))
+        self._tell_lost(lease.queue, lease)
+
+    def _tell_lost(self, queue: str, lost: LostJob | Lease) -> None:
+        """Have a worker thread tell of a job that failed without an outcome of its own."""
+        try:
+            job = job_from_record(
+                lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
+            )
+        except wire.UnreadableRecord as exc:
+            JOB_LOGGER.error(
+                "Job %s lost its worker: %s", lost.stored_id[1:], exc,
+                extra={"job_id": lost.stored_id[1:], "queue": queue},
+            )  # fmt: skip
+            return
+        self._handover.run_errand(functools.partial(self._on_lost, job))
 
     def tick(self, member: Membership, *, may_beat: bool) -> None:
         """Make due jobs ready and fire due periodic tasks.

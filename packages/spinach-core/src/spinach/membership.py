@@ -37,6 +37,7 @@ class Membership:
         "dead",
         "failing",
         "fire_backoff",
+        "forgotten",
         "joined",
         "lease_seconds",
         "member",
@@ -62,6 +63,8 @@ class Membership:
         self.joined = False
         #: A sequenced call ended without an answer; the next one reconciles (I6).
         self.uncertain = False
+        #: It reconciles although each call was answered: the store forgot outcomes.
+        self.forgotten = False
         #: No call before this instant, because the last one failed.
         self.not_before = 0.0
         self.backoff = Backoff(source)

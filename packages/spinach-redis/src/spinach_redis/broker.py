@@ -6,7 +6,7 @@ answers become replies.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from redis.exceptions import RedisError
 
@@ -54,10 +54,19 @@ if TYPE_CHECKING:
     from .link import Call
     from .settings import Settings
 
-__all__ = ["RedisBroker"]
+__all__ = ["RedisBroker", "TurnedClock"]
 
 #: As many replicas as a server could have by far.
 MOST_REPLICAS: Final = 100
+
+
+@runtime_checkable
+class TurnedClock(Protocol):
+    """A clock that differs from the machine's, as that of spinach-testing does."""
+
+    def offset_ms(self) -> int:
+        """What to add to the server's time to get this clock's, in ms."""
+        ...
 
 
 class RedisBroker(Broker):
@@ -72,8 +81,7 @@ class RedisBroker(Broker):
             settings are used: the broker has connections and timeouts of its own.
             None is a server on this machine.
         clock: what the engine takes for time; the server has its own. A clock that was
-            turned says by how much: if it has a method `offset_ms`, as that of
-            spinach-testing has, what it returns is added to the server's time.
+            turned says by how much: see `TurnedClock`.
         lease: how long a worker process owns its jobs without proof of life, at least
             ten seconds.
         max_payload_bytes: limit of a job's encoded arguments.
@@ -104,8 +112,8 @@ class RedisBroker(Broker):
         refuse_url(redis, url)
         super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
         self.wait_replicas = require_int(wait_replicas, "wait_replicas", 0, MOST_REPLICAS)
-        if _offset_ms is None:
-            _offset_ms = getattr(clock, "offset_ms", None)
+        if _offset_ms is None and isinstance(clock, TurnedClock):
+            _offset_ms = clock.offset_ms
         self._set_up(settings_of_client(redis), _offset_ms)
 
     @classmethod

@@ -109,7 +109,7 @@ for r = 1, #runs do
       tokens[id] = nil
       ended[#ended + 1] = id
       verdicts[#verdicts + 1] = '1'
-      accept(run.kind, run.task, id, ARGV[i + 2])
+      accept(run.kind, run.task, id, run.width == 3 and ARGV[i + 2])
     else
       verdicts[#verdicts + 1] = '0'
     end
