@@ -1,4 +1,4 @@
-"""A broker that hands every call to another one and notes what became of jobs."""
+"""A broker that notes what became of the jobs of another one."""
 
 from __future__ import annotations
 
@@ -7,32 +7,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from spinach.brokers.base import Broker
 from spinach.brokers.calls import Verdict
 from spinach.clock import to_ms
 from spinach.exc import BrokerError
 
 from .clock import VirtualClock
+from .passing import PassingBroker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spinach.brokers.base import Broker
     from spinach.brokers.calls import (
-        BeatReply,
         Deposit,
-        Enrolment,
-        FailedJob,
         FetchReply,
         FetchTurn,
         FireReply,
-        JoinReply,
-        QueueCounts,
         ReconcileReply,
         RecoverReply,
         ReportReply,
-        TickReply,
         Turn,
-        TurnReply,
     )
     from spinach.outcome import Outcome
 
@@ -43,7 +37,7 @@ __all__ = ["RecordingBroker"]
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class RecordingBroker(Broker):
+class RecordingBroker(PassingBroker):
     """Any broker, with a record of its jobs; uses nothing but the contract.
 
     Args:
@@ -52,10 +46,7 @@ class RecordingBroker(Broker):
     """
 
     def __init__(self, inner: Broker, ledger: Ledger) -> None:
-        super().__init__(
-            clock=inner.clock, lease=inner.lease, max_payload_bytes=inner.max_payload_bytes
-        )
-        self.inner = inner
+        super().__init__(inner)
         self.ledger = ledger
 
     def bind(self, namespace: str, owner: object) -> None:
@@ -82,10 +73,6 @@ class RecordingBroker(Broker):
         return ready
 
     # -- memberships -------------------------------------------------------
-
-    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
-        """See `Broker`."""
-        return self.inner.join(queue, member, enrolment)
 
     def fetch(
         self,
@@ -114,19 +101,11 @@ class RecordingBroker(Broker):
             self.ledger.leased(reply.leases)
         return replies
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        """See `Broker`."""
-        return self.inner.beat(turns)
-
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
         """See `Broker`."""
         reply = self.inner.reconcile(turn, held)
         self.ledger.leased(reply.missing)
         return reply
-
-    def leave(self, turn: Turn) -> TurnReply:
-        """See `Broker`."""
-        return self.inner.leave(turn)
 
     def interrupt(self) -> None:
         """See `Broker`."""
@@ -145,10 +124,6 @@ class RecordingBroker(Broker):
 
     # -- upkeep ------------------------------------------------------------
 
-    def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
-        """See `Broker`."""
-        return self.inner.tick(queue, periodic)
-
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
         """See `Broker`; the tick's job is recorded like any other."""
         new = self.ledger.announce([deposit])
@@ -166,31 +141,13 @@ class RecordingBroker(Broker):
             self.ledger.recovered(dead, reply.lost)
         return reply
 
-    def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
-        """See `Broker`."""
-        return self.inner.counts(queues)
-
     # -- failed store ------------------------------------------------------
-
-    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
-        """See `Broker`."""
-        return self.inner.failed_jobs(queue, offset=offset, limit=limit)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         """See `Broker`."""
         found = self.inner.retry_failed(queue, stored_ids)
         self.ledger.run_again(stored_ids)
         return found
-
-    def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        """See `Broker`; on record they stay failed."""
-        return self.inner.discard_failed(queue, stored_ids)
-
-    # -- life --------------------------------------------------------------
-
-    def close(self) -> None:
-        """See `Broker`."""
-        self.inner.close()
 
 
 def _sooner(reply: FetchReply, by: timedelta) -> FetchReply:

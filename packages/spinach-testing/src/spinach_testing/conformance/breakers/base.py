@@ -7,32 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import structs
 
-from spinach.brokers.base import Broker
-
+from ...passing import PassingBroker
 from ..harness import Harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
-    from spinach.brokers.calls import (
-        BeatReply,
-        Deposit,
-        Enrolment,
-        FailedJob,
-        FetchReply,
-        FetchTurn,
-        FireReply,
-        JoinReply,
-        QueueCounts,
-        ReconcileReply,
-        RecoverReply,
-        ReportReply,
-        TickReply,
-        Turn,
-        TurnReply,
-    )
-    from spinach.outcome import Lease, Outcome
+    from spinach.brokers.base import Broker
+    from spinach.brokers.calls import FetchReply
+    from spinach.outcome import Lease
 
 __all__ = ["Breaker", "BrokenHarness", "Family", "map_leases"]
 
@@ -58,7 +42,7 @@ class Family:
     periods: dict[str, int] = field(default_factory=dict)
 
 
-class Breaker(Broker):
+class Breaker(PassingBroker):
     """Passes every call on to another broker; its subclasses break one rule each.
 
     They do so from the outside, by what they pass on and what they answer, and
@@ -74,87 +58,10 @@ class Breaker(Broker):
     breaks: ClassVar[str] = ""
 
     def __init__(self, inner: Broker, family: Family) -> None:
-        super().__init__(
-            clock=inner.clock, lease=inner.lease, max_payload_bytes=inner.max_payload_bytes
-        )
+        super().__init__(inner)
         super().bind(inner.namespace, inner)
-        self.inner = inner
         self.family = family
         family.breakers.append(self)
-
-    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
-        """Passed on."""
-        return self.inner.enqueue(deposits)
-
-    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
-        """Passed on."""
-        return self.inner.join(queue, member, enrolment)
-
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        """Passed on."""
-        return self.inner.fetch(
-            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
-        )
-
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        """Passed on."""
-        return self.inner.beat(turns)
-
-    def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        """Passed on."""
-        return self.inner.reconcile(turn, held)
-
-    def leave(self, turn: Turn) -> TurnReply:
-        """Passed on."""
-        return self.inner.leave(turn)
-
-    def interrupt(self) -> None:
-        """Passed on."""
-        self.inner.interrupt()
-
-    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
-        """Passed on."""
-        return self.inner.report(outcomes)
-
-    def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
-        """Passed on."""
-        return self.inner.tick(queue, periodic)
-
-    def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
-        """Passed on."""
-        return self.inner.fire(queue, task, due_ms, deposit)
-
-    def recover(self, queue: str, dead: str) -> RecoverReply:
-        """Passed on."""
-        return self.inner.recover(queue, dead)
-
-    def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
-        """Passed on."""
-        return self.inner.counts(queues)
-
-    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
-        """Passed on."""
-        return self.inner.failed_jobs(queue, offset=offset, limit=limit)
-
-    def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        """Passed on."""
-        return self.inner.retry_failed(queue, stored_ids)
-
-    def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        """Passed on."""
-        return self.inner.discard_failed(queue, stored_ids)
-
-    def close(self) -> None:
-        """Passed on."""
-        self.inner.close()
 
 
 class BrokenHarness(Harness):
