@@ -11,8 +11,8 @@ an order that pytest-randomly draws each time; its seed is shown when a run fail
 
 from __future__ import annotations
 
+import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -199,8 +199,8 @@ def pytest(folder: Path, *options: str) -> Run:
 
 def cpu() -> float:
     """Seconds of the processor that all programs took that ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def difference(more: list[Run], less: list[Run], unit: float) -> str:
