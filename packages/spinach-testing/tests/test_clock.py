@@ -9,6 +9,7 @@ import pytest
 
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach_testing import VirtualClock
+from spinach_testing.clock import LATEST
 from spinach_testing.live_clock import LiveClock
 
 SECOND = timedelta(seconds=1)
@@ -29,6 +30,22 @@ def test_it_stands_still_until_it_is_turned():
 def test_it_turns_by_spans_only_and_never_back(span):
     with pytest.raises(InvalidArgument, match="Write advance"):
         VirtualClock().advance(span)
+
+
+def test_it_cannot_be_turned_past_the_last_year():
+    clock = VirtualClock()
+    far = timedelta(days=365 * 9000)
+    for turn in (clock.advance, lambda by: clock.turn(by, [])):
+        with pytest.raises(InvalidArgument) as raised:
+            turn(far)
+        assert str(raised.value) == (
+            f"Cannot advance the clock by {far!r}: it shows 2030-01-01 00:00:00+00:00 and goes up "
+            "to 9999-01-01 00:00:00+00:00, which leaves datetime.timedelta(days=2910617)."
+        )
+    clock.advance(clock.room)
+    assert clock.now() == LATEST
+    with pytest.raises(InvalidArgument, match="which leaves datetime"):
+        clock.advance(timedelta(microseconds=1))
 
 
 def test_a_wait_of_no_time_ends_at_once():

@@ -16,10 +16,14 @@ from . import realtime
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sized
 
-__all__ = ["START", "VirtualClock"]
+__all__ = ["LATEST", "START", "VirtualClock"]
 
 #: Where every virtual clock starts unless told otherwise.
 START = datetime(2030, 1, 1, tzinfo=UTC)
+
+#: It cannot be turned beyond. Datetimes end a year later, which leaves the engine room
+#: for the instants it counts ahead from now.
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 #: Sums of float seconds that should be equal may differ by less than this.
 _TOLERANCE_SECONDS = 1e-6
@@ -114,6 +118,25 @@ class VirtualClock:
 
     # -- as a test turns it --------------------------------------------------
 
+    @property
+    def room(self) -> timedelta:
+        """How far it can be turned yet."""
+        return max(timedelta(0), LATEST - self._start - self._elapsed())
+
+    def require_turn(self, by: Any) -> None:
+        """Check a span that the clock is to be turned by.
+
+        Raises:
+            InvalidArgument: not a timedelta, negative, or beyond `LATEST`.
+        """
+        require_span(by)
+        room = self.room
+        if by > room:
+            raise InvalidArgument(
+                f"Cannot advance the clock by {by!r}: it shows {self._start + self._elapsed()} "
+                f"and goes up to {LATEST}, which leaves {room!r}."
+            )
+
     def advance(self, by: timedelta) -> None:
         """Move the clock and wake whoever's deadline is reached.
 
@@ -121,12 +144,12 @@ class VirtualClock:
             by: not negative.
 
         Raises:
-            InvalidArgument: not a timedelta, or negative.
+            InvalidArgument: not a timedelta, negative, or beyond the year 9998.
             WorkersRunning: a worker of the plugin is at work; the call comes from
                 one of its tasks.
         """
-        require_span(by)
         with self._lock:
+            self.require_turn(by)
             if self._reserved:
                 raise WorkersRunning(
                     "Cannot advance the clock while spinach_worker runs jobs, as from inside a "
@@ -146,9 +169,12 @@ class VirtualClock:
 
         Returns:
             False when one of them was awake; nothing was moved then.
+
+        Raises:
+            InvalidArgument: as `advance`.
         """
-        require_span(by)
         with self._lock:
+            self.require_turn(by)
             if not self._at_rest(threads):
                 return False
             over = self._move(by)

@@ -7,7 +7,9 @@ merely have the plugin installed stay as fast as they were.
 from __future__ import annotations
 
 import os
+import traceback
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,11 +162,13 @@ def pytest_runtest_makereport(
     if call.excinfo is not None and _uses_fixtures(item):
         from .hints import add_hint
 
-        add_hint(call.excinfo.value)
+        # An exception of the user's own class may refuse a note.
+        with suppress(Exception):
+            add_hint(call.excinfo.value)
     report = yield
     if recorded is not None:
         if report.failed:
-            report.sections.append((_SECTION, recorded.listing()))
+            report.sections.append((_SECTION, _section(recorded)))
         if call.when == "teardown":
             del item.stash[_RECORDING]
     return report
@@ -184,6 +188,14 @@ def _choose(request: pytest.FixtureRequest, name: str) -> settings.Settings:
             pytrace=False,
         )
     return settings.settings_of(request.node)
+
+
+def _section(recorded: Recording) -> str:
+    """The jobs as text, or why there is none: what leaves a hook ends the whole run."""
+    try:
+        return recorded.listing()
+    except Exception as exc:  # noqa: BLE001 - the broker and its clock may be the user's own
+        return "The jobs cannot be listed:\n" + "".join(traceback.format_exception(exc))
 
 
 def _namespace() -> str:

@@ -121,12 +121,13 @@ class TestWorker:
             on_failure: see the class.
 
         Raises:
-            InvalidArgument: not a timedelta, or negative; the broker's clock cannot be
-                turned.
+            InvalidArgument: not a timedelta, negative, or beyond the year 9998; the
+                broker's clock cannot be turned.
         """
         __tracebackhide__ = True
         require_span(by)
         clock = self._clock()
+        clock.require_turn(by)
         with self._call("advance", on_failure) as told:
             target = clock.now() + by
             with self._session(workers, timeout) as running:
@@ -155,7 +156,8 @@ class TestWorker:
         Args:
             max_jobs: attempts after which the test fails, because jobs make ever more
                 jobs.
-            max_virtual: time after which it fails, because jobs lie too far ahead.
+            max_virtual: time after which it fails, because jobs lie too far ahead. The
+                clock goes no further than the year 9998 in any case.
             workers: threads.
             timeout: see the class.
             on_failure: see the class.
@@ -169,7 +171,8 @@ class TestWorker:
         require_timedelta(max_virtual, "max_virtual", timedelta(0))
         clock = self._clock()
         with self._call("run_until_finished", on_failure) as told:
-            end = clock.now() + max_virtual
+            most = min(max_virtual, clock.room)
+            end = clock.now() + most
             with self._session(workers, timeout) as running:
                 running.most_attempts = self._recording.running.started + max_jobs
                 while True:
@@ -177,8 +180,8 @@ class TestWorker:
                     if not any(count.unfinished + count.future for count in counts):
                         break
                     step = running.next_step(counts)
-                    if clock.now() + step > end:
-                        raise running.unfinished(f"Jobs are left after {max_virtual}")
+                    if step > end - clock.now():
+                        raise running.unfinished(f"Jobs are left after {most}")
                     running.turn(step)
         return told
 

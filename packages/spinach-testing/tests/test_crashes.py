@@ -1,0 +1,209 @@
+"""Workers that die over a job, and workers that are stopped while they run some."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from spinach import JobStatus, Tasks
+from spinach.exc import InvalidArgument
+from spinach_testing import DrainTimeout
+
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+tasks = Tasks()
+done: list[str] = []
+#: What a test puts here runs inside the tasks `call` and `recall`.
+inside: dict[str, object] = {}
+
+
+@tasks.task(name="add")
+def add(name):
+    done.append(name)
+
+
+@tasks.task(name="chain", max_retries=3)
+def chain(left):
+    done.append(f"chain {left}")
+
+
+@tasks.task(name="flaky", max_retries=3)
+def flaky():
+    raise ConnectionError("no answer")
+
+
+@tasks.task(name="call")
+def call_inside():
+    inside["call"]()
+
+
+@tasks.task(name="recall", max_retries=3)
+def recall():
+    inside["call"]()
+
+
+@tasks.task(name="limited", max_concurrency=1)
+def limited(name):
+    done.append(name)
+
+
+@pytest.fixture(scope="module")
+def spinach_tasks():
+    return [tasks]
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    done.clear()
+    inside.clear()
+
+
+# -- crash -----------------------------------------------------------------------
+
+
+def test_a_crash_after_the_effect_runs_an_at_least_once_job_twice(
+    spinach_worker, spinach_jobs, spinach_clock
+):
+    start = spinach_clock.now()
+    job = tasks.schedule(chain, 0)
+    after = spinach_worker.crash(job)
+    assert (after.status, after.attempt) == (JobStatus.WAITING, 2)
+    assert done == ["chain 0"]
+    assert 30 * SECOND < spinach_clock.now() - start <= 50 * SECOND
+    spinach_worker.run_until_finished()
+    assert done == ["chain 0"] * 2
+    assert spinach_jobs.one(chain).status is JobStatus.SUCCEEDED
+
+
+def test_a_crash_before_the_start_runs_it_once(spinach_worker):
+    job = tasks.schedule(chain, 0)
+    spinach_worker.crash(job, "before_start")
+    assert done == []
+    spinach_worker.run_until_finished()
+    assert done == ["chain 0"]
+
+
+@pytest.mark.parametrize("when", ["after_effect", "before_start"])
+def test_a_crash_fails_an_at_most_once_job_for_good(spinach_worker, spinach_engine, when):
+    job = tasks.schedule(add, "a")
+    assert spinach_worker.crash(job, when).status is JobStatus.FAILED
+    assert done == (["a"] if when == "after_effect" else [])
+    spinach_worker.run_until_finished()
+    assert len(done) <= 1
+    (failure,) = spinach_engine.failed.list()
+    assert failure.error == "spinach.exc.WorkerLost"
+
+
+def test_jobs_before_and_after_the_one_that_crashes_run_in_order(spinach_worker):
+    tasks.schedule(add, "first")
+    job = tasks.schedule(chain, 0)
+    tasks.schedule(add, "last")
+    spinach_worker.crash(job, "before_start", workers=1)
+    assert done == ["first", "last"]
+
+
+def test_a_job_that_loses_three_workers_is_poison(spinach_worker, spinach_clock):
+    job = tasks.schedule(chain, 0)
+    states = []
+    for _ in range(3):
+        states.append(spinach_worker.crash(job, "before_start").status)
+        spinach_clock.advance(HOUR)
+    assert states == [JobStatus.WAITING, JobStatus.WAITING, JobStatus.FAILED]
+
+
+def test_a_job_that_crashes_gives_its_slot_back(spinach_worker):
+    job = tasks.schedule(limited, "a")
+    tasks.schedule(limited, "b")
+    spinach_worker.crash(job, "before_start")
+    spinach_worker.drain()
+    assert done == ["b"]
+
+
+def test_what_the_function_raises_before_the_crash_is_told(spinach_worker):
+    job = tasks.schedule(flaky)
+    with pytest.raises(ConnectionError, match="no answer"):
+        spinach_worker.crash(job)
+
+
+def test_a_function_that_hangs_cannot_crash(spinach_worker):
+    gate = threading.Event()
+    inside["call"] = gate.wait
+    job = tasks.schedule("call")
+    try:
+        with pytest.raises(DrainTimeout, match="inside"):
+            spinach_worker.crash(job, timeout=0.2)
+    finally:
+        gate.set()
+
+
+def test_a_job_that_is_not_ready_cannot_crash(spinach_worker, spinach_engine, spinach_clock):
+    future = spinach_engine.schedule_at(add, spinach_clock.now() + HOUR, "later")
+    with pytest.raises(InvalidArgument) as raised:
+        spinach_worker.crash(future)
+    assert str(raised.value) == (
+        "Cannot crash over a job that is not ready: add('later')  WAITING  attempt 1  due in "
+        "1:00:00. Turn the clock until it is due, and do not drain before."
+    )
+    spinach_clock.advance(HOUR)
+    assert spinach_worker.crash(future).status is JobStatus.FAILED
+
+
+def test_a_crash_is_given_a_job_and_a_moment(spinach_worker, spinach_engine):
+    job = tasks.schedule(add, "a")
+    with pytest.raises(InvalidArgument, match='expected "after_effect" or "before_start"'):
+        spinach_worker.crash(job, "sometimes")
+    spinach_worker.drain()
+    with pytest.raises(InvalidArgument, match="SUCCEEDED"):
+        spinach_worker.crash(job)
+
+
+# -- stop_gracefully -----------------------------------------------------------
+
+
+def test_a_graceful_stop_lets_running_jobs_end_and_leaves_the_rest(spinach_worker, spinach_jobs):
+    for name in "abcde":
+        tasks.schedule(add, name)
+    assert spinach_worker.stop_gracefully(after=2) == []
+    assert sorted(done) == ["a", "b"]
+    assert [(job.status, job.attempt) for job in spinach_jobs.all(add)] == [
+        *[(JobStatus.SUCCEEDED, 1)] * 2,
+        *[(JobStatus.QUEUED, 1)] * 3,
+    ]
+    spinach_worker.drain(workers=1)
+    assert done[2:] == ["c", "d", "e"]
+
+
+def test_what_was_fetched_for_later_goes_back_without_an_attempt(spinach_worker, spinach_jobs):
+    for left in range(20):
+        tasks.schedule(chain, 0)
+        del left
+    spinach_worker.stop_gracefully()
+    assert done == ["chain 0"]
+    assert [job.attempt for job in spinach_jobs.all(status=JobStatus.QUEUED)] == [1] * 19
+
+
+def test_jobs_that_do_not_end_are_named_by_a_graceful_stop(spinach_worker):
+    gate = threading.Event()
+    inside["call"] = gate.wait
+    tasks.schedule("call")
+    try:
+        with pytest.raises(DrainTimeout, match="inside"):
+            spinach_worker.stop_gracefully(timeout=0.2)
+    finally:
+        gate.set()
+
+
+def test_a_graceful_stop_needs_as_many_jobs_as_it_is_to_come_after(spinach_worker):
+    tasks.schedule(add, "a")
+    with pytest.raises(InvalidArgument) as raised:
+        spinach_worker.stop_gracefully(after=2)
+    assert str(raised.value) == (
+        "Cannot stop after 2 jobs have started: only 1 can run at this time. Jobs:\n"
+        "  add('a')  RUNNING  attempt 1"
+    )
+    for after in (0, "one"):
+        with pytest.raises(InvalidArgument, match="after is"):
+            spinach_worker.stop_gracefully(after)

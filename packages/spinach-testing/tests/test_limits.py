@@ -1,0 +1,77 @@
+"""How much a call of the worker may run: attempts, virtual time, real time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from spinach import Tasks
+from spinach.exc import InvalidArgument
+from spinach_testing import UnfinishedJobs
+
+tasks = Tasks()
+done: list[str] = []
+
+
+@tasks.task(name="add")
+def add(name):
+    done.append(name)
+
+
+@tasks.task(name="endless")
+def endless():
+    tasks.schedule(endless)
+
+
+@pytest.fixture(scope="module")
+def spinach_tasks():
+    return [tasks]
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    done.clear()
+
+
+# -- attempts and virtual time ---------------------------------------------------
+
+
+def test_jobs_that_make_ever_more_jobs_are_an_error(spinach_worker):
+    tasks.schedule(endless)
+    with pytest.raises(UnfinishedJobs, match="max_jobs attempts were made"):
+        spinach_worker.run_until_finished(max_jobs=20)
+
+
+def test_jobs_that_lie_too_far_ahead_are_an_error(spinach_worker, spinach_engine, spinach_clock):
+    spinach_engine.schedule_at(add, spinach_clock.now() + timedelta(days=3), "late")
+    with pytest.raises(UnfinishedJobs) as raised:
+        spinach_worker.run_until_finished(max_virtual=timedelta(days=1))
+    assert str(raised.value) == (
+        "Jobs are left after 1 day, 0:00:00. Not done:\n"
+        "  add('late')  WAITING  attempt 1  due in 3 days, 0:00:00"
+    )
+
+
+@pytest.mark.parametrize("limits", [{"max_jobs": 0}, {"max_virtual": 5}, {"max_jobs": "many"}])
+def test_limits_that_make_no_sense_are_refused(spinach_worker, limits):
+    with pytest.raises(InvalidArgument):
+        spinach_worker.run_until_finished(**limits)
+
+
+def test_a_limit_of_time_may_be_longer_than_the_calendar(spinach_worker, spinach_engine):
+    tasks.schedule(add, "now")
+    spinach_worker.run_until_finished(max_virtual=timedelta.max)
+    assert done == ["now"]
+
+    spinach_engine.schedule_at(add, datetime(9999, 6, 1, tzinfo=UTC), "too late")
+    with pytest.raises(UnfinishedJobs, match=r"Jobs are left after 2910617 days, 0:00:00\. Not"):
+        spinach_worker.run_until_finished(max_virtual=timedelta.max)
+
+
+@pytest.mark.parametrize("span", [timedelta.max, timedelta(days=365 * 9000)])
+def test_time_cannot_pass_beyond_the_calendar(spinach_worker, span):
+    tasks.schedule(add, "now")
+    with pytest.raises(InvalidArgument, match=r"goes up to 9999-01-01 .*, which leaves"):
+        spinach_worker.advance(span)
+    assert done == []

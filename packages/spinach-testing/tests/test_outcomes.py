@@ -1,0 +1,121 @@
+"""What jobs and their brokers do may fail a test, but neither skip it nor end the run."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+    import asyncio
+    import unittest
+    import pytest
+    from spinach import Tasks
+
+    tasks = Tasks()
+
+    @tasks.task(name="call")
+    def call(number):
+        CALLS[number]()
+
+    @tasks.task(name="mail")
+    def mail(to):
+        pass
+
+    CALLS = []
+
+    @pytest.fixture(scope="session")
+    def spinach_tasks():
+        return [tasks]
+"""
+
+
+@pytest.fixture
+def project(pytester, monkeypatch):
+    """Runs a project whose test file is given as source."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeconftest(textwrap.dedent(CONFTEST))
+
+    def run(source: str) -> pytest.RunResult:
+        pytester.makepyfile("from conftest import *\n" + textwrap.dedent(source))
+        return pytester.runpytest_inprocess(
+            "-p", "spinach_testing.plugin", "-p", "no:cacheprovider", "-rA"
+        )
+
+    return run
+
+
+def test_jobs_that_cannot_be_listed_do_not_end_the_run(project):
+    result = project("""
+        from spinach.clock import SystemClock
+        from spinach_memory import MemoryBroker
+
+        class Clock(SystemClock):
+            broken = False
+
+            def now(self):
+                if self.broken:
+                    raise OverflowError("date value out of range")
+                return super().now()
+
+        @pytest.fixture
+        def spinach_broker():
+            return MemoryBroker(clock=Clock())
+
+        def test_it(spinach_engine, spinach_broker):
+            tasks.schedule(mail, "ada")
+            spinach_broker.clock.broken = True
+            assert False
+
+        def test_next(spinach_engine):
+            pass
+    """)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*- Spinach jobs -*",
+            "The jobs cannot be listed:",
+            "*OverflowError: date value out of range",
+        ]
+    )
+
+
+def test_an_exception_that_refuses_a_note_does_not_end_the_run(project):
+    result = project("""
+        from spinach.exc import UnknownTask
+
+        class Stubborn(UnknownTask):
+            def add_note(self, note):
+                raise TypeError("no notes")
+
+        def test_it(spinach_engine):
+            raise Stubborn("who?")
+
+        def test_next(spinach_engine):
+            pass
+    """)
+    result.assert_outcomes(failed=1, passed=1)
+
+
+def test_a_clock_turned_too_far_fails_one_test_and_not_the_run(project):
+    result = project("""
+        from datetime import timedelta
+
+        @pytest.mark.parametrize("turner", ["spinach_clock", "spinach_worker"])
+        def test_it(turner, request, spinach_worker):
+            tasks.schedule(mail, "ada")
+            request.getfixturevalue(turner).advance(timedelta(days=365 * 9000))
+
+        def test_next():
+            pass
+    """)
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*InvalidArgument: Cannot advance the clock by *: it shows 2030-01-01 * and goes up to *",
+            "  mail('ada')  QUEUED  attempt 1  due now",
+        ]
+    )
