@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
+import unittest
 from datetime import timedelta
 
 import pytest
 
 from spinach import AbortException, RetryException, Tasks
 from spinach.exc import InvalidArgument, UnknownTask
+from spinach_testing import TaskRaised
 
 tasks = Tasks()
 
 
+kinds = {
+    "ValueError": ValueError,
+    "KeyError": KeyError,
+    "Abort": AbortException,
+    "Fail": pytest.fail.Exception,
+    "Skip": pytest.skip.Exception,
+    "SkipTest": unittest.SkipTest,
+    "ExpectedToFail": pytest.xfail.Exception,
+    "EndOfRun": pytest.exit.Exception,
+    "Interrupt": KeyboardInterrupt,
+    "Exit": SystemExit,
+    "Cancelled": asyncio.CancelledError,
+}
+
+
 @tasks.task(name="broken")
 def broken(reason, *, kind="ValueError"):
-    kinds = {"ValueError": ValueError, "KeyError": KeyError, "Abort": AbortException,
-             "Interrupt": KeyboardInterrupt, "Exit": SystemExit, "Skip": pytest.skip.Exception,
-             "Fail": pytest.fail.Exception}  # fmt: skip
     raise kinds[kind](reason)
 
 
@@ -69,11 +84,32 @@ def test_a_failure_is_told_once(spinach_worker):
     assert spinach_worker.drain() == []
 
 
-@pytest.mark.parametrize("kind", ["Interrupt", "Exit", "Skip"])
-def test_what_would_end_or_skip_more_than_the_test_comes_in_a_group(spinach_worker, kind):
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("Interrupt", "KeyboardInterrupt"), ("Exit", "SystemExit"), ("Skip", "Skipped"),
+     ("SkipTest", "unittest.case.SkipTest"), ("EndOfRun", "_pytest.outcomes.Exit"),
+     ("ExpectedToFail", "_pytest.outcomes.XFailed"), ("Cancelled", "asyncio.exceptions.CancelledError")],
+)  # fmt: skip
+def test_what_is_no_failure_to_pytest_becomes_one(spinach_worker, kind, name):
     tasks.schedule(broken, "so it goes", kind=kind)
-    with pytest.raises(BaseExceptionGroup, match="1 attempts raised"):
+    with pytest.raises(TaskRaised) as raised:
         spinach_worker.drain()
+    assert str(raised.value) == (f"A task raised what is no failure to pytest: {name}: so it goes")
+    assert type(raised.value.__cause__) is kinds[kind]
+    note = f"raised by job broken('so it goes', kind={kind!r}), attempt 1"
+    assert raised.value.__notes__ == raised.value.__cause__.__notes__ == [note]
+
+    tasks.schedule(broken, "so it goes", kind=kind)
+    (err,) = spinach_worker.drain(on_failure="collect")
+    assert type(err) is kinds[kind]
+
+
+def test_several_that_are_no_failures_to_pytest_become_a_group_of_failures(spinach_worker):
+    for kind in ("Skip", "ExpectedToFail", "Interrupt", "Fail", "KeyError"):
+        tasks.schedule(broken, "so it goes", kind=kind)
+    with pytest.raises(ExceptionGroup, match="5 attempts raised") as raised:
+        spinach_worker.drain(workers=1)
+    assert [type(each) for each in raised.value.exceptions] == [TaskRaised] * 4 + [KeyError]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,50 @@ def test_a_clock_turned_too_far_fails_one_test_and_not_the_run(project):
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(
         [
-            "*InvalidArgument: Cannot advance the clock by *: it shows 2030-01-01 * and goes up to *",
+            "*InvalidArgument: Cannot advance the clock by *: it shows 2030-01-01 * and goes up *",
             "  mail('ada')  QUEUED  attempt 1  due now",
         ]
     )
+
+
+#: Texts of what tasks do that pytest would take for something else than a failure.
+ESCAPES = [
+    "pytest.skip('so it goes')",
+    "pytest.xfail('so it goes')",
+    "pytest.exit('so it goes')",
+    "raises(unittest.SkipTest('so it goes'))",
+    "raises(KeyboardInterrupt('so it goes'))",
+    "raises(SystemExit('so it goes'))",
+    "raises(GeneratorExit('so it goes'))",
+    "raises(BaseExceptionGroup('so it goes', [pytest.skip.Exception('a')]))",
+]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_no_task_skips_its_test_or_ends_the_run(project, escape, number):
+    result = project(f"""
+        def raises(err):
+            raise err
+
+        CALLS[:] = [lambda: {escape}]
+
+        def test_virtual(spinach_worker):
+            for _ in range({number}):
+                tasks.schedule(call, 0)
+            spinach_worker.drain()
+
+        def test_live(spinach_live_worker):
+            for _ in range({number}):
+                tasks.schedule(call, 0)
+            spinach_live_worker.wait_idle()
+
+        def test_next(spinach_worker):
+            tasks.schedule(mail, "ada")
+            spinach_worker.drain()
+    """)
+    result.assert_outcomes(failed=1, passed=2, errors=1)
+    text = str(result.stdout)
+    assert text.count("TaskRaised: A task raised what is no failure to pytest: ") >= 2 * number
+    assert text.count("so it goes") >= 4 * number
+    assert text.count("raised by job call(0), attempt 1") >= 4 * number

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .clock import VirtualClock as VirtualClock
     from .errors import DrainTimeout as DrainTimeout
     from .errors import LeakedThreads as LeakedThreads
+    from .errors import TaskRaised as TaskRaised
     from .errors import UnfinishedJobs as UnfinishedJobs
     from .jobs import Jobs as Jobs
     from .live import LiveWorker as LiveWorker
@@ -24,6 +25,7 @@ __all__ = [
     "Jobs",
     "LeakedThreads",
     "LiveWorker",
+    "TaskRaised",
     "TestWorker",
     "UnfinishedJobs",
     "VirtualClock",
@@ -34,6 +36,7 @@ _MODULES = {
     "Jobs": "jobs",
     "LeakedThreads": "errors",
     "LiveWorker": "live",
+    "TaskRaised": "errors",
     "TestWorker": "worker",
     "UnfinishedJobs": "errors",
     "VirtualClock": "clock",

@@ -5,14 +5,15 @@
     AssertionError
     ├── DrainTimeout     jobs still ran when the real time for them was over
     ├── UnfinishedJobs   jobs were left when the virtual time for them was over
-    └── LeakedThreads    threads of the test's engine outlived the test
+    ├── LeakedThreads    threads of the test's engine outlived the test
+    └── TaskRaised       a task raised what pytest would not count as a failure
 
 Wrong use raises the engine's own `InvalidArgument` and `WorkersRunning`.
 """
 
 from __future__ import annotations
 
-__all__ = ["DrainTimeout", "LeakedThreads", "UnfinishedJobs"]
+__all__ = ["DrainTimeout", "LeakedThreads", "TaskRaised", "UnfinishedJobs"]
 
 
 class DrainTimeout(AssertionError):
@@ -25,3 +26,8 @@ class UnfinishedJobs(AssertionError):
 
 class LeakedThreads(AssertionError):
     """Threads of the test's engine outlived the test."""
+
+
+class TaskRaised(AssertionError):
+    """A task raised what would skip the test, end the run, or not arrive: `pytest.skip`,
+    `SystemExit` and their like. What it raised is the `__cause__`."""

@@ -12,9 +12,7 @@ import enum
 import re
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NoReturn
-
-import pytest
+from typing import TYPE_CHECKING, Literal
 
 from spinach import RetryException
 from spinach.exc import InvalidArgument, WorkerLost
@@ -22,12 +20,11 @@ from spinach.exc import InvalidArgument, WorkerLost
 from .listing import call_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
     from spinach import Job
 
-__all__ = ["ExpectedFailure", "Failure", "Failures", "OnFailure", "raise_all", "require_on_failure"]
+__all__ = ["ExpectedFailure", "Failure", "Failures", "OnFailure", "require_on_failure"]
 
 #: What becomes of failures when a call of a worker returns.
 OnFailure = Literal["raise", "collect"]
@@ -172,15 +169,3 @@ def require_on_failure(on_failure: object) -> None:
     """
     if on_failure not in {"raise", "collect"}:
         raise InvalidArgument(f'on_failure is {on_failure!r}, expected "raise" or "collect".')
-
-
-def raise_all(errors: Sequence[BaseException]) -> NoReturn:
-    """Fail the test with what attempts raised: one as it is, several as a group.
-
-    What would end or skip more than this test comes in a group even when it is alone:
-    a task that raises KeyboardInterrupt must not end the run.
-    """
-    __tracebackhide__ = True
-    if len(errors) == 1 and isinstance(errors[0], Exception | pytest.fail.Exception):
-        raise errors[0]
-    raise BaseExceptionGroup(f"{len(errors)} attempts raised", list(errors))

@@ -13,7 +13,7 @@ from spinach.exc import InvalidArgument, WorkersRunning
 from . import listing, realtime
 from .clock import VirtualClock
 from .errors import DrainTimeout
-from .failures import raise_all
+from .raising import raise_all
 from .session import queues_of
 from .threads import join, of_engine
 

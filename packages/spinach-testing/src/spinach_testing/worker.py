@@ -23,8 +23,9 @@ from spinach.exc import InvalidArgument, WorkersRunning
 from .clock import VirtualClock, require_span
 from .crash import Crash
 from .errors import DrainTimeout
-from .failures import raise_all, require_on_failure
+from .failures import require_on_failure
 from .graceful import stop_while_running
+from .raising import raise_all
 from .session import session
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class TestWorker:
 
     - `DrainTimeout`: jobs still run; names them and shows their stacks.
     - `WorkersRunning`: called inside a task, or the engine has workers already.
-    - what an attempt raised; several as an ExceptionGroup.
+    - what an attempt raised; several as an ExceptionGroup. `TaskRaised` stands for what
+      pytest would not count as a failure.
 
     Args:
         recording: of the engine whose tasks and queues are served.

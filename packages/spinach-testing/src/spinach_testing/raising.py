@@ -1,0 +1,57 @@
+"""How what attempts raised reaches the test: as a failure, whatever it is.
+
+Most exceptions come as they are. Some would not fail the test: pytest takes them for its
+outcome, or for the end of the run. `TaskRaised` stands for these, raised from them.
+"""
+
+from __future__ import annotations
+
+import traceback
+import unittest
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from .errors import TaskRaised
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["raise_all"]
+
+#: Ordinary exceptions to Python that are none to pytest.
+_OUTCOMES = (pytest.exit.Exception, unittest.SkipTest)
+
+
+def raise_all(errors: Sequence[BaseException]) -> NoReturn:
+    """Fail the test with what attempts raised: one as it is, several as a group.
+
+    Args:
+        errors: at least one.
+    """
+    __tracebackhide__ = True
+    if len(errors) == 1:
+        [err] = errors
+        # As it is: `pytest.fail` in a task means what it says.
+        raise err if type(err) is pytest.fail.Exception else _as_failure(err)
+    raise ExceptionGroup(f"{len(errors)} attempts raised", list(map(_as_failure, errors)))
+
+
+def _as_failure(err: BaseException) -> Exception:
+    """The exception itself if it can only be taken for a failure, else what stands for it.
+
+    Those beyond `Exception` are none of these: a skip is one, KeyboardInterrupt ends the
+    run, and others keep fixtures from being torn down.
+    """
+    if isinstance(err, Exception) and not isinstance(err, _OUTCOMES):
+        return err
+    # Its text by `traceback`, since the class may be the user's own and refuse.
+    failure = TaskRaised(f"A task raised what is no failure to pytest: {_text(err)}")
+    failure.__cause__ = err
+    for note in getattr(err, "__notes__", ()):
+        failure.add_note(note)
+    return failure
+
+
+def _text(err: BaseException) -> str:
+    return traceback.format_exception_only(err)[0].strip()
