@@ -28,6 +28,7 @@ kinds = {
     "Interrupt": KeyboardInterrupt,
     "Exit": SystemExit,
     "Cancelled": asyncio.CancelledError,
+    "Stop": StopIteration,
 }
 
 
@@ -88,7 +89,8 @@ def test_a_failure_is_told_once(spinach_worker):
     ("kind", "name"),
     [("Interrupt", "KeyboardInterrupt"), ("Exit", "SystemExit"), ("Skip", "Skipped"),
      ("SkipTest", "unittest.case.SkipTest"), ("EndOfRun", "_pytest.outcomes.Exit"),
-     ("ExpectedToFail", "_pytest.outcomes.XFailed"), ("Cancelled", "asyncio.exceptions.CancelledError")],
+     ("ExpectedToFail", "_pytest.outcomes.XFailed"), ("Stop", "StopIteration"),
+     ("Cancelled", "asyncio.exceptions.CancelledError")],
 )  # fmt: skip
 def test_what_is_no_failure_to_pytest_becomes_one(spinach_worker, kind, name):
     tasks.schedule(broken, "so it goes", kind=kind)

@@ -130,6 +130,7 @@ ESCAPES = [
     "raises(KeyboardInterrupt('so it goes'))",
     "raises(SystemExit('so it goes'))",
     "raises(GeneratorExit('so it goes'))",
+    "raises(StopIteration('so it goes'))",
     "raises(BaseExceptionGroup('so it goes', [pytest.skip.Exception('a')]))",
 ]
 

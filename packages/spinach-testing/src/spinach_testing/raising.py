@@ -1,7 +1,8 @@
 """How what attempts raised reaches the test: as a failure, whatever it is.
 
 Most exceptions come as they are. Some would not fail the test: pytest takes them for its
-outcome, or for the end of the run. `TaskRaised` stands for these, raised from them.
+outcome, or for the end of the run, or Python for the end of a generator. `TaskRaised`
+stands for these, raised from them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["raise_all"]
 
-#: Ordinary exceptions to Python that are none to pytest.
-_OUTCOMES = (pytest.exit.Exception, unittest.SkipTest)
+#: Exceptions that are more than that: two are outcomes to pytest, one turns into a
+#: RuntimeError on its way through a context manager, and breaks a Future.
+_OUTCOMES = (pytest.exit.Exception, unittest.SkipTest, StopIteration)
 
 
 def raise_all(errors: Sequence[BaseException]) -> NoReturn:
