@@ -43,6 +43,20 @@ def test_jobs_that_make_ever_more_jobs_are_an_error(spinach_worker):
         spinach_worker.run_until_finished(max_jobs=20)
 
 
+@pytest.mark.parametrize("repetition", range(20))
+def test_the_limit_of_attempts_is_exact(spinach_worker, repetition):
+    del repetition
+    for _ in range(10):
+        for name in "abcd":
+            tasks.schedule(add, name)
+        with pytest.raises(UnfinishedJobs, match="max_jobs attempts were made"):
+            spinach_worker.run_until_finished(max_jobs=3)
+        spinach_worker.drain()
+        for name in "abc":
+            tasks.schedule(add, name)
+        spinach_worker.run_until_finished(max_jobs=3)
+
+
 def test_jobs_that_lie_too_far_ahead_are_an_error(spinach_worker, spinach_engine, spinach_clock):
     spinach_engine.schedule_at(add, spinach_clock.now() + timedelta(days=3), "late")
     with pytest.raises(UnfinishedJobs) as raised:

@@ -82,9 +82,10 @@ class Session:
         """
         for _ in self.looks():
             counts = self.idle_counts()
+            # Also when idle: the attempt past the limit may have been the last one.
+            self._check_attempts()
             if counts is not None:
                 return counts
-            self._check_attempts()
         raise AssertionError("looks() ends by an exception only")
 
     def looks(self) -> Iterator[None]:
@@ -165,7 +166,7 @@ class Session:
         if self.most_attempts is not None and (
             self._recording.running.started > self.most_attempts
         ):
-            raise self.unfinished("Jobs do not come to an end: max_jobs attempts were made")
+            raise self.unfinished("Jobs make ever more jobs: more than max_jobs attempts were made")
 
     def _idle(self, count: QueueCounts) -> bool:
         """Nothing to do now. A worker whose lease the clock has passed beats first,

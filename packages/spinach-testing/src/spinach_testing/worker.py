@@ -156,8 +156,8 @@ class TestWorker:
         unknown are left.
 
         Args:
-            max_jobs: attempts after which the test fails, because jobs make ever more
-                jobs.
+            max_jobs: attempts that may be made; one more fails the test, because jobs
+                make ever more jobs.
             max_virtual: time after which it fails, because jobs lie too far ahead. The
                 clock goes no further than the year 9998 in any case.
             workers: threads.
@@ -175,8 +175,10 @@ class TestWorker:
         with self._call("run_until_finished", on_failure) as told:
             most = min(max_virtual, clock.room)
             end = clock.now() + most
+            # Counted before the threads start, since they begin at once.
+            most_attempts = self._recording.running.started + max_jobs
             with self._session(workers, timeout) as running:
-                running.most_attempts = self._recording.running.started + max_jobs
+                running.most_attempts = most_attempts
                 while True:
                     counts = self._until_idle(running)
                     if not any(count.unfinished + count.future for count in counts):
