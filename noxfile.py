@@ -24,22 +24,24 @@ PACKAGES = {
 }
 #: Supported Pythons. 3.13t is left out: msgspec has no wheels for it.
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
-#: Explorations and the making of thousands of values: `tests` runs them, and once is enough.
+#: Explorations, the making of thousands of values, and projects of their own with other plugins:
+#: `tests` runs them, and once is enough.
 ONCE_IS_ENOUGH = [
     "packages/spinach-core/tests/interleaving/test_handover.py",
     "packages/spinach-core/tests/test_fidelity.py",
     "packages/spinach-redis/tests/test_fidelity.py",
+    "packages/spinach-testing/tests/conformance/test_third_party.py",
+    "packages/spinach-testing/tests/test_companions.py",
 ]
 #: Tests that start programs, or switch greenlets, which tracing would have to follow: it makes
 #: them take up to ten times as long, and finds no line that other tests do not run.
 NOT_TRACED = [
     "tests",
     "packages/spinach-core/tests/interleaving",
-    "packages/spinach-testing/tests/conformance/test_third_party.py",
 ]
-#: Tests run side by side, on as many cores as there are. Each process has servers of its own,
-#: so that more of them than four cost more than they bring.
-SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4"]
+#: Tests run side by side. Many wait for servers and programs, so that two cores have room for
+#: four processes; each has servers of its own, so that more cost more than they bring.
+SIDE_BY_SIDE = ["-n", "4", "--dist", "worksteal"]
 #: Times that the tests marked `concurrency` run in `flaky`.
 ROUNDS = 50
 

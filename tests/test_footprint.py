@@ -30,7 +30,7 @@ def work():
         spin.schedule_batch(batch)
         spin.start_workers(10, stop_when_queue_empty=True)
 
-for _ in range(4):
+for _ in range(3):
     work()
     print(resident(), sys.getallocatedblocks(), len(gc.get_objects()))
 """
@@ -60,6 +60,6 @@ def test_further_100_000_jobs_leave_the_memory_as_it_was(retries):
         *(map(int, line.split()) for line in done.stdout.splitlines()), strict=True
     )
 
-    assert min(pages[2:]) <= max(pages[:2]) * 1.02 + ARENAS, f"pages after each round: {pages}"
-    assert blocks[3] <= blocks[1] * 1.01, f"allocated blocks after each round: {blocks}"
-    assert objects[3] <= objects[1] + 10, f"objects after each round: {objects}"
+    assert pages[2] <= max(pages[:2]) * 1.02 + ARENAS, f"pages after each round: {pages}"
+    assert blocks[2] <= blocks[1] * 1.01, f"allocated blocks after each round: {blocks}"
+    assert objects[2] <= objects[1] + 10, f"objects after each round: {objects}"
