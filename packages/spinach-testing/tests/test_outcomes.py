@@ -163,3 +163,27 @@ def test_no_task_skips_its_test_or_ends_the_run(project, escape, number):
     assert text.count("TaskRaised: A task raised what is no failure to pytest: ") >= 2 * number
     assert text.count("so it goes") >= 4 * number
     assert text.count("raised by job call(0), attempt 1") >= 4 * number
+
+
+def test_what_a_crash_leaves_fails_the_test_at_its_end(project):
+    result = project("""
+        def raises():
+            raise ValueError("no ink")
+
+        CALLS[:] = [raises]
+
+        def test_it(spinach_worker):
+            spinach_worker.crash(tasks.schedule(call, 0), on_failure="collect")
+
+        def test_next(spinach_worker):
+            pass
+    """)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_it*",
+            "E *ValueError: no ink",
+            "E *raised by job call(0), attempt 1",
+            "*- Spinach jobs -*",
+        ]
+    )

@@ -1,9 +1,10 @@
 """Attempts that raised, and who has heard of them.
 
 Each failure is *pending* first. An `expect_failure` block acknowledges it, or a worker
-of the plugin tells the test: raises it, or returns it. Both happen once. What is
-pending when the live worker ends fails the test. `RetryException` is no failure: the
-task asked for another attempt.
+of the plugin tells the test: raises it, or returns it. Both happen once. A call that can
+do neither, a crash, leaves it to the next one. What is pending when the live worker
+ends, or was left when the other one does, fails the test. `RetryException` is no
+failure: the task asked for another attempt.
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ class Standing(enum.Enum):
     """Who has heard of a failure."""
 
     PENDING = "pending"
+    LEFT = "left"
     ACKNOWLEDGED = "acknowledged"
     TOLD = "told"
+
+
+_UNHEARD = (Standing.PENDING, Standing.LEFT)
 
 
 @dataclass(slots=True, eq=False)
@@ -143,16 +148,27 @@ class Failures:
 
     def tell(self) -> list[BaseException]:
         """The failures that nobody has heard of and nobody expects; each is told once."""
+        return [each.err for each in self._move(_UNHEARD, Standing.TOLD)]
+
+    def leave(self) -> None:
+        """Leave them to the next call, or to the end of the test."""
+        self._move(_UNHEARD, Standing.LEFT)
+
+    def tell_left(self) -> list[BaseException]:
+        """As `tell`, but only what was left."""
+        return [each.err for each in self._move((Standing.LEFT,), Standing.TOLD)]
+
+    def _move(self, before: tuple[Standing, ...], after: Standing) -> list[Failure]:
         with self._lock:
             self._acknowledge()
-            news = [each for each in self._all if each.standing is Standing.PENDING]
-            for failure in news:
-                failure.standing = Standing.TOLD
-            return [failure.err for failure in news]
+            moved = [each for each in self._all if each.standing in before]
+            for failure in moved:
+                failure.standing = after
+            return moved
 
     def _acknowledge(self) -> None:
         for failure in self._all:
-            if failure.standing is not Standing.PENDING:
+            if failure.standing not in _UNHEARD:
                 continue
             for expected in self._expected:
                 if expected.wanting and expected.fits(failure):

@@ -112,12 +112,16 @@ def spinach_jobs(request: pytest.FixtureRequest, spinach_engine: Engine) -> Iter
 
 
 @pytest.fixture
-def spinach_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> TestWorker:
+def spinach_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> Iterator[TestWorker]:
     """Real workers that run inside its calls only: `drain`, `advance` and others."""
+    from .raising import raise_all
     from .worker import TestWorker
 
     chosen = _choose(request, "spinach_worker")
-    return TestWorker(spinach_jobs.recording, workers=chosen.workers, timeout=chosen.timeout)
+    recorded = spinach_jobs.recording
+    yield TestWorker(recorded, workers=chosen.workers, timeout=chosen.timeout)
+    if errors := recorded.failures.tell_left():
+        raise_all(errors)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ Who owns what:
 |---|---|
 | threads | one call: they start in it, and end in it |
 | time | the test between calls; during one its thread turns the clock, a task cannot |
-| failures | pending until the call returns, which raises or returns them, once |
+| failures | pending until a call returns, which raises or returns them, once |
 | a job that hangs | its thread, a daemon; the call ends at its timeout and names it |
 """
 
@@ -53,8 +53,8 @@ class TestWorker:
 
     Every call takes `timeout`, real seconds that jobs get until nothing is left to do,
     counted anew at each turn of the clock, and `on_failure`: whether attempts that
-    raised fail the test ("raise") or are returned ("collect"). None takes the mark's
-    or the configured number.
+    raised fail the test ("raise") or are returned ("collect"; for `crash` see there).
+    None takes the mark's or the configured number.
 
     Every call raises:
 
@@ -214,7 +214,9 @@ class TestWorker:
             when: `after_effect`: the function was called. `before_start`: it was not.
             workers: threads.
             timeout: see the class.
-            on_failure: see the class.
+            on_failure: "raise" as elsewhere. "collect" leaves failures, since the job is
+                what is returned: to `expect_failure`, else to the next call, which
+                raises or returns them, else they fail the test at its end.
 
         Returns:
             The job after it: WAITING to be run again, or FAILED.
@@ -226,7 +228,7 @@ class TestWorker:
         if when not in {"after_effect", "before_start"}:
             raise InvalidArgument(f'when is {when!r}, expected "after_effect" or "before_start".')
         self._clock()
-        with self._call("crash", on_failure):
+        with self._call("crash", on_failure, returns_told=False):
             seconds = self._timeout if timeout is None else timeout
             crash = Crash(self._recording, job, seconds)
             crash.take()
@@ -272,7 +274,9 @@ class TestWorker:
     # -- helpers -----------------------------------------------------------
 
     @contextmanager
-    def _call(self, name: str, on_failure: object) -> Iterator[list[BaseException]]:
+    def _call(
+        self, name: str, on_failure: object, *, returns_told: bool = True
+    ) -> Iterator[list[BaseException]]:
         """One call: refuse it inside another one, and settle its failures at its end."""
         __tracebackhide__ = True
         require_on_failure(on_failure)
@@ -298,7 +302,10 @@ class TestWorker:
             raise
         finally:
             self._active = False
-        told += failures.tell()
+        if on_failure == "collect" and not returns_told:
+            failures.leave()
+        else:
+            told += failures.tell()
         if told and on_failure == "raise":
             raise_all(told)
 
