@@ -35,6 +35,11 @@ def flaky():
     raise ConnectionError("no answer")
 
 
+@tasks.task(name="broken")
+def broken():
+    raise ConnectionError("no answer")
+
+
 @tasks.task(name="call")
 def call_inside():
     inside["call"]()
@@ -128,6 +133,47 @@ def test_what_the_function_raises_before_the_crash_is_told(spinach_worker):
         spinach_worker.crash(job)
 
 
+def test_what_a_crash_leaves_is_told_by_the_next_call(spinach_worker):
+    for tell in (spinach_worker.drain, spinach_worker.run_until_finished):
+        after = spinach_worker.crash(tasks.schedule(broken), on_failure="collect")
+        assert after.status is JobStatus.FAILED
+        (err,) = tell(on_failure="collect")
+        assert err.__notes__ == ["raised by job broken(), attempt 1"]
+        assert tell() == []
+    tasks.schedule(broken)
+    spinach_worker.crash(tasks.schedule(broken), on_failure="collect")
+    with pytest.raises(ExceptionGroup, match="2 attempts raised"):
+        spinach_worker.drain()
+
+
+def test_what_a_crash_leaves_can_be_expected(spinach_worker, spinach_jobs):
+    job = tasks.schedule(broken)
+    with spinach_jobs.expect_failure(broken, ConnectionError) as failed:
+        spinach_worker.crash(job, on_failure="collect")
+    assert failed.job.id == job.id
+    spinach_worker.crash(tasks.schedule(broken), on_failure="collect")
+    with spinach_jobs.expect_failure(broken, ConnectionError) as failed:
+        pass
+    assert len(failed.values) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.001, 1.7, 5, 9.9, 10, 12, 29, 35])
+def test_a_job_that_falls_due_after_a_crash_runs_although_the_timekeeper_is_dead(
+    spinach_worker, spinach_engine, spinach_clock, seconds
+):
+    spinach_engine.schedule_at(add, spinach_clock.now() + seconds * SECOND, "due")
+    spinach_worker.crash(tasks.schedule(chain, 0), "before_start")
+    spinach_worker.run_until_finished()
+    assert sorted(done) == ["chain 0", "due"]
+
+
+def test_jobs_crash_one_after_the_other(spinach_worker):
+    for _ in range(4):
+        spinach_worker.crash(tasks.schedule(chain, 0), "before_start")
+    spinach_worker.run_until_finished()
+    assert done == ["chain 0"] * 4
+
+
 def test_a_function_that_hangs_cannot_crash(spinach_worker):
     gate = threading.Event()
     inside["call"] = gate.wait
@@ -137,6 +183,28 @@ def test_a_function_that_hangs_cannot_crash(spinach_worker):
             spinach_worker.crash(job, timeout=0.2)
     finally:
         gate.set()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_crash_that_hung_does_not_hold_later_calls_up(spinach_worker, spinach_jobs, ends):
+    gate = threading.Event()
+    inside["call"] = gate.wait
+    job = tasks.schedule(recall)
+    try:
+        with pytest.raises(DrainTimeout, match="The job to crash over was not done after"):
+            spinach_worker.crash(job, timeout=0.2)
+        if ends:
+            gate.set()
+        tasks.schedule(add, "meanwhile")
+        spinach_worker.drain()
+        assert done == ["meanwhile"]
+        assert spinach_jobs.one(recall).status is JobStatus.RUNNING
+        inside["call"] = lambda: done.append("again")
+        spinach_worker.run_until_finished()
+    finally:
+        gate.set()
+    assert done == ["meanwhile", "again"]
+    assert spinach_jobs.one(recall).status is JobStatus.SUCCEEDED
 
 
 def test_a_job_that_is_not_ready_cannot_crash(spinach_worker, spinach_engine, spinach_clock):

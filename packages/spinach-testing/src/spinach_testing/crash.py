@@ -97,6 +97,8 @@ class Crash:
                 f"{listing.line(self.entry, self._recording.now_ms)}. "
                 "Turn the clock until it is due, and do not drain before."
             )
+        # From here on it is dead, also if its function hangs and the call gives up.
+        self._recording.crashed[self.member] = queue
         self._recording.failures.order_loss(self._job)
 
     def run(self) -> None:

@@ -36,6 +36,9 @@ class Recording:
         self.ledger = ledger
         self.running = RunningJobs()
         self.failures = Failures()
+        #: Members that were crashed, with the queue of each. What they hold does not count
+        #: as running, although the store takes them for alive until their lease ends.
+        self.crashed: dict[str, str] = {}
         #: Called in the worker thread before each job, if set.
         self.gate: Callable[[], None] | None = None
 

@@ -64,9 +64,6 @@ class Session:
         self._timeout = timeout
         self._look = threading.Event()  # never set; its wait is a pause
         self.threads = threads
-        #: A member that was crashed: who it is, and in which queue. What it holds does
-        #: not count as running, although the store takes it for alive.
-        self.crashed: tuple[str, str] | None = None
         #: Attempts after which the test has gone wrong; None: no limit.
         self.most_attempts: int | None = None
 
@@ -139,13 +136,14 @@ class Session:
     def next_step(self, counts: list[QueueCounts]) -> timedelta:
         """How far the clock may move in one step: to the next due job. While a dead
         worker holds a lease, to the next heartbeat at most, because a jump over it
-        would look like an outage of the store, which puts its recovery off."""
+        would look like an outage of the store, which puts its recovery off. What is
+        overdue in idle queues waits for a dead timekeeper, see `_idle`."""
         waits = [timedelta.max]
         for count in counts:
             if count.leased or count.leased_by_dead:
                 waits.append(self._recording.broker.lease / BEATS_PER_LEASE)
-            if count.next_due_in_ms is not None:
-                waits.append(timedelta(milliseconds=max(1, count.next_due_in_ms)))
+            if count.next_due_in_ms is not None and count.next_due_in_ms > 0:
+                waits.append(timedelta(milliseconds=count.next_due_in_ms))
         return min(waits)
 
     def timed_out(self) -> DrainTimeout:
@@ -171,16 +169,21 @@ class Session:
     def _idle(self, count: QueueCounts) -> bool:
         """Nothing to do now. A worker whose lease the clock has passed beats first,
         because the store counts no ticks of tasks that nobody alive declares."""
-        hidden = 0
-        if self.crashed is not None and self.crashed[1] == count.queue:
-            # In the same snapshot the store has it among the living or the dead.
-            held = self._recording.ledger.held_by(self.crashed[0])
-            hidden = max(0, held - count.leased_by_dead)
+        held = sum(
+            self._recording.ledger.held_by(member)
+            for member, queue in self._recording.crashed.items()
+            if queue == count.queue
+        )
+        # In the same snapshot the store has it among the living or the dead.
+        hidden = max(0, held - count.leased_by_dead)
+        due = count.next_due_in_ms is not None and count.next_due_in_ms <= 0
+        # A crashed member may have been the one that is told when jobs are due. Others
+        # find out some seconds later, so what is due must not keep the clock from going.
         return (
             count.members > 0
             and not count.ready
             and count.leased <= hidden
-            and (count.next_due_in_ms is None or count.next_due_in_ms > 0)
+            and (not due or held > 0)
         )
 
 

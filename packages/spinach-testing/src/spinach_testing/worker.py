@@ -235,7 +235,6 @@ class TestWorker:
             if when == "after_effect":
                 crash.run()
             with self._session(workers, timeout) as running:
-                running.crashed = crash.member, job.queue
                 while True:
                     counts = self._until_idle(running)
                     if not self._recording.ledger.held_by(crash.member):
