@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from spinach import JobStatus, Tasks
-from spinach.exc import InvalidArgument
+from spinach.exc import InvalidArgument, WorkersRunning
 from spinach_testing import DrainTimeout
 
 SECOND = timedelta(seconds=1)
@@ -155,6 +155,22 @@ def test_what_a_crash_leaves_can_be_expected(spinach_worker, spinach_jobs):
     with spinach_jobs.expect_failure(broken, ConnectionError) as failed:
         pass
     assert len(failed.values) == 1
+
+
+def test_time_cannot_be_turned_inside_the_attempt_that_crashes(spinach_worker, spinach_clock):
+    start, refused = spinach_clock.now(), []
+
+    def turn():
+        for advance in (spinach_clock.advance, spinach_worker.advance):
+            with pytest.raises(WorkersRunning, match="inside a task") as raised:
+                advance(HOUR)
+            refused.append(raised.value)
+        assert spinach_clock.now() == start
+
+    inside["call"] = turn
+    spinach_worker.crash(tasks.schedule("call"))
+    assert len(refused) == 2
+    spinach_clock.advance(HOUR)
 
 
 @pytest.mark.parametrize("seconds", [0.001, 1.7, 5, 9.9, 10, 12, 29, 35])

@@ -227,13 +227,14 @@ class TestWorker:
         __tracebackhide__ = True
         if when not in {"after_effect", "before_start"}:
             raise InvalidArgument(f'when is {when!r}, expected "after_effect" or "before_start".')
-        self._clock()
+        clock = self._clock()
         with self._call("crash", on_failure, returns_told=False):
             seconds = self._timeout if timeout is None else timeout
             crash = Crash(self._recording, job, seconds)
             crash.take()
             if when == "after_effect":
-                crash.run()
+                with clock.reserved():
+                    crash.run()
             with self._session(workers, timeout) as running:
                 while True:
                     counts = self._until_idle(running)
