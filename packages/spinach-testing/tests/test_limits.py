@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -89,3 +90,47 @@ def test_time_cannot_pass_beyond_the_calendar(spinach_worker, span):
     with pytest.raises(InvalidArgument, match=r"goes up to 9999-01-01 .*, which leaves"):
         spinach_worker.advance(span)
     assert done == []
+
+
+# -- real time -------------------------------------------------------------------
+
+NO_TIMEOUTS = ["3", timedelta(seconds=3), 0, -1, math.nan, True, math.inf, 1e10, [5]]
+
+#: Each call of a worker, with whatever it needs.
+CALLS = {
+    "drain": lambda worker, **timeout: worker.drain(**timeout),
+    "advance": lambda worker, **timeout: worker.advance(timedelta(1), **timeout),
+    "run_until_finished": lambda worker, **timeout: worker.run_until_finished(**timeout),
+    "stop_gracefully": lambda worker, **timeout: worker.stop_gracefully(**timeout),
+    "crash": lambda worker, **timeout: worker.crash(tasks.schedule(add, "crash"), **timeout),
+}
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUTS, ids=repr)
+@pytest.mark.parametrize("name", CALLS)
+def test_a_timeout_that_makes_no_sense_is_refused_before_anything_runs(
+    spinach_worker, name, timeout
+):
+    tasks.schedule(add, "a")
+    with pytest.raises(InvalidArgument) as raised:
+        CALLS[name](spinach_worker, timeout=timeout)
+    assert str(raised.value) == (
+        f"timeout is {timeout!r}, expected real seconds above 0, 86400 at most. "
+        "Write timeout=5, or leave it out."
+    )
+    assert done == []
+    assert CALLS[name](spinach_worker, timeout=20.0) is not None
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUTS, ids=repr)
+def test_a_wait_for_a_time_that_makes_no_sense_is_refused(spinach_live_worker, timeout):
+    with pytest.raises(InvalidArgument, match="expected real seconds above 0, 86400 at most"):
+        spinach_live_worker.wait_idle(timeout=timeout)
+
+
+@pytest.mark.spinach(timeout=86400)
+@pytest.mark.parametrize("name", CALLS)
+def test_the_longest_timeout_can_be_waited_for(spinach_worker, name):
+    tasks.schedule(add, "a")
+    CALLS[name](spinach_worker)
+    assert done

@@ -318,7 +318,9 @@ def test_marks_and_configuration_set_workers_and_timeout(project, pytester):
         ("wokers=2", "'wokers' is unknown"),
         ("2", "2 has no name"),
         ("workers=0", "workers is 0, expected an int of at least 1"),
-        ("timeout='long'", "timeout is 'long', expected seconds above 0"),
+        ("timeout='long'", "timeout is 'long', expected real seconds above 0, 86400 at most"),
+        ("timeout=1e10", "timeout is 10000000000.0, expected real seconds above 0, 86400 at most"),
+        ("timeout=True", "timeout is True, expected real seconds above 0, 86400 at most"),
     ],
 )
 def test_a_mark_that_makes_no_sense_is_refused(project, mark, problem):
@@ -344,7 +346,14 @@ def test_a_mark_that_makes_no_sense_is_refused(project, mark, problem):
     ("option", "problem"),
     [
         ("spinach_workers=many", "spinach_workers is 'many', expected an int of at least 1"),
-        ("spinach_timeout=-1", "spinach_timeout is -1.0, expected seconds above 0"),
+        (
+            "spinach_timeout=-1",
+            "spinach_timeout is -1.0, expected real seconds above 0, 86400 at most",
+        ),
+        (
+            "spinach_timeout=inf",
+            "spinach_timeout is inf, expected real seconds above 0, 86400 at most",
+        ),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(project, option, problem):

@@ -16,6 +16,7 @@ from .errors import DrainTimeout
 from .raising import raise_all
 from .session import queues_of
 from .threads import join, of_engine
+from .timeouts import require_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,14 +56,15 @@ class LiveWorker:
 
         Raises:
             DrainTimeout: jobs still run; names them and shows their stacks.
+            InvalidArgument: a timeout that makes no sense.
             WorkersRunning: called inside a task, which it would wait for.
         """
+        seconds = require_timeout(timeout, self._timeout)
         if self._recording.running.of(threading.current_thread()) is not None:
             raise WorkersRunning(
                 "wait_idle() was called inside a task, which would wait for itself. "
                 "Call it from the test."
             )
-        seconds = self._timeout if timeout is None else timeout
         end, look = realtime.seconds() + seconds, threading.Event()
         while not self._idle():
             if realtime.seconds() > end:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .timeouts import problem_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -97,9 +99,7 @@ def _marked(node: Any) -> dict[str, Any]:
 
 
 def _problem(given: Mapping[str, Any], prefix: str = "") -> str | None:
-    workers, timeout = given.get("workers", 1), given.get("timeout", 1)
+    workers = given.get("workers", 1)
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         return f"{prefix}workers is {workers!r}, expected an int of at least 1"
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0:
-        return f"{prefix}timeout is {timeout!r}, expected seconds above 0"
-    return None
+    return problem_of(given.get("timeout", 1), f"{prefix}timeout")

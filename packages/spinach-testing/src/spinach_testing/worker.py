@@ -27,6 +27,7 @@ from .failures import require_on_failure
 from .graceful import stop_while_running
 from .raising import raise_all
 from .session import session
+from .timeouts import require_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,7 @@ class TestWorker:
 
     - `DrainTimeout`: jobs still run; names them and shows their stacks.
     - `WorkersRunning`: called inside a task, or the engine has workers already.
+    - `InvalidArgument`: an argument that makes no sense, before anything runs.
     - what an attempt raised; several as an ExceptionGroup. `TaskRaised` stands for what
       pytest would not count as a failure.
 
@@ -98,9 +100,10 @@ class TestWorker:
             What attempts raised, with `collect`.
         """
         __tracebackhide__ = True
+        seconds = require_timeout(timeout, self._timeout)
         with (
             self._call("drain", on_failure) as told,
-            self._session(workers, timeout) as running,
+            self._session(workers, seconds) as running,
         ):
             self._until_idle(running)
         return told
@@ -127,12 +130,13 @@ class TestWorker:
                 broker's clock cannot be turned.
         """
         __tracebackhide__ = True
+        seconds = require_timeout(timeout, self._timeout)
         require_span(by)
         clock = self._clock()
         clock.require_turn(by)
         with self._call("advance", on_failure) as told:
             target = clock.now() + by
-            with self._session(workers, timeout) as running:
+            with self._session(workers, seconds) as running:
                 while True:
                     counts = self._until_idle(running)
                     left = target - clock.now()
@@ -169,6 +173,7 @@ class TestWorker:
             InvalidArgument: a limit that makes no sense.
         """
         __tracebackhide__ = True
+        seconds = require_timeout(timeout, self._timeout)
         require_int(max_jobs, "max_jobs", 1, 10**9)
         require_timedelta(max_virtual, "max_virtual", timedelta(0))
         clock = self._clock()
@@ -177,7 +182,7 @@ class TestWorker:
             end = clock.now() + most
             # Counted before the threads start, since they begin at once.
             most_attempts = self._recording.running.started + max_jobs
-            with self._session(workers, timeout) as running:
+            with self._session(workers, seconds) as running:
                 running.most_attempts = most_attempts
                 while True:
                     counts = self._until_idle(running)
@@ -225,17 +230,17 @@ class TestWorker:
             InvalidArgument: the job is not ready, or `when` is something else.
         """
         __tracebackhide__ = True
+        seconds = require_timeout(timeout, self._timeout)
         if when not in {"after_effect", "before_start"}:
             raise InvalidArgument(f'when is {when!r}, expected "after_effect" or "before_start".')
         clock = self._clock()
         with self._call("crash", on_failure, returns_told=False):
-            seconds = self._timeout if timeout is None else timeout
             crash = Crash(self._recording, job, seconds)
             crash.take()
             if when == "after_effect":
                 with clock.reserved():
                     crash.run()
-            with self._session(workers, timeout) as running:
+            with self._session(workers, seconds) as running:
                 while True:
                     counts = self._until_idle(running)
                     if not self._recording.ledger.held_by(crash.member):
@@ -265,9 +270,9 @@ class TestWorker:
             InvalidArgument: no such number; or fewer jobs than that could be started.
         """
         __tracebackhide__ = True
+        seconds = require_timeout(timeout, self._timeout)
         require_int(after, "after", 1, 1000)
         with self._call("stop_gracefully", on_failure) as told:
-            seconds = self._timeout if timeout is None else timeout
             stop_while_running(self._recording, after, seconds)
         return told
 
@@ -310,9 +315,8 @@ class TestWorker:
             raise_all(told)
 
     @contextmanager
-    def _session(self, workers: int | None, timeout: float | None) -> Iterator[Session]:
+    def _session(self, workers: int | None, seconds: float) -> Iterator[Session]:
         number = self._workers if workers is None else workers
-        seconds = self._timeout if timeout is None else timeout
         with session(self._recording, number, seconds) as running:
             yield running
 
