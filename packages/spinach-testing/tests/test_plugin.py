@@ -231,6 +231,7 @@ def test_a_project_that_does_not_use_the_plugin_imports_nothing_of_spinach(
         "spinach_testing",
         "spinach_testing.plugin",
         "spinach_testing.settings",
+        "spinach_testing.timeouts",
     }
 
 
