@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, defaultdict
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from unittest.mock import ANY, call
 
 import pytest
@@ -15,6 +17,11 @@ from spinach_testing import Jobs
 HOUR = timedelta(hours=1)
 
 tasks = Tasks()
+
+
+class Point(NamedTuple):
+    x: object
+    y: object
 
 
 @tasks.task(name="mail")
@@ -176,6 +183,43 @@ def test_tuples_count_as_lists_at_any_depth(spinach_jobs):
     tasks.schedule(spread, (1, (2, 3)), nested={"pair": (4, 5)})
     spinach_jobs.assert_scheduled(spread, call((1, (2, 3)), nested={"pair": (4, 5)}))
     spinach_jobs.assert_scheduled(spread, call([1, [2, 3]], nested={"pair": [4, 5]}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Point(1, 2),
+        [Point((1, 2), Point(3, 4))],
+        OrderedDict(b=(1, 2), a=Point(3, 4)),
+        defaultdict(list, a=(1, 2)),
+        Counter("aab"),
+        {"a": OrderedDict(b=(1,))},
+    ],
+    ids=repr,
+)
+def test_subclasses_of_containers_count_as_what_workers_get(spinach_jobs, value):
+    tasks.schedule(mail, value)
+    spinach_jobs.assert_scheduled(mail, call(value))
+    spinach_jobs.assert_scheduled("mail", call(to=spinach_jobs.one().task_args[0]))
+    spinach_jobs.assert_not_scheduled(mail, call([value]))
+
+
+def test_a_matcher_that_is_a_container_is_asked(spinach_jobs):
+    class Unordered(list):
+        def __eq__(self, other):
+            return sorted(self) == sorted(other)
+
+        __hash__ = None
+
+    class AtLeast(dict):
+        def __eq__(self, other):
+            return self.items() <= other.items()
+
+        __hash__ = None
+
+    tasks.schedule(mail, (2, 1), {"a": 1, "b": 2})
+    spinach_jobs.assert_scheduled(mail, call(Unordered([1, 2]), AtLeast(a=1)))
+    spinach_jobs.assert_not_scheduled(mail, call(Unordered([1, 3]), AtLeast(a=1)))
 
 
 def test_matchers_are_asked_wherever_they_stand(spinach_jobs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter, OrderedDict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY, call
@@ -19,14 +20,19 @@ __all__ = ["ExpectedCall", "expected_instant"]
 
 _CALL = type(call)
 
+#: How containers compare that stand for what they hold.
+_LISTS = (list.__eq__, tuple.__eq__)
+_DICTS = (dict.__eq__, OrderedDict.__eq__, Counter.__eq__)
+
 
 class ExpectedCall:
     """A call that jobs of one task are compared with.
 
     Both sides are bound to the task's parameters, defaults included, so that it does
-    not matter what was passed by name. Tuples count as lists, which they are after
-    the journey. Everything else is compared by `expected == actual`, which leaves
-    matchers such as `unittest.mock.ANY` their say.
+    not matter what was passed by name. Tuples count as lists, and subclasses of
+    containers as their base, which they are after the journey. Everything else is
+    compared by `expected == actual`, which leaves matchers such as
+    `unittest.mock.ANY` their say.
 
     Args:
         task: of the jobs.
@@ -118,11 +124,11 @@ class _Instant:
 
 
 def _as_sent(value: Any) -> Any:
-    """The value with tuples as lists; only plain containers are looked into, since a
-    matcher may be a subclass of one."""
-    kind = type(value)
-    if kind is tuple or kind is list:
+    """The value with containers as workers get them: tuples as lists, and subclasses such
+    as named tuples as their base. One that compares in a way of its own is a matcher."""
+    compares = type(value).__eq__
+    if compares in _LISTS and isinstance(value, list | tuple):
         return [_as_sent(item) for item in value]
-    if kind is dict:
+    if compares in _DICTS and isinstance(value, dict):
         return {key: _as_sent(item) for key, item in value.items()}
     return value
