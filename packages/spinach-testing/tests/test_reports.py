@@ -237,6 +237,28 @@ def test_registries_that_are_none_are_refused(project):
     )  # fmt: skip
 
 
+def test_registries_that_only_one_test_would_get_are_refused(project):
+    result = project("""
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def spinach_tasks():
+            return (each for each in [tasks])
+
+        def test_it(spinach_engine):
+            pass
+
+        def test_next(spinach_engine):
+            pass
+    """)
+    result.assert_outcomes(errors=2)
+    line = (
+        "E *The fixture spinach_tasks returned <generator *>, which can be gone through only once, "
+        "but each test needs the registries. Return a list: [[]tasks[]]."
+    )
+    result.stdout.fnmatch_lines([line, line])
+
+
 def test_both_workers_in_one_test_are_refused(project):
     result = project("""
         def test_it(spinach_worker, spinach_live_worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from .session import end_grace
 from .threads import check_for_leaks, join, of_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from spinach.brokers.base import Broker
 
@@ -37,13 +38,19 @@ def engine_under_test(
         registries: what `spinach_tasks` returned.
 
     Raises:
-        InvalidArgument: not registries.
+        InvalidArgument: not registries, or an iterator over some.
         LeakedThreads: at the end, threads of the engine live on.
     """
     if isinstance(registries, Tasks | str) or not hasattr(registries, "__iter__"):
         raise InvalidArgument(
             f"The fixture spinach_tasks returned {registries!r}, expected the registries under "
             "test. Return a list: [tasks]."
+        )
+    if isinstance(registries, Iterator):
+        # The fixture may outlive this test, and the next one would find it used up.
+        raise InvalidArgument(
+            f"The fixture spinach_tasks returned {registries!r}, which can be gone through only "
+            "once, but each test needs the registries. Return a list: [tasks]."
         )
     engine = Engine(broker, namespace)
     with ExitStack() as stack:
