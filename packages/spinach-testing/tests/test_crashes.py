@@ -237,6 +237,9 @@ def test_a_job_that_is_not_ready_cannot_crash(spinach_worker, spinach_engine, sp
 
 def test_a_crash_is_given_a_job_and_a_moment(spinach_worker, spinach_engine):
     job = tasks.schedule(add, "a")
+    for other in (None, job.id, "add"):
+        with pytest.raises(InvalidArgument, match=r"Pass what schedule\(\) returned"):
+            spinach_worker.crash(other)
     with pytest.raises(InvalidArgument, match='expected "after_effect" or "before_start"'):
         spinach_worker.crash(job, "sometimes")
     spinach_worker.drain()

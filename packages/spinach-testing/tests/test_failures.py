@@ -123,9 +123,10 @@ def test_a_task_that_gives_up_fails_the_test(spinach_worker, kind, error):
         spinach_worker.drain()
 
 
-def test_an_argument_on_failure_that_makes_no_sense_is_refused(spinach_worker):
+@pytest.mark.parametrize("on_failure", ["ignore", [], None])
+def test_an_argument_on_failure_that_makes_no_sense_is_refused(spinach_worker, on_failure):
     with pytest.raises(InvalidArgument, match='expected "raise" or "collect"'):
-        spinach_worker.drain(on_failure="ignore")
+        spinach_worker.drain(on_failure=on_failure)
 
 
 # -- expect_failure ------------------------------------------------------------
@@ -201,7 +202,9 @@ def test_before_the_failure_there_is_no_value(spinach_jobs, spinach_worker):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [(("brokn", ValueError), UnknownTask), (("broken", "ValueError"), InvalidArgument),
-     (("broken", ()), InvalidArgument)],
+     (("broken", ()), InvalidArgument), (("broken", ValueError, 5), InvalidArgument),
+     (("broken", ValueError, "("), InvalidArgument),
+     (("broken", ValueError, b"x"), InvalidArgument)],
 )  # fmt: skip
 def test_an_expectation_that_makes_no_sense_is_refused(spinach_jobs, arguments, error):
     with pytest.raises(error), spinach_jobs.expect_failure(*arguments):

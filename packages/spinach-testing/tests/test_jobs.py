@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from unittest.mock import ANY, call
 
@@ -300,7 +300,9 @@ def test_an_expectation_that_makes_no_sense_is_refused(spinach_jobs, arguments, 
             question(*arguments)
 
 
-@pytest.mark.parametrize("keywords", [{"count": 0}, {"at": HOUR}, {"at": 5}, {"at": "now"}])
+@pytest.mark.parametrize(
+    "keywords", [{"count": 0}, {"at": HOUR}, {"at": 5}, {"at": "now"}, {"at": date(2030, 1, 2)}]
+)
 def test_a_number_or_an_instant_that_is_none_is_refused(spinach_jobs, keywords):
     with pytest.raises(InvalidArgument):
         spinach_jobs.assert_scheduled(mail, **keywords)

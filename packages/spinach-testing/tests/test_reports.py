@@ -143,8 +143,8 @@ def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
     result.stdout.fnmatch_lines(
         [
             (
-                "E * spinach_testing.errors.LeakedThreads: 1 threads of engine test-* outlive "
-                "the test. End what their jobs wait for before the test ends."
+                "E * spinach_testing.errors.LeakedThreads: 1 thread of engine test-* outlives "
+                "the test. End what jobs wait for before the test ends."
             ),
             "E * test-*-worker-* still runs stuck() *, attempt 1:",
             "E * gate.wait()",

@@ -10,7 +10,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING
 
-from spinach import signals
+from spinach import Job, signals
 from spinach.brokers.calls import Enrolment, FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.exc import BrokerError, InvalidArgument
@@ -21,7 +21,6 @@ from .errors import DrainTimeout
 from .threads import join
 
 if TYPE_CHECKING:
-    from spinach import Job
     from spinach.brokers.calls import TurnReply
     from spinach.outcome import Lease
 
@@ -51,6 +50,10 @@ class Crash:
         self._number = 0
         #: Its name in the job's queue.
         self.member = f"crashed-{uuid.uuid4().hex}"
+        if not isinstance(job, Job):
+            raise InvalidArgument(
+                f"Cannot crash over {job!r}, expected a job. Pass what schedule() returned."
+            )
         entry = recording.ledger.find(job)
         if entry is None:
             raise InvalidArgument(

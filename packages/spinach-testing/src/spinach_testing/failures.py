@@ -183,5 +183,5 @@ def require_on_failure(on_failure: object) -> None:
     Raises:
         InvalidArgument: neither "raise" nor "collect".
     """
-    if on_failure not in {"raise", "collect"}:
+    if on_failure not in ("raise", "collect"):  # a set would refuse a list by itself
         raise InvalidArgument(f'on_failure is {on_failure!r}, expected "raise" or "collect".')

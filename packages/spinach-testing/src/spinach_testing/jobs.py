@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
@@ -162,7 +163,8 @@ class Jobs:
         Raises:
             AssertionError: fewer attempts raised that; lists the jobs.
             UnknownTask: the engine does not know the task.
-            InvalidArgument: not a type of exceptions, or a count below one.
+            InvalidArgument: not a type of exceptions, no regular expression, or a count
+                below one.
         """
         __tracebackhide__ = True
         types = exc_type if isinstance(exc_type, tuple) else (exc_type,)
@@ -171,6 +173,7 @@ class Jobs:
         ):
             raise InvalidArgument(f"exc_type is {exc_type!r}, expected a type of exceptions.")
         require_int(count, "count", 1, 10**9)
+        _require_pattern(match)
         expected = ExpectedFailure(self._resolve(task).name, exc_type, match, count)
         failures = self.recording.failures
         failures.expect(expected)
@@ -222,6 +225,21 @@ class Jobs:
 
     def _listing(self) -> str:
         return listing.lines(self._entries(), self.recording.now_ms)
+
+
+def _require_pattern(match: Any) -> None:
+    """Refuse at once what would fail when the first exception is looked at."""
+    try:
+        # A compiled one is one as well; one of bytes finds nothing in a text.
+        if match is None or isinstance(re.compile(match).pattern, str):
+            return
+        problem = "which is for bytes"
+    except (TypeError, re.error) as exc:
+        problem = str(exc)
+    raise InvalidArgument(
+        f"match is {match!r}, expected a regular expression, or None for any text: {problem}. "
+        "Write re.escape(text) for a text as it stands."
+    )
 
 
 def _jobs(count: int) -> str:

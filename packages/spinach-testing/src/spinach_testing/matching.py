@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter, OrderedDict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY, call
 
@@ -21,8 +21,8 @@ __all__ = ["ExpectedCall", "expected_instant"]
 _CALL = type(call)
 
 #: How containers compare that stand for what they hold.
-_LISTS = (list.__eq__, tuple.__eq__)
-_DICTS = (dict.__eq__, OrderedDict.__eq__, Counter.__eq__)
+_LISTS: tuple[object, ...] = (list.__eq__, tuple.__eq__)
+_DICTS: tuple[object, ...] = (dict.__eq__, OrderedDict.__eq__, Counter.__eq__)
 
 
 class ExpectedCall:
@@ -99,11 +99,11 @@ def expected_instant(at: Any) -> Any:
         at: a datetime (naive is UTC), or a matcher.
 
     Raises:
-        InvalidArgument: a span, a number or a text, which are no instants.
+        InvalidArgument: a day, a span, a number or a text, which are no instants.
     """
     if isinstance(at, datetime):
         return _Instant(to_ms(as_utc(at)))
-    if isinstance(at, timedelta | int | float | str):
+    if isinstance(at, date | timedelta | int | float | str):
         raise InvalidArgument(
             f"at is {at!r}, expected a datetime or a matcher. "
             "Write at=spinach_clock.now() + timedelta(hours=1)."
@@ -126,7 +126,7 @@ class _Instant:
 def _as_sent(value: Any) -> Any:
     """The value with containers as workers get them: tuples as lists, and subclasses such
     as named tuples as their base. One that compares in a way of its own is a matcher."""
-    compares = type(value).__eq__
+    compares: object = type(value).__eq__
     if compares in _LISTS and isinstance(value, list | tuple):
         return [_as_sent(item) for item in value]
     if compares in _DICTS and isinstance(value, dict):

@@ -68,7 +68,9 @@ def check_for_leaks(recording: Recording, before: Collection[threading.Thread]) 
             call = call_text(job.task_name, job.task_args, job.task_kwargs)
             doing = f"still runs {call} {job.id}, attempt {job.attempt}"
         parts.append(f"{thread.name} {doing}:\n{stack_text(thread.ident)}")
+    who = "1 thread" if len(left) == 1 else f"{len(left)} threads"
+    outlives = "outlives" if len(left) == 1 else "outlive"
     raise LeakedThreads(
-        f"{len(left)} threads of engine {namespace} outlive the test. End what their jobs wait "
-        "for before the test ends.\n" + "\n".join(parts)
+        f"{who} of engine {namespace} {outlives} the test. End what jobs wait for before the "
+        "test ends.\n" + "\n".join(parts)
     )
