@@ -16,7 +16,18 @@ from spinach_testing import TaskRaised
 tasks = Tasks()
 
 
+class Mute(Exception):
+    def add_note(self, note):
+        raise TypeError("no notes")
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
 kinds = {
+    "Mute": Mute,
     "ValueError": ValueError,
     "KeyError": KeyError,
     "Abort": AbortException,
@@ -121,6 +132,21 @@ def test_a_task_that_gives_up_fails_the_test(spinach_worker, kind, error):
     tasks.schedule(broken, "so it goes", kind=kind)
     with pytest.raises(error, match="so it goes"):
         spinach_worker.drain()
+
+
+def test_exceptions_that_take_no_note_and_have_no_text_arrive(spinach_worker, spinach_jobs):
+    tasks.schedule(broken, "so it goes", kind="Mute")
+    with pytest.raises(Mute):
+        spinach_worker.drain()
+    tasks.schedule(broken, "so it goes", kind="Mute")
+    with (
+        pytest.raises(Mute),
+        spinach_jobs.expect_failure(broken, Mute, match="text"),
+    ):
+        spinach_worker.drain()
+    job = tasks.schedule(broken, "so it goes", kind="Mute")
+    with spinach_jobs.expect_failure(broken, Mute):
+        spinach_worker.crash(job)
 
 
 @pytest.mark.parametrize("on_failure", ["ignore", [], None])

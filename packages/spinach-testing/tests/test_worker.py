@@ -206,6 +206,16 @@ def test_time_stops_at_each_event_on_the_way(spinach_worker, spinach_clock, spin
     assert spinach_clock.now() == start + 4.5 * HOUR
 
 
+def test_a_job_is_due_when_a_part_of_a_millisecond_has_passed(
+    spinach_worker, spinach_clock, spinach_engine
+):
+    start, part = spinach_clock.now(), timedelta(microseconds=1500)
+    spinach_engine.schedule_at(add, start + part, "a")
+    spinach_worker.advance(part)
+    assert done == ["a"]
+    assert spinach_clock.now() == start + timedelta(milliseconds=2)
+
+
 def test_workers_stay_up_through_one_advance(spinach_worker):
     names = []
     with signals.worker_started.connected_to(lambda _, worker_name: names.append(worker_name)):

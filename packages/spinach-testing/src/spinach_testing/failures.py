@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -95,7 +96,7 @@ class ExpectedFailure:
         return (
             failure.job.task_name == self.task
             and isinstance(failure.err, self.exc_type)
-            and (self.match is None or re.search(self.match, str(failure.err)) is not None)
+            and (self.match is None or re.search(self.match, _text(failure.err)) is not None)
         )
 
     def __str__(self) -> str:
@@ -128,7 +129,9 @@ class Failures:
             self._all.append(Failure(job, err))
         call = call_text(job.task_name, job.task_args, job.task_kwargs)
         verb = "told of" if isinstance(err, WorkerLost) else "raised by"
-        err.add_note(f"{verb} job {call}, attempt {job.attempt}")
+        # A class of the user's own, such as a frozen dataclass, may refuse it.
+        with suppress(Exception):
+            err.add_note(f"{verb} job {call}, attempt {job.attempt}")
 
     def order_loss(self, job: Job) -> None:
         """The test itself crashes the worker of this job, so its loss is no news."""
@@ -185,3 +188,11 @@ def require_on_failure(on_failure: object) -> None:
     """
     if on_failure not in ("raise", "collect"):  # a set would refuse a list by itself
         raise InvalidArgument(f'on_failure is {on_failure!r}, expected "raise" or "collect".')
+
+
+def _text(err: BaseException) -> str:
+    """The text of an exception; empty if its class fails to give one."""
+    try:
+        return str(err)
+    except Exception:  # noqa: BLE001 - whatever the user's class raises
+        return ""

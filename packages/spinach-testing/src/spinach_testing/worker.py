@@ -13,11 +13,13 @@ Who owns what:
 from __future__ import annotations
 
 import threading
+import traceback
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from spinach.checks import require_int, require_timedelta
+from spinach.clock import from_ms, to_ms
 from spinach.exc import InvalidArgument, WorkersRunning
 
 from .clock import VirtualClock, require_span
@@ -120,7 +122,8 @@ class TestWorker:
         at each, until so much time has passed.
 
         Args:
-            by: virtual; not negative.
+            by: virtual; not negative. The clock stops at a whole millisecond, the next
+                one if need be.
             workers: threads.
             timeout: see the class.
             on_failure: see the class.
@@ -135,7 +138,8 @@ class TestWorker:
         clock = self._clock()
         clock.require_turn(by)
         with self._call("advance", on_failure) as told:
-            target = clock.now() + by
+            # Stores count milliseconds, rounded up: what is due then has to be reached.
+            target = from_ms(to_ms(clock.now() + by))
             with self._session(workers, seconds) as running:
                 while True:
                     counts = self._until_idle(running)
@@ -303,7 +307,8 @@ class TestWorker:
         except BaseException as exc:
             for err in failures.tell():
                 notes = "; ".join(getattr(err, "__notes__", ()))
-                exc.add_note(f"Meanwhile: {type(err).__name__}: {err} ({notes})")
+                text = traceback.format_exception_only(err)[0].strip()
+                exc.add_note(f"Meanwhile: {text} ({notes})")
             raise
         finally:
             self._active = False
