@@ -47,7 +47,12 @@ def rate(client: Redis, seconds: float) -> float:
 
 
 def test_idle_workers_cost_little_and_one_job_wakes_one(
-    fleet: Fleet, new_scene: Callable[..., Scene], own_server: Server, full: bool, record: Record
+    fleet: Fleet,
+    new_scene: Callable[..., Scene],
+    own_server: Server,
+    full: bool,
+    rounds: Callable[..., int],
+    record: Record,
 ) -> None:  # I14
     scene = new_scene(own_server.unix_url)
     crowd = fleet.start(
@@ -84,19 +89,25 @@ def test_idle_workers_cost_little_and_one_job_wakes_one(
         gate = fleet.folder / "gate"
         keys = scene.schedule(*["again.limited"] * 12, gate=str(gate))
         until(lambda: sum(k in scene.effects().starts for k in keys) == 2, 30, "two run")
-        client.zadd(f"{{{scene.namespace}/spinach}}:marker", {"1": 0})
-        until(lambda: client.info("clients")["blocked_clients"] >= WORKERS - 2, 30, "others wait")
-        spin = rate(client, listen)
+        runs = rounds(full=10, bounded=1)
+        spins = []
+        for _ in range(runs):
+            client.zadd(f"{{{scene.namespace}/spinach}}:marker", {"1": 0})
+            until(
+                lambda: client.info("clients")["blocked_clients"] >= WORKERS - 2, 30, "others wait"
+            )
+            spins.append(rate(client, BLOCK_SECONDS))
         # Each asks once a wait. They wait in step, so that one more round may be heard; and
         # the running ones beat.
-        assert spin <= WORKERS * (1 / BLOCK_SECONDS + 1 / listen) + 2
+        assert max(spins) <= WORKERS * (1 / BLOCK_SECONDS + 1 / BLOCK_SECONDS) + 2
         gate.touch()
         scene.drained()
         crowd.stop()
         scene.judge(client, undisturbed=True)
         record(
-            "marker with nothing takeable does not spin", runs=1, jobs=len(keys), server=name,
-            note=f"{spin:.1f} scripts a second of {WORKERS} workers, {idle:.1f} when idle",
+            "marker with nothing takeable does not spin", runs=runs, jobs=len(keys), server=name,
+            note=f"at most {max(spins):.1f} scripts a second of {WORKERS} workers, "
+            f"{idle:.1f} when idle",
         )  # fmt: skip
 
 
