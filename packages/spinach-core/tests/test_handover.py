@@ -303,7 +303,7 @@ def test_a_job_that_waits_long_behind_others_goes_back_alone(rig: Rig) -> None:
     for _ in range(4):
         rig.advance(0.045)
         rig.put(3)
-        rig.handover._taken_at = rig.clock.monotonic()  # as if a thread took one just now
+        rig.handover._buffer.taken_at = rig.clock.monotonic()  # as if a thread took one just now
     assert rig.handover.stale_in() == pytest.approx(0.02)
     rig.advance(0.02)
     rig.handover.withdraw_stale()

@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .buffer import Buffer
 from .const import BUFFER_HORIZON_SECONDS
 from .outbox import Outbox, Parcel
 from .outcome import Outcome, OutcomeKind
@@ -70,7 +71,7 @@ class HandOver:
         self._lock = sync.Lock()
         # Worker threads wait on it for a job, an errand, or the end.
         self._ready = sync.Condition(self._lock)
-        self._buffer: deque[Assignment] = deque()
+        self._buffer = Buffer(clock.monotonic())
         self._running: dict[int, Assignment] = {}
         # What threads that died ran.
         self._orphans: list[Assignment] = []
@@ -82,7 +83,6 @@ class HandOver:
         # A thread was woken for the buffer and has not looked yet.
         self._waking = False
         self._finished_at: dict[int, float] = {}
-        self._taken_at = clock.monotonic()
         self._asked = False
         self._low_water = 0
         self._closed = False
@@ -113,11 +113,7 @@ class HandOver:
                     return errand
                 if self._closed:
                     return None
-                if self._buffer and (assignment := self._take(now)) is not None:
-                    self._running[worker] = assignment
-                    self._wake_worker()
-                    if not self._asked and len(self._buffer) <= self._low_water:
-                        self._ask()
+                if (assignment := self._start(worker, now)) is not None:
                     return assignment
                 self._idle += 1
                 self._ask()
@@ -157,18 +153,15 @@ class HandOver:
         if self._closed:
             self._wake_arbiter()
 
-    def _take(self, now: float) -> Assignment | None:
-        """The first job whose lease is safe to start (I16)."""
-        assignment = self._buffer[0]
-        if now < assignment.membership.safe_until:
-            assignment.started = self._taken_at = now
-            return self._buffer.popleft()
-        for index, assignment in enumerate(self._buffer):
-            if now < assignment.membership.safe_until:
-                del self._buffer[index]
-                assignment.started = self._taken_at = now
-                return assignment
-        return None
+    def _start(self, worker: int, now: float) -> Assignment | None:
+        """Give a thread the next job, if there is one."""
+        assignment = self._buffer.take(now)
+        if assignment is not None:
+            self._running[worker] = assignment
+            self._wake_worker()
+            if not self._asked and len(self._buffer) <= self._low_water:
+                self._ask()
+        return assignment
 
     def _wake_worker(self) -> None:
         """Wake a thread for what lies in the buffer, if none is on its way.
@@ -177,7 +170,7 @@ class HandOver:
         are so short that one thread has taken them all before another is up, the
         others sleep on; waking one for each job cost twice the time of the jobs.
         """
-        if self._buffer and self._idle and not self._waking:
+        if self._idle and not self._waking and self._buffer:
             self._waking = True
             self._ready.notify()
 
@@ -195,13 +188,7 @@ class HandOver:
     def put(self, assignments: Sequence[Assignment]) -> None:
         """Take in fetched jobs. After `close` they go back at once."""
         with self._lock:
-            now = self._clock.monotonic()
-            for assignment in assignments:
-                assignment.arrived = now
-            if not self._buffer:
-                # The horizon of the buffer starts when it fills.
-                self._taken_at = now
-            self._buffer.extend(assignments)
+            self._buffer.add(assignments, self._clock.monotonic())
             if self._closed:
                 self._withdraw_all()
             else:
@@ -226,9 +213,9 @@ class HandOver:
                 return Demand(0, 0, low=False)
             now = self._clock.monotonic()
             waiting = self._idle
-            if waiting and self._buffer:
+            if waiting:
                 # Threads already woken for what lies there.
-                waiting -= sum(now < item.membership.safe_until for item in self._buffer)
+                waiting -= self._buffer.startable(now)
             horizon = now - BUFFER_HORIZON_SECONDS
             lively = self._idle + len([at for at in self._finished_at.values() if at >= horizon])
             room = self._pace.room(lively)
@@ -256,34 +243,21 @@ class HandOver:
         if not self._buffer:
             return None
         with self._lock:
-            if not self._buffer or self._closed:
-                return None
-            return max(0.0, min(self._stale_at()) - self._clock.monotonic())
+            stale_at = None if self._closed else self._buffer.stale_at()
+            return None if stale_at is None else max(0.0, stale_at - self._clock.monotonic())
 
     def withdraw_stale(self) -> None:
         """Give back jobs that wait here while other processes could run them.
 
-        All of them when no thread took one for a horizon; then nothing more is
-        buffered until a job ends. Else those older than four horizons.
+        When all are stale nothing more is buffered until a job ends.
         """
         with self._lock:
-            if not self._buffer:
-                return
             now = self._clock.monotonic()
-            all_at, oldest_at = self._stale_at()
-            if now >= all_at:
+            if self._buffer.stands_still(now):
                 self._pace.stalled = True
                 self._withdraw_all()
-            elif now >= oldest_at:
-                age = 4 * BUFFER_HORIZON_SECONDS
-                self._withdraw([item for item in self._buffer if now >= item.arrived + age])
-
-    def _stale_at(self) -> tuple[float, float]:
-        """When all of the buffer is stale, and when its oldest job is."""
-        return (
-            self._taken_at + BUFFER_HORIZON_SECONDS,
-            self._buffer[0].arrived + 4 * BUFFER_HORIZON_SECONDS,
-        )
+            else:
+                self._withdraw(self._buffer.old(now))
 
     def held(self, member: str) -> list[tuple[str, str]]:
         """(stored id, token) of each lease of a membership that is not answered (I6)."""
@@ -302,11 +276,13 @@ class HandOver:
             return []
         lost = set(strays)
         with self._lock:
-            self._buffer = deque(
-                item
-                for item in self._buffer
-                if item.lease.member != member
-                or (item.lease.stored_id, item.lease.token) not in lost
+            self._buffer.remove(
+                [
+                    item
+                    for item in self._buffer
+                    if item.lease.member == member
+                    and (item.lease.stored_id, item.lease.token) in lost
+                ]
             )
             running = []
             for item in self._running.values():
@@ -319,7 +295,7 @@ class HandOver:
     def drop(self, member: str) -> None:
         """The store fenced this membership: forget what it buffered."""
         with self._lock:
-            self._buffer = deque(item for item in self._buffer if item.lease.member != member)
+            self._buffer.remove([item for item in self._buffer if item.lease.member == member])
             for item in self._running.values():
                 item.stray = item.stray or item.lease.member == member
 
@@ -338,8 +314,7 @@ class HandOver:
     def _withdraw(self, items: Sequence[Assignment]) -> None:
         if not items:
             return
-        gone = set(map(id, items))
-        self._buffer = deque(item for item in self._buffer if id(item) not in gone)
+        self._buffer.remove(items)
         for item in items:
             self._give_back(item)
 

@@ -183,16 +183,16 @@ class WakesOneForAll(HandOver):
 
 
 class TakesTwice(HandOver):
-    def _take(self, now):
-        assignment = super()._take(now)
+    def _start(self, worker, now):
+        assignment = super()._start(worker, now)
         if assignment is not None and self._idle:
-            self._buffer.append(assignment)
+            self._buffer.add([assignment], now)
         return assignment
 
 
 class ForgetsOnClose(HandOver):
     def _withdraw_all(self):
-        self._buffer.clear()
+        self._buffer.remove(list(self._buffer))
 
 
 class ReleasesBackwards(HandOver):
