@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Adapter", "AsyncAdapter", "Call", "play"]
+__all__ = ["Adapter", "AsyncAdapter", "Call", "SyncAdapter", "play"]
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,32 @@ class Adapter(ABC):
         """
 
     @abstractmethod
-    def send(self, call: Call) -> None:
-        """Schedule one job."""
-
-    def send_batch(self, calls: Sequence[Call]) -> None:
-        """Schedule many jobs in one call."""
-        raise NotImplementedError
-
-    @abstractmethod
     def work(self, slots: int) -> None:
         """Run a worker with this many threads, or what takes their place, until SIGTERM."""
 
+    @abstractmethod
     def produce(self, calls: Iterator[Call], batch: Sequence[Call] | None) -> float:
         """Schedule a batch, or else the calls as they come.
 
         Returns:
             Seconds that it took, without connecting.
         """
+
+
+class SyncAdapter(Adapter):
+    """A contestant whose producers are threads."""
+
+    @abstractmethod
+    def send(self, call: Call) -> None:
+        """Schedule one job."""
+
+    def send_batch(self, calls: Sequence[Call]) -> None:
+        """Schedule many jobs; in one call, if there is one for it."""
+        for call in calls:
+            self.send(call)
+
+    def produce(self, calls: Iterator[Call], batch: Sequence[Call] | None) -> float:
+        """See `Adapter`; one call after another."""
         self.connect()
         begin = time.perf_counter()
         if batch is not None:
@@ -84,24 +93,21 @@ class Adapter(ABC):
                 self.send(call)
         return time.perf_counter() - begin
 
-    def connect(self) -> None:  # noqa: B027 - most connect when first used
+    def connect(self) -> None:
         """Do what a producer does once."""
 
 
 class AsyncAdapter(Adapter):
     """A contestant whose producers are coroutines."""
 
-    def send(self, call: Call) -> None:
-        """Not used: `asend` takes its place."""
-        raise NotImplementedError
-
     @abstractmethod
     async def asend(self, call: Call) -> None:
         """Schedule one job."""
 
     async def asend_batch(self, calls: Sequence[Call]) -> None:
-        """Schedule many jobs in one call."""
-        raise NotImplementedError
+        """Schedule many jobs; in one call, if there is one for it."""
+        for call in calls:
+            await self.asend(call)
 
     async def open(self) -> None:
         """Do what a producer does once."""

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery as App
 from celery import group
 
-from .adapter import Adapter, Call, play
+from .adapter import Call, SyncAdapter, play
 from .jobs import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Celery(Adapter):
+class Celery(SyncAdapter):
     """Options: `pool`, "threads" or "prefork"."""
 
     guarantee = "at least once (acks_late), after an hour's visibility timeout"

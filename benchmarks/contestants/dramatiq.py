@@ -9,11 +9,11 @@ from typing import Any
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from .adapter import Adapter, Call, play
+from .adapter import Call, SyncAdapter, play
 from .jobs import TASKS
 
 
-class Dramatiq(Adapter):
+class Dramatiq(SyncAdapter):
     """As its documentation sets it up; middleware as by default."""
 
     guarantee = "at least once"

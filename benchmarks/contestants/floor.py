@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
-from .adapter import Adapter, Call, play
+from .adapter import Call, SyncAdapter, play
 from .jobs import TASKS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ REPORT_CHUNK = 1000
 BATCH_CHUNK = 1000
 
 
-class Floor(Adapter):
+class Floor(SyncAdapter):
     """Options: `prefetch`, how many jobs a pop brings at most."""
 
     guarantee = "none: a killed worker loses what it popped"

@@ -12,11 +12,11 @@ from typing import Any
 from huey import RedisHuey
 from huey.consumer import Consumer
 
-from .adapter import Adapter, Call, play
+from .adapter import Call, SyncAdapter, play
 from .jobs import TASKS
 
 
-class Huey(Adapter):
+class Huey(SyncAdapter):
     """As its documentation sets it up, without results."""
 
     guarantee = "at most once; a loss leaves no trace, no outcome is reported"

@@ -11,13 +11,13 @@ from rq.worker import SimpleWorker, Worker
 from rq.worker_pool import WorkerPool
 
 from . import jobs
-from .adapter import Adapter, Call, play
+from .adapter import Call, SyncAdapter, play
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class RQ(Adapter):
+class RQ(SyncAdapter):
     """Options: `fork`, whether each job runs in a process of its own, as by default."""
 
     guarantee = "at most once; a loss is recorded"

@@ -9,14 +9,14 @@ from redis.cluster import RedisCluster
 
 from spinach import Batch, Engine, RedisBroker
 
-from .adapter import Adapter, Call, play
+from .adapter import Call, SyncAdapter, play
 from .jobs import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Spinach(Adapter):
+class Spinach(SyncAdapter):
     """Options: `retries` of every task; on a Cluster `queues` to spread the jobs over."""
 
     distribution = "spinach-redis"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -53,7 +54,7 @@ def server_time_stands_still() -> Iterator[None]:
             each.text, each.sha = text, sha
 
 
-class Side:
+class Side(ABC):
     """A broker of each process on one store, and the model of its queues.
 
     Args:
@@ -259,9 +260,9 @@ class Side:
             ]
         return applies
 
+    @abstractmethod
     def delays_ms(self, queue: str) -> dict[str, int]:
         """Stored id → ms until it is due, of the jobs that a recovery just made wait."""
-        raise NotImplementedError
 
     def retry_failed(self, queue: str, stored_ids: list[str]) -> None:
         expected = self.queue(queue).retry_failed(stored_ids)
