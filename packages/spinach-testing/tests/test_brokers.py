@@ -31,9 +31,7 @@ ON_REDIS = """
 
 
 @pytest.fixture
-def run(pytester, monkeypatch):
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+def run(pytester, only_this_plugin):
     pytester.makepyfile(test_shop=(HERE / "shop_tests.py").read_text(encoding="utf-8"))
     return lambda: pytester.runpytest_subprocess(
         "-p", "spinach_testing.plugin", "-p", "no:cacheprovider", "-W", "error", timeout=55

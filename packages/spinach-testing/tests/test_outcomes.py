@@ -33,10 +33,8 @@ CONFTEST = """
 
 
 @pytest.fixture
-def project(pytester, monkeypatch):
+def project(pytester, only_this_plugin):
     """Runs a project whose test file is given as source."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeconftest(textwrap.dedent(CONFTEST))
 
     def run(source: str) -> pytest.RunResult:

@@ -139,12 +139,6 @@ TESTS = """
 """
 
 
-@pytest.fixture
-def only_this_plugin(monkeypatch):
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_same_tests_fit_each_layout_of_an_application(pytester, only_this_plugin, layout):
     pytester.makepyfile(

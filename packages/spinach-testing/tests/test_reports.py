@@ -40,10 +40,8 @@ CONFTEST = """
 
 
 @pytest.fixture
-def project(pytester, monkeypatch):
+def project(pytester, only_this_plugin):
     """Runs a project whose test file is given as source."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeconftest(textwrap.dedent(CONFTEST))
 
     def run(source: str, *options: str) -> pytest.RunResult:
@@ -154,9 +152,9 @@ def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
     )
 
 
-def test_the_end_of_the_process_does_not_wait_for_a_task_that_never_ends(pytester, monkeypatch):
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+def test_the_end_of_the_process_does_not_wait_for_a_task_that_never_ends(
+    pytester, only_this_plugin
+):
     pytester.makeconftest(textwrap.dedent(CONFTEST))
     pytester.makepyfile("""
         from conftest import *
