@@ -1,4 +1,4 @@
-"""Import rules beyond those that import-linter checks in the lint session."""
+"""Import rules beyond those that import-linter checks in the types session."""
 
 from __future__ import annotations
 
