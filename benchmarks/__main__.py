@@ -13,7 +13,7 @@ from .measures import ALL
 from .page import page
 from .report import report
 from .results import Results
-from .roster import AT_LEAST_ONCE, AT_MOST_ONCE, FLOOR, ROSTER
+from .roster import AT_LEAST_ONCE, AT_MOST_ONCE, FLOOR, ROSTER, before
 from .runner import run
 from .server import private_server
 from .stage import Stage
@@ -47,6 +47,8 @@ def main(arguments: list[str]) -> int:
 def _measure(options: argparse.Namespace) -> Results:
     names = options.only or (QUICK if options.quick else None)
     contestants = [c for c in ROSTER if names is None or c.name in names]
+    if options.before:
+        contestants += before(options.before)
     measures = [
         measure
         for measure in ALL
@@ -76,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--only", action="append", choices=[c.name for c in ROSTER], help="only this contestant"
+    )
+    parser.add_argument(
+        "--before", type=Path, help="measure the Spinach of another checkout as well"
     )
     parser.add_argument("--python", default=sys.executable, help="interpreter of all contestants")
     parser.add_argument(

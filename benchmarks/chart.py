@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["bars", "write_charts"]
 
 #: Colours by kind of contestant; readable on light and dark pages.
-COLOURS = {"floor": "#9aa0a6", "spinach": "#2e9e4f", "peer": "#5b8def"}
+COLOURS = {"floor": "#9aa0a6", "spinach": "#2e9e4f", "before": "#a8d5b5", "peer": "#5b8def"}
 
 #: Widths and heights in pixels.
 WIDTH, LABEL, VALUE, BAR, GAP, TOP = 720, 180, 90, 18, 8, 44
@@ -42,7 +42,7 @@ def write_charts(
         for name in results.values.get(measure.name, ()):
             found = results.summary(measure.name, name, metric)
             if found is not None:
-                rows.append((name, kinds[name], found.median, found.low, found.high))
+                rows.append((name, kinds.get(name, "before"), found.median, found.low, found.high))
         if len(rows) < 2:
             continue
         path = folder / f"{measure.name.replace(' ', '-')}.svg"

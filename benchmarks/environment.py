@@ -39,7 +39,7 @@ class Environments:
         Raises:
             subprocess.CalledProcessError: it could not be installed.
         """
-        if self._here and contestant.kind != "peer":
+        if self._here and contestant.kind in {"floor", "spinach"}:
             return Path(sys.executable)
         wanted = "\n".join(contestant.requirements)
         folder = self._folder / contestant.environment

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["AT_LEAST_ONCE", "AT_MOST_ONCE", "FLOOR", "ROSTER", "Contestant"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["AT_LEAST_ONCE", "AT_MOST_ONCE", "FLOOR", "ROSTER", "Contestant", "before"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,7 @@ class Contestant:
         imports: the module that its users import.
         requirements: what its environment holds; the newest releases.
         options: for its adapter.
-        kind: "floor", "spinach" or "peer".
+        kind: "floor", "spinach", "peer", or "before" for an earlier Spinach.
         drained: jobs of the drain measure; fewer for those that would take minutes. The
             rate does not depend on it.
         distant: jobs drained at a round trip of 10 ms.
@@ -36,11 +39,10 @@ class Contestant:
     @property
     def environment(self) -> str:
         """Name of its environment; variants of one library share it."""
-        return "redis" if self.kind == "floor" else self.adapter
+        if self.kind == "peer":
+            return self.adapter
+        return {"floor": "redis", "spinach": "spinach", "before": "before"}[self.kind]
 
-
-#: Requirements of Spinach are the packages of this repository.
-_SPINACH = ("-e packages/spinach-core", "-e packages/spinach-redis")
 
 FLOOR = "floor, prefetch 1000"
 AT_LEAST_ONCE = "Spinach, at least once"
@@ -59,15 +61,30 @@ def _floor(prefetch: int) -> Contestant:
     )
 
 
-def _spinach(name: str, retries: int, distant: int) -> Contestant:
+def _spinach(
+    name: str, retries: int, distant: int, checkout: str = ".", kind: str = "spinach"
+) -> Contestant:
     return Contestant(
         name=name,
         adapter="spinach",
         imports="spinach",
-        requirements=_SPINACH,
+        requirements=tuple(f"-e {checkout}/packages/spinach-{part}" for part in ("core", "redis")),
         options={"retries": retries},
-        kind="spinach",
+        kind=kind,
         distant=distant,
+    )
+
+
+def before(checkout: Path) -> tuple[Contestant, ...]:
+    """An earlier Spinach, to see what a change brought.
+
+    Args:
+        checkout: another working tree of this repository, at the earlier commit.
+    """
+    folder = str(checkout.resolve())
+    return (
+        _spinach("before, at least once", 3, 20_000, folder, "before"),
+        _spinach("before, at most once", 0, 2_000, folder, "before"),
     )
 
 

@@ -39,7 +39,7 @@ class Imports(Measure):
             "bare Python": "pass",
             "module": f"import {contestant.imports}",
         }
-        if contestant.kind == "spinach":
+        if contestant.adapter == "spinach":
             statements["with broker"] = "from spinach import Engine, RedisBroker"
         taken: dict[str, list[float]] = {name: [] for name in statements}
         for turn in range(ROUNDS + 1):

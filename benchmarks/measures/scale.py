@@ -34,7 +34,7 @@ class ScaleOut(Measure):
 
     def takes(self, contestant: Contestant) -> bool:
         """See the class."""
-        return contestant.kind != "peer" and super().takes(contestant)
+        return contestant.kind in {"floor", "spinach"} and super().takes(contestant)
 
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """The server's time is that of scheduling and draining with one process."""
