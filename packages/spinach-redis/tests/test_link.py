@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from redis.exceptions import MovedError, ResponseError
 
 from spinach.brokers.calls import Verdict
 from spinach_redis import RedisBroker, link, script
@@ -97,3 +98,38 @@ def test_script_that_a_server_forgot_before_it_hung_up_has_no_answer(own_server:
         assert client.ping()
     assert exchange.replies == [b"here"]
     assert exchange.broken is not None
+
+
+class _Answering(_Recording):
+    """Answers with what it is given."""
+
+    def __init__(self, real: Any, answers: list[object]) -> None:
+        super().__init__(real)
+        self._answers = iter(answers)
+
+    def read_response(self) -> object:
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([b"OK", b"done"], b"done"),
+        ([ResponseError("BUSY"), MovedError("1 there:1")], "BUSY"),
+        # Refused, and served all the same, since the key came here meanwhile.
+        ([ResponseError("BUSY"), b"done"], b"done"),
+    ],
+)
+def test_refused_asking_is_an_answer_to_what_it_was_asked_for(
+    own_server: Server, answers: list[object], told: object
+) -> None:
+    with own_server.client() as client:
+        connection = _Answering(client.connection_pool.make_connection(), answers)
+    settings: Any = _Settings(connection)
+    line = Link(Node(settings), CALL_TIMEOUT_SECONDS)
+    line.open()
+    [reply] = line.exchange(REQUESTS[0], asking=True).replies
+    assert (str(reply) if isinstance(reply, Exception) else reply) == told

@@ -13,7 +13,7 @@ from spinach_redis.keys import QueueKeys
 
 from .jobs import QUEUE, Member, deposit, success
 from .proxy import Loss, Proxy
-from .servers import Server
+from .servers import Server, until
 
 NewBroker = Callable[..., RedisBroker]
 
@@ -250,6 +250,52 @@ def test_queue_of_another_schema_is_left_alone(
         assert client.keys(f"{{{namespace}/{QUEUE}}}:*") == [
             f"{{{namespace}/{QUEUE}}}:version".encode()
         ]
+
+
+@pytest.mark.parametrize("foreign", ["first", "last"])
+def test_batch_that_meets_another_schema_tells_what_was_stored_all_the_same(
+    new_broker: NewBroker, server: Server, namespace: str, foreign: str
+) -> None:  # I2
+    refused, stored = deposit(foreign), deposit()
+    with server.client() as client:
+        client.set(f"{{{namespace}/{foreign}}}:version", "2")
+        broker = new_broker()
+        with pytest.raises(BrokerError, match="storage version 2") as caught:
+            broker.enqueue([refused, stored] if foreign == "first" else [stored, refused])
+    assert caught.value.not_sent == uuids([refused])
+    assert caught.value.stored == uuids([stored])
+    assert ready_ids(server, namespace) == [stored.stored_id]
+
+
+def test_connections_of_a_crowd_of_producers_are_given_up_after_it(
+    new_broker: NewBroker, own_server: Server
+) -> None:
+    crowd = producer.MOST_IDLE + 20
+    broker = new_broker(own_server.unix_url)
+    together = threading.Barrier(crowd)
+    take, put_back = producer.Router.send, []
+
+    def send(self: producer.Router, *args: object, **options: object) -> object:
+        put_back.append(together.wait(30))
+        return take(self, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(producer.Router, "send", send)
+        threads = [
+            threading.Thread(target=broker.enqueue, args=([deposit()],)) for _ in range(crowd)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert len(put_back) == crowd
+    with own_server.client() as client:
+        until(
+            # One is the client that asks.
+            lambda: len(client.client_list()) - 1 == producer.MOST_IDLE,
+            "all other connections gone",
+            10,
+        )
 
 
 def test_queues_are_listed(new_broker: NewBroker, server: Server, namespace: str) -> None:

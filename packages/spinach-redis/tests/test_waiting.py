@@ -7,7 +7,8 @@ import pytest
 from redis.exceptions import ResponseError
 
 from spinach.brokers.calls import FetchTurn, Verdict
-from spinach_redis import RedisBroker
+from spinach.exc import BrokerError
+from spinach_redis import RedisBroker, waiting
 
 from .clusters import running_cluster
 from .jobs import Member, deposit
@@ -179,3 +180,50 @@ def test_server_that_takes_one_queue_a_call_gets_one_queue_a_call(
         # Counts may come first.
         other = new_broker(node.url)
         assert [count.leased for count in other.counts(queues)] == [0, 1, 1]
+
+
+def test_wait_that_cannot_begin_is_not_tried_again_at_once(
+    own_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    broker = RedisBroker.from_url(own_server.url)
+    broker.bind("crowded", object())
+    member = Member(broker)
+    pauses: list[float] = []
+    with pytest.MonkeyPatch.context() as patch, own_server.client() as client:
+        patch.setattr(waiting, "_pause", lambda _, seconds: pauses.append(seconds))
+        crowd = [own_server.client() for _ in range(3)]
+        # One connection serves the calls, and none is left for the wait.
+        client.config_set("maxclients", 2)
+        for _ in range(20):
+            assert member.fetch(block_seconds=LONG_SECONDS).verdict is Verdict.APPLIED
+        client.config_set("maxclients", 100)
+        waits = WaitingFetch(member)
+        until_blocked(own_server)
+        broker.interrupt()
+        waits.end()
+        for each in crowd:
+            each.close()
+    assert len(pauses) == 20
+    assert max(pauses) > 1.0
+    told = [record.getMessage() for record in caplog.records]
+    assert len([text for text in told if "cannot wait for jobs" in text]) == 1
+    assert len([text for text in told if "can wait for jobs again" in text]) == 1
+    assert len(told) == 2
+    broker.close()
+
+
+def test_user_who_may_not_ask_for_an_id_is_told_so(own_server: Server) -> None:
+    with own_server.client() as client:
+        try:
+            client.execute_command(
+                *("ACL", "SETUSER", "worker", "on", "nopass", "~*", "+@all", "-client|id")
+            )
+        except ResponseError:
+            pytest.skip("Redis 6 cannot withhold a subcommand")
+    broker = RedisBroker.from_url(f"redis://worker:any@127.0.0.1:{own_server.port}")
+    broker.bind("nameless", object())
+    member = Member(broker)
+    with pytest.raises(BrokerError, match="does not let this user"):
+        member.fetch(block_seconds=LONG_SECONDS)
+    broker.close()

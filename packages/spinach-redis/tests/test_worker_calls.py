@@ -291,3 +291,26 @@ def test_server_that_is_busy_with_a_script_is_no_error_but_an_answer(own_server:
         assert isinstance(replies[-1].error, BrokerUnavailable)
         assert broker.beat([member.turn()])[0].verdict is Verdict.APPLIED
     broker.close()
+
+
+def test_leases_that_are_too_large_for_one_reply_are_reconciled_in_portions(
+    new_broker: NewBroker,
+) -> None:  # I6, I19
+    broker = new_broker()
+    jobs = [deposit(payload=b"[%s]" % (b"1" * 400_000)) for _ in range(6)]
+    broker.enqueue(jobs)
+    member = Member(broker)
+    lost = [lease for _ in range(3) for lease in member.take(idle=2)]
+    assert len(lost) == 6
+    held: list[tuple[str, str]] = []
+    sizes = []
+    while True:
+        reply = broker.reconcile(member.turn(), held)
+        held += [(lease.stored_id, lease.token) for lease in reply.missing]
+        sizes.append(len(reply.missing))
+        if not reply.more:
+            break
+    assert sizes == [2, 2, 2]
+    assert [pair[0] for pair in held] == [job.stored_id for job in jobs]
+    again = broker.reconcile(member.turn(), held)
+    assert (again.missing, again.strays, again.more) == ((), (), False)

@@ -269,8 +269,9 @@ class Consumer:
         reply = self._broker.reconcile(member.turn(), self._handover.held(member.member))
         if not self._accept(index, "reconcile", reply):
             return
-        forgotten, member.forgotten = member.forgotten, False
-        member.uncertain = False
+        forgotten = member.forgotten
+        member.uncertain = reply.more
+        member.forgotten = forgotten and reply.more
         member.more = True
         for lease in self._handover.settle(member.member, reply.strays):
             WORKER_LOGGER.warning(

@@ -26,12 +26,12 @@ from spinach.brokers.calls import (
 )
 from spinach.checks import require_int
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
-from spinach.exc import BrokerError
+from spinach.exc import BrokerError, InvalidArgument
 
 from . import replies, requests
-from .clients import refuse_url, settings_of_client, settings_of_url
+from .clients import URLS, settings_of
 from .counting import Count
-from .directory import NAMES_ATTEMPTS, Directory, restless
+from .directory import NAMES_ATTEMPTS, restless
 from .failed import FailedJobs
 from .fetching import Fetch
 from .keys import QueueKeys, queues_key
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from spinach.outcome import Outcome
 
     from .link import Call
-    from .settings import Settings
 
 __all__ = ["RedisBroker", "TurnedClock"]
 
@@ -90,12 +89,14 @@ class RedisBroker(Broker):
             failover forgets neither. While fewer can be reached, scheduling raises
             `ScheduleUncertain` after 30 seconds, and jobs that run at most once wait,
             together with what was fetched beside them.
-        url: refused, with or without a client: `from_url` takes it.
+        url: of the server, in the place of a client: redis://, rediss:// or unix://, with
+            options as redis-py reads them.
         _offset_ms: for tests: in the place of the clock's.
 
     Raises:
         InvalidArgument: see `spinach.brokers.base.Broker`; a client that is none, or
-            whose settings cannot be used; a URL; a negative number of replicas.
+            whose settings cannot be used; a URL that cannot be used; a client and a URL;
+            a negative number of replicas.
     """
 
     def __init__(
@@ -106,15 +107,20 @@ class RedisBroker(Broker):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         wait_replicas: int = 0,
-        url: None = None,
+        url: str | None = None,
         _offset_ms: Callable[[], int] | None = None,
     ) -> None:
-        refuse_url(redis, url)
+        settings = settings_of(redis, url)
         super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
         self.wait_replicas = require_int(wait_replicas, "wait_replicas", 0, MOST_REPLICAS)
         if _offset_ms is None and isinstance(clock, TurnedClock):
             _offset_ms = clock.offset_ms
-        self._set_up(settings_of_client(redis), _offset_ms)
+        self._offset_ms = _offset_ms
+        self._lines_by_process = LinesByProcess(
+            lambda: Lines(settings, self._offset, self._keys_of, self.wait_replicas)
+        )
+        # Written without a lock: entries do not change, and two threads write the same.
+        self._keys: dict[str, QueueKeys] = {}
 
     @classmethod
     def from_url(
@@ -125,7 +131,6 @@ class RedisBroker(Broker):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         wait_replicas: int = 0,
-        redis: None = None,
         _offset_ms: Callable[[], int] | None = None,
     ) -> RedisBroker:
         """A broker for a server that a URL names.
@@ -139,34 +144,22 @@ class RedisBroker(Broker):
             lease: as for the class.
             max_payload_bytes: as for the class.
             wait_replicas: as for the class.
-            redis: refused: the class takes a client, without a URL.
             _offset_ms: as for the class.
 
         Raises:
-            InvalidArgument: a URL that cannot be used, a client, or as for the class.
+            InvalidArgument: a URL that cannot be used, or as for the class.
         """
-        if redis is not None:
-            refuse_url(redis, url)
-        settings = settings_of_url(url)
-        broker = cls(
+        if url is None:
+            # The class would take a server on this machine.
+            raise InvalidArgument(f"The Redis URL is None, {URLS}.")
+        return cls(
+            url=url,
             clock=clock,
             lease=lease,
             max_payload_bytes=max_payload_bytes,
             wait_replicas=wait_replicas,
             _offset_ms=_offset_ms,
         )
-        broker._set_up(settings, broker._offset_ms)
-        return broker
-
-    def _set_up(self, settings: Settings, offset_ms: Callable[[], int] | None) -> None:
-        self._settings = settings
-        self._offset_ms = offset_ms
-        self._lines_by_process = LinesByProcess(
-            lambda: Lines(settings, self._offset, self._keys_of, self.wait_replicas)
-        )
-        # Written without a lock: entries do not change, and two threads write the same.
-        self._keys: dict[str, QueueKeys] = {}
-        self._directory = Directory()
 
     # -- producers ---------------------------------------------------------
 
@@ -209,7 +202,6 @@ class RedisBroker(Broker):
         return Fetch(
             self._lines,
             self._keys_of,
-            self._directory,
             self._offset(),
             idle=idle,
             extra=extra,
@@ -244,7 +236,10 @@ class RedisBroker(Broker):
         answer = self._ask_with_limits(
             turn.queue,
             lambda: requests.leave(
-                self._keys_of(turn.queue), self._offset(), turn, self._directory.of(turn.queue)
+                self._keys_of(turn.queue),
+                self._offset(),
+                turn,
+                self._lines.directory.of(turn.queue),
             ),
         )
         if isinstance(answer, BrokerError):
@@ -306,7 +301,7 @@ class RedisBroker(Broker):
         answer = self._ask_with_limits(
             queue,
             lambda: requests.recover(
-                self._keys_of(queue), self._offset(), dead, self._directory.of(queue)
+                self._keys_of(queue), self._offset(), dead, self._lines.directory.of(queue)
             ),
         )
         if isinstance(answer, BrokerError):
@@ -315,7 +310,7 @@ class RedisBroker(Broker):
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         """See `Broker`; one snapshot of all queues, on a Cluster one of each."""
-        return Count(self._lines, self._keys_of, self._directory, self._offset()).of(queues)
+        return Count(self._lines, self._keys_of, self._offset()).of(queues)
 
     # -- failed store ------------------------------------------------------
 
@@ -380,5 +375,5 @@ class RedisBroker(Broker):
             [answer] = self._lines.workers.ask(request())
             if isinstance(answer, BrokerError) or answer[0] != b"KEYS":
                 return answer
-            self._directory.add_limited(queue, replies.names(answer[1]))
+            self._lines.directory.add_limited(queue, replies.names(answer[1]))
         return restless(queue)

@@ -20,38 +20,32 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
-__all__ = ["refuse_url", "settings_of_client", "settings_of_url"]
+__all__ = ["URLS", "settings_of", "settings_of_client", "settings_of_url"]
 
 #: What a URL cannot say.
 _SEVERAL = (
     "For Sentinels pass Sentinel([...]).master_for(...) to RedisBroker, for a Cluster "
     "redis.cluster.RedisCluster(...): a URL names one server."
 )
-_URLS = "expected redis://, rediss:// or unix://, such as redis://localhost:6379/0"
+#: Continues a message about a URL.
+URLS = "expected redis://, rediss:// or unix://, such as redis://localhost:6379/0"
 
 
-def refuse_url(client: object, url: object) -> None:
-    """Refuse a URL where a client is expected, or beside one.
-
-    Args:
-        client: None if none was given.
-        url: None if none was given.
+def settings_of(client: object, url: str | None) -> Settings:
+    """The settings of a client, or those in a URL.
 
     Raises:
-        InvalidArgument: there is a URL.
+        InvalidArgument: both are given, or as the functions below.
     """
     if url is None:
-        return
-    # The URL may hold a password and is not shown.
-    if client is None:
+        return settings_of_client(client)
+    if client is not None:
+        # The URL may hold a password and is not shown.
         raise InvalidArgument(
-            "RedisBroker was given a URL, expected a client of redis-py. "
-            "Use RedisBroker.from_url(url)."
+            "Both a Redis client and a URL were given, expected one of them, since they may name "
+            "different servers. Use RedisBroker(client) or RedisBroker.from_url(url)."
         )
-    raise InvalidArgument(
-        "Both a Redis client and a URL were given, expected one of them, since they may name "
-        "different servers. Use RedisBroker(client) or RedisBroker.from_url(url)."
-    )
+    return settings_of_url(url)
 
 
 def settings_of_client(client: object) -> Settings:
@@ -112,14 +106,14 @@ def settings_of_url(url: str) -> ConnectionSettings:
         InvalidArgument: not a URL of a Redis server.
     """
     if not isinstance(url, str):
-        raise InvalidArgument(f"The Redis URL is {url!r}, {_URLS}.")
+        raise InvalidArgument(f"The Redis URL is {url!r}, {URLS}.")
     # The URL may hold a password and is not shown.
     scheme, found, rest = url.partition("://")
     if not found or scheme not in ("redis", "rediss", "unix"):
         shown = repr(scheme) if found else "missing"
         several = any(word in scheme.lower() for word in ("sentinel", "cluster"))
         raise InvalidArgument(
-            f"The scheme of the Redis URL is {shown}, {_URLS}." + f" {_SEVERAL}" * several
+            f"The scheme of the Redis URL is {shown}, {URLS}." + f" {_SEVERAL}" * several
         )
     place = rest.partition("?")[0].rpartition("@")[2]
     if scheme != "unix":

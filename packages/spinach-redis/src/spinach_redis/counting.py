@@ -14,7 +14,6 @@ from .errors import CrossSlotRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .directory import Directory
     from .keys import QueueKeys
     from .lines import Lines
 
@@ -27,7 +26,6 @@ class Count:
     Args:
         lines: the connections of this process.
         keys_of: the keys of a queue.
-        directory: members, limited tasks and parks by queue.
         offset: the clock offset in ms, as text.
     """
 
@@ -35,12 +33,10 @@ class Count:
         self,
         lines: Lines,
         keys_of: Callable[[str], QueueKeys],
-        directory: Directory,
         offset: str,
     ) -> None:
         self._lines = lines
         self._keys_of = keys_of
-        self._directory = directory
         self._offset = offset
 
     def of(self, queues: Sequence[str]) -> list[QueueCounts]:
@@ -64,7 +60,7 @@ class Count:
         for _ in range(NAMES_ATTEMPTS):
             calls = [
                 requests.counts(
-                    [(self._keys_of(queue), self._directory.of(queue)) for queue in group],
+                    [(self._keys_of(queue), self._lines.directory.of(queue)) for queue in group],
                     self._offset,
                 )
                 for group in left
@@ -87,7 +83,7 @@ class Count:
         for queue, reply in zip(queues, answer, strict=True):
             if reply[0] == b"KEYS":
                 members, limited, parks = map(replies.names, reply[1:])
-                self._directory.set_all(queue, limited=limited, members=members, parks=parks)
+                self._lines.directory.set_all(queue, limited=limited, members=members, parks=parks)
                 missing = True
         return missing
 

@@ -54,11 +54,6 @@ class Directory:
             merged = tuple(dict.fromkeys((*known.limited, *tasks)))
             self._names[queue] = replace(known, limited=merged)
 
-    def set_members(self, queue: str, members: list[str]) -> None:
-        """Note who the members are."""
-        with self._lock:
-            self._names[queue] = replace(self.of(queue), members=tuple(members))
-
     def set_all(
         self, queue: str, *, limited: list[str], members: list[str], parks: list[str]
     ) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import replies, requests
-from .producer import CHUNK_JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from .patience import PatientCaller
 
 __all__ = ["FailedJobs"]
+
+#: Jobs that one call takes out at most.
+CHUNK_JOBS: Final = 500
 
 
 class FailedJobs:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import FetchTurn
 
-    from .directory import Directory
     from .keys import QueueKeys
     from .lines import Lines
     from .link import Call
@@ -37,7 +36,6 @@ class Fetch:
     Args:
         lines: the connections of this process.
         keys_of: the keys of a queue.
-        directory: limited tasks by queue.
         offset: the clock offset in ms, as text.
         idle: see `Broker.fetch`.
         extra: see `Broker.fetch`.
@@ -48,7 +46,6 @@ class Fetch:
         self,
         lines: Lines,
         keys_of: Callable[[str], QueueKeys],
-        directory: Directory,
         offset: str,
         *,
         idle: int,
@@ -57,7 +54,6 @@ class Fetch:
     ) -> None:
         self._lines = lines
         self._keys_of = keys_of
-        self._directory = directory
         self._offset = offset
         self._idle = idle
         self._extra = extra
@@ -99,7 +95,10 @@ class Fetch:
 
     def _call(self, turns: Sequence[FetchTurn]) -> Call:
         return requests.fetch(
-            [(turn, self._keys_of(turn.queue), self._directory.of(turn.queue)) for turn in turns],
+            [
+                (turn, self._keys_of(turn.queue), self._lines.directory.of(turn.queue))
+                for turn in turns
+            ],
             self._offset,
             idle=self._idle,
             extra=self._extra,
@@ -146,7 +145,7 @@ class Fetch:
         missing = False
         for turn, reply in zip(turns, answer, strict=True):
             if reply[0] == b"KEYS":
-                self._directory.add_limited(turn.queue, replies.names(reply[1]))
+                self._lines.directory.add_limited(turn.queue, replies.names(reply[1]))
                 missing = True
         return missing
 

@@ -27,6 +27,11 @@ class Health:
         self._lock = threading.Lock()
         self._down = False
 
+    @property
+    def down(self) -> bool:
+        """Whether the last call found it unusable."""
+        return self._down
+
     def failed(self, error: Exception) -> None:
         """A call found the server unusable."""
         self.failed_at = time.monotonic()

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .caller import Caller
+from .directory import Directory
 from .patience import PatientCaller
 from .producer import Producer
 from .waiting import Waiting
@@ -35,6 +36,8 @@ class Lines:
     ) -> None:
         #: Says where queues are.
         self.topology = settings.topology()
+        #: Says whose keys have to be declared; here, since it has a lock.
+        self.directory = Directory()
         #: Of arbiter and result notifier.
         self.workers = Caller(self.topology, replicas)
         #: Of the subscriber.

@@ -247,13 +247,12 @@ class Link:
         result = Exchange(broken=self._broken)
         try:
             while result.broken is None and len(result.replies) < count:
-                if self._asking:
-                    self._connection.read_response()
+                refusal = self._read_asking() if self._asking else None
                 try:
                     result.replies.append(self._connection.read_response())
                 except ResponseError as error:
                     result.refused = True
-                    result.replies.append(error)
+                    result.replies.append(refusal or error)
                 except (BusyLoadingError, AuthenticationError) as error:
                     # An answer as well, after which redis-py hangs up.
                     result.replies.append(error)
@@ -268,6 +267,18 @@ class Link:
             self.close()
         self._answered_at = time.monotonic()
         return result
+
+    def _read_asking(self) -> ResponseError | None:
+        """Why ASKING was refused; None: it was not.
+
+        What follows is then answered as for anybody, mostly by leading back, which says
+        less than this.
+        """
+        try:
+            self._connection.read_response()
+        except ResponseError as error:
+            return error
+        return None
 
     def close(self) -> None:
         """Give up the connection; `open` makes a new one."""

@@ -10,9 +10,8 @@ from spinach.exc import BrokerError
 
 from .errors import Fault, fault_of, to_broker_error
 from .link import LinkPool
-from .producer import DEADLINE_SECONDS
 from .router import Router
-from .settings import CALL_TIMEOUT_SECONDS
+from .settings import CALL_TIMEOUT_SECONDS, DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from .link import Call

@@ -21,24 +21,21 @@ from typing import TYPE_CHECKING, Final
 from spinach.backoff import Backoff
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
 
-from . import keys, script
+from . import keys, requests
 from .errors import Fault, fault_of, to_broker_error
-from .link import Call, Command, LinkPool
+from .link import Command, LinkPool
 from .router import Answer, Router
-from .settings import CALL_TIMEOUT_SECONDS
+from .settings import CALL_TIMEOUT_SECONDS, DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spinach.brokers.calls import Deposit
 
-    from .link import Request
+    from .link import Call, Request
     from .topology import Topology
 
-__all__ = ["DEADLINE_SECONDS", "Producer"]
-
-#: How long one `enqueue` tries, in seconds.
-DEADLINE_SECONDS: Final = 30.0
+__all__ = ["Producer"]
 
 #: The last answer is waited for at least this long, in seconds. An idle server looks ten
 #: times a second whether a WAIT for replicas is over, and this leaves it half for that.
@@ -48,6 +45,10 @@ LEAST_WAIT_SECONDS: Final = 0.3
 CHUNK_JOBS: Final = 500
 CHUNK_BYTES: Final = 1024 * 1024
 IN_FLIGHT: Final = 4
+
+#: Connections that are kept for the next callers. More of them, as a crowd of threads that
+#: schedule at one moment leaves behind, are closed.
+MOST_IDLE: Final = 32
 
 #: The server forgets a session's last number after this time, in ms.
 SESSION_LIFE_MS: Final = 10 * 60 * 1000
@@ -151,13 +152,19 @@ class Producer:
                 if chunk.flags is None and chunk.number:
                     # Its number must not be used for other jobs.
                     line.sessions.pop(chunk.queue, None)
-            with self._lock:
-                self._idle.append(line)
+            self._put_back(line)
         answers = [False] * len(deposits)
         for chunk in chunks:
             for position, flag in zip(chunk.positions, chunk.flags or b"", strict=True):
                 answers[position] = flag == 0x31
         return answers
+
+    def _put_back(self, line: _Line) -> None:
+        with self._lock:
+            if len(self._idle) < MOST_IDLE:
+                self._idle.append(line)
+                return
+        line.router.close()
 
     def unregistered(self, queues: set[str]) -> list[str]:
         """Those of the queues that this process has not put on the list of queues."""
@@ -220,17 +227,17 @@ class _Attempt:
     def _round(self, line: _Line, window: list[_Chunk]) -> Answer | None:
         """Send some chunks once; what kept one of them from being stored."""
         news = self._producer.unregistered({chunk.queue for chunk in window})
-        requests: list[Request] = []
+        calls: list[Request] = []
         if news:
             queues = keys.queues_key(self._namespace)
-            requests.append(Command(b"SADD", queues, *news, key=queues))
+            calls.append(Command(b"SADD", queues, *news, key=queues))
         for chunk in window:
             line.number(chunk)
-            requests.append(self._call(chunk))
+            calls.append(self._call(chunk))
         # The last wait for an answer hardly passes the deadline.
         left = max(LEAST_WAIT_SECONDS, self._deadline - time.monotonic())
         try:
-            answers = line.router.send(requests, min(CALL_TIMEOUT_SECONDS, left), confirmed=True)
+            answers = line.router.send(calls, min(CALL_TIMEOUT_SECONDS, left), confirmed=True)
         except BaseException:
             for chunk in window:
                 chunk.uncertain = True
@@ -239,6 +246,7 @@ class _Attempt:
         if news and not isinstance(answers.pop(0).reply, Exception):
             self._producer.registered(news)
         problem: Answer | None = None
+        foreign: tuple[BrokerError, str] | None = None
         answered: set[str] = set()
         for chunk, answer in zip(window, answers, strict=True):
             reply = answer.reply
@@ -255,26 +263,26 @@ class _Attempt:
                 chunk.uncertain = False
                 answer.health.answered()
             elif reply[0] == b"VERSION":
-                raise self._tell(version_error(chunk.queue, reply[1]), answer.health.address)
+                foreign = version_error(chunk.queue, reply[1]), answer.health.address
             elif chunk.queue not in answered:
                 # The first of its queue: no earlier one of ours is missing, so the
                 # server lost the session's number and what it had stored with it.
                 self._start_over(line, chunk.queue)
             answered.add(chunk.queue)
+        if foreign is not None:
+            # Not before the fate of the other chunks is known.
+            raise self._tell(*foreign)
         return problem
 
     def _call(self, chunk: _Chunk) -> Call:
         names = self._producer.keys_of(chunk.queue)
-        return Call(
-            script.ENQUEUE,
-            (*names.fixed(keys.ENQUEUE), names.producer(chunk.session)),
-            (
-                self._producer.offset(),
-                keys.SCHEMA,
-                chunk.number,
-                SESSION_LIFE_MS,
-                *chunk.args,
-            ),
+        return requests.enqueue(
+            names,
+            self._producer.offset(),
+            chunk.session,
+            chunk.number,
+            chunk.args,
+            life_ms=SESSION_LIFE_MS,
         )
 
     def _start_over(self, line: _Line, queue: str) -> None:

@@ -152,6 +152,7 @@ def reconcile_reply(turn: Turn, reply: Any) -> ReconcileReply:
         verdict=verdict,
         missing=_leases(turn, reply[1]),
         strays=tuple(zip(strays[::2], strays[1::2], strict=True)),
+        more=bool(reply[3]),
     )
 
 

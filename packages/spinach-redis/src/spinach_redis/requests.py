@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "beat",
     "counts",
+    "enqueue",
     "failed_page",
     "fetch",
     "fire",
@@ -120,6 +121,23 @@ def join(
     )
 
 
+def enqueue(
+    names: QueueKeys,
+    offset: str,
+    session: str,
+    number: int,
+    jobs: Sequence[bytes | str | int],
+    *,
+    life_ms: int,
+) -> Call:
+    """A chunk of jobs of one queue, flat: stored id, record, due in ms or '' for each."""
+    return Call(
+        script.ENQUEUE,
+        (*names.fixed(keys.ENQUEUE), names.producer(session)),
+        (offset, keys.SCHEMA, number, life_ms, *jobs),
+    )
+
+
 def beat(names: QueueKeys, offset: str, turn: Turn) -> Call:
     """One turn."""
     running = names.running(turn.member)
@@ -158,7 +176,13 @@ def reconcile(names: QueueKeys, offset: str, turn: Turn, held: Sequence[tuple[st
     return Call(
         script.RECONCILE,
         (*names.fixed(keys.RECONCILE), names.running(turn.member)),
-        (offset, turn.member, turn.number, *(part for pair in held for part in pair)),
+        (
+            offset,
+            turn.member,
+            turn.number,
+            MAX_FETCH_BYTES,
+            *(part for pair in held for part in pair),
+        ),
     )
 
 

@@ -16,13 +16,23 @@ from .topology import SingleServer, Topology
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["CALL_TIMEOUT_SECONDS", "Address", "ClusterSettings", "ConnectionSettings", "Settings"]
+__all__ = [
+    "CALL_TIMEOUT_SECONDS",
+    "DEADLINE_SECONDS",
+    "Address",
+    "ClusterSettings",
+    "ConnectionSettings",
+    "Settings",
+]
 
 #: Host and port.
 Address = tuple[str, int]
 
 #: How long a call waits for its answer, in seconds.
 CALL_TIMEOUT_SECONDS: Final = 5.0
+
+#: How long a call of a producer or a person is tried, in seconds.
+DEADLINE_SECONDS: Final = 30.0
 
 #: How long opening a connection may take, in seconds.
 CONNECT_TIMEOUT_SECONDS: Final = 2.0

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
 
+from spinach.backoff import Backoff
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import BrokerError
 
 from .caller import judge
+from .errors import Fault, fault_of
 from .health import LOGGER
 from .link import Command, Link, LinkPool
-from .router import Router, answers_of
+from .router import Answer, Router, answers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from .caller import Caller
     from .link import Call, Exchange, Request
     from .node import Node
-    from .router import Answer
     from .topology import Topology
 
 __all__ = ["Waiting"]
@@ -92,6 +93,9 @@ class Waiting:
         self._interrupted = False
         # The log was told that CLIENT UNBLOCK is refused.
         self._told_of_unblock = False
+        # What follows concerns waits that could not begin, and belongs to who waits.
+        self._backoff = Backoff()
+        self._told_of_begin = False
 
     def wait(
         self, groups: Sequence[Sequence[bytes]], seconds: float, fetch: Call | None = None
@@ -118,8 +122,11 @@ class Waiting:
                 behind: list[Request] = []
                 if fetch is not None:
                     behind = [fetch, *self._router.confirmation(seconds + ANSWER_MARGIN_SECONDS)]
-                if not waits.begin(groups, seconds, behind):
+                problem = waits.begin(groups, seconds, behind)
+                if problem is not None:
+                    self._not_begun(problem, alarm, seconds)
                     return None
+                self._begun()
                 waits.listen(seconds + ANSWER_MARGIN_SECONDS)
                 self._break_off(waits)
                 return self._result(waits, alarm, fetch)
@@ -173,6 +180,30 @@ class Waiting:
                 return
             waits.listen(BREAK_OFF_STEP_SECONDS)
 
+    def _not_begun(self, problem: Answer, alarm: _Alarm, seconds: float) -> None:
+        """Leave the server alone for a while; the fetch that follows is a look for jobs.
+
+        Its connection may serve well all the same, so that nothing else would slow the
+        next try, nor tell of it.
+        """
+        if fault_of(problem.reply) is Fault.FATAL:
+            judge([problem])
+        if self._backoff.failing and not self._told_of_begin and not problem.health.down:
+            self._told_of_begin = True
+            LOGGER.warning(
+                "Workers cannot wait for jobs at the Redis server at %s, and look for them "
+                "every few seconds instead: %s",
+                problem.health.address,
+                problem.reply,
+            )
+        _pause(alarm, min(self._backoff.failed(), seconds))
+
+    def _begun(self) -> None:
+        self._backoff.succeeded()
+        if self._told_of_begin:
+            self._told_of_begin = False
+            LOGGER.info("Workers can wait for jobs again")
+
     def _result(
         self, waits: _Waits, alarm: _Alarm, fetch: Call | None
     ) -> tuple[Any, BrokerError | None] | None:
@@ -196,9 +227,7 @@ class Waiting:
             return judge([fetched])[0]
         if refused:
             # Else a slot on its way to another node would keep this process busy.
-            with selectors.DefaultSelector() as selector:
-                selector.register(alarm.receiver, selectors.EVENT_READ)
-                selector.select(REFUSED_PAUSE_SECONDS)
+            _pause(alarm, REFUSED_PAUSE_SECONDS)
         return None
 
     def _led_elsewhere(self, answer: Answer, node: Node) -> bool:
@@ -208,6 +237,13 @@ class Waiting:
             and not answer.uncertain
             and self._topology.redirected(answer.reply, node) is not None
         )
+
+
+def _pause(alarm: _Alarm, seconds: float) -> None:
+    """Wait until the alarm rings, at most so long."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(alarm.receiver, selectors.EVENT_READ)
+        selector.select(seconds)
 
 
 class _Waits:
@@ -234,18 +270,19 @@ class _Waits:
 
     def begin(
         self, groups: Sequence[Sequence[bytes]], seconds: float, behind: Sequence[Request]
-    ) -> bool:
-        """Send the waits, unless one of the servers cannot be reached; whether they were."""
+    ) -> Answer | None:
+        """Send the waits, unless one of the servers cannot be reached; the reason if so."""
         for markers in groups:
+            health = self._router.topology.health
             try:
                 node = self._router.topology.node_of(markers[0])
+                health = node.health
                 link = self._router.pool.take(node, LINK_SECONDS)
                 self._stack.callback(self._router.pool.give_back, node, link)
                 link.open(with_id=True)
-            except (RedisError, OSError):
-                # The fetch will meet it as well, and say so.
+            except (RedisError, OSError) as error:
                 self._router.topology.doubt()
-                return False
+                return Answer(error, health, unsent=True)
             self._begun.append((node, link))
         for (_, link), markers in zip(self._begun, groups, strict=True):
             self._unread.add(link)
@@ -254,7 +291,7 @@ class _Waits:
             with contextlib.suppress(OSError):
                 self._selector.register(link, selectors.EVENT_READ)
                 self.silent.add(link)
-        return True
+        return None
 
     def listen(self, seconds: float) -> None:
         """Wait until something comes from one of them, the alarm, or `seconds`."""

@@ -209,8 +209,9 @@ class Broker(ABC):
                 and its outcome not answered yet.
 
         Returns:
-            The leases of this membership that are not in `held`, and the pairs in
-            `held` that this membership does not own.
+            The leases of this membership that are not in `held`, the oldest first and
+            as many as one reply may carry, and the pairs in `held` that this membership
+            does not own.
         """
 
     @abstractmethod

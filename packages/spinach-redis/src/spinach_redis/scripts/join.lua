@@ -27,6 +27,8 @@
 --   {'VERSION', schema found}: nothing was done
 local NAMES = {'version', 'members', 'seq', 'info', 'guard', 'limits', 'brought', 'jobs', 'ready',
   'future', 'timekeeper', 'marker', 'paused', 'periodic', 'periodic-info'}
+-- Read at once, so that large ones do not fill the memory of the server.
+local RECORDS = 100
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local member, lease = ARGV[3], tonumber(ARGV[4])
@@ -56,8 +58,9 @@ if known and call('HEXISTS', q.seq, member) == 0 then
   return {'FENCED'}
 end
 
--- A limit where there was none has to count the jobs that are leased without one. Slots
--- may be left from an earlier one that went with the last member who declared it.
+-- A limit where there was none has to count the jobs that are leased without one. This
+-- alone looks at all leases of a queue, once for a limit that is new. Slots may be left
+-- from an earlier one that went with the last member who declared it.
 local fresh = {}
 if not known then
   for task in pairs(wanted) do
@@ -86,10 +89,14 @@ if not known then
   if next(fresh) then
     for _, key in pairs(running) do
       local ids = call('HKEYS', key)
-      for i = 1, #ids do
-        local task = task_of(call('HGET', q.jobs, ids[i]))
-        if task and fresh[task] then
-          call('SADD', declared[task].slots, ids[i])
+      for i = 1, #ids, RECORDS do
+        local last = math.min(i + RECORDS - 1, #ids)
+        local records = call('HMGET', q.jobs, unpack(ids, i, last))
+        for j = 1, #records do
+          local task = task_of(records[j])
+          if task and fresh[task] then
+            call('SADD', declared[task].slots, ids[i + j - 1])
+          end
         end
       end
     end

@@ -9,11 +9,12 @@
 --   guard     hash  see members.lua
 --   running:<member>  hash  stored id -> token
 -- ARGV
---   1 clock offset, ms   2 member   3 number
+--   1 clock offset, ms   2 member   3 number   4 most bytes of records in the reply
 --   then stored id, token of each lease that the process holds
 -- Reply
---   {'APPLIED', leases that the process lacks, pairs that it holds and does not own}
---     leases as in fetch.lua; pairs: stored id, token for each
+--   {'APPLIED', leases that the process lacks, pairs that it holds and does not own, more}
+--     leases as in fetch.lua; pairs: stored id, token for each; more: 1 where the leases
+--     are not all, since they would be too large for one reply
 --   {'FENCED'} | {'STALE'}
 local NAMES = {'jobs', 'attempts', 'members', 'seq', 'info', 'guard'}
 local q = named(NAMES, 0)
@@ -32,7 +33,7 @@ for i = 1, #pairs_, 2 do
   owned[pairs_[i]] = pairs_[i + 1]
 end
 local strays, held = {}, {}
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   if owned[ARGV[i]] == ARGV[i + 1] then
     held[ARGV[i]] = true
   else
@@ -47,17 +48,22 @@ for id, token in pairs(owned) do
   end
 end
 table.sort(lacking, function(one, other) return one[3] < other[3] end)
-local leases = {}
+local most_bytes = tonumber(ARGV[4])
+local leases, bytes, more = {}, 0, 0
 for i = 1, #lacking do
   local id = lacking[i][1]
   local record = call('HGET', q.jobs, id)
-  if record then
+  if not record then
+    call('HDEL', running, id)
+  elseif bytes > 0 and bytes + #record > most_bytes then
+    more = 1
+    break
+  else
+    bytes = bytes + #record
     leases[#leases + 1] = id
     leases[#leases + 1] = lacking[i][2]
     leases[#leases + 1] = record
     leases[#leases + 1] = call('HGET', q.attempts, id)
-  else
-    call('HDEL', running, id)
   end
 end
-return {'APPLIED', leases, strays}
+return {'APPLIED', leases, strays, more}

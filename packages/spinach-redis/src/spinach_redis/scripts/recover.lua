@@ -95,9 +95,13 @@ for i = 1, math.min(most, #leases) do
   if next(limits) then
     local task = task_of(record)
     if task and limits[task] then
-      free_slot(q, task, limits[task], id)
+      limits[task].ended = limits[task].ended or {}
+      table.insert(limits[task].ended, id)
     end
   end
+end
+for task, limit in pairs(limits) do
+  free_slots(q, task, limit, limit.ended or {})
 end
 many('HDEL', running, ended)
 retry(q, now, retries)

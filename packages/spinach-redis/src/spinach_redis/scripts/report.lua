@@ -131,9 +131,7 @@ if call('EXISTS', q.attempts) == 1 then
   many('HDEL', q.attempts, gone)
 end
 for i = 1, #tasks do
-  for j = 1, #tasks[i].jobs do
-    free_slot(q, tasks[i].name, tasks[i], tasks[i].jobs[j])
-  end
+  free_slots(q, tasks[i].name, tasks[i], tasks[i].jobs)
   if tasks[i].put_aside then
     many('RPUSH', tasks[i].parked, tasks[i].put_aside)
     call('SADD', q.parks, tasks[i].name)

@@ -39,42 +39,52 @@ local function limits_of(q, declared)
   return limits, missing
 end
 
--- Brings held jobs back to the front as far as slots are free, `count` at most. They
--- queue up behind those brought back before, each of which would else be pushed back
--- by the next one for as long as few threads are idle.
-local function bring_back(q, limit, count)
-  if limit.n then
-    count = math.min(count, limit.n - call('SCARD', limit.slots))
+-- How many jobs at the head of `ready` were brought back before, MOVES at most.
+local function brought_before(q)
+  if call('EXISTS', q.brought) == 0 then
+    return 0
   end
+  for at = 0, MOVES - 1, 100 do
+    local head = call('LRANGE', q.ready, at, at + 99)
+    local brought = #head > 0 and call('SMISMEMBER', q.brought, unpack(head)) or {}
+    for i = 1, #head do
+      if brought[i] == 0 then
+        return at + i - 1
+      end
+    end
+    if #head < 100 then
+      return at + #head
+    end
+  end
+  return MOVES
+end
+
+-- Brings `count` held jobs back to the front. They queue up behind those brought back
+-- before, each of which would else be pushed back by the next one for as long as few
+-- threads are idle.
+local function bring_back(q, limit, count)
   if count <= 0 or call('LLEN', limit.held) == 0 then
     return
   end
   local ids = call('LPOP', limit.held, count)
-  local head = call('LRANGE', q.ready, 0, 99)
-  local pivot = nil
-  if #head > 0 then
-    local brought = call('SMISMEMBER', q.brought, unpack(head))
-    for i = 1, #head do
-      if brought[i] == 0 then
-        break
-      end
-      pivot = head[i]
-    end
-  end
-  if pivot then
-    for i = #ids, 1, -1 do
-      call('LINSERT', q.ready, 'AFTER', pivot, ids[i])
-    end
-  else
-    to_front(q.ready, ids)
-  end
+  local place = brought_before(q)
+  local before = place > 0 and call('LPOP', q.ready, place) or {}
+  to_front(q.ready, ids)
+  to_front(q.ready, before)
   many('SADD', q.brought, ids)
 end
 
--- Lets a change of the limit take effect; forgets a task whose limit is gone when
--- nothing is left of it.
+-- Brings back the held jobs that have a slot, MOVES at most: what is left is made up for
+-- by the next fetches. Jobs that were brought back and not taken yet have a claim on free
+-- slots. Forgets a task whose limit is gone when nothing is left of it.
 local function settle(q, task, limit)
-  bring_back(q, limit, MOVES)
+  if call('LLEN', limit.held) > 0 then
+    local count = MOVES
+    if limit.n then
+      count = math.min(count, limit.n - call('SCARD', limit.slots) - call('SCARD', q.brought))
+    end
+    bring_back(q, limit, count)
+  end
   if not limit.n and call('LLEN', limit.held) == 0 and call('SCARD', limit.slots) == 0 then
     call('HDEL', q.limits, task)
     -- Without a limit nobody looks at it, and it would grow for ever.
@@ -84,13 +94,19 @@ local function settle(q, task, limit)
   end
 end
 
--- The lease of a job ended.
-local function free_slot(q, task, limit, id)
-  if limit and call('SREM', limit.slots, id) == 1 then
-    bring_back(q, limit, 1)
-    if not limit.n then
-      settle(q, task, limit)
-    end
+-- The leases of some jobs of a task ended.
+local function free_slots(q, task, limit, ids)
+  local freed = 0
+  for i = 1, #ids, PORTION do
+    freed = freed + call('SREM', limit.slots, unpack(ids, i, math.min(i + PORTION - 1, #ids)))
+  end
+  if freed == 0 then
+    return
+  end
+  if limit.n then
+    bring_back(q, limit, math.min(freed, limit.n - call('SCARD', limit.slots)))
+  else
+    settle(q, task, limit)
   end
 end
 

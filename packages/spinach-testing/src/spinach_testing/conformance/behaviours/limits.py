@@ -16,6 +16,7 @@ from ..process import outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spinach.brokers.calls import Deposit
     from spinach.outcome import Lease
 
 LIMITED = "letters.print"
@@ -176,3 +177,40 @@ class LimitsBehaviour(BrokerBehaviour):
             assert reply.more, "the fetch stopped before the end and did not say so"
         assert len(taken) == 2
         assert limited(process.take(idle=5)) == 0
+
+    @holds("I4", "I10")
+    def test_long_row_of_held_jobs_goes_on_when_their_limit_ends(self, lab: Lab) -> None:
+        jobs = hold_many(lab)
+        process = lab.process()
+        done = 1
+        while leases := process.take(idle=200):
+            process.succeed(*leases)
+            done += len(leases)
+        assert done == len(jobs)
+        assert lab.counts().held == 0
+
+    @holds("I10")
+    def test_limit_that_is_raised_by_far_fills_all_its_slots(self, lab: Lab) -> None:
+        generous = lab.process(limits={LIMITED: 700})
+        hold_many(lab)
+        leased = 0
+        while leases := generous.take(idle=200):
+            leased += len(leases)
+        assert leased == 700
+
+
+def hold_many(lab: Lab) -> list[Deposit]:
+    """Jobs of which all but the first, which is done, were put aside for want of a slot.
+
+    The member that granted one slot is gone.
+    """
+    jobs = [deposit(LIMITED) for _ in range(1300)]
+    lab.enqueue(*jobs)
+    strict = lab.process(limits={LIMITED: 1})
+    [first] = strict.take(idle=5)
+    while strict.fetch(idle=5).more:
+        pass
+    assert lab.counts().held == len(jobs) - 1
+    strict.succeed(first)
+    strict.leave()
+    return jobs
