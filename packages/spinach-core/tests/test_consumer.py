@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from spinach import Engine, Job, Tasks
 from spinach.assignment import Assignment
-from spinach.brokers.calls import Enrolment, FetchTurn
+from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply
 from spinach.consumer import Consumer
+from spinach.exc import BrokerUnavailable
 from spinach.handover import HandOver
 from spinach.outcome import OutcomeKind
 from spinach.pace import Pace
@@ -169,8 +171,34 @@ def test_a_lost_beat_is_repaired_by_a_reconciliation(rig: Rig) -> None:
     assert rig.upkeep() == ["beat"]
     rig.advance(0.02)
     assert rig.upkeep() == ["reconcile"]
-    rig.advance(0)
+    # It proved life as well.
+    assert rig.consumer.next_event_in() == pytest.approx(10.0)
+    rig.advance(10)
     assert rig.upkeep() == ["beat"]
+
+
+def test_what_a_reconciliation_withholds_is_asked_for_until_it_comes() -> None:  # I6
+    rig = Rig(fetch=["after"])
+    rig.upkeep()
+    reconcile, withheld = rig.broker.reconcile, [BrokerUnavailable("no replica has it")] * 3
+
+    def withhold(*args: Any) -> ReconcileReply:
+        reply = reconcile(*args)
+        if not withheld:
+            return reply
+        return structs.replace(reply, missing=(), more=True, error=withheld.pop())
+
+    rig.broker.reconcile = withhold
+    rig.engine.schedule("print")
+    assert rig.fetch() == 0
+    asked = 0
+    # The lease of this process goes on meanwhile, though nothing but this is called.
+    while not rig.handover.held(rig.consumer._memberships[0].member):
+        rig.advance(15)
+        asked += rig.upkeep().count("reconcile")
+    assert asked == 4
+    assert rig.consumer.settled
+    assert rig.broker.counts(["spinach"])[0].leased_by_dead == 0
 
 
 @pytest.mark.parametrize("max_retries", [0, 1], ids=["at most once", "at least once"])

@@ -280,3 +280,31 @@ def test_redirection_for_once_changes_no_map(broker: RedisBroker, error: Excepti
     assert led_to is not None
     assert (led_to[0].settings.address, led_to[1]) == ("::1:9", True)
     assert topology._owners == before
+
+
+def test_node_that_hangs_keeps_each_call_but_one_from_waiting(
+    new_broker: NewBroker, own_cluster: Cluster
+) -> None:
+    """Else the beats for queues of other nodes would come too late."""
+    with own_cluster.client() as client:
+        broker = new_broker(client)
+    hung, well = own_cluster.nodes[0], own_cluster.nodes[1]
+    names: list[str] = []
+    for _ in range(6):
+        names.append(own_cluster.queue_on(hung, broker.namespace, but=tuple(names)))
+    members = [Member(broker, queue) for queue in names]
+    other = Member(broker, own_cluster.queue_on(well, broker.namespace))
+    # The map was read, and is not to be read again.
+    broker._lines.topology.doubt = lambda: None
+    hung.freeze()
+    try:
+        errors = [str(broker.reconcile(member.turn(), []).error) for member in members]
+        assert broker.beat([other.turn()])[0].verdict is Verdict.APPLIED
+    finally:
+        hung.thaw()
+    assert ["left alone" in error for error in errors] == [False] + [True] * 5
+    until(
+        lambda: broker.reconcile(members[0].turn(), []).verdict is Verdict.APPLIED,
+        "the node to be asked again",
+        10,
+    )

@@ -5,19 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from redis import exceptions
 from redis.connection import Connection
 
-from spinach.brokers.calls import Enrolment, Verdict
+from spinach.brokers.calls import Enrolment, Turn, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
-from spinach_redis import RedisBroker
+from spinach_redis import RedisBroker, health
 from spinach_redis.errors import Fault, fault_of, to_broker_error
 from spinach_redis.node import Node
 from spinach_redis.server import examine
 from spinach_redis.settings import ConnectionSettings
 
-from .jobs import QUEUE, Member, deposit
-from .servers import Server
+from .jobs import QUEUE, TASK, Member, deposit
+from .servers import Server, until
 
 HERE = Node(ConnectionSettings(Connection, {"host": "here", "port": 1}))
 INSIDE_A_SCRIPT = "Error running script (call to f_0123): @user_script:9: @user_script: 9: -"
@@ -179,8 +180,9 @@ def test_queue_of_another_schema_cannot_be_joined(
 
 
 def test_restart_of_the_server_is_logged_once_and_loses_nothing(
-    own_server: Server, caplog: pytest.LogCaptureFixture
+    own_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "STEADY_SECONDS", 0.0)
     caplog.set_level(logging.INFO, logger="spinach.broker.redis")
     broker = RedisBroker.from_url(own_server.unix_url)
     broker.bind("restarted", object())
@@ -213,4 +215,45 @@ def test_producer_gets_over_a_restart(own_server: Server) -> None:
         own_server.stop(kill=True)
         own_server.start()
     assert broker.counts([QUEUE])[0].ready == 3
+    broker.close()
+
+
+def test_credentials_that_cannot_be_had_for_a_moment_are_waited_for(own_server: Server) -> None:
+    class Source(redis.CredentialProvider):
+        failures = 2
+
+        def get_credentials(self) -> tuple[str, ...]:
+            if self.failures:
+                self.failures -= 1
+                raise RuntimeError("the vault is sealed")
+            return ("default", "any")
+
+    with own_server.client() as client:
+        client.acl_setuser("default", enabled=True, nopass=True)
+    source = Source()
+    broker = RedisBroker(redis.Redis(port=own_server.port, credential_provider=source))
+    broker.bind("vault", object())
+    reply = broker.beat([Turn(QUEUE, "nobody", 1)])[0]
+    assert reply.verdict is Verdict.UNKNOWN
+    assert isinstance(reply.error, BrokerUnavailable)
+    assert "RuntimeError: the vault is sealed" in str(reply.error)
+    assert broker.enqueue([deposit()]) == [True]
+    broker.close()
+
+
+def test_full_server_is_not_said_to_be_away(
+    own_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="spinach.broker.redis")
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("full", object())
+    member = Member(broker, periodic={TASK: 1})
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1)
+        until(lambda: bool(broker.tick(QUEUE, [TASK]).due), "a tick", 10)
+        [tick] = broker.tick(QUEUE, [TASK]).due
+        for _ in range(3):
+            assert isinstance(broker.fire(QUEUE, TASK, tick.due_ms, deposit()).error, BrokerFull)
+            assert broker.beat([member.turn()])[0].verdict is Verdict.APPLIED
+    assert caplog.records == []
     broker.close()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -308,3 +310,21 @@ def test_queues_are_listed(new_broker: NewBroker, server: Server, namespace: str
 
 def test_nothing_to_enqueue_needs_no_server(new_broker: NewBroker) -> None:
     assert new_broker("redis://127.0.0.1:1").enqueue([]) == []
+
+
+def test_job_is_not_sent_again_after_a_sleep_in_which_the_server_may_forget(
+    new_broker: NewBroker, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I2, I3
+    asleep = [0.0]
+    monkeypatch.setattr(producer, "_clocks", lambda: (0.0, asleep[0]))
+    broker, job = new_broker(proxy.url), deposit(max_retries=0)
+
+    def sleep(_seconds: float) -> None:
+        asleep[0] += producer.SESSION_IDLE_SECONDS + 1
+
+    monkeypatch.setattr(producer, "time", SimpleNamespace(**(vars(time) | {"sleep": sleep})))
+    proxy.lose(Loss.ANSWER, script.ENQUEUE.sha)
+    with pytest.raises(ScheduleUncertain) as caught:
+        broker.enqueue([job])
+    assert caught.value.unknown == uuids([job])
+    assert broker.counts([QUEUE])[0].enqueued == 1

@@ -52,7 +52,7 @@ def frozen(group: Replicated) -> Iterator[None]:
 
 def reconciled(member: Member) -> list[str]:
     reply = until(
-        lambda: (r := member.broker.reconcile(member.turn(), [])).verdict is Verdict.APPLIED and r,
+        lambda: not (r := member.broker.reconcile(member.turn(), [])).error and r,
         "reconciliation",
     )
     return [lease.stored_id for lease in reply.missing]
@@ -112,7 +112,9 @@ def test_job_that_runs_at_most_once_starts_when_the_replica_has_its_lease(
         reply = member.fetch()
         assert (reply.verdict, reply.leases) == (Verdict.UNKNOWN, ())
         assert isinstance(reply.error, BrokerUnavailable)
-        assert broker.reconcile(member.turn(), []).verdict is Verdict.UNKNOWN
+        withheld = broker.reconcile(member.turn(), [])
+        assert (withheld.verdict, withheld.missing, withheld.more) == (Verdict.APPLIED, (), True)
+        assert isinstance(withheld.error, BrokerUnavailable)
     assert reconciled(member) == [job.stored_id]
     assert broker.counts([QUEUE])[0].leased == 1
 
@@ -199,3 +201,23 @@ def test_sentinels_may_have_timeouts_of_their_own(watched: Watched, namespace: s
     broker.bind(namespace, object())
     assert broker.enqueue([deposit()]) == [True]
     broker.close()
+
+
+def test_nobody_is_taken_for_dead_because_no_replica_answers(
+    new_broker: NewBroker, replicated: Replicated
+) -> None:  # I3, I11
+    now_ms = [0]
+    brokers = [
+        new_broker(replicated.primary.url, wait_replicas=1, _offset_ms=lambda: now_ms[0])
+        for _ in range(2)
+    ]
+    waiting, other = map(Member, brokers)
+    job = deposit(max_retries=0)
+    brokers[0].enqueue([job])
+    with frozen(replicated):
+        assert waiting.fetch().verdict is Verdict.UNKNOWN
+        for _ in range(10):
+            now_ms[0] += 10_000
+            waiting.broker.reconcile(waiting.turn(), [])
+            assert other.broker.beat([other.turn()])[0].dead is None
+    assert reconciled(waiting) == [job.stored_id]

@@ -25,7 +25,7 @@ def test_job_that_was_done_before_it_was_sent_again_is_not_stored_anew(
             worker.broker.report([success(lease)])
 
     # The producer pauses before it sends again; meanwhile the job runs.
-    pausing = SimpleNamespace(monotonic=time.monotonic, sleep=work)
+    pausing = SimpleNamespace(**(vars(time) | {"sleep": work}))
     monkeypatch.setattr("spinach_redis.producer.time", pausing)
     producer = new_broker(proxy.url)
     proxy.lose(Loss.ANSWER, script.ENQUEUE.sha)

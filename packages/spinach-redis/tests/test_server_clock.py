@@ -7,7 +7,7 @@ import pytest
 from spinach.brokers.calls import Verdict
 from spinach_redis import RedisBroker
 
-from .jobs import LEASE_MS, QUEUE, Member, deposit
+from .jobs import LEASE_MS, QUEUE, TASK, Member, deposit
 
 HOUR_MS = 3_600_000
 NewBroker = Callable[..., RedisBroker]
@@ -76,3 +76,18 @@ def test_members_with_different_leases_are_judged_by_their_own(
     dead, survivor = Member(broker), Member(broker)
     assert set(live(survivor, offset_ms, 60_000)) == {dead.name}
     assert broker.beat([patient.turn()])[0].verdict is Verdict.APPLIED
+
+
+def test_periodic_task_does_not_wait_for_a_clock_that_was_set_back(
+    broker: RedisBroker, offset_ms: list[int]
+) -> None:  # I15
+    member = Member(broker, periodic={TASK: 60_000})
+    offset_ms[0] += HOUR_MS
+    [tick] = broker.tick(QUEUE, [TASK]).due
+    assert broker.fire(QUEUE, TASK, tick.due_ms, deposit()).verdict is Verdict.APPLIED
+    offset_ms[0] -= HOUR_MS
+    live(member, offset_ms, 10_000)
+    reply = broker.tick(QUEUE, [TASK])
+    assert reply.due == ()
+    assert reply.next_periodic_in_ms is not None
+    assert reply.next_periodic_in_ms <= 60_000

@@ -140,3 +140,64 @@ def test_broker_speaks_its_own_protocol_whatever_the_client_speaks(
         broker.bind(namespace, object())
         assert broker.counts(["letters"])[0].ready == 0
         broker.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cr?et@there/0",
+        "redis://:s3cr#et@there/0",
+        "redis://:s3cr/et@there/0",
+        "redis://user:s3cr/et?w@there/0",
+        "redis://:1234?s3cr@there",
+    ],
+)
+def test_no_part_of_a_password_that_is_not_encoded_is_shown(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="Percent-encode") as caught:
+        RedisBroker.from_url(url)
+    assert "s3cr" not in str(caught.value)
+    assert "et" not in str(caught.value).split()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:p@ss@there:1/0",
+        "redis://there:1/0?client_name=a@b",
+        "redis://there/0?client_name=a@b",
+        "unix:///path/with?client_name=a@b:c",
+    ],
+)
+def test_other_signs_in_a_url_are_fine(url: str) -> None:
+    assert "there" in address_of(RedisBroker.from_url(url)) or url.startswith("unix")
+
+
+@pytest.mark.parametrize("host", ["redis..example", "a" * 64 + ".example"])
+def test_host_that_cannot_be_one_is_refused(host: str) -> None:
+    for make in (
+        lambda: RedisBroker(redis.Redis(host=host)),
+        lambda: RedisBroker.from_url(f"redis://{host}"),
+    ):
+        with pytest.raises(InvalidArgument, match="cannot be the name of a host"):
+            make()
+
+
+def test_certificate_that_is_not_there_is_named() -> None:
+    client = redis.Redis(ssl=True, ssl_ca_certs="/no/such/ca.pem")
+    with pytest.raises(InvalidArgument, match=r"ssl_ca_certs='/no/such/ca\.pem'.*no such file"):
+        RedisBroker(client)
+
+
+@pytest.mark.parametrize("timeout", ["soon", timedelta(seconds=10), [5]])
+def test_timeout_that_is_no_number_is_refused(timeout: object) -> None:
+    with pytest.raises(InvalidArgument, match="expected seconds as a number"):
+        RedisBroker(redis.Redis(socket_timeout=timeout))
+
+
+@pytest.mark.parametrize("text", ["False", "no", "0"])
+def test_url_may_say_that_answers_are_not_decoded(text: str) -> None:
+    RedisBroker.from_url(f"redis://localhost?decode_responses={text}")
+
+
+def test_connection_to_a_socket_file_may_not_take_for_ever() -> None:
+    assert settings_of_url("unix:///tmp/none").connection(9.0).socket_connect_timeout == 2.0

@@ -161,6 +161,8 @@ class Consumer:
             for index, member in enumerate(self._memberships):
                 if self._clock.monotonic() < member.not_before:
                     continue
+                # A server that does not answer takes its time, and others' leases go on.
+                self._beat()
                 if member.joined and member.uncertain:
                     self._reconcile(index)
                 elif not member.joined and not self._closing:
@@ -266,9 +268,14 @@ class Consumer:
 
     def _reconcile(self, index: int) -> None:
         member = self._memberships[index]
+        sent_at = self._clock.monotonic()
         reply = self._broker.reconcile(member.turn(), self._handover.held(member.member))
         if not self._accept(index, "reconcile", reply):
             return
+        if reply.error is not None:
+            member.failed("reconcile", reply.error, self._clock.monotonic())
+        member.renewed(sent_at)
+        self._handover.membership_renewed()
         forgotten = member.forgotten
         member.uncertain = reply.more
         member.forgotten = forgotten and reply.more
@@ -292,7 +299,7 @@ class Consumer:
         """Note how a call with a number ended; whether its reply counts."""
         member = self._memberships[index]
         if reply.verdict is Verdict.APPLIED:
-            if member.failing:
+            if member.failing and reply.error is None:
                 member.answered(call)
             return True
         self._quiet_until = 0.0

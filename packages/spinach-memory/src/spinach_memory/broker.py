@@ -193,10 +193,11 @@ class MemoryBroker(Broker):
         shelves = self.store.shelves()
         with shelves.lock:
             queue = shelves.queue(self.namespace, turn.queue)
-            self._step(queue)
+            now_ms = self._step(queue)
             member = queue.members.take_turn(turn)
             if isinstance(member, Verdict):
                 return ReconcileReply(verdict=member)
+            member.renew(now_ms)
             owned = {(lease.stored_id, lease.token): lease for lease in member.running.values()}
             received = set(held)
             return ReconcileReply(
@@ -260,6 +261,7 @@ class MemoryBroker(Broker):
             now_ms = self._step(place)
             place.promote_due(now_ms)
             place.settle()
+            place.periodic.catch_up(periodic, now_ms)
             next_periodic_ms = place.periodic.next_due_ms(periodic, after_ms=now_ms)
             next_ms = earliest(place.future.next_due_ms, next_periodic_ms)
             return TickReply(

@@ -54,6 +54,13 @@ class PeriodicTasks:
             entry.due_ms = min(entry.due_ms, first_ms)
             entry.declared_ms = now_ms
 
+    def catch_up(self, tasks: Iterable[str], now_ms: int) -> None:
+        """After the clock was set back: none of the tasks waits for longer than its period."""
+        for task in tasks:
+            entry = self._entries.get(task)
+            if entry is not None:
+                entry.due_ms = min(entry.due_ms, now_ms + entry.interval_ms)
+
     def seen(self, tasks: Iterable[str], now_ms: int) -> None:
         """Note that a member declares these tasks now."""
         for task in tasks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from msgspec import structs
 from redis.exceptions import RedisError
 
 from spinach.brokers.base import Broker
@@ -228,7 +229,9 @@ class RedisBroker(Broker):
             return ReconcileReply(verdict=Verdict.UNKNOWN, error=answer)
         reply = replies.reconcile_reply(turn, answer)
         if doubt is not None and replies.may_not_start(reply.missing):
-            return ReconcileReply(verdict=Verdict.UNKNOWN, error=doubt)
+            # They come once replicas know of them.
+            safe = tuple(lease for lease in reply.missing if lease.repeatable)
+            return structs.replace(reply, missing=safe, more=True, error=doubt)
         return reply
 
     def leave(self, turn: Turn) -> TurnReply:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from .errors import Fault, fault_of, to_broker_error
 from .link import LinkPool
-from .router import Answer, Router, answers_of
+from .router import Answer, Router, answers_of, rested
 from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -94,15 +95,23 @@ class Caller:
         return [value for value, _ in judge(self._at(node, commands))]
 
     def _at(self, node: Node, requests: Sequence[Request]) -> list[Answer]:
+        begin = time.monotonic()
+        if node.health.rest_until > begin:
+            return [rested(node) for _ in requests]
         link = self._router.pool.take(node, CALL_TIMEOUT_SECONDS)
         try:
             link.open()
+            exchange = link.exchange(*requests)
         except (RedisError, OSError) as error:
+            node.health.hung(time.monotonic() - begin)
             return [Answer(error, node.health, unsent=True) for _ in requests]
-        else:
-            return answers_of(link.exchange(*requests), len(requests), node.health)
         finally:
             self._router.pool.give_back(node, link)
+        if exchange.broken is not None:
+            node.health.hung(time.monotonic() - begin)
+        else:
+            node.health.heard()
+        return answers_of(exchange, len(requests), node.health)
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""
@@ -120,8 +129,12 @@ def judge(answers: Sequence[Answer]) -> list[tuple[Any, BrokerError | None]]:
     for answer in answers:
         value, error = answer.reply, answer.doubt
         if isinstance(value, Exception):
+            full = fault_of(value) is Fault.FULL
             value = error = _told(value, answer.health)
-            worst[answer.health] = value
+            # A full server serves all else, so who is refused tells of it.
+            worst.setdefault(answer.health, None)
+            if not full:
+                worst[answer.health] = value
         else:
             worst.setdefault(answer.health, None)
             error = None if error is None else _told(error, answer.health)

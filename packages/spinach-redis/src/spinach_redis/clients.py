@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
@@ -29,6 +30,10 @@ _SEVERAL = (
 )
 #: Continues a message about a URL.
 URLS = "expected redis://, rediss:// or unix://, such as redis://localhost:6379/0"
+
+
+#: How redis-py writes False in a URL, and what stands for it elsewhere.
+_NO = ("", "NONE", "F", "FALSE", "0", "N", "NO")
 
 
 def settings_of(client: object, url: str | None) -> Settings:
@@ -115,6 +120,13 @@ def settings_of_url(url: str) -> ConnectionSettings:
         raise InvalidArgument(
             f"The scheme of the Redis URL is {shown}, {URLS}." + f" {_SEVERAL}" * several
         )
+    host, colon, port = re.split("[/?#]", rest, maxsplit=1)[0].rpartition(":")
+    if "@" in rest and colon and "@" not in host + port and not (host and port.isdecimal()):
+        # What reads it would take a part of the password for the port, and show it.
+        raise InvalidArgument(
+            "The Redis URL has one of the characters / ? # in its user or password. "
+            "Percent-encode them: urllib.parse.quote(password, safe='')."
+        )
     place = rest.partition("?")[0].rpartition("@")[2]
     if scheme != "unix":
         database = place.partition("/")[2].strip("/")
@@ -135,13 +147,20 @@ def settings_of_url(url: str) -> ConnectionSettings:
 
 def _check(options: Mapping[str, Any]) -> None:
     """Refuse what a user may have set for other purposes."""
-    if options.get("decode_responses"):
+    if str(options.get("decode_responses", "")).upper() not in _NO:
         raise InvalidArgument(
             "The Redis client has decode_responses=True, but jobs are bytes. "
             "Create a client for Spinach without it."
         )
     timeout = options.get("socket_timeout")
-    if timeout is not None and float(timeout) < BLOCK_SECONDS:
+    try:
+        seconds = BLOCK_SECONDS if timeout is None else float(timeout)
+    except (TypeError, ValueError):
+        raise InvalidArgument(
+            f"The Redis client has socket_timeout={timeout!r}, expected seconds as a number. "
+            "Leave it out: Spinach sets its own timeouts."
+        ) from None
+    if seconds < BLOCK_SECONDS:
         raise InvalidArgument(
             f"The Redis client has socket_timeout={timeout}, but workers wait for jobs "
             f"up to {BLOCK_SECONDS:g} s. Leave it out: Spinach sets its own timeouts."

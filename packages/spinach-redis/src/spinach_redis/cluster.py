@@ -119,6 +119,7 @@ class Cluster(Topology):
         failure: Exception | None = None
         sources = list(self._sources)
         random.shuffle(sources)
+        sources.sort(key=self._rests)
         # The names that the user gave may have come to stand for other nodes.
         sources += [each for each in self._settings.startup if each not in sources]
         for address in sources:
@@ -131,6 +132,11 @@ class Cluster(Topology):
             if time.monotonic() >= deadline:
                 break
         return failure
+
+    def _rests(self, address: Address) -> bool:
+        """Whether the node of that address is to be left alone."""
+        node = self._nodes.get(address)
+        return node is not None and node.health.rest_until > time.monotonic()
 
     def _ask(self, address: Address) -> list[Any]:
         link = Link(Node(self._settings.at(address)), READ_TIMEOUT_SECONDS)

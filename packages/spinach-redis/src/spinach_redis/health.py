@@ -1,14 +1,30 @@
-"""Tells the log when the server goes away and comes back, and not more often."""
+"""What calls learned about a server: the log is told when it goes away and comes back,
+and calls that would wait in vain are spared.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from typing import Final
 
 __all__ = ["LOGGER", "Health"]
 
 LOGGER = logging.getLogger("spinach.broker.redis")
+
+#: A server that answers some calls and fails others, as one without connections left does,
+#: is told of as usable again when it has failed none for so long, in seconds. Longer than
+#: the longest pause between two tries.
+STEADY_SECONDS: Final = 6.0
+
+#: A call that failed after less time than this, in seconds, was no waste of it.
+SLOW_SECONDS: Final = 1.0
+
+#: How long a server that let a call wait in vain is left alone, in seconds: at first, and at
+#: most, doubling each time. Meanwhile the queues of other servers have their turn.
+FIRST_REST_SECONDS: Final = 1.0
+MOST_REST_SECONDS: Final = 15.0
 
 
 class Health:
@@ -26,6 +42,10 @@ class Health:
         # Guards the change of `_down`, so that one of many threads logs it.
         self._lock = threading.Lock()
         self._down = False
+        #: It is to be left alone until then, on the same clock; 0.0: it may be asked. Written
+        #: without the lock, since of two calls that end at once either may be right.
+        self.rest_until = 0.0
+        self._rest_seconds = 0.0
 
     @property
     def down(self) -> bool:
@@ -46,9 +66,24 @@ class Health:
 
     def answered(self) -> None:
         """A call was answered."""
-        if not self._down:
+        if not self._down or time.monotonic() - self.failed_at < STEADY_SECONDS:
             return
         with self._lock:
             first, self._down = self._down, False
         if first:
             LOGGER.info("The Redis server at %s can be used again", self.address)
+
+    def hung(self, seconds: float) -> None:
+        """A call got no answer.
+
+        Args:
+            seconds: that it took to find out.
+        """
+        if seconds >= SLOW_SECONDS:
+            twice = max(FIRST_REST_SECONDS, 2 * self._rest_seconds)
+            self._rest_seconds = min(MOST_REST_SECONDS, twice)
+            self.rest_until = time.monotonic() + self._rest_seconds
+
+    def heard(self) -> None:
+        """It answered whatever it was asked."""
+        self._rest_seconds = self.rest_until = 0.0

@@ -16,6 +16,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .errors import TRANSPORT_ERRORS, is_readonly
 
@@ -144,13 +145,20 @@ class Link:
             if self._fresh() or not self._stale():
                 return
             self.close()
-        # Made anew, since behind Sentinels the server may be another one now.
-        self._connection = self._settings.connection(self.timeout_seconds)
         try:
+            # Made anew, since behind Sentinels the server may be another one now.
+            self._connection = self._settings.connection(self.timeout_seconds)
             self._connection.connect()
             if with_id:
                 self._connection.send_command("CLIENT", "ID")
                 self.client_id = int(self._connection.read_response())
+        except (RedisError, OSError):
+            self.close()
+            raise
+        except Exception as error:
+            # Of a credential provider, for example, whose source may be back soon.
+            self.close()
+            raise RedisConnectionError(f"{type(error).__qualname__}: {error}") from error
         except BaseException:
             self.close()
             raise

@@ -12,6 +12,7 @@ the loss of the session's last number on the server gives it a number of a new s
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import uuid
@@ -83,6 +84,8 @@ class _Chunk:
     number: int = 0
     #: A copy was sent and not answered.
     uncertain: bool = False
+    #: When it was first sent under its number; see `_clocks`.
+    sent_at: tuple[float, float] | None = None
     #: One character a job once it is stored.
     flags: bytes | None = None
 
@@ -105,6 +108,7 @@ class _Line:
         session.used_at = now
         session.number += 1
         chunk.session, chunk.number = session.name, session.number
+        chunk.sent_at = _clocks()
 
 
 class Producer:
@@ -223,6 +227,9 @@ class _Attempt:
             if time.monotonic() + pause >= self._deadline:
                 raise self._tell(error, health.address) from error
             time.sleep(pause)
+            if any(chunk.uncertain and _forgotten(chunk) for chunk in self._chunks):
+                # This process stood still meanwhile, and its jobs may be done.
+                raise self._tell(error, health.address) from error
 
     def _round(self, line: _Line, window: list[_Chunk]) -> Answer | None:
         """Send some chunks once; what kept one of them from being stored."""
@@ -309,6 +316,21 @@ class _Attempt:
             kind = ScheduleUncertain
             message += f" The fate of {len(unknown)} of {len(self._deposits)} jobs is unknown."
         return kind(message, stored=stored, unknown=unknown, not_sent=not_sent)
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds on a clock that nobody sets, and on one that goes on while the machine sleeps."""
+    if sys.platform == "linux":
+        return time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic(), time.time()
+
+
+def _forgotten(chunk: _Chunk) -> bool:
+    """Whether the server may have forgotten the number that a chunk was sent under (I2)."""
+    if chunk.sent_at is None:
+        return False
+    passed = (now - then for now, then in zip(_clocks(), chunk.sent_at, strict=True))
+    return max(passed) > SESSION_IDLE_SECONDS
 
 
 def version_error(queue: str, found: bytes) -> BrokerError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError, ResponseError, TryAgainError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .errors import hints_at_another_map
 from .link import Command, Exchange
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from .node import Node
     from .topology import Topology
 
-__all__ = ["Answer", "Router"]
+__all__ = ["Answer", "Router", "answers_of", "rested"]
 
 #: How often one request is led on to another node before its error is told.
 MOST_REDIRECTIONS: Final = 3
@@ -129,13 +131,19 @@ class Router:
         behind = self.confirmation(timeout_seconds) if confirmed else []
         lent: list[tuple[Node, Link]] = []
         sent: list[tuple[Node, Link, list[int]]] = []
+        begin = time.monotonic()
         try:
             for (node, asking), positions in groups.items():
+                if node.health.rest_until > begin:
+                    for i in positions:
+                        answers[i] = rested(node)
+                    continue
                 link = self.pool.take(node, timeout_seconds)
                 lent.append((node, link))
                 try:
                     link.open()
                 except (RedisError, OSError) as error:
+                    node.health.hung(time.monotonic() - begin)
                     for i in positions:
                         answers[i] = Answer(error, node.health, unsent=True)
                     continue
@@ -143,6 +151,10 @@ class Router:
                 link.send([*[requests[i] for i in positions], *behind], asking=asking)
             for node, link, positions in sent:
                 exchange = link.receive()
+                if exchange.broken is not None:
+                    node.health.hung(time.monotonic() - begin)
+                elif node.health.rest_until:
+                    node.health.heard()
                 doubt = self.doubt_of(exchange, len(positions)) if behind else None
                 of_node = answers_of(exchange, len(positions), node.health, doubt)
                 answers.update(zip(positions, of_node, strict=True))
@@ -186,6 +198,12 @@ class Router:
     def close(self) -> None:
         """Give up the connections that nobody uses."""
         self.pool.close()
+
+
+def rested(node: Node) -> Answer:
+    """The answer to what is not sent, because the node is to be left alone for a while."""
+    error = RedisTimeoutError("it let a call wait in vain and is left alone for some seconds")
+    return Answer(error, node.health, unsent=True)
 
 
 def answers_of(

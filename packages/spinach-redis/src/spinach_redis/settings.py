@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import Redis
@@ -80,12 +81,34 @@ class ConnectionSettings:
             "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         }
         if issubclass(connection_class, UnixDomainSocketConnection):
-            # Knows no such option in older releases of redis-py.
-            del self._options["socket_connect_timeout"]
+            del self._options["socket_connect_timeout"]  # see `connection`
+        self._check_host()
+        self._check_files()
         try:
             self._connection_class(**self._options, socket_timeout=CALL_TIMEOUT_SECONDS)
         except (TypeError, ValueError, RedisError) as exc:
             raise InvalidArgument(f"The settings of the Redis client are unusable: {exc}.") from exc
+
+    def _check_host(self) -> None:
+        """Refuse what no name server could be asked for."""
+        host = self._options.get("host", "localhost")
+        try:
+            str(host).encode("idna")
+        except UnicodeError:
+            raise InvalidArgument(
+                f"The Redis client names the host {host!r}, which cannot be the name of a host: "
+                "its parts have 1 to 63 characters. Correct it."
+            ) from None
+
+    def _check_files(self) -> None:
+        """Refuse certificates that are not there; nobody else would say what is missing."""
+        for option in ("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path"):
+            path = self._options.get(option)
+            if path and not Path(path).exists():
+                raise InvalidArgument(
+                    f"The Redis client has {option}={str(path)!r}, but there is no such file. "
+                    "Correct the path."
+                )
 
     def connection(self, timeout_seconds: float) -> Any:
         """A new connection of redis-py, not opened yet.
@@ -93,7 +116,11 @@ class ConnectionSettings:
         Raises:
             RedisError, OSError: nobody knows where to; as redis-py has it.
         """
-        return self._connection_class(**self._options, socket_timeout=timeout_seconds)
+        connection = self._connection_class(**self._options, socket_timeout=timeout_seconds)
+        if isinstance(connection, UnixDomainSocketConnection):
+            # Older releases of redis-py know the attribute, but not the option.
+            connection.socket_connect_timeout = CONNECT_TIMEOUT_SECONDS
+        return connection
 
     def client(self, timeout_seconds: float) -> Redis:
         """A client of redis-py that retries nothing."""

@@ -27,7 +27,7 @@ from .caller import judge
 from .errors import Fault, fault_of
 from .health import LOGGER
 from .link import Command, Link, LinkPool
-from .router import Answer, Router, answers_of
+from .router import Answer, Router, answers_of, rested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +93,9 @@ class Waiting:
         self._interrupted = False
         # The log was told that CLIENT UNBLOCK is refused.
         self._told_of_unblock = False
-        # What follows concerns waits that could not begin, and belongs to who waits.
+        # What follows belongs to who waits: a wait that was refused for good, and those that
+        # could not begin.
+        self._refused: BrokerError | None = None
         self._backoff = Backoff()
         self._told_of_begin = False
 
@@ -114,6 +116,9 @@ class Waiting:
         Raises:
             BrokerError: as `Caller.ask`.
         """
+        if self._refused is not None:
+            refused, self._refused = self._refused, None
+            raise refused
         alarm = self._begin()
         if alarm is None:
             return None
@@ -219,9 +224,15 @@ class Waiting:
             if self._led_elsewhere(waited[0], node):
                 refused = True
                 continue
-            # An error that passes costs a wake-up, which is late then; one that does not
-            # pass is raised here.
-            [(value, _)] = judge(waited)
+            # An error that passes costs a wake-up, which is late then. One that does not is
+            # raised, but what was fetched beside it must not be lost.
+            try:
+                [(value, _)] = judge(waited)
+            except BrokerError as error:
+                if fetched is None or isinstance(fetched.reply, Exception):
+                    raise
+                self._refused = error
+                continue
             refused = refused or isinstance(value, BrokerError)
         if fetched is not None:
             return judge([fetched])[0]
@@ -273,15 +284,18 @@ class _Waits:
     ) -> Answer | None:
         """Send the waits, unless one of the servers cannot be reached; the reason if so."""
         for markers in groups:
-            health = self._router.topology.health
+            health, begin = self._router.topology.health, time.monotonic()
             try:
                 node = self._router.topology.node_of(markers[0])
                 health = node.health
+                if health.rest_until > begin:
+                    return rested(node)
                 link = self._router.pool.take(node, LINK_SECONDS)
                 self._stack.callback(self._router.pool.give_back, node, link)
                 link.open(with_id=True)
             except (RedisError, OSError) as error:
                 self._router.topology.doubt()
+                health.hung(time.monotonic() - begin)
                 return Answer(error, health, unsent=True)
             self._begun.append((node, link))
         for (_, link), markers in zip(self._begun, groups, strict=True):

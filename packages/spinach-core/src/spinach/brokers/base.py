@@ -201,7 +201,7 @@ class Broker(ABC):
 
     @abstractmethod
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        """Settle what a lost reply left open (I6).
+        """Settle what a lost reply left open (I6); proves life, as `beat` does.
 
         Args:
             turn: as in every sequenced call.

@@ -138,7 +138,8 @@ class ReconcileReply(TurnReply, frozen=True, kw_only=True):
     missing: tuple[Lease, ...] = ()
     #: (stored id, token) that the process holds and this membership does not own.
     strays: tuple[tuple[str, str], ...] = ()
-    #: Further leases are missing, too many for one reply: it is to be asked again.
+    #: Further leases are missing: too many for one reply or, where `error` tells why, not to
+    #: be handed out yet. It is to be asked again.
     more: bool = False
 
 

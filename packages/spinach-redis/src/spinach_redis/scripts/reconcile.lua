@@ -1,4 +1,4 @@
--- Compares the leases of a member with those its process holds (I6).
+-- Compares the leases of a member with those its process holds (I6), and proves its life.
 --
 -- KEYS
 --   jobs      hash  stored id -> record
@@ -27,6 +27,7 @@ local refused = refusal(q, ARGV[2], tonumber(ARGV[3]))
 if refused then
   return {refused}
 end
+call('ZADD', q.members, now + lease_of(q, ARGV[2]), ARGV[2])
 local owned = {}
 local pairs_ = call('HGETALL', running)
 for i = 1, #pairs_, 2 do

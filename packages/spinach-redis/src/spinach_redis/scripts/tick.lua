@@ -34,6 +34,12 @@ local next_task, due = nil, {}
 for i = 3, #ARGV do
   local task = ARGV[i]
   local instant = tonumber(call('ZSCORE', q.periodic, task))
+  local interval, seen = string.match(call('HGET', q['periodic-info'], task) or '', '^(%d+) (%d+)$')
+  if instant and interval and instant > now + tonumber(interval) + STEP_MS then
+    -- The clock was set back: nobody waits for it to catch up.
+    instant = now + tonumber(interval)
+    call('ZADD', q.periodic, instant, task)
+  end
   if instant then
     if instant <= now then
       due[#due + 1] = task
@@ -41,7 +47,6 @@ for i = 3, #ARGV do
     else
       next_task = math.min(next_task or instant - now, instant - now)
     end
-    local interval, seen = string.match(call('HGET', q['periodic-info'], task) or '', '^(%d+) (%d+)$')
     if seen and tonumber(seen) < now - DAY_MS then
       call('HSET', q['periodic-info'], task, string.format('%s %.0f', interval, now))
     end

@@ -27,6 +27,16 @@ class LeaseBehaviour(BrokerBehaviour):
         assert refused.verdict is Verdict.REFUSED
         worker.succeed(lease)
 
+    @holds("I6", "I11")
+    def test_process_that_reconciles_keeps_its_jobs(self, lab: Lab) -> None:
+        lab.enqueue(deposit())
+        worker, other = lab.process(), lab.process()
+        lease = worker.take_one()
+        for _ in range(10):
+            assert lab.live(BEAT, other) == []
+            assert worker.reconcile([lease]).verdict is Verdict.APPLIED
+        worker.succeed(lease)
+
     @holds("I11")
     def test_one_call_beats_for_all_memberships(self, lab: Lab) -> None:
         worker, other = lab.process(QUEUE, "invoices"), lab.process(QUEUE, "invoices")
