@@ -152,7 +152,7 @@ class ModelQueue:
         return Verdict.APPLIED
 
     def beat(self, name: str) -> None:
-        """An admitted beat."""
+        """An admitted beat, or what proves life as well."""
         member = self.members[name]
         member.ends_ms = self.now_ms + member.enrolment.lease_ms
 

@@ -192,6 +192,7 @@ class Side(ABC):
         assert reply.verdict is model.admit(turn.member, turn.number)
         if reply.verdict is not Verdict.APPLIED:
             return
+        model.beat(turn.member)
         owned = [(turn.queue, lease.serial) for lease in model.owned(turn.member)]
         assert reply.missing == tuple(self._leases[each] for each in owned if each not in held)
         strays = [pair for pair, each in zip(pairs, held, strict=True) if each not in owned]
