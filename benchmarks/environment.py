@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .roster import Contestant
 
-__all__ = ["ROOT", "Environments"]
+__all__ = ["ROOT", "Environments", "plain_environ"]
 
 #: The repository.
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,8 +49,9 @@ class Environments:
             return python
         shutil.rmtree(folder, ignore_errors=True)
         _run([*_uv(), "venv", "--quiet", "--python", str(self._python), str(folder)])
-        arguments = [part for text in contestant.requirements for part in text.split()]
-        _run([*_uv(), "pip", "install", "--quiet", "--python", str(python), *arguments])
+        arguments = ["--quiet", "--compile-bytecode", "--python", str(python)]
+        arguments += [part for text in contestant.requirements for part in text.split()]
+        _run([*_uv(), "pip", "install", *arguments])
         stamp.write_text(wanted, encoding="utf-8")
         return python
 
@@ -58,6 +59,15 @@ class Environments:
     def key(python: Path) -> str:
         """Tells environments of several interpreters apart."""
         return python.name + "-" + hashlib.sha256(str(python).encode()).hexdigest()[:8]
+
+
+def plain_environ() -> dict[str, str]:
+    """The environment variables of a contestant: none that makes Python behave unusually.
+
+    Where no bytecode may be written each import compiles its module anew, which costs time
+    and memory that no user pays.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def _uv() -> list[str]:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .environment import ROOT
+from .environment import ROOT, plain_environ
 from .usage import Usage, usage
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class Stage:
 
 def _environ() -> dict[str, str]:
     # RQ's workers import the jobs by name.
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+    return plain_environ() | {"PYTHONPATH": str(ROOT)}
 
 
 def _end(process: subprocess.Popen[bytes], grace_seconds: float) -> None:

@@ -7,6 +7,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
+from ..environment import plain_environ
 from .measure import Measure, Metric
 
 if TYPE_CHECKING:
@@ -54,5 +55,5 @@ class Imports(Measure):
 
 def _timed(python: Path, statement: str) -> float:
     begin = time.perf_counter()
-    subprocess.run([str(python), "-c", statement], check=True)
+    subprocess.run([str(python), "-c", statement], check=True, env=plain_environ())
     return time.perf_counter() - begin
