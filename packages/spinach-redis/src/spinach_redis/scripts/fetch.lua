@@ -192,9 +192,7 @@ for i = 1, #turns do
     -- A paused queue names nothing to take, or the process would not wait (I14).
     q.is_paused = call('EXISTS', q.paused) == 1
     local leases = lease(q)
-    for task, limit in pairs(q.limited) do
-      settle(q, task, limit)
-    end
+    catch_up(q, q.limited)
     local more = call('LLEN', q.ready) > 0
     for j = 1, #q.parked do
       more = more or call('EXISTS', q.parked[j][2]) == 1

@@ -20,12 +20,12 @@ local task, asked = ARGV[2], tonumber(ARGV[3])
 local due = tonumber(call('ZSCORE', q.periodic, task))
 local interval = tonumber(string.match(call('HGET', q['periodic-info'], task) or '', '^%d+'))
 
-if not due or not interval then
-  return {'REFUSED', false}
+if not due or not interval or due ~= asked or due > now then
+  admit_when_full(q.ready)
+  step(q, now)
+  return {'REFUSED', due and interval and math.max(0, due - now) or false}
 end
-if due ~= asked or due > now then
-  return {'REFUSED', math.max(0, due - now)}
-end
+-- Before anything else is written: a full server refuses this.
 deposit(q, now, {ARGV[4], ARGV[5], ''})
 due = due + (math.floor((now - due) / interval) + 1) * interval
 call('ZADD', q.periodic, due, task)

@@ -74,22 +74,25 @@ local function bring_back(q, limit, count)
   many('SADD', q.brought, ids)
 end
 
--- Brings back the held jobs that have a slot, MOVES at most: what is left is made up for
--- by the next fetches. Jobs that were brought back and not taken yet have a claim on free
--- slots. Forgets a task whose limit is gone when nothing is left of it.
+-- Brings back the held jobs that have a slot, MOVES at most: `catch_up` does the rest.
+-- Forgets a task whose limit is gone when nothing is left of it.
 local function settle(q, task, limit)
-  if call('LLEN', limit.held) > 0 then
-    local count = MOVES
-    if limit.n then
-      count = math.min(count, limit.n - call('SCARD', limit.slots) - call('SCARD', q.brought))
-    end
-    bring_back(q, limit, count)
-  end
+  bring_back(q, limit, limit.n and math.min(MOVES, limit.n - call('SCARD', limit.slots)) or MOVES)
   if not limit.n and call('LLEN', limit.held) == 0 and call('SCARD', limit.slots) == 0 then
     call('HDEL', q.limits, task)
     -- Without a limit nobody looks at it, and it would grow for ever.
     if call('EXISTS', q.limits) == 0 then
       call('DEL', q.brought)
+    end
+  end
+end
+
+-- Slots are free and jobs held only where a limit ended or rose by more than MOVES, and
+-- what was brought back is taken: else each free slot has its job on the way.
+local function catch_up(q, limits)
+  for task, limit in pairs(limits) do
+    if call('LLEN', limit.held) > 0 and (not limit.n or call('EXISTS', q.brought) == 0) then
+      settle(q, task, limit)
     end
   end
 end
