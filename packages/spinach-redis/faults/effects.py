@@ -7,7 +7,7 @@ monotonic clock's, which all processes of a machine share.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,26 +47,43 @@ class Effects:
                 found[effect.key].append(effect)
         return found
 
-    def peak(self, task: str, deaths: Mapping[int, int]) -> int:
+    def peak(
+        self,
+        task: str,
+        deaths: Mapping[int, int],
+        sleeps: Collection[tuple[int, int]] = (),
+        without: Collection[str] = (),
+    ) -> int:
         """Most jobs of a task that ran at once.
 
         Args:
             task: its name.
             deaths: process → instant it was killed, which ended its jobs.
+            sleeps: (process, instant) at which one fell asleep for so long that others may
+                have had its leases: from there on its jobs run outside of any limit.
+            without: keys of jobs that are not counted.
         """
         edges: list[tuple[int, int]] = []
         running: dict[tuple[int, str], list[int]] = defaultdict(list)
+
+        def ran(pid: int, start: int, end: int | None) -> None:
+            ends = [at for sleeper, at in sleeps if sleeper == pid and at >= start]
+            ends += [end] if end is not None else []
+            edges.append((start, 1))
+            if ends:
+                edges.append((min(ends), -1))
+
         for effect in self.all:
             job = (effect.pid, effect.key)
+            if effect.key in without:
+                continue
             if effect.event == "start" and effect.detail == task:
                 running[job].append(effect.at_ns)
             elif effect.event == "end" and running.get(job):
-                edges += [(running[job].pop(), 1), (effect.at_ns, -1)]
+                ran(effect.pid, running[job].pop(), effect.at_ns)
         for (pid, _), starts in running.items():
             for start in starts:
-                edges.append((start, 1))
-                if pid in deaths:
-                    edges.append((deaths[pid], -1))
+                ran(pid, start, deaths.get(pid))
         count = most = 0
         for _, step in sorted(edges):
             count += step

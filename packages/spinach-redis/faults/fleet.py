@@ -169,6 +169,10 @@ class Fleet:
         self._processes: list[Process] = []
         #: Process → instant it was killed, ns.
         self.deaths: dict[int, int] = {}
+        #: (process, instant) at which one was stopped for so long that its leases may have
+        #: ended meanwhile.
+        self.sleeps: list[tuple[int, int]] = []
+        self._asleep: dict[int, int] = {}
 
     def start(
         self,
@@ -200,6 +204,19 @@ class Fleet:
         """Kill it; the instant, in seconds of the monotonic clock."""
         self.deaths[process.pid] = process.kill()
         return self.deaths[process.pid] / 1e9
+
+    def sleep(self, process: Process) -> None:
+        """Stop it where it is, until `wake`."""
+        self._asleep[process.pid] = time.monotonic_ns()
+        process.send(signal.SIGSTOP)
+
+    def wake(self, process: Process) -> None:
+        """Let it go on."""
+        slept_at = self._asleep.pop(process.pid)
+        # The last beat was a third of the lease before, or a little more.
+        if time.monotonic_ns() - slept_at > process.settings.lease_seconds / 2 * 1e9:
+            self.sleeps.append((process.pid, slept_at))
+        process.send(signal.SIGCONT)
 
     def log(self) -> str:
         """What all processes wrote to their logs."""

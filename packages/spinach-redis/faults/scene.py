@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from spinach import Batch, Engine
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker
 
+from .disk import Forgotten
 from .effects import Effects
 from .fleet import Fleet, until
 from .ledger import check_drained
@@ -162,49 +162,58 @@ class Scene:
         client: Any,
         *,
         may_fail: Iterable[str] = (),
-        forgotten: Callable[[str], bool] = lambda key: False,
+        forgotten: Forgotten | None = None,
         undisturbed: bool = False,
-        limits: bool = True,
+        limits: Collection[str] = LIMITED,
     ) -> Effects:
         """Check what every fault has to leave behind, all workers having ended.
 
         Args:
             client: of the server.
             may_fail: keys of repeatable jobs that may end in the failed store.
-            forgotten: whether the server lost something that it had confirmed of a job,
-                which may be gone or run again then.
+            forgotten: what the server lost although it had confirmed it; None: nothing.
             undisturbed: no worker was lost, so each job succeeded exactly once, and none
                 spent an attempt but by raising.
-            limits: whether no limit may have been exceeded.
+            limits: tasks whose limit may not have been exceeded.
 
         Raises:
             AssertionError: something is lost, doubled, or left.
         """
         effects, failed = self.effects(), self.failed()
+        lost = forgotten or Forgotten()
         wrong: list[str] = []
         for key, task in {**self.jobs, **self.unknown}.items():
             starts, ends = len(effects.starts.get(key, ())), len(effects.ends.get(key, ()))
-            if forgotten(key):
-                continue
-            if task in ONCE and starts > 1:
+            stored_id = ("0" if task in ONCE else "1") + self.ids[key]
+            gone = lost.stored[stored_id] > 0
+            again = lost.leased[stored_id] + lost.ended[stored_id]
+            untold = task in ONCE and again
+            if task in ONCE and starts > 1 + again:
                 wrong.append(f"{key} runs at most once and started {starts} times")
             if task not in ONCE and key in failed and key not in may_fail:
                 wrong.append(f"{key} may repeat and failed: {failed[key]}")
-            if undisturbed and (ends != 1 or key in failed) and key not in self.unknown:
-                wrong.append(f"{key} succeeded {ends} times, though no worker was lost")
+            if undisturbed and key not in self.unknown:
+                if ends > 1 + again or not (ends or gone or untold):
+                    wrong.append(f"{key} succeeded {ends} times, though no worker was lost")
+                if key in failed and not untold:
+                    wrong.append(f"{key} failed, though no worker was lost: {failed[key]}")
             if undisturbed and task != "stumble":
                 spent = max((each.retries for each in effects.starts.get(key, ())), default=0)
                 wrong += [f"{key} spent {spent} attempts"] * bool(spent)
-            if not ends and key not in failed and key not in self.unknown:
+            if not (ends or gone or key in failed or key in self.unknown):
                 wrong.append(f"{key} is gone: started {starts} times, not in the failed store")
         known = self.jobs.keys() | self.unknown.keys()
         strangers = [k for k in effects.starts if k not in known and not k.startswith("tick/")]
         wrong += [f"{key} ran and was not scheduled" for key in strangers]
         ticks = [k for k in effects.starts if k.startswith("tick/") and len(effects.starts[k]) > 1]
         wrong += [f"{key} ran {len(effects.starts[key])} times" for key in ticks]
-        if limits:
-            peaks = Counter({task: effects.peak(task, self.fleet.deaths) for task in LIMITED})
-            wrong += [f"{n} of {task} ran at once" for task, n in peaks.items() if n > LIMIT]
+        # Who runs under a lease that was forgotten has no slot.
+        outside = {
+            key for key, id_ in self.ids.items() if {"0" + id_, "1" + id_} & lost.leased.keys()
+        }
+        for task in limits:
+            peak = effects.peak(task, self.fleet.deaths, self.fleet.sleeps, outside)
+            wrong += [f"{peak} of {task} ran at once"] * (peak > LIMIT)
         assert not wrong, f"{self.namespace}:\n  " + "\n  ".join(wrong)
         check_drained(client, self.namespace)
         return effects

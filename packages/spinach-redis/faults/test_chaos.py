@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import threading
 import time
 import uuid
@@ -14,6 +13,7 @@ import pytest
 
 from .fleet import Fleet, Process, until
 from .load import Load
+from .program import LIMITED, ONCE
 from .results import Record
 from .scene import MIX, Scene, tidy
 from .sites import SITES, Fault, Site
@@ -81,7 +81,7 @@ class Chaos:
     def _wake(self, now: float) -> None:
         for worker, until_ in list(self._asleep.items()):
             if until_ <= now:
-                worker.send(signal.SIGCONT)
+                self._fleet.wake(worker)
                 del self._asleep[worker]
 
     def _awake(self) -> int | None:
@@ -96,7 +96,7 @@ class Chaos:
     def _sleep(self) -> None:
         if (number := self._awake()) is not None:
             worker = self.workers[number]
-            worker.send(signal.SIGSTOP)
+            self._fleet.sleep(worker)
             self._asleep[worker] = time.monotonic() + self._rng.uniform(0.5, SLEEP_SECONDS)
 
     def _stop(self) -> None:
@@ -135,10 +135,10 @@ def test_everything_at_random(
             worker.stop()
         # Who slept past its lease, and who was stopped by a server that was away.
         tidy(scene, **chaos.settings)
-        # A worker that sleeps goes on with what it runs when its lease, and its slot, are gone.
-        overtaken = chaos.done["sleep"] > 0 or site.forgets_leases
+        # Where leases of jobs that may repeat may be forgotten, so may their slots.
+        limits = LIMITED & ONCE if site.forgets_leases else LIMITED
         with scene.client() as client:
-            effects = scene.judge(client, may_fail=poisoned(scene), limits=not overtaken)
+            effects = scene.judge(client, may_fail=poisoned(scene), limits=limits)
         name = site.name
     note = ", ".join(f"{count} {fault}" for fault, count in chaos.done.items())
     record(
