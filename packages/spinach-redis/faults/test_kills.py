@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..tests.servers import Server
+from .effects import Effects
 from .fleet import Fleet, until
 from .results import Record
 from .scene import MIX, Scene, version_of
@@ -63,6 +64,7 @@ def kill_all(
     """Kill one worker at each of the points; how long each death was not told of."""
     scenes = {scene.namespace: scene for scene in (new_scene(server.unix_url) for _ in points)}
     point_of = dict(zip(scenes, points, strict=True))
+    pids: dict[str, int] = {}
     for scene in scenes.values():
         scene.schedule("again", gate=str(gate_of(scene)))
     # Lives in each queue from before, with its one thread there at work.
@@ -75,6 +77,7 @@ def kill_all(
         process = fleet.start(server.unix_url, namespace, hold=point_of[namespace], ready=False)
         process.expect("held", 120)
         killed_at = fleet.kill(process)
+        pids[namespace] = process.pid
         gate_of(scenes[namespace]).touch()
         return killed_at
 
@@ -87,9 +90,18 @@ def kill_all(
     with server.client() as client:
         for namespace, scene in scenes.items():
             effects = scene.judge(client)
+            came_as_far_as(point_of[namespace], effects, pids[namespace])
             # Jobs that run at most once and were lost are told of at once, others wait
             # for a random time first.
             told = [failures[0].at_ns / 1e9 for failures in effects.failures.values()]
             assert told, f"{namespace}: nobody was told of the lost jobs"
             delays += [at - killed_at[namespace] for at in told]
     return delays
+
+
+def came_as_far_as(point: str, effects: Effects, pid: int) -> None:
+    """That a process was killed where it should be: what was only fetched started nothing."""
+    starts = sum(each.pid == pid for each in effects.all if each.event == "start")
+    ends = sum(each.pid == pid for each in effects.all if each.event == "end")
+    assert (starts > 0) == (point != "fetched"), f"{point}: {starts} started"
+    assert (ends > 0) == (point in ("effect", "report")), f"{point}: {ends} had their effect"
