@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from .scene import Scene, tidy, version_of
 LEASE_SECONDS = 10.0
 HOUR_SECONDS = 3600.0
 JUMPS_SECONDS = {"+1 h": HOUR_SECONDS, "-10 min": -600.0}
+#: Servers side by side, each with its own jump.
+RUNS = 5
 #: How far a job that is due lies ahead.
 AHEAD_SECONDS = 2.0
 #: Two looks at clocks that go alike differ by less.
@@ -60,36 +62,38 @@ def test_server_clock_that_jumps_costs_nobody_his_life(
     jump: str,
 ) -> None:  # I8, I11
     fault = f"server clock {jump}, all workers alive"
-    [clock] = new_clocks(1, fleet.folder, record, fault)
-    runs = rounds(full=5, bounded=0)
-    with running_server(environment=clock.environment) as server, server.client() as client:
-        scenes = [new_scene(server.unix_url) for _ in range(runs)]
-        for scene in scenes:
+    clocks = new_clocks(RUNS, fleet.folder, record, fault)
+    runs = rounds(full=RUNS, bounded=0)
+    names = set()
+
+    def play(clock: FakeClock) -> int:
+        """One server, whose clock jumps once."""
+        with running_server(environment=clock.environment) as server, server.client() as client:
+            names.add(version_of(client))
+            scene = new_scene(server.unix_url)
             # Runs through the jump, and a lease longer.
             scene.schedule("once", "again", seconds=2.5 * LEASE_SECONDS)
-        names = [scene.namespace for scene in scenes]
-        workers = [fleet.start(server.unix_url, *names, threads=3) for _ in range(2)]
-        with ExitStack() as stack:
-            loads = [stack.enter_context(Load(scene, pause_seconds=0.2)) for scene in scenes]
-            for load in loads:
+            workers = [fleet.start(server.unix_url, scene.namespace, threads=3) for _ in range(2)]
+            with Load(scene, pause_seconds=0.1) as load:
                 load.goes_on(10)
-            assert shows(server_seconds(client), 0)
-            clock.set(JUMPS_SECONDS[jump])
-            # Some look at the file for every command, and some some milliseconds later.
-            until(lambda: shows(server_seconds(client), JUMPS_SECONDS[jump]), 10, "a jump")
-            # Long enough for leases to end that were wrongly given or taken.
-            threading.Event().wait(2 * LEASE_SECONDS)
-        for scene in scenes:
+                assert shows(server_seconds(client), 0)
+                clock.set(JUMPS_SECONDS[jump])
+                # Some look at the file for every command, and some some milliseconds later.
+                until(lambda: shows(server_seconds(client), JUMPS_SECONDS[jump]), 10, "a jump")
+                # Long enough for leases to end that were wrongly given or taken.
+                threading.Event().wait(2 * LEASE_SECONDS)
             scene.drained(60)
-        for worker in workers:
-            worker.stop()
-        for scene in scenes:
+            for worker in workers:
+                worker.stop()
             effects = scene.judge(client, undisturbed=True)
             assert effects.failures == {}
-        name = version_of(client)
+        return len(scene.jobs)
+
+    with ThreadPoolExecutor(runs) as pool:
+        jobs = sum(pool.map(play, clocks))
     record(
-        fault, runs=runs, jobs=sum(len(scene.jobs) for scene in scenes), server=name,
-        note="by libfaketime",
+        fault, runs=runs, jobs=jobs, server=names.pop(),
+        note="by libfaketime; a server and two workers for each run",
     )  # fmt: skip
 
 
@@ -101,49 +105,52 @@ def test_wrong_clocks_of_workers_change_nothing(
     record: Record,
 ) -> None:  # I8, I15
     fault = "clocks of two workers one hour fast and one hour slow, then the other way round"
-    clocks = new_clocks(2, fleet.folder, record, fault)
-    runs = rounds(full=5, bounded=0)
-    errors = [HOUR_SECONDS, -HOUR_SECONDS]
-    with running_server() as server, server.client() as client:
-        scenes = [new_scene(server.unix_url) for _ in range(runs)]
-        names = [scene.namespace for scene in scenes]
-        workers: list[Process] = []
-        for clock, error in zip(clocks, errors, strict=True):
-            clock.set(error)
-            workers.append(
-                fleet.start(
-                    server.unix_url, *names, environment=clock.environment, period_seconds=1.0
-                )
-            )
-        due_ns: dict[str, int] = {}
-        for _ in range(2):
-            for worker, error in zip(workers, errors, strict=True):
-                until(lambda w=worker, e=error: shows(w.time(), e), 10, "a wrong clock")
-            for scene in scenes:
-                due_ns.update(_work(scene))
-            for scene in scenes:
-                ticks = len(_ticks(scene))
-                until(lambda s=scene, n=ticks: len(_ticks(s)) >= n + 3, 30, "ticks")
-                until(lambda s=scene: set(s.jobs) <= set(s.effects().ends), 60, "all is done")
-            # Each goes two hours forth, or back, at once.
-            errors.reverse()
-            for clock, error in zip(clocks, errors, strict=True):
+    clocks = new_clocks(2 * RUNS, fleet.folder, record, fault)
+    runs = rounds(full=RUNS, bounded=0)
+    names = set()
+
+    def play(pair: tuple[FakeClock, FakeClock]) -> int:
+        """One server with two workers, whose clocks are exchanged once."""
+        errors = [HOUR_SECONDS, -HOUR_SECONDS]
+        with running_server() as server, server.client() as client:
+            names.add(version_of(client))
+            scene = new_scene(server.unix_url)
+            workers: list[Process] = []
+            for clock, error in zip(pair, errors, strict=True):
                 clock.set(error)
-        for worker in workers:
-            worker.stop()
-        tidy(*scenes, period_seconds=1.0)
-        for scene in scenes:
+                workers.append(
+                    fleet.start(
+                        server.unix_url,
+                        scene.namespace,
+                        environment=clock.environment,
+                        period_seconds=1.0,
+                    )
+                )
+            due_ns: dict[str, int] = {}
+            for _ in range(2):
+                for worker, error in zip(workers, errors, strict=True):
+                    until(lambda w=worker, e=error: shows(w.time(), e), 10, "a wrong clock")
+                due_ns.update(_work(scene))
+                ticks = len(_ticks(scene))
+                until(lambda n=ticks: len(_ticks(scene)) >= n + 3, 30, "ticks")
+                until(lambda: set(scene.jobs) <= set(scene.effects().ends), 60, "all is done")
+                # Each goes two hours forth, or back, at once.
+                errors.reverse()
+                for clock, error in zip(pair, errors, strict=True):
+                    clock.set(error)
+            for worker in workers:
+                worker.stop()
+            tidy(scene, period_seconds=1.0)
             effects = scene.judge(client, undisturbed=True)
-            early = [
-                key
-                for key, starts in effects.starts.items()
-                if starts[0].at_ns < due_ns.get(scene.namespace + key, 0)
-            ]
+            early = [key for key, due in due_ns.items() if effects.starts[key][0].at_ns < due]
             assert early == []
-        name = version_of(client)
+        return len(scene.jobs)
+
+    with ThreadPoolExecutor(runs) as pool:
+        jobs = sum(pool.map(play, zip(clocks[::2], clocks[1::2], strict=True)))
     record(
-        fault, runs=runs, jobs=sum(len(scene.jobs) for scene in scenes), server=name,
-        note="by libfaketime",
+        fault, runs=runs, jobs=jobs, server=names.pop(),
+        note="by libfaketime; a server and two workers for each run",
     )  # fmt: skip
 
 
@@ -154,9 +161,7 @@ def _work(scene: Scene) -> dict[str, int]:
     at = datetime.now(UTC) + timedelta(seconds=AHEAD_SECONDS)
     ahead_ns = int((at - datetime.now(UTC)) / timedelta(microseconds=1)) * 1000
     now_ns = time.monotonic_ns()
-    return {
-        scene.namespace + key: now_ns + ahead_ns for key in scene.schedule("once", "again", at=at)
-    }
+    return dict.fromkeys(scene.schedule("once", "again", at=at), now_ns + ahead_ns)
 
 
 def _ticks(scene: Scene) -> list[str]:

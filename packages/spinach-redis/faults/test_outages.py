@@ -6,21 +6,26 @@ import random
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ..tests.servers import Server
+from ..tests.servers import Server, running_server
 from . import ledger
 from .disk import Forgotten, drops_torn_transactions, log_of, whole
-from .fleet import Fleet, until
+from .fleet import Fleet, Process, until
 from .load import Load
 from .results import Record
 from .scene import Scene, tidy, version_of
 
 LEASE_SECONDS = 10.0
+STALL_SECONDS = 10.0
+#: Scenes that go on at once, and the longest time before the fault of one.
+AT_ONCE = 5
+WELL_SECONDS = 2.0
 #: Of a job, where many are to run when the power fails.
 JOB_SECONDS = 0.02
 
@@ -31,8 +36,8 @@ def pause(seconds: float) -> None:
 
 
 @pytest.fixture
-def name(own_server: Server) -> str:
-    with own_server.client() as client:
+def name(servers: None) -> str:
+    with running_server() as server, server.client() as client:
         return version_of(client)
 
 
@@ -73,78 +78,105 @@ def test_server_that_is_killed_and_restarted_loses_no_job(
 def test_nobody_is_taken_for_dead_after_an_outage_of_twice_the_lease(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    own_server: Server,
     name: str,
     rounds: Callable[..., int],
+    rng: random.Random,
     record: Record,
     how: str,
 ) -> None:  # I11
     runs = rounds(full=10, bounded=0)
-    scenes = [new_scene(own_server.url) for _ in range(runs)]
-    for scene in scenes:
-        # Two that go on all the while, two that end while nobody can be told.
-        scene.schedule("once", "again", seconds=2.5 * LEASE_SECONDS)
-        scene.schedule("once", "again", seconds=LEASE_SECONDS)
-    names = [scene.namespace for scene in scenes]
-    workers = [fleet.start(own_server.url, *names, threads=4) for _ in range(2)]
-    with ExitStack() as stack:
-        loads = [
-            stack.enter_context(Load(scene, ("again", "again.limited"), pause_seconds=0.5))
-            for scene in scenes
-        ]
-        until(lambda: all(len(scene.effects().ends) > 4 for scene in scenes), 30, "a busy crew")
-        if how == "killed":
-            own_server.stop(kill=True)
-            pause(2 * LEASE_SECONDS)
-            own_server.start()
-        else:
-            own_server.freeze()
-            pause(2 * LEASE_SECONDS)
-            own_server.thaw()
-        for load in loads:
-            load.goes_on(1)
-    assert [error for load in loads for error in load.errors] == []
-    for scene in scenes:
-        scene.drained(90)
-    for worker in workers:
-        worker.stop()
-    jobs = judge_all(own_server, scenes)
+
+    def play(busy_seconds: float) -> int:
+        with running_server("--appendonly", "yes") as server:
+            scene = new_scene(server.url)
+            # Two that go on all the while, two that end while nobody can be told.
+            through = scene.schedule("once", "again", seconds=2.5 * LEASE_SECONDS)
+            unheard = scene.schedule("once", "again", seconds=LEASE_SECONDS)
+            workers = [fleet.start(server.url, scene.namespace, threads=4) for _ in range(2)]
+            with Load(scene, ("again", "again.limited"), pause_seconds=0.2) as load:
+                until(lambda: len(scene.effects().ends) > 4, 30, "a busy crew")
+                pause(busy_seconds)
+                down_ns = time.monotonic_ns()
+                server.stop(kill=True) if how == "killed" else server.freeze()
+                pause(2 * LEASE_SECONDS)
+                up_ns = time.monotonic_ns()
+                server.start() if how == "killed" else server.thaw()
+                load.goes_on(1)
+            assert load.errors == []
+            assert noticed(fleet, server) >= len(workers)
+            jobs = finish(scene, workers, server)
+        starts, ends = scene.effects().starts, scene.effects().ends
+        assert all(starts[key][0].at_ns < down_ns for key in through + unheard)
+        assert all(ends[key][0].at_ns > up_ns for key in through)
+        assert all(down_ns < ends[key][0].at_ns < up_ns for key in unheard)
+        return jobs
+
+    jobs = side_by_side(play, rng, runs)
     fault = f"server {how} for twice the lease, all workers alive: nobody taken for dead"
-    record(fault, runs=runs, jobs=jobs, server=name)
+    record(fault, runs=runs, jobs=jobs, server=name, note="a server and two workers for each run")
 
 
 def test_stall_in_mid_call_harms_no_job(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    own_server: Server,
     name: str,
     rounds: Callable[..., int],
+    rng: random.Random,
     record: Record,
 ) -> None:  # I2, I5, I6
     runs = rounds(full=10, bounded=0)
-    scenes = [new_scene(own_server.url) for _ in range(runs)]
-    names = [scene.namespace for scene in scenes]
-    # A lease that is longer than the stall, so that no clock guard helps.
-    workers = [fleet.start(own_server.url, *names, lease_seconds=30.0) for _ in range(2)]
-    with ExitStack() as stack:
-        for scene in scenes:
-            stack.enter_context(Load(scene, pause_seconds=0.02 * runs))
-        until(lambda: all(len(scene.effects().ends) > 20 for scene in scenes), 60, "a busy crew")
-        own_server.freeze()
-        pause(10.0)
-        own_server.thaw()
-        ends = [len(scene.effects().ends) for scene in scenes]
-        until(
-            lambda: all(len(s.effects().ends) > n for s, n in zip(scenes, ends, strict=True)),
-            30,
-            "workers go on",
-        )
-    for scene in scenes:
-        scene.drained(90)
+
+    def play(busy_seconds: float) -> int:
+        with running_server("--appendonly", "yes") as server:
+            scene = new_scene(server.url)
+            # A lease that is longer than the stall, so that no clock guard helps.
+            workers = [
+                fleet.start(server.url, scene.namespace, lease_seconds=30.0) for _ in range(2)
+            ]
+            # More jobs than they can do, so that no worker waits for some: that would be a
+            # call as well, but none that fails.
+            with Load(scene, pause_seconds=0.05, seconds=0.05):
+                until(lambda: len(scene.effects().ends) > 20, 60, "a busy crew")
+                pause(busy_seconds)
+                server.freeze()
+                pause(STALL_SECONDS)
+                ends = len(scene.effects().ends)
+                server.thaw()
+                until(lambda: len(scene.effects().ends) > ends + 4, 30, "workers go on")
+            assert noticed(fleet, server) >= len(workers)
+            return finish(scene, workers, server)
+
+    jobs = side_by_side(play, rng, runs)
+    record(
+        "server stands still for 10 s in mid-call", runs=runs, jobs=jobs, server=name,
+        note="a server and two workers for each run",
+    )  # fmt: skip
+
+
+def side_by_side(play: Callable[[float], int], rng: random.Random, runs: int) -> int:
+    """Play scenes, each with a server and a fault of its own, some at once; jobs of all.
+
+    Args:
+        play: given the time, in seconds, for which all goes well at first. It differs, so
+            that the faults meet other calls, and each other's waits.
+        rng: chooses those times.
+        runs: how many.
+    """
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return sum(pool.map(play, [rng.uniform(0, WELL_SECONDS) for _ in range(runs)]))
+
+
+def noticed(fleet: Fleet, server: Server) -> int:
+    """How often workers said that this server did not answer a call, each the first time."""
+    return fleet.log().count(f"The Redis server at 127.0.0.1:{server.port} cannot be used, ")
+
+
+def finish(scene: Scene, workers: list[Process], server: Server) -> int:
+    """Run the rest; nobody was taken for dead; how many jobs there were."""
+    scene.drained(90)
     for worker in workers:
         worker.stop()
-    jobs = judge_all(own_server, scenes)
-    record("server stands still for 10 s in mid-call", runs=runs, jobs=jobs, server=name)
+    return judge_all(server, [scene])
 
 
 def test_power_loss_costs_only_what_the_disk_did_not_get(
