@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-from .program import Settings
+from .application import Settings
 
 __all__ = ["Fleet", "Process", "until"]
 

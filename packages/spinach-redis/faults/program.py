@@ -1,6 +1,7 @@
 """The worker program that the fault suite starts, and breaks.
 
-It is a program as a user writes one: tasks, an engine, `start_workers`. Beyond that it
+It is a program as a user writes one: tasks (in `application.py`), an engine, `start_workers`.
+Beyond that it
 
 - appends what its jobs do to a file, outside the server that suffers (see `effects.py`);
 - stops for ever at a point that it is told, and says so, so that it can be killed there;
@@ -12,7 +13,6 @@ Run as `python program.py SETTINGS`, with the settings as JSON.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -21,89 +21,72 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from redis import Redis
-from redis.cluster import ClusterNode, RedisCluster
-from redis.sentinel import Sentinel
+# A script's own folder is on the path.
+from application import Settings, build_tasks, digest, hold, open_client, say
 
-from spinach import Engine, RetryException, Tasks, signals
+from spinach import Engine, signals
+from spinach.brokers.calls import FetchReply, FetchTurn, ReportReply
+from spinach.job import Job
+from spinach.outcome import Lease, Outcome
 from spinach_redis import RedisBroker
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spinach.brokers.calls import FetchReply, FetchTurn, ReportReply
-    from spinach.job import Job
-    from spinach.outcome import Outcome
-
-__all__ = [
-    "LIMIT",
-    "ONCE",
-    "Settings",
-    "build_tasks",
-    "digest",
-    "make_broker",
-    "open_client",
-]
-
-#: Tasks whose jobs run at most once.
-ONCE = frozenset({"once", "once.limited", "tick"})
-#: How many jobs of a limited task run at once.
-LIMIT = 2
-#: How often a job looks whether its gate, a file, is there.
-GATE_SECONDS = 0.05
-#: A signal that stops the process has done so after this time.
-FREEZE_SECONDS = 2.0
-LIMITED = frozenset({"once.limited", "again.limited"})
-
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+from spinach_redis.keys import QueueKeys
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a worker program is told."""
+class Crowd:
+    """Lets a job that kills its process wait until enough others are buffered there.
 
-    url: str
-    #: One engine for each; one that is named twice gets two.
-    namespaces: Sequence[str]
-    #: Folder for a file of effects of each namespace.
-    effects: str
-    queues: Sequence[str] = ("spinach",)
-    #: Of each engine.
-    threads: int = 2
-    lease_seconds: float = 10.0
-    #: Where to stop: `fetched`, `running`, `effect` or `report`, for ever; `freeze`.
-    hold: str = ""
-    #: Stop when the queues are empty, rather than at a signal.
-    until_empty: bool = False
-    #: Of the application: `1` and `2` know one task each beside the rest; or `both`.
-    release: str = "1"
-    #: Seconds between jobs of the periodic task; 0: there is none.
-    period_seconds: float = 0.0
-    #: Further arguments of the broker.
-    broker: dict[str, Any] = field(default_factory=dict)
+    A process buffers as many as it can run within two fetches. So some fetches are made to
+    take long; then it believes that many are needed. Fetches of one job for an idle thread
+    are not: what was recovered is not buffered, and takes many of them.
+    """
 
+    #: Buffered jobs that are enough, with a reserve for those that start meanwhile.
+    ENOUGH = 525
+    #: Fetches that take long, and how long.
+    SLOW_FETCHES = 3
+    SLOW_SECONDS = 0.3
 
-def say(*words: object) -> None:
-    """Tell the parent; one write, so that lines of several threads do not mix."""
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+    def __init__(self) -> None:
+        #: Ids of all jobs that ran here.
+        self.started: set[str] = set()
+        self._slow_left = self.SLOW_FETCHES
+        self._waiting = threading.Event()
 
+    def wait(self) -> None:
+        """Called by the job."""
+        self._waiting.set()
+        hold("crowd")
 
-def hold(point: str) -> None:
-    """Stop for ever, and say so."""
-    say("held", point)
-    while True:
-        signal.pause() if threading.current_thread() is threading.main_thread() else time.sleep(60)
+    def came(self, leases: list[Lease], leased: Callable[[], dict[bytes, bytes]]) -> None:
+        """Called with what a fetch brought, before any of it can start.
+
+        Args:
+            leases: of the fetch.
+            leased: stored id → token, of all that the server counts as this process's.
+        """
+        if not self._waiting.is_set() or all(lease.direct for lease in leases):
+            return
+        if self._slow_left:
+            self._slow_left -= 1
+            time.sleep(self.SLOW_SECONDS)
+            return
+        buffered = [id_.decode()[1:] for id_, token in leased().items() if token[:1] == b"b"]
+        if sum(each not in self.started for each in buffered) >= self.ENOUGH:
+            # The blow falls here: before the job's thread came to its turn, others would have
+            # run half of what is buffered.
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class HoldingBroker(RedisBroker):
     """A broker that stops where it is told, between what the server did and the rest."""
 
     hold_at = ""
+    url = ""
+    crowd: Crowd | None = None
 
     def fetch(
         self,
@@ -119,7 +102,17 @@ class HoldingBroker(RedisBroker):
         )
         if self.hold_at == "fetched" and any(reply.leases for reply in replies):
             hold("fetched")
+        if self.crowd is not None:
+            leases = [lease for reply in replies for lease in reply.leases]
+            self.crowd.came(leases, lambda: self._leased(turns[0]))
         return replies
+
+    def _leased(self, turn: FetchTurn) -> dict[bytes, bytes]:
+        with open_client(self.url) as client:
+            found: dict[bytes, bytes] = client.hgetall(
+                QueueKeys(self.namespace, turn.queue).running(turn.member)
+            )
+        return found
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         if self.hold_at == "report":
@@ -127,122 +120,15 @@ class HoldingBroker(RedisBroker):
         return super().report(outcomes)
 
 
-def open_client(url: str) -> Any:
-    """A client of a server, a Cluster or what Sentinels watch.
-
-    Args:
-        url: as redis-py reads them, or `cluster://host:port,...` of some nodes, or
-            `sentinel://host:port,.../service`.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("cluster", "sentinel"):
-        return Redis.from_url(url)
-    addresses, _, service = rest.partition("/")
-    pairs = [
-        (host, int(port)) for host, _, port in (a.partition(":") for a in addresses.split(","))
-    ]
-    if scheme == "sentinel":
-        return Sentinel(pairs).master_for(service)
-    return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in pairs])
-
-
-def make_broker(settings: Settings) -> RedisBroker:
+def make_broker(settings: Settings, crowd: Crowd | None = None) -> RedisBroker:
     """The broker of one engine."""
     broker = HoldingBroker(
         open_client(settings.url),
         lease=timedelta(seconds=settings.lease_seconds),
         **settings.broker,
     )
-    broker.hold_at = settings.hold
+    broker.hold_at, broker.url, broker.crowd = settings.hold, settings.url, crowd
     return broker
-
-
-def _nothing(*_: object) -> None:
-    """What a client records."""
-
-
-def build_tasks(
-    done: Any = _nothing,
-    *,
-    hold_at: str = "",
-    release: str = "1",
-    period_seconds: float = 0.0,
-    other_queue: str = "",
-) -> Tasks:
-    """The application's tasks.
-
-    Args:
-        done: called with the key of a job that had its effect.
-        hold_at: `running` or `effect`: stop there; `freeze`: stop the process in jobs
-            that ask for it, until it is told to continue.
-        release: of the application, or `both`.
-        period_seconds: of the periodic task; 0: there is none.
-        other_queue: of the task `other`, which there is if this is given.
-    """
-    tasks = Tasks()
-
-    def run(
-        key: str,
-        seconds: float = 0.0,
-        filler: object = None,
-        gate: str = "",
-        freeze: bool = False,
-    ) -> None:
-        if hold_at == "running":
-            hold("running")
-        if seconds:
-            time.sleep(seconds)
-        while gate and not Path(gate).exists():
-            time.sleep(GATE_SECONDS)
-        if freeze and hold_at == "freeze":
-            say("held", "freeze")
-            before = time.monotonic()
-            os.kill(os.getpid(), signal.SIGSTOP)
-            # Another thread may take the signal, and this one must not take a job meanwhile.
-            while time.monotonic() < before + FREEZE_SECONDS:
-                time.sleep(GATE_SECONDS)
-        done(key, filler)
-        if hold_at == "effect":
-            hold("effect")
-
-    tasks.add(run, name="once")
-    tasks.add(run, name="again", max_retries=5)
-    tasks.add(run, name="once.limited", max_concurrency=LIMIT)
-    tasks.add(run, name="again.limited", max_retries=5, max_concurrency=LIMIT)
-    for number in ("1", "2") if release == "both" else (release,):
-        tasks.add(run, name=f"release.{number}", max_retries=5)
-
-    if other_queue:
-        tasks.add(run, name="other", queue=other_queue, max_retries=5)
-
-    failed: set[str] = set()
-
-    def stumble(key: str, seconds: float = 0.0, filler: object = None) -> None:
-        if key not in failed:
-            failed.add(key)
-            raise RetryException("The first attempt of this process fails.", at=_LONG_AGO)
-        failed.discard(key)
-        run(key, seconds, filler)
-
-    tasks.add(stumble, name="stumble", max_retries=20)
-
-    def poison(key: str, seconds: float = 0.0, filler: object = None) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    tasks.add(poison, name="poison", max_retries=20)
-
-    if period_seconds:
-
-        def tick() -> None:
-            done(None, None)
-
-        tasks.add(tick, name="tick", periodicity=timedelta(seconds=period_seconds))
-    return tasks
-
-
-def digest(filler: object) -> str:
-    """What a long argument is written down as."""
-    return hashlib.sha256(repr(filler).encode()).hexdigest()[:16]
 
 
 class Journal:
@@ -293,12 +179,20 @@ def main() -> int:
     logging.getLogger("spinach.job").setLevel(logging.WARNING)
     signal.signal(signal.SIGUSR1, lambda *_: say("usage", usage()))
     signal.signal(signal.SIGUSR2, lambda *_: say("time", time.time()))
+    crowd = Crowd() if settings.hold == "crowd" else None
+    if crowd is not None:
+        started = crowd.started
+
+        def note(_: object, job: Job, **kwargs: object) -> None:
+            started.add(str(job.id))
+
+        signals.job_started.connect(note)
     engines = []
     journals: dict[str, Journal] = {}
     for namespace in settings.namespaces:
         if namespace not in journals:
             journals[namespace] = Journal(Path(settings.effects) / namespace, namespace)
-        engine = Engine(make_broker(settings), namespace)
+        engine = Engine(make_broker(settings, crowd), namespace)
         engine.attach_tasks(
             build_tasks(
                 journals[namespace].done,
@@ -306,6 +200,7 @@ def main() -> int:
                 release=settings.release,
                 period_seconds=settings.period_seconds,
                 other_queue=settings.queues[1] if len(settings.queues) > 1 else "",
+                strike=crowd.wait if crowd is not None else None,
             )
         )
         engines.append(engine)

@@ -14,11 +14,11 @@ from spinach import Batch, Engine
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker
 
+from .application import LIMIT, LIMITED, ONCE, build_tasks, open_client
 from .disk import Forgotten
 from .effects import Effects
 from .fleet import Fleet, until
 from .ledger import check_drained
-from .program import LIMIT, LIMITED, ONCE, build_tasks, open_client
 
 __all__ = ["MIX", "Scene", "tidy", "version_of"]
 
@@ -56,10 +56,10 @@ class Scene:
         self.broker = RedisBroker(open_client(url), **options)
         self.engine = Engine(self.broker, self.namespace)
         self.producer = self.engine
-        self._producer_broker: RedisBroker | None = None
+        self.producer_broker = self.broker
         if producer_url is not None:
-            self._producer_broker = RedisBroker.from_url(producer_url)
-            self.producer = Engine(self._producer_broker, self.namespace)
+            self.producer_broker = RedisBroker.from_url(producer_url)
+            self.producer = Engine(self.producer_broker, self.namespace)
         self.producer.attach_tasks(build_tasks(release=release, other_queue=other_queue))
         #: Key → task, of the jobs that the server accepted.
         self.jobs: dict[str, str] = {}
@@ -115,9 +115,13 @@ class Scene:
         """What the jobs did so far."""
         return Effects(self.fleet.effects / self.namespace)
 
-    def unfinished(self) -> int | None:
-        """Jobs that the server still has to give out or to get back; None: no answer."""
-        answers = self.broker.counts(self.queues)
+    def unfinished(self, broker: RedisBroker | None = None) -> int | None:
+        """Jobs that the server still has to give out or to get back; None: no answer.
+
+        Args:
+            broker: that asks; None: the test's own.
+        """
+        answers = (broker or self.broker).counts(self.queues)
         if any(counts.error is not None for counts in answers):
             return None
         return sum(counts.unfinished + counts.future + counts.parked for counts in answers)
@@ -152,8 +156,7 @@ class Scene:
     def close(self) -> None:
         """Give up the producer's connections."""
         self.broker.close()
-        if self._producer_broker is not None:
-            self._producer_broker.close()
+        self.producer_broker.close()
 
     # -- the judgement -----------------------------------------------------
 

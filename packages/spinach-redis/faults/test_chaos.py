@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
+from .application import LIMITED, ONCE
 from .fleet import Fleet, Process, until
 from .load import Load
-from .program import LIMITED, ONCE
 from .results import Record
 from .scene import MIX, Scene, tidy
 from .sites import SITES, Fault, Site

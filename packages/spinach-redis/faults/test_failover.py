@@ -12,10 +12,10 @@ from redis.crc import key_slot
 from ..tests.clusters import Cluster, running_cluster
 from ..tests.sentinels import SERVICE, Watched, running_sentinels
 from ..tests.servers import Server
+from .application import ONCE
 from .disk import Forgotten, Mark
 from .fleet import Fleet, Process, until
 from .load import Load
-from .program import ONCE
 from .results import Record
 from .scene import Scene, version_of
 

@@ -14,8 +14,8 @@ from spinach.exc import PayloadTooLarge
 from spinach.wire import complete_payload, encode_arguments
 
 from ..tests.servers import Server
+from .application import digest
 from .fleet import Fleet
-from .program import digest
 from .results import Record
 from .scene import Scene, version_of
 
