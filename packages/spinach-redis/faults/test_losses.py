@@ -7,14 +7,17 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from spinach.exc import BrokerError
+from spinach.failed import FailedEntry
 from spinach_redis import script
 
 from ..tests.proxy import Loss, Proxy
-from ..tests.servers import Server
+from ..tests.servers import Server, running_server
 from .fleet import Fleet, until
 from .results import Record
 from .scene import MIX, Scene, tidy, version_of
@@ -37,30 +40,55 @@ CALLS = {
     "fire": script.FIRE.sha,
     "interrupt": b"UNBLOCK",
     "leave": script.LEAVE.sha,
+    # Of the examination of the server before the first join: sent together.
+    "hello": b"HELLO\r\n*",
+    "info": b"INFO\r\n$6\r\nmemory",
+    # On a new connection, so that a wait on it can be broken off.
+    "client id": b"CLIENT\r\n$2\r\nID",
+    # The list of queues, by producers and by workers.
+    "list queue": b"SADD",
+    # By people.
+    "counts": script.COUNTS.sha,
+    "failed page": script.FAILED_PAGE.sha,
+    "revive": script.REVIVE.sha,
 }
-#: Calls that a scenario makes only because another one failed or a process died.
-RARE = {"reconcile": script.RECONCILE.sha, "recover": script.RECOVER.sha}
+#: Calls that a scenario makes only because another one failed, a process died, or the server
+#: does not know a script.
+RARE = {
+    "reconcile": script.RECONCILE.sha,
+    "recover": script.RECOVER.sha,
+    "script": b"EVAL\r\n",
+}
+NEEDLES = {**CALLS, **RARE}
+
+#: Processes that die, so that there is something to recover.
+DOOMED = 2
+#: Fetches whose answers are lost so that there is something to reconcile.
+FETCHES_LOST = 3
 
 
 class TroubledProxy(Proxy):
-    """Loses one more request, or its answer, after the loss that was planned first."""
+    """Loses answers of fetches as well as what is planned.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: of the server.
+        fetches: how many, each second one.
+    """
+
+    def __init__(self, port: int, fetches: int = 0) -> None:
         super().__init__(port)
-        self._next: tuple[Loss, bytes] | None = None
-
-    def then_lose(self, loss: Loss, needle: bytes) -> None:
-        """Plan the second loss."""
-        self._next = (loss, needle)
+        self._fetches = itertools.count()
+        self._lost_fetches = range(1, 2 * fetches, 2)
 
     def _strike(self, data: bytes) -> tuple[int, Loss | None]:
-        struck = super()._strike(data)
-        with self._lock:
-            exhausted = self._plan is not None and self._plan.times == 0
-            following, self._next = (self._next, None) if exhausted else (None, self._next)
-        if following is not None:
-            self.lose(*following)
-        return struck
+        at, loss = super()._strike(data)
+        fetched = data.find(script.FETCH.sha)
+        if loss is None and fetched >= 0:
+            with self._lock:
+                number = next(self._fetches)
+            if number in self._lost_fetches:
+                return fetched, Loss.ANSWER
+        return at, loss
 
 
 class Trouble:
@@ -94,47 +122,70 @@ class Trouble:
 
     def scenario(self, call: str, loss: Loss, number: int) -> bool:
         """Schedule, run and stop, with one loss; whether there was occasion for it."""
-        proxy = TroubledProxy(self._server.port)
-        try:
-            if call == "reconcile":
-                proxy.lose(Loss.ANSWER, CALLS["fetch"], skip=1)
-                proxy.then_lose(loss, RARE[call])
-            else:
-                proxy.lose(loss, {**CALLS, **RARE}[call], skip=number)
-            scene = self._new_scene(
-                self._server.unix_url, f"loss-{call}-{loss.value}-{number}", proxy.url
-            )
+        with ExitStack() as stack:
+            server = self._server
+            if call == "script":
+                # One that knows no script yet.
+                server = stack.enter_context(running_server())
+            fetches = FETCHES_LOST if call == "reconcile" else 0
+            proxy = stack.enter_context(closing(TroubledProxy(server.port, fetches)))
+            proxy.lose(loss, NEEDLES[call], skip=number)
+            name = f"loss-{call.replace(' ', '-')}-{loss.value}-{number}"
+            scene = self._new_scene(server.unix_url, name, proxy.url)
             self._play(scene, proxy, dies=call == "recover")
-            struck = proxy.losses_left == 0 and proxy._next is None
-        finally:
-            proxy.close()
-        with self._server.client() as client:
-            effects = scene.judge(client)
+            struck = proxy.losses_left == 0
+            with server.client() as client:
+                effects = scene.judge(client, undisturbed=call != "recover")
+        [faulty] = [key for key, task in scene.jobs.items() if task == "faulty"]
         if call != "recover":
-            assert effects.failures == {}, f"{scene.namespace}: nobody died, but jobs were lost"
+            assert effects.failures.keys() == {faulty}, f"{name}: nobody died, but jobs were lost"
+            ticks = [key for key in effects.starts if key.startswith("tick/")]
+            assert all(len(effects.ends.get(key, ())) == 1 for key in ticks), f"{name}: {ticks}"
+        # Once by itself, and once because a person said so.
+        starts, ends = effects.starts[faulty], effects.ends[faulty]
+        assert (len(starts), len(ends)) == (2, 1), f"{name}: revived {len(starts) - 1} times"
         with self._lock:
             self.runs += struck
             self.jobs += len(scene.jobs)
         return struck
 
     def _play(self, scene: Scene, proxy: Proxy, *, dies: bool) -> None:
+        doomed = []
         if dies:
-            scene.schedule("once", "again")
-            doomed = self._fleet.start(
-                self._server.unix_url, scene.namespace, hold="running", ready=False
-            )
-            doomed.expect("held")
-        scene.schedule(*MIX)
+            scene.schedule(*("once", "again") * DOOMED)
+            for _ in range(DOOMED):
+                doomed.append(
+                    self._fleet.start(scene.url, scene.namespace, hold="running", ready=False)
+                )
+                doomed[-1].expect("held")
+        scene.schedule(*MIX, "faulty")
         scene.schedule("again", at=datetime.now(UTC) + timedelta(seconds=1))
         worker = self._fleet.start(proxy.url, scene.namespace, period_seconds=1.0)
-        if dies:
-            self._fleet.kill(doomed)
+        for each in doomed:
+            self._fleet.kill(each)
+        self._revive(scene)
         # A beat is due after a third of the lease, and some ticks of the periodic task.
         until(lambda: len(_ticks(scene)) >= 4, 60, f"{scene.namespace} ticks")
         scene.drained(60)
+        # Also asked over the line that loses things: then there is no answer, once.
+        until(lambda: scene.unfinished(scene.producer_broker) is not None, 10, "counted")
         worker.stop()
         # A lost join or leave ends with the lease; a tick may have come after the last look.
         tidy(scene, period_seconds=1.0)
+
+    def _revive(self, scene: Scene) -> None:
+        """Run the job that failed again, as a person does who is not sure that it worked."""
+        [faulty] = [key for key, task in scene.jobs.items() if task == "faulty"]
+        until(lambda: faulty in scene.failed(), 60, f"{faulty} fails")
+
+        def entries() -> list[FailedEntry]:
+            found = scene.producer.failed.list()
+            return [entry for entry in found if entry.job.task_name == "faulty"]
+
+        while left := entries():
+            # When the answer is lost it may have worked, and another look tells.
+            with suppress(BrokerError):
+                scene.producer.failed.retry(left[0].job)
 
 
 def _ticks(scene: Scene) -> list[str]:
@@ -152,20 +203,23 @@ def trouble(fleet: Fleet, server: Server, new_scene: Callable[..., Scene]) -> Tr
 def test_lost_request_or_answer_of_any_call_harms_no_job(
     trouble: Trouble, server: Server, full: bool, rng: random.Random, record: Record
 ) -> None:  # I2, I5, I6, I15
-    each = list(itertools.product(CALLS, Loss))
-    rare = list(itertools.product(RARE, Loss))
     with ThreadPoolExecutor(PARALLEL) as pool:
         if full:
+            each = list(itertools.product(NEEDLES, Loss))
             counts = dict(
                 zip(each, pool.map(lambda pair: trouble.each_occurrence(*pair), each), strict=True)
             )
             assert [pair for pair, count in counts.items() if count == 0] == []
-            assert all(pool.map(lambda pair: trouble.scenario(*pair, 0), rare))
+            assert sum(counts.values()) == trouble.runs
+            note = ", ".join(
+                f"{call} {sum(counts[call, loss] for loss in Loss)}" for call in NEEDLES
+            )
         else:
             # Losses of these two are over when a lease is.
-            quick = [pair for pair in each if pair[0] not in ("join", "leave")]
-            some = rng.sample(quick, BOUNDED)
+            quick = [call for call in CALLS if call not in ("join", "leave")]
+            some = rng.sample(list(itertools.product(quick, Loss)), BOUNDED)
             assert all(pool.map(lambda pair: trouble.scenario(*pair, 0), some))
+            note = ", ".join(call for call, _ in some)
     with server.client() as client:
         name = version_of(client)
     record(
@@ -173,4 +227,5 @@ def test_lost_request_or_answer_of_any_call_harms_no_job(
         runs=trouble.runs,
         jobs=trouble.jobs,
         server=name,
+        note=note,
     )
