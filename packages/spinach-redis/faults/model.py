@@ -15,9 +15,10 @@ from itertools import count
 from spinach.brokers.calls import Deposit, Enrolment, QueueCounts, Verdict
 from spinach.const import MAX_LOSSES
 from spinach.outcome import OutcomeKind
-from spinach.wire import read_header
 
-__all__ = ["Job", "Leased", "ModelQueue"]
+from .entries import Job, Leased, Member, take_out
+
+__all__ = ["ModelQueue"]
 
 #: A member that was told of a dead one has so long to recover it, in ms.
 CLAIM_MS = 12_000
@@ -27,52 +28,6 @@ KEEPER_MS = 6_000
 
 #: Bound of the delay before a job that lost its first worker runs again, in ms.
 FIRST_DELAY_MS = 3_000
-
-
-@dataclass(kw_only=True, eq=False)
-class Job:
-    """One accepted job."""
-
-    stored_id: str
-    record: bytes
-    retries: int = 0
-    losses: int = 0
-    direct_only: bool = False
-    #: Order among those that stood at the head of the queue and found no slot; 0: never.
-    turn: int = 0
-
-    @property
-    def once(self) -> bool:
-        return self.stored_id[0] == "0"
-
-    @property
-    def task(self) -> str:
-        return read_header(self.record).task
-
-    @property
-    def max_retries(self) -> int:
-        return read_header(self.record).max_retries
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leased:
-    """A lease; `serial` stands for its token."""
-
-    serial: int
-    member: str
-    job: Job
-    direct: bool
-
-
-@dataclass(kw_only=True, eq=False)
-class Member:
-    """A membership."""
-
-    enrolment: Enrolment
-    ends_ms: int
-    #: Last number used; None once its recovery began.
-    number: int | None = 0
-    claimed_until_ms: int = 0
 
 
 @dataclass(eq=False)
@@ -321,13 +276,13 @@ class ModelQueue:
 
     def retry_failed(self, stored_ids: list[str]) -> int:
         """Failed jobs become ready again, with all their retries before them."""
-        found = self._take_failed(stored_ids)
+        found = take_out(self.failed, stored_ids)
         self.ready += [Job(stored_id=job.stored_id, record=job.record) for job in found]
         return len(found)
 
     def discard_failed(self, stored_ids: list[str]) -> int:
         """Failed jobs are forgotten."""
-        return len(self._take_failed(stored_ids))
+        return len(take_out(self.failed, stored_ids))
 
     def counts(self) -> QueueCounts:
         """As the contract's."""
@@ -431,16 +386,6 @@ class ModelQueue:
 
     def _leased(self, task: str) -> int:
         return sum(lease.job.task == task for lease in self.leases)
-
-    def _take_failed(self, stored_ids: list[str]) -> list[Job]:
-        found = []
-        for stored_id in stored_ids:
-            for entry in self.failed:
-                if entry[1].stored_id == stored_id:
-                    self.failed.remove(entry)
-                    found.append(entry[1])
-                    break
-        return found
 
     def _next_job(self) -> int | None:
         return min((due_ms for due_ms, _, _ in self.future), default=None)

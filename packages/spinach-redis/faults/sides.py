@@ -27,7 +27,8 @@ from spinach_testing.clock import VirtualClock
 
 from ..tests.servers import Server
 from . import ledger
-from .model import Leased, ModelQueue
+from .entries import Leased
+from .model import ModelQueue
 
 __all__ = ["MemorySide", "RedisSide", "Side", "server_time_stands_still"]
 

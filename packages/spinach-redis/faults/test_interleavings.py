@@ -14,10 +14,11 @@ import pytest
 from redis import Redis
 
 from ..tests.servers import running_server
-from .hazards import HAZARDS, Scene, Steps
+from .hazards import HAZARDS, Steps
 from .results import Record
 from .scene import version_of
 from .sides import server_time_stands_still
+from .stage import Scene
 
 STEPS = 4
 Hazard = Callable[[Scene], Steps]
