@@ -7,7 +7,6 @@ of the random choices is printed, and can be given with `--seed`.
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from ..tests.servers import NoServer, Server, find_binary, running_server
+# Fixtures: a server to share, and one to maltreat, which writes every change to its disk.
+from ..tests.conftest import binary, own_server, server  # noqa: F401
 from .fleet import Fleet
 from .results import NOT_RUN, Record, Row, merge, table
 from .scene import Scene
@@ -153,31 +153,6 @@ def seed(request: pytest.FixtureRequest) -> int:
 def rng(request: pytest.FixtureRequest, seed: int) -> random.Random:
     """Random choices of one test, which do not depend on the tests before it."""
     return random.Random(f"{seed} {request.node.name}")
-
-
-@pytest.fixture(scope="session")
-def servers() -> None:
-    """That servers can be started: without a binary tests are skipped, but never in CI."""
-    try:
-        find_binary()
-    except NoServer as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="session")
-def server(servers: None) -> Iterator[Server]:
-    """A server that tests share; each takes namespaces of its own."""
-    with running_server() as server:
-        yield server
-
-
-@pytest.fixture
-def own_server(servers: None) -> Iterator[Server]:
-    """A server that the test may maltreat; it writes every change to its disk."""
-    with running_server("--appendonly", "yes") as server:
-        yield server
 
 
 @pytest.fixture

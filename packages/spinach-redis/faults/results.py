@@ -35,9 +35,11 @@ that suffers. After each of them these things are checked:
 - slots of limited tasks are free again, and no limit was exceeded meanwhile.
 
 Where no worker was lost, each job succeeded exactly once and spent no attempt but by raising.
-Where the server forgot what it had confirmed, or a worker slept past its lease in the middle of
-a job, the line says what that cost, as [Delivery](../delivery.md) has it. Leases last 10
-seconds here, the shortest there are.
+Where the server forgot what it had confirmed, its file tells which writes those were: a job
+suffered nothing that its own lost writes do not explain, and the line says what that cost, as
+[Delivery](../delivery.md) has it. A job in the hands of a worker that slept past its lease
+counts for a limit until the worker fell asleep. Leases last 10 seconds here, the shortest there
+are.
 
 The page is written from the results of the suite: `nox -s faults -- --full` brings about all of
 it, `nox -s faults` a part. `--seed` repeats the random choices of a run; in which order processes

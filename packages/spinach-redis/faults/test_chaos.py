@@ -111,7 +111,7 @@ class Chaos:
 def test_everything_at_random(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    servers: None,
+    binary: None,
     rounds: Callable[..., int],
     rng: random.Random,
     record: Record,

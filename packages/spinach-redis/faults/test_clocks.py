@@ -56,7 +56,7 @@ def server_seconds(client: Redis) -> float:
 def test_server_clock_that_jumps_costs_nobody_his_life(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    servers: None,
+    binary: None,
     rounds: Callable[..., int],
     record: Record,
     jump: str,
@@ -100,7 +100,7 @@ def test_server_clock_that_jumps_costs_nobody_his_life(
 def test_wrong_clocks_of_workers_change_nothing(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    servers: None,
+    binary: None,
     rounds: Callable[..., int],
     record: Record,
 ) -> None:  # I8, I15

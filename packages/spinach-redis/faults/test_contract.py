@@ -19,7 +19,7 @@ SUITE_SECONDS = 800
 
 
 def test_broker_keeps_the_whole_contract(
-    servers: None, rounds: Callable[..., int], record: Record, tmp_path: Path
+    binary: None, rounds: Callable[..., int], record: Record, tmp_path: Path
 ) -> None:
     rounds(full=1, bounded=0)
     report = tmp_path / "report.xml"

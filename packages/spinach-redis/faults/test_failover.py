@@ -28,7 +28,7 @@ UNSEEN_BYTES = 1000
 
 
 @pytest.fixture
-def watched(servers: None) -> Iterator[Watched]:
+def watched(binary: None) -> Iterator[Watched]:
     with running_sentinels("--appendonly", "yes") as watched:
         yield watched
 
@@ -146,7 +146,7 @@ def judge(cluster: Cluster, scene: Scene, **kwargs: object) -> str:
 def test_slot_that_moves_under_load_takes_its_jobs_along(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    servers: None,
+    binary: None,
     rounds: Callable[..., int],
     record: Record,
 ) -> None:  # I1 to I6
@@ -175,7 +175,7 @@ def test_slot_that_moves_under_load_takes_its_jobs_along(
 def test_replica_takes_over_from_a_dead_node(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    servers: None,
+    binary: None,
     rounds: Callable[..., int],
     record: Record,
 ) -> None:  # I1 to I4
@@ -206,7 +206,7 @@ def test_replica_takes_over_from_a_dead_node(
 def test_dead_node_does_not_keep_workers_from_the_queues_of_others(
     fleet: Fleet,
     new_scene: Callable[..., Scene],
-    servers: None,
+    binary: None,
     rounds: Callable[..., int],
     record: Record,
 ) -> None:

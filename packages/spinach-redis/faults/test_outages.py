@@ -36,7 +36,7 @@ def pause(seconds: float) -> None:
 
 
 @pytest.fixture
-def name(servers: None) -> str:
+def name(binary: None) -> str:
     with running_server() as server, server.client() as client:
         return version_of(client)
 
