@@ -187,7 +187,7 @@ class Scene:
         wrong: list[str] = []
         for key, task in {**self.jobs, **self.unknown}.items():
             starts, ends = len(effects.starts.get(key, ())), len(effects.ends.get(key, ()))
-            stored_id = ("0" if task in ONCE else "1") + self.ids[key]
+            stored_id = ("0" if task in ONCE else "1") + self.ids.get(key, "")
             gone = lost.stored[stored_id] > 0
             again = lost.leased[stored_id] + lost.ended[stored_id]
             untold = task in ONCE and again
