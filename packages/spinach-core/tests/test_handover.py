@@ -11,6 +11,7 @@ import pytest
 from spinach import Tasks
 from spinach.assignment import Assignment
 from spinach.brokers.calls import Verdict
+from spinach.const import MAX_BUFFER, MAX_FETCH
 from spinach.handover import HandOver
 from spinach.membership import Membership
 from spinach.outcome import Lease, Outcome, OutcomeKind
@@ -163,6 +164,21 @@ def test_the_demand_is_for_idle_threads_and_room(rig: Rig) -> None:
     assert demand.idle == 0
     assert demand.extra == 20  # 2 · 10 ms of jobs of 1 ms, for the one thread that is lively
     assert demand.low
+
+
+def test_a_large_buffer_is_filled_in_more_than_one_fetch(rig: Rig) -> None:
+    rig.pace.fetch_took(0.01)
+    rig.put(1)
+    job = rig.take()
+    rig.put(2)
+    rig.take(1, succeeded(job))  # the first one took no time
+    first = rig.handover.demand()
+    assert (first.extra, first.low) == (MAX_FETCH, True)
+    rig.put(*range(3, 3 + first.extra))
+    second = rig.handover.demand()
+    assert (second.extra, second.low) == (MAX_BUFFER - MAX_FETCH, True)
+    rig.put(*range(2000, 2000 + second.extra))
+    assert rig.handover.demand().extra == 0
 
 
 def test_without_threads_there_is_no_demand(rig: Rig) -> None:

@@ -19,8 +19,13 @@ from .servers import Server, until
 
 NewBroker = Callable[..., RedisBroker]
 
-#: Five chunks, the last one small: more than go out together.
+#: Five chunks, the last one small: more than go out together here.
 MANY = 4 * producer.CHUNK_JOBS + 3
+
+
+@pytest.fixture(autouse=True)
+def four_chunks_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "IN_FLIGHT", 4)
 
 
 def uuids(deposits: list[Deposit]) -> tuple[UUID, ...]:
@@ -328,3 +333,20 @@ def test_job_is_not_sent_again_after_a_sleep_in_which_the_server_may_forget(
         broker.enqueue([job])
     assert caught.value.unknown == uuids([job])
     assert broker.counts([QUEUE])[0].enqueued == 1
+
+
+def test_large_chunks_go_out_a_few_at_a_time(
+    new_broker: NewBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I19
+    monkeypatch.setattr(producer, "IN_FLIGHT", 16)
+    sent: list[int] = []
+    send = producer.Router.send
+
+    def count(self: producer.Router, requests: list[object], *args: object, **options: object):
+        sent.append(len([each for each in requests if hasattr(each, "script")]))
+        return send(self, requests, *args, **options)
+
+    monkeypatch.setattr(producer.Router, "send", count)
+    jobs = [deposit(payload=b"[%s]" % (b"1" * 500_000)) for _ in range(20)]
+    assert new_broker().enqueue(jobs) == [True] * 20
+    assert sent == [4, 4, 2]

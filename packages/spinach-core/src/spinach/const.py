@@ -43,8 +43,10 @@ MAX_LOSSES: Final = 3
 #: Retries that one job may have; bounds the backoff's arithmetic.
 MAX_RETRIES_LIMIT: Final = 1_000_000
 
-#: Most jobs a process keeps beyond its idle threads.
-MAX_BUFFER: Final = 1000
+#: Most jobs a process keeps beyond its idle threads, and most that one fetch brings of them:
+#: while one half is fetched, the threads have the other.
+MAX_BUFFER: Final = 2000
+MAX_FETCH: Final = 1000
 
 #: Horizon of the buffer: it holds at most this much work, in seconds.
 BUFFER_HORIZON_SECONDS: Final = 0.05

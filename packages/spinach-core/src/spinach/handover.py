@@ -19,7 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .buffer import Buffer
-from .const import BUFFER_HORIZON_SECONDS
+from .const import BUFFER_HORIZON_SECONDS, MAX_FETCH
 from .outbox import Outbox, Parcel
 from .outcome import Outcome, OutcomeKind
 from .pace import Demand
@@ -222,7 +222,9 @@ class HandOver:
             self._low_water = room // 2
             size = len(self._buffer)
             return Demand(
-                idle=max(0, waiting), extra=max(0, room - size), low=size <= self._low_water < room
+                idle=max(0, waiting),
+                extra=min(MAX_FETCH, max(0, room - size)),
+                low=size <= self._low_water < room,
             )
 
     def fetch_took(self, seconds: float) -> None:

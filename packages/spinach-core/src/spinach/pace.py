@@ -3,7 +3,7 @@ job does.
 
 The buffer covers two fetches' worth of work, at most 50 ms of it::
 
-    room = min(1000, floor(min(2·R, H) · T / D))
+    room = min(2000, floor(min(2·R, H) · T / D))
 
 with R the duration of a fetch, D that of a job, T the threads that are likely to
 take a job within H.

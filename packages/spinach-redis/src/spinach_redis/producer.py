@@ -42,10 +42,13 @@ __all__ = ["Producer"]
 #: times a second whether a WAIT for replicas is over, and this leaves it half for that.
 LEAST_WAIT_SECONDS: Final = 0.3
 
-#: Bounds of a chunk, and how many of them are on their way at once.
+#: Bounds of a chunk.
 CHUNK_JOBS: Final = 500
 CHUNK_BYTES: Final = 1024 * 1024
-IN_FLIGHT: Final = 4
+
+#: Bounds of what is on its way at once: chunks, and their bytes.
+IN_FLIGHT: Final = 16
+IN_FLIGHT_BYTES: Final = 4 * CHUNK_BYTES
 
 #: Connections that are kept for the next callers. More of them, as a crowd of threads that
 #: schedule at one moment leaves behind, are closed.
@@ -212,7 +215,7 @@ class _Attempt:
             BrokerError: a server that refuses, or the deadline.
         """
         while True:
-            window = [chunk for chunk in self._chunks if chunk.flags is None][:IN_FLIGHT]
+            window = self._window()
             if not window:
                 return
             problem = self._round(line, window)
@@ -230,6 +233,19 @@ class _Attempt:
             if any(chunk.uncertain and _forgotten(chunk) for chunk in self._chunks):
                 # This process stood still meanwhile, and its jobs may be done.
                 raise self._tell(error, health.address) from error
+
+    def _window(self) -> list[_Chunk]:
+        """The next chunks to send together."""
+        window: list[_Chunk] = []
+        size = 0
+        for chunk in self._chunks:
+            if chunk.flags is not None:
+                continue
+            size += chunk.size
+            if window and (len(window) == IN_FLIGHT or size > IN_FLIGHT_BYTES):
+                break
+            window.append(chunk)
+        return window
 
     def _round(self, line: _Line, window: list[_Chunk]) -> Answer | None:
         """Send some chunks once; what kept one of them from being stored."""
