@@ -96,14 +96,33 @@ def crowded(server: Server, client: Redis) -> Iterator[None]:
     client.config_set("maxclients", 10_000)
 
 
+#: What a script is told when it writes; all else it is not even run for.
+WITHIN_SCRIPTS = ("OOM", "READONLY")
+
+
 def refused(word: str) -> Callable[[Redis], int]:
     """Counts the commands that were refused with this word."""
 
     def count(client: Redis) -> int:
-        entry = client.info("errorstats").get(f"errorstat_{word}", {"count": 0})
-        return int(entry["count"])
+        if word in WITHIN_SCRIPTS and wraps(client):
+            return failed_scripts(client)
+        stats = client.info("errorstats")
+        return int(stats.get(f"errorstat_{word}", {"count": 0})["count"])
 
     return count
+
+
+def failed_scripts(client: Redis) -> int:
+    """Scripts that were known and failed, which none does by itself."""
+    stats = client.info("commandstats").get("cmdstat_evalsha", {"failed_calls": 0})
+    unknown = client.info("errorstats").get("errorstat_NOSCRIPT", {"count": 0})
+    return int(stats["failed_calls"]) - int(unknown["count"])
+
+
+def wraps(client: Redis) -> bool:
+    """Whether the server does not say why a script failed: before Redis 7.0."""
+    info = client.info("server")
+    return "valkey_version" not in info and int(info["redis_version"].split(".")[0]) < 7
 
 
 def renewed(client: Redis) -> int:
