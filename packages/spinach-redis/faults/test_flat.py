@@ -49,30 +49,33 @@ def test_many_jobs_leave_memory_files_and_threads_flat(
             scene.drained(120)
             # The last outcomes are answered, too.
             until(lambda: not scene.broker.counts(["spinach"])[0].leased, 30)
-            measured.append((used(client), *worker.usage()))
+            measured.append((stored(client), used(client), *worker.usage()))
         worker.stop()
         scene.judge(client, undisturbed=True)
         name = version_of(client)
     notes = []
     for what, values in zip(
-        ("server", "RSS", "files", "threads"), zip(*measured, strict=True), strict=True
+        ("stored", "server", "RSS", "files", "threads"), zip(*measured, strict=True), strict=True
     ):
         print(f"{what}: {', '.join(map(str, values))}")
         first, middle, last = (statistics.median(third) for third in thirds(values[WARM_UP:]))
         notes.append(f"{what} {first:.0f} → {middle:.0f} → {last:.0f}")
         assert last <= first * FLAT, (what, values)
-        # What grows all the time grows by as much in the end as before.
-        assert last <= middle * STEADY, (what, values)
+        # What grows all the time grows by as much in the end as before. The server's own
+        # memory comes in pieces that are larger than this.
+        assert what == "server" or last <= middle * STEADY, (what, values)
     record(
         "200,000 jobs: memory of server and worker, open files and threads are flat",
-        runs=1, jobs=len(scene.jobs), server=name, note=", ".join(notes) + " (KiB)",
+        runs=1, jobs=len(scene.jobs), server=name, note=", ".join(notes) + " (keys in bytes, KiB)",
     )  # fmt: skip
 
 
+def stored(client: Redis) -> int:
+    """Memory of all keys, in bytes."""
+    return sum(client.memory_usage(key, samples=0) or 0 for key in client.scan_iter())
+
+
 def used(client: Redis) -> int:
-    """Memory of what the server stores, in KiB."""
-    # Buffers of connections come and go.
-    info = client.memory_stats()
-    return (
-        int(info["dataset.bytes"] + info.get("db.0", {}).get("overhead.hashtable.main", 0)) // 1024
-    )
+    """Memory of the server without the buffers of connections, which come and go, in KiB."""
+    info = client.info("memory")
+    return int(info["used_memory"] - info["mem_clients_normal"]) // 1024
