@@ -140,6 +140,9 @@ def test_a_deployment_leaves_what_did_not_start(spinach_jobs, spinach_worker):
 
 
 def test_live(spinach_jobs, spinach_live_worker):
-    tasks.schedule(order, ["ada"])
-    spinach_live_worker.wait_idle()
-    assert done == ["mail ada"]
+    for number in range(1, 21):
+        tasks.schedule(order, ["ada"])
+        spinach_live_worker.wait_idle()
+        assert done == ["mail ada"] * number
+        assert {job.status for job in spinach_jobs.all()} == {JobStatus.SUCCEEDED}
+    spinach_jobs.assert_scheduled(mail, count=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter, OrderedDict, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import pytest
 from dirty_equals import IsInt, IsPartialDict
 
 from spinach import Batch, JobStatus, RetryException, Tasks
+from spinach.brokers.calls import Deposit
 from spinach.exc import InvalidArgument, InvalidJobSignatureError, PayloadTooLarge, UnknownTask
 from spinach_testing import Jobs
 
@@ -324,3 +326,28 @@ def test_a_block_shows_only_what_was_scheduled_in_it(spinach_jobs, spinach_worke
     spinach_worker.drain()
     assert jobs.one().status is JobStatus.SUCCEEDED
     assert repr(jobs).endswith("mail('inside')  SUCCEEDED  attempt 1>")
+
+
+def test_a_block_inside_a_block_that_is_over_shows_nothing(spinach_jobs):
+    with spinach_jobs.captured() as jobs:
+        tasks.schedule(mail, "inside")
+        with jobs.captured() as inner:
+            tasks.schedule(mail, "further inside")
+    with jobs.captured() as late:
+        tasks.schedule(mail, "after")
+        assert late.all() == []
+    assert late.all() == []
+    assert [job.task_args for job in inner.all()] == [("further inside",)]
+    assert len(jobs) == 2
+
+
+def test_a_block_shows_its_jobs_although_an_earlier_one_turns_out_not_to_be_stored(spinach_jobs):
+    ledger = spinach_jobs.recording.ledger
+    refused = Deposit(queue="spinach", stored_id=f"0{uuid.UUID(int=1)}", record=b"")
+    ledger.announce([refused])
+    with spinach_jobs.captured() as jobs:
+        tasks.schedule(mail, "inside")
+        ledger.withdraw([refused])
+        assert jobs.one().task_args == ("inside",)
+    tasks.schedule(mail, "after")
+    assert jobs.one().task_args == ("inside",)

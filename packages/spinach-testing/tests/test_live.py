@@ -11,6 +11,7 @@ import time_machine
 
 from spinach import JobStatus, Tasks
 from spinach.exc import InvalidArgument, WorkersRunning
+from spinach_memory import MemoryBroker
 from spinach_testing import DrainTimeout
 from spinach_testing.live import live_worker
 
@@ -44,6 +45,20 @@ def spinach_tasks():
     return [tasks]
 
 
+class SlowToAnswer(MemoryBroker):
+    """Carries a report out, and answers when the gate is open."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.reported = threading.Event()
+
+    def report(self, outcomes):
+        reply = super().report(outcomes)
+        self.reported.set()
+        assert gate.wait(20)
+        return reply
+
+
 @pytest.fixture(autouse=True)
 def closed_gate():
     gate.clear()
@@ -69,6 +84,33 @@ def test_a_failure_is_acknowledged_even_if_it_came_before_the_block(
     with spinach_jobs.expect_failure(broken, ValueError) as failed:
         pass
     assert str(failed.value) == "no ink"
+
+
+class TestOnABrokerThatIsSlowToAnswer:
+    @pytest.fixture
+    def spinach_broker(self):
+        return SlowToAnswer()  # on the machine's clock
+
+    @pytest.mark.concurrency
+    def test_it_is_idle_when_the_outcome_is_known(
+        self, spinach_live_worker, spinach_jobs, spinach_broker
+    ):
+        job = tasks.schedule(quick)
+        assert spinach_broker.reported.wait(20)
+        with pytest.raises(DrainTimeout):
+            spinach_live_worker.wait_idle(timeout=0.05)
+        gate.set()
+        spinach_live_worker.wait_idle()
+        assert spinach_jobs.one().status is JobStatus.SUCCEEDED
+        assert spinach_jobs.one().id == job.id
+
+
+def test_a_drain_ends_when_the_outcome_is_known(spinach_worker, spinach_jobs):
+    tasks.schedule(quick)
+    with spinach_jobs.recording.ledger.call(), pytest.raises(DrainTimeout):
+        spinach_worker.drain(timeout=0.05)
+    spinach_worker.drain()
+    assert spinach_jobs.one().status is JobStatus.SUCCEEDED
 
 
 def test_time_cannot_be_turned(spinach_live_worker, spinach_clock):

@@ -38,14 +38,15 @@ class Jobs:
 
     Args:
         recording: of the test's engine.
-        first: number of the first job to be seen.
     """
 
-    def __init__(self, recording: Recording, first: int = 0) -> None:
+    def __init__(self, recording: Recording) -> None:
         #: Where all of it is noted; for the plugin's other fixtures.
         self.recording = recording
-        self._first = first
-        # Number after the last job to be seen; None: there is no last one.
+        # The view that this one is a part of.
+        self._outer: Jobs | None = None
+        # Numbers of the first job to be seen, and after the last one; None: there is no last.
+        self._first = 0
         self._end: int | None = None
 
     def __len__(self) -> int:
@@ -192,23 +193,33 @@ class Jobs:
     def captured(self) -> Iterator[Jobs]:
         """See only the jobs that are scheduled inside the block, by whomever.
 
+        Of a view whose own block is over, nothing.
+
         Yields:
             The same questions about those jobs, during the block and after it.
         """
-        inside = Jobs(self.recording, len(self.recording.ledger))
+        inside = Jobs(self.recording)
+        inside._outer, inside._first = self, self.recording.ledger.next_number
         try:
             yield inside
         finally:
-            inside._end = len(self.recording.ledger)
+            inside._end = self.recording.ledger.next_number
 
     # -- helpers -----------------------------------------------------------
 
     def _entries(self, task: Wanted | None = None) -> list[Entry]:
-        entries = self.recording.ledger.entries()[self._first : self._end]
+        entries = [each for each in self.recording.ledger.entries() if self._shows(each)]
         if task is None:
             return entries
         name = self._resolve(task).name
         return [entry for entry in entries if entry.task == name]
+
+    def _shows(self, entry: Entry) -> bool:
+        return (
+            self._first <= entry.number
+            and (self._end is None or entry.number < self._end)
+            and (self._outer is None or self._outer._shows(entry))
+        )
 
     def _resolve(self, task: Wanted) -> Task[..., Any]:
         return self.recording.engine._catalog.resolve(task)  # noqa: SLF001 - both are Spinach's own

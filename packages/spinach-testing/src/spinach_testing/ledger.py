@@ -7,6 +7,7 @@ elsewhere, in another process on the same store, it does not see.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from spinach.brokers.calls import Deposit, LostJob
     from spinach.outcome import Lease, Outcome
@@ -43,6 +44,10 @@ class Entry:
     lease: Lease | None = None
     #: What the last failed attempt raised.
     error: str = ""
+    #: Its place in the order they were scheduled; never given again, from 0.
+    number: int = 0
+    #: A periodic task's own, made when its time came.
+    fired: bool = False
 
     def job(self) -> Job:
         """A snapshot.
@@ -77,11 +82,16 @@ class Ledger:
     """The jobs of one test in the order they were scheduled; thread safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the entries and what is in them
+        self._lock = threading.Lock()  # guards the entries, what is in them, and the numbers
         self._entries: dict[str, Entry] = {}
+        self._next_number = 0
+        self._calls = 0
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    @property
+    def next_number(self) -> int:
+        """The number that the next job gets."""
+        with self._lock:
+            return self._next_number
 
     def entries(self) -> list[Entry]:
         """All jobs, the first first."""
@@ -92,7 +102,7 @@ class Ledger:
         """The entry of a job, whatever snapshot of it is given."""
         with self._lock:
             for kind in "01":
-                entry = self._entries.get(f"{kind}{job.id}")
+                entry = self._entries.get(f"{kind}{job.id_text}")
                 if entry is not None:
                     return entry
             return None
@@ -102,10 +112,37 @@ class Ledger:
         with self._lock:
             return len(self._of(member))
 
+    # -- calls that change the store -------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is noted that became of the jobs in the store.
+
+        A store is idle as soon as it has carried out a report, which is some time before its
+        answer is noted here. So who finds it idle asks this next, and looks again if need be.
+        """
+        with self._lock:
+            return self._calls == 0
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """One call, from before the store has it until what came of it is noted."""
+        with self._lock:
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+
     # -- what the broker was told, and answered --------------------------------
 
-    def announce(self, deposits: Sequence[Deposit]) -> list[Deposit]:
+    def announce(self, deposits: Sequence[Deposit], *, fired: bool = False) -> list[Deposit]:
         """Note jobs before the broker gets them: a worker may be faster than its answer.
+
+        Args:
+            deposits: what it is given.
+            fired: the clock made them, not a call of `schedule`.
 
         Returns:
             Those that are new here.
@@ -113,9 +150,8 @@ class Ledger:
         with self._lock:
             new = [each for each in deposits if each.stored_id not in self._entries]
             for each in new:
-                self._entries[each.stored_id] = Entry(
-                    each.stored_id, each.record, JobStatus.NOT_SET, due_ms=each.due_ms
-                )
+                entry = self._add(each.stored_id, each.record, JobStatus.NOT_SET)
+                entry.due_ms, entry.fired = each.due_ms, fired
             return new
 
     def stored(self, deposits: Sequence[Deposit], ready: Sequence[bool]) -> None:
@@ -139,9 +175,7 @@ class Ledger:
             for lease in leases:
                 entry = self._entries.get(lease.stored_id)
                 if entry is None:  # it was scheduled before anything was noted
-                    entry = self._entries[lease.stored_id] = Entry(
-                        lease.stored_id, lease.record, JobStatus.RUNNING
-                    )
+                    entry = self._add(lease.stored_id, lease.record, JobStatus.RUNNING)
                 entry.status, entry.lease, entry.retries = JobStatus.RUNNING, lease, lease.retries
                 entry.due_ms, entry.due_unknown, entry.parked = None, False, False
 
@@ -156,18 +190,27 @@ class Ledger:
                     entry.lease = None
                     _apply(entry, outcome, now_ms)
 
-    def recovered(self, member: str, lost: Iterable[LostJob]) -> None:
-        """A dead member's jobs were taken back: some for the failed store, the rest to run."""
+    def recovered(self, member: str, lost: Iterable[LostJob], *, more: bool = False) -> None:
+        """A dead member's jobs were taken back: some for the failed store, the rest to run.
+
+        Args:
+            member: the dead one.
+            lost: those for the failed store.
+            more: it has further ones, of which another call will tell.
+        """
         with self._lock:
-            failed = {each.stored_id: each.retries for each in lost}
+            for each in lost:
+                entry = self._entries.get(each.stored_id)
+                if entry is None:  # another process scheduled it
+                    entry = self._add(each.stored_id, each.record, JobStatus.FAILED)
+                entry.status, entry.error, entry.lease = JobStatus.FAILED, "WorkerLost", None
+                entry.retries = each.retries
+            if more:
+                return
             for entry in self._of(member):
                 direct = entry.lease is not None and entry.lease.direct
                 entry.lease = None
-                if entry.stored_id in failed:
-                    entry.status = JobStatus.FAILED
-                    entry.retries = failed[entry.stored_id]
-                    entry.error = "WorkerLost"
-                elif direct:
+                if direct:
                     entry.status, entry.due_unknown = JobStatus.WAITING, True
                     entry.retries += 1
                 else:
@@ -180,6 +223,12 @@ class Ledger:
                 entry = self._entries.get(stored_id)
                 if entry is not None and entry.status is JobStatus.FAILED:
                     entry.status, entry.retries, entry.error = JobStatus.QUEUED, 0, ""
+
+    def _add(self, stored_id: str, record: bytes, status: JobStatus) -> Entry:
+        entry = Entry(stored_id, record, status, number=self._next_number)
+        self._next_number += 1
+        self._entries[stored_id] = entry
+        return entry
 
     def _of(self, member: str) -> list[Entry]:
         return [

@@ -94,7 +94,8 @@ class LiveWorker:
             due = count.next_due_in_ms is not None and count.next_due_in_ms <= 0
             if count.ready or count.leased or due:
                 return False
-        return True
+        # What the store has done is noted a moment later, and tests ask for it then.
+        return self._recording.ledger.settled
 
 
 @contextmanager

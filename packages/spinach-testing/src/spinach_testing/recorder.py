@@ -58,6 +58,10 @@ class RecordingBroker(PassingBroker):
 
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         """See `Broker`; what was not stored is not recorded."""
+        with self.ledger.call():
+            return self._enqueue(deposits)
+
+    def _enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         new = self.ledger.announce(deposits)
         try:
             ready = self.inner.enqueue(deposits)
@@ -117,29 +121,32 @@ class RecordingBroker(PassingBroker):
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         """See `Broker`."""
-        now_ms = to_ms(self.clock.now())
-        reply = self.inner.report(outcomes)
-        self.ledger.reported(outcomes, reply.verdicts, now_ms)
-        return reply
+        with self.ledger.call():
+            now_ms = to_ms(self.clock.now())
+            reply = self.inner.report(outcomes)
+            self.ledger.reported(outcomes, reply.verdicts, now_ms)
+            return reply
 
     # -- upkeep ------------------------------------------------------------
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
         """See `Broker`; the tick's job is recorded like any other."""
-        new = self.ledger.announce([deposit])
-        reply = self.inner.fire(queue, task, due_ms, deposit)
-        if reply.verdict is Verdict.APPLIED:
-            self.ledger.stored([deposit], [True])
-        elif reply.verdict is Verdict.REFUSED:
-            self.ledger.withdraw(new)
-        return reply
+        with self.ledger.call():
+            new = self.ledger.announce([deposit], fired=True)
+            reply = self.inner.fire(queue, task, due_ms, deposit)
+            if reply.verdict is Verdict.APPLIED:
+                self.ledger.stored([deposit], [True])
+            elif reply.verdict is Verdict.REFUSED:
+                self.ledger.withdraw(new)
+            return reply
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
         """See `Broker`."""
-        reply = self.inner.recover(queue, dead)
-        if reply.verdict is Verdict.APPLIED and not reply.more:
-            self.ledger.recovered(dead, reply.lost)
-        return reply
+        with self.ledger.call():
+            reply = self.inner.recover(queue, dead)
+            if reply.verdict is Verdict.APPLIED:
+                self.ledger.recovered(dead, reply.lost, more=reply.more)
+            return reply
 
     # -- failed store ------------------------------------------------------
 

@@ -107,7 +107,9 @@ class Session:
         if isinstance(clock, VirtualClock) and not clock.at_rest(self.threads):
             return None
         counts = self.counts()
-        return counts if all(map(self._idle, counts)) else None
+        # What it has done is noted a moment later, see `Ledger.settled`.
+        idle = all(map(self._idle, counts)) and self._recording.ledger.settled
+        return counts if idle else None
 
     def counts(self) -> list[QueueCounts]:
         """What the queues hold, in one snapshot.
