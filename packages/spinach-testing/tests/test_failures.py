@@ -9,9 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from spinach import AbortException, RetryException, Tasks
+from spinach import AbortException, JobStatus, RetryException, Tasks
 from spinach.exc import InvalidArgument, UnknownTask
 from spinach_testing import TaskRaised
+from spinach_testing.failures import Failures
 
 tasks = Tasks()
 
@@ -58,6 +59,28 @@ def patient():
     raise RetryException("not yet")
 
 
+SAME = ValueError("again")
+SAME.add_note("its own")
+
+
+@tasks.task(name="always_the_same", max_retries=2)
+def always_the_same():
+    raise SAME
+
+
+class NoCopy(Exception):
+    def __reduce_ex__(self, protocol):
+        raise TypeError("not to be copied")
+
+
+NO_COPY = NoCopy()
+
+
+@tasks.task(name="no_copy")
+def no_copy(name):
+    raise NO_COPY
+
+
 @pytest.fixture(scope="module")
 def spinach_tasks():
     return [tasks]
@@ -84,9 +107,48 @@ def test_every_attempt_that_raised_is_told(spinach_worker):
     ]
 
 
-def test_a_request_for_a_retry_is_no_failure(spinach_worker):
+def test_a_request_for_a_retry_is_no_failure_but_one_that_comes_too_late_is(
+    spinach_worker, spinach_jobs
+):
     tasks.schedule(patient)
-    assert spinach_worker.run_until_finished() == []
+    spinach_worker.drain()
+    assert spinach_jobs.one().status is JobStatus.WAITING
+    with pytest.raises(RetryException, match="not yet") as raised:
+        spinach_worker.run_until_finished()
+    assert raised.value.__notes__ == ["raised by job patient(), attempt 3"]
+    assert spinach_jobs.one().status is JobStatus.FAILED
+
+
+def test_a_request_for_a_retry_that_comes_too_late_can_be_expected(spinach_worker, spinach_jobs):
+    tasks.schedule(patient)
+    with spinach_jobs.expect_failure(patient, RetryException) as failed:
+        spinach_worker.run_until_finished()
+    assert failed.value.__notes__ == ["raised by job patient(), attempt 3"]
+
+
+def test_a_request_for_a_retry_that_was_granted_cannot_be_expected(spinach_worker, spinach_jobs):
+    tasks.schedule(patient)
+    with (
+        pytest.raises(AssertionError) as raised,
+        spinach_jobs.expect_failure(patient, RetryException),
+    ):
+        spinach_worker.drain()
+    assert str(raised.value).startswith(
+        "Expected 1 attempt of task 'patient' to raise RetryException, found 0. A RetryException "
+        "that leads to another attempt is no failure; only the last attempt can fail with one. "
+        "Jobs:\n  patient()  WAITING  attempt 2  due "
+    )
+
+
+def test_a_crashed_attempt_that_asked_for_a_retry_did_not_fail_unless_it_was_the_last(
+    spinach_worker,
+):
+    job = tasks.schedule(patient)
+    for _ in range(2):
+        spinach_worker.crash(job)
+        spinach_worker._recording.broker.clock.advance(timedelta(hours=1))
+    with pytest.raises(RetryException):
+        spinach_worker.crash(job)
 
 
 def test_a_failure_is_told_once(spinach_worker):
@@ -210,6 +272,67 @@ def test_a_failure_that_does_not_come_fails_the_test(spinach_worker, spinach_job
         "Expected 2 attempts of task 'flaky' to raise ConnectionError or OSError matching "
         "'answer', found 1. Jobs:\n  flaky()  WAITING  attempt 2  due "
     )
+
+
+def test_the_innermost_block_that_fits_is_the_first_to_acknowledge(spinach_worker, spinach_jobs):
+    with spinach_jobs.expect_failure(broken, ValueError, count=2) as outer:
+        tasks.schedule(broken, "before")
+        spinach_worker.drain()
+        with spinach_jobs.expect_failure(broken, ValueError) as inner:
+            tasks.schedule(broken, "inside")
+            spinach_worker.drain()
+        tasks.schedule(broken, "after")
+        spinach_worker.drain()
+    assert [str(err) for err in inner.values] == ["inside"]
+    assert [str(err) for err in outer.values] == ["before", "after"]
+
+
+def test_what_came_before_a_block_is_acknowledged_by_the_one_around_it(spinach_jobs):
+    failures = spinach_jobs.recording.failures
+    job = tasks.schedule(broken, "no ink")
+    with spinach_jobs.expect_failure(broken, ValueError) as outer:
+        failures.raised(job, ValueError("before"), final=True)
+        with spinach_jobs.expect_failure(broken, ValueError) as inner:
+            failures.raised(job, ValueError("inside"), final=True)
+    assert (str(outer.value), str(inner.value)) == ("before", "inside")
+
+
+@pytest.mark.parametrize("on_failure", ["raise", "collect"])
+def test_an_exception_that_is_raised_again_carries_the_note_of_its_own_attempt(
+    spinach_worker, on_failure
+):
+    def told():
+        if on_failure == "collect":
+            return spinach_worker.run_until_finished(on_failure="collect")
+        with pytest.raises(ExceptionGroup) as raised:
+            spinach_worker.run_until_finished()
+        return raised.value.exceptions
+
+    tasks.schedule(always_the_same)
+    first = told()
+    assert [each.__notes__ for each in first] == [
+        ["its own", f"raised by job always_the_same(), attempt {attempt}"] for attempt in (1, 2, 3)
+    ]
+    assert {str(each) for each in first} == {"again"}
+    assert all(traceback.extract_tb(each.__traceback__)[-1].name == "always_the_same"
+               for each in first)  # fmt: skip
+
+
+def test_an_exception_does_not_bring_along_the_note_of_another_test(
+    spinach_worker, spinach_jobs, request
+):
+    for _ in range(2):
+        other = Failures()
+        other.raised(tasks.schedule(always_the_same), SAME, final=True)
+    assert SAME.__notes__ == ["its own", "raised by job always_the_same(), attempt 1"]
+
+
+def test_one_that_cannot_be_copied_carries_all_its_notes(spinach_worker):
+    for name in "ab":
+        tasks.schedule(no_copy, name)
+    errors = spinach_worker.drain(on_failure="collect", workers=1)
+    notes = ["raised by job no_copy('a'), attempt 1", "raised by job no_copy('b'), attempt 1"]
+    assert [each.__notes__ for each in errors] == [notes, notes]
 
 
 def test_what_the_block_itself_raises_is_not_hidden(spinach_jobs):

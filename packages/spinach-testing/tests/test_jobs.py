@@ -97,7 +97,8 @@ def test_a_job_is_seen_in_every_state_it_goes_through(spinach_jobs, spinach_work
     spinach_worker.drain()
     waiting = spinach_jobs.one(later)
     assert (waiting.status, waiting.retries) == (JobStatus.WAITING, 1)
-    spinach_worker.advance(timedelta(days=1))
+    with spinach_jobs.expect_failure(later, RetryException):
+        spinach_worker.advance(timedelta(days=1))
     failed = spinach_jobs.one(later)
     assert (failed.status, failed.retries) == (JobStatus.FAILED, 3)
 

@@ -11,7 +11,7 @@ from spinach import Tasks
 from spinach.exc import InvalidArgument
 from spinach_testing import UnfinishedJobs
 
-tasks = Tasks()
+tasks, periodic = Tasks(), Tasks()
 done: list[str] = []
 
 
@@ -23,6 +23,11 @@ def add(name):
 @tasks.task(name="endless")
 def endless():
     tasks.schedule(endless)
+
+
+@periodic.task(name="hourly", periodicity=timedelta(hours=1))
+def hourly():
+    done.append("hourly")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def clean():
 
 def test_jobs_that_make_ever_more_jobs_are_an_error(spinach_worker):
     tasks.schedule(endless)
-    with pytest.raises(UnfinishedJobs, match="max_jobs attempts were made"):
+    with pytest.raises(UnfinishedJobs, match="More than max_jobs attempts"):
         spinach_worker.run_until_finished(max_jobs=20)
 
 
@@ -50,7 +55,7 @@ def test_the_limit_of_attempts_is_exact(spinach_worker, repetition):
     for _ in range(10):
         for name in "abcd":
             tasks.schedule(add, name)
-        with pytest.raises(UnfinishedJobs, match="max_jobs attempts were made"):
+        with pytest.raises(UnfinishedJobs, match="More than max_jobs attempts"):
             spinach_worker.run_until_finished(max_jobs=3)
         spinach_worker.drain()
         for name in "abc":
@@ -134,3 +139,25 @@ def test_the_longest_timeout_can_be_waited_for(spinach_worker, name):
     tasks.schedule(add, "a")
     CALLS[name](spinach_worker)
     assert done
+
+
+class TestBesidePeriodicTasks:
+    @pytest.fixture
+    def spinach_tasks(self):
+        return [tasks, periodic]
+
+    def test_attempts_of_periodic_tasks_do_not_count_toward_the_limit(
+        self, spinach_worker, spinach_engine, spinach_clock
+    ):
+        spinach_engine.schedule_at(add, spinach_clock.now() + timedelta(days=3), "late")
+        spinach_worker.run_until_finished(max_jobs=1)
+        assert (done.count("hourly"), done.count("late")) == (72, 1)
+
+        for _ in range(2):
+            periodic.schedule(hourly)
+        with pytest.raises(UnfinishedJobs) as raised:
+            spinach_worker.run_until_finished(max_jobs=1)
+        assert str(raised.value).startswith(
+            "More than max_jobs attempts were made, besides those of periodic tasks. Either jobs "
+            "make ever more jobs, or there are so many: then raise max_jobs. Not done:"
+        )

@@ -125,7 +125,8 @@ class Crash:
             try:
                 task.func(*args, **kwargs)
             except BaseException as exc:  # noqa: BLE001 - it is the test that hears of it
-                self._recording.failures.raised(job, exc)
+                final = job.retries >= job.max_retries
+                self._recording.failures.raised(job, exc, final=final)
             finally:
                 self._recording.running.end()
                 signals.worker_terminated.send(namespace, worker_name=name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from spinach import Engine, Tasks
 from spinach.exc import InvalidArgument
 
+from .raising import raise_all
 from .recording import recording
 from .session import end_grace
 from .threads import check_for_leaks, join, of_engine
@@ -20,16 +21,14 @@ if TYPE_CHECKING:
 
     from .recording import Recording
 
-__all__ = ["adopted", "engine_under_test"]
+__all__ = ["adopted", "new_engine"]
 
 #: Real seconds that jobs get which still run when a test ends.
 _GRACE_SECONDS = 5.0
 
 
 @contextmanager
-def engine_under_test(
-    broker: Broker, namespace: str, registries: Iterable[Tasks]
-) -> Iterator[Recording]:
+def new_engine(broker: Broker, namespace: str, registries: Iterable[Tasks]) -> Iterator[Engine]:
     """A new engine for the block, with the registries attached.
 
     Args:
@@ -39,7 +38,6 @@ def engine_under_test(
 
     Raises:
         InvalidArgument: not registries, or an iterator over some.
-        LeakedThreads: at the end, threads of the engine live on.
     """
     if isinstance(registries, Tasks | str) or not hasattr(registries, "__iter__"):
         raise InvalidArgument(
@@ -57,24 +55,57 @@ def engine_under_test(
         for tasks in registries:
             engine.attach_tasks(tasks)
             stack.callback(engine.detach_tasks, tasks)
-        yield stack.enter_context(adopted(engine))
+        yield engine
 
 
 @contextmanager
 def adopted(engine: Engine) -> Iterator[Recording]:
-    """Record an engine for the block, and see that nothing of it runs on.
+    """Record an engine for the block, and leave it at the end as it was found.
+
+    Args:
+        engine: what `spinach_engine` returned, whoever made it.
 
     Raises:
+        InvalidArgument: it is none.
         WorkersRunning: it has workers already.
         LeakedThreads: at the end, threads of the engine live on.
+        BaseException: at the end, what attempts raised that no call of a worker told of.
     """
-    before = of_engine(engine.namespace)
+    __tracebackhide__ = True
+    if not isinstance(engine, Engine):
+        raise InvalidArgument(
+            f"The fixture spinach_engine returned {engine!r}, expected an Engine. Return the "
+            "engine of your application."
+        )
+    before, registries = of_engine(engine.namespace), _attached(engine)
     with recording(engine) as recorded:
         try:
             yield recorded
         finally:
             _stop(recorded)
-    check_for_leaks(recorded, before)
+            _restore(engine, registries)
+    unheard = recorded.failures
+    try:
+        check_for_leaks(recorded, before)
+    except BaseException as exc:
+        unheard.tell_with(exc)
+        raise
+    if errors := unheard.tell():
+        raise_all(errors)
+
+
+def _attached(engine: Engine) -> list[Tasks]:
+    return list(engine._catalog._registries)  # noqa: SLF001 - both are Spinach's own
+
+
+def _restore(engine: Engine, registries: list[Tasks]) -> None:
+    """Undo what the test attached and detached: registries outlive it, and would go on
+    scheduling on the engine of a test that is over."""
+    for tasks in _attached(engine):
+        if not any(tasks is each for each in registries):
+            engine.detach_tasks(tasks)
+    for tasks in registries:
+        engine.attach_tasks(tasks)
 
 
 def _stop(recorded: Recording) -> None:

@@ -1,10 +1,10 @@
 """Attempts that raised, and who has heard of them.
 
 Each failure is *pending* first. An `expect_failure` block acknowledges it, or a worker
-of the plugin tells the test: raises it, or returns it. Both happen once. A call that can
-do neither, a crash, leaves it to the next one. What is pending when the live worker
-ends, or was left when the other one does, fails the test. `RetryException` is no
-failure: the task asked for another attempt.
+of the plugin tells the test: raises it, or returns it. Both happen once. What is pending
+when the test ends fails it: nobody was told, because the live worker ran the job, or
+workers that the test started, or because it came after its call had given up. A
+`RetryException` that leads to another attempt is no failure: the task asked for it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import re
 import threading
-from contextlib import suppress
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -20,10 +20,9 @@ from spinach import RetryException
 from spinach.exc import InvalidArgument, WorkerLost
 
 from .listing import call_text
+from .notes import with_note
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from spinach import Job
 
 __all__ = ["ExpectedFailure", "Failure", "Failures", "OnFailure", "require_on_failure"]
@@ -36,12 +35,8 @@ class Standing(enum.Enum):
     """Who has heard of a failure."""
 
     PENDING = "pending"
-    LEFT = "left"
     ACKNOWLEDGED = "acknowledged"
     TOLD = "told"
-
-
-_UNHEARD = (Standing.PENDING, Standing.LEFT)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,30 +112,44 @@ class Failures:
         self._lock = threading.Lock()  # guards all below
         self._all: list[Failure] = []
         self._expected: list[ExpectedFailure] = []
-        self._ordered: set[UUID] = set()
+        # Ids of jobs.
+        self._ordered: set[str] = set()
+        # Kept, so that no other object gets the identity of one.
+        self._raised: dict[int, BaseException] = {}
 
-    def raised(self, job: Job, err: BaseException) -> None:
-        """Note what an attempt raised, and write on it which attempt that was."""
-        if isinstance(err, RetryException):
+    def raised(self, job: Job, err: BaseException, *, final: bool) -> None:
+        """Note what an attempt raised, and write on it which attempt that was.
+
+        Args:
+            job: whose attempt it was.
+            err: what it raised.
+            final: it was the last attempt. A `RetryException` of another one is no failure.
+        """
+        if isinstance(err, RetryException) and not final:
             return
         with self._lock:
-            if isinstance(err, WorkerLost) and job.id in self._ordered:
+            if isinstance(err, WorkerLost) and job.id_text in self._ordered:
                 return  # the test asked for it
-            self._all.append(Failure(job, err))
+            again = id(err) in self._raised
+            self._raised[id(err)] = err
         call = call_text(job.task_name, job.task_args, job.task_kwargs)
         verb = "told of" if isinstance(err, WorkerLost) else "raised by"
-        # A class of the user's own, such as a frozen dataclass, may refuse it.
-        with suppress(Exception):
-            err.add_note(f"{verb} job {call}, attempt {job.attempt}")
+        noted = with_note(err, f"{verb} job {call}, attempt {job.attempt}", again=again)
+        with self._lock:
+            self._all.append(Failure(job, noted))
 
     def order_loss(self, job: Job) -> None:
         """The test itself crashes the worker of this job, so its loss is no news."""
         with self._lock:
-            self._ordered.add(job.id)
+            self._ordered.add(job.id_text)
 
     def expect(self, expected: ExpectedFailure) -> None:
-        """From now on acknowledge failures that fit, pending ones included."""
+        """From now on acknowledge failures that fit, pending ones included.
+
+        Blocks inside others come first, but what was there before them is the others'.
+        """
         with self._lock:
+            self._acknowledge()
             self._expected.append(expected)
 
     def expect_no_more(self, expected: ExpectedFailure) -> None:
@@ -150,30 +159,26 @@ class Failures:
             self._expected.remove(expected)
 
     def tell(self) -> list[BaseException]:
-        """The failures that nobody has heard of and nobody expects; each is told once."""
-        return [each.err for each in self._move(_UNHEARD, Standing.TOLD)]
-
-    def leave(self) -> None:
-        """Leave them to the next call, or to the end of the test."""
-        self._move(_UNHEARD, Standing.LEFT)
-
-    def tell_left(self) -> list[BaseException]:
-        """As `tell`, but only what was left."""
-        return [each.err for each in self._move((Standing.LEFT,), Standing.TOLD)]
-
-    def _move(self, before: tuple[Standing, ...], after: Standing) -> list[Failure]:
+        """What nobody has heard of yet, for a caller who raises or returns it."""
         with self._lock:
             self._acknowledge()
-            moved = [each for each in self._all if each.standing in before]
-            for failure in moved:
-                failure.standing = after
-            return moved
+            pending = [each for each in self._all if each.standing is Standing.PENDING]
+            for failure in pending:
+                failure.standing = Standing.TOLD
+            return [each.err for each in pending]
+
+    def tell_with(self, exc: BaseException) -> None:
+        """Write what nobody has heard of yet on another exception, which is about to leave."""
+        for err in self.tell():
+            notes = "; ".join(getattr(err, "__notes__", ()))
+            text = traceback.format_exception_only(err)[0].strip()
+            exc.add_note(f"Meanwhile: {text} ({notes})")
 
     def _acknowledge(self) -> None:
         for failure in self._all:
-            if failure.standing not in _UNHEARD:
+            if failure.standing is not Standing.PENDING:
                 continue
-            for expected in self._expected:
+            for expected in reversed(self._expected):
                 if expected.wanting and expected.fits(failure):
                     expected.found.append(failure)
                     failure.standing = Standing.ACKNOWLEDGED

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
 
+from spinach import RetryException
 from spinach.checks import require_int
 from spinach.exc import InvalidArgument
 from spinach.job import JobStatus
@@ -153,7 +154,8 @@ class Jobs:
 
         Args:
             task: whose attempts raise.
-            exc_type: what they raise; not RetryException, which is no failure.
+            exc_type: what they raise. RetryException counts if no attempt is left: one that
+                leads to another attempt is no failure.
             match: a regular expression found in the exception's text.
             count: how many attempts; one more fails the test as usual.
 
@@ -183,10 +185,16 @@ class Jobs:
         finally:
             failures.expect_no_more(expected)
         if expected.wanting:
+            hint = ""
+            if any(issubclass(each, RetryException) for each in types):
+                hint = (
+                    "A RetryException that leads to another attempt is no failure; only the last "
+                    "attempt can fail with one. "
+                )
             raise AssertionError(
                 f"Expected {count} {'attempt' if count == 1 else 'attempts'} of task "
                 f"{expected.task!r} to raise {expected}, found {len(expected.found)}. "
-                f"Jobs:\n{self._listing()}"
+                f"{hint}Jobs:\n{self._listing()}"
             )
 
     @contextmanager
@@ -218,7 +226,7 @@ class Jobs:
         return (
             self._first <= entry.number
             and (self._end is None or entry.number < self._end)
-            and (self._outer is None or self._outer._shows(entry))
+            and (self._outer is None or self._outer._shows(entry))  # noqa: SLF001 - of this class
         )
 
     def _resolve(self, task: Wanted) -> Task[..., Any]:

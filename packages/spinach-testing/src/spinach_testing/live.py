@@ -13,7 +13,6 @@ from spinach.exc import InvalidArgument, WorkersRunning
 from . import listing, realtime
 from .clock import VirtualClock
 from .errors import DrainTimeout
-from .raising import raise_all
 from .session import queues_of
 from .threads import join, of_engine
 from .timeouts import require_timeout
@@ -100,7 +99,7 @@ class LiveWorker:
 
 @contextmanager
 def live_worker(recording: Recording, workers: int, timeout: float) -> Iterator[LiveWorker]:
-    """Workers for the block, which fails at its end if attempts failed unnoticed.
+    """Workers for the block; attempts that fail unnoticed fail the test at its end.
 
     Args:
         recording: of the engine.
@@ -135,5 +134,3 @@ def live_worker(recording: Recording, workers: int, timeout: float) -> Iterator[
         if join(threads, timeout):
             # What still runs is given up; the leak is named at the end of the test.
             join([each for each in threads if recording.running.of(each) is None], _STOP_SECONDS)
-    if errors := recording.failures.tell():
-        raise_all(errors)

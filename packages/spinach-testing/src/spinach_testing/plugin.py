@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import traceback
 import uuid
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -81,47 +81,34 @@ def spinach_broker(spinach_clock: VirtualClock) -> Broker:
 
 
 @pytest.fixture
-def spinach_engine(
-    request: pytest.FixtureRequest, spinach_broker: Broker, spinach_tasks: Iterable[Tasks]
-) -> Iterator[Engine]:
+def spinach_engine(spinach_broker: Broker, spinach_tasks: Iterable[Tasks]) -> Iterator[Engine]:
     """A new engine with the tasks attached; stopped and detached after the test.
 
     Its namespace is its own, so that tests which share a server do not meet.
     """
-    from .engine import engine_under_test
+    from .engine import new_engine
 
-    with engine_under_test(spinach_broker, _namespace(), spinach_tasks) as recorded:
-        request.node.stash[_RECORDING] = recorded
-        yield recorded.engine
+    with new_engine(spinach_broker, _namespace(), spinach_tasks) as engine:
+        yield engine
 
 
 @pytest.fixture
 def spinach_jobs(request: pytest.FixtureRequest, spinach_engine: Engine) -> Iterator[Jobs]:
     """The jobs that were scheduled on `spinach_engine`, to assert on."""
-    from .engine import adopted
     from .jobs import Jobs
 
-    recorded = request.node.stash.get(_RECORDING, None)
-    if recorded is not None and recorded.engine is spinach_engine:
-        yield Jobs(recorded)
-        return
-    # An engine of the user's own, which the fixture `spinach_engine` was overridden with.
-    with adopted(spinach_engine) as recorded:
-        request.node.stash[_RECORDING] = recorded
+    # An engine that outlives the test was set up for another one, perhaps.
+    with _adopted(request.node, spinach_engine) as recorded:
         yield Jobs(recorded)
 
 
 @pytest.fixture
-def spinach_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> Iterator[TestWorker]:
+def spinach_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> TestWorker:
     """Real workers that run inside its calls only: `drain`, `advance` and others."""
-    from .raising import raise_all
     from .worker import TestWorker
 
     chosen = _choose(request, "spinach_worker")
-    recorded = spinach_jobs.recording
-    yield TestWorker(recorded, workers=chosen.workers, timeout=chosen.timeout)
-    if errors := recorded.failures.tell_left():
-        raise_all(errors)
+    return TestWorker(spinach_jobs.recording, workers=chosen.workers, timeout=chosen.timeout)
 
 
 @pytest.fixture
@@ -158,6 +145,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Record the engine from its first moment, also one of the user's own."""
+    result = yield
+    if fixturedef.argname == "spinach_engine" and fixturedef.scope == "function":
+        record = _adopted(request.node, result)
+        record.__enter__()
+
+        def end() -> None:
+            __tracebackhide__ = True
+            record.__exit__(None, None, None)
+
+        fixturedef.addfinalizer(end)  # before the end of the fixture itself
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -179,6 +184,21 @@ def pytest_runtest_makereport(
 
 
 # -- helpers -------------------------------------------------------------------
+
+
+@contextmanager
+def _adopted(item: pytest.Item, engine: Engine) -> Iterator[Recording]:
+    """The record of a test's engine, begun for the block unless it goes on already."""
+    __tracebackhide__ = True
+    from .engine import adopted
+
+    before = item.stash.get(_RECORDING, None)
+    if before is not None and before.engine is engine:
+        yield before
+        return
+    with adopted(engine) as recorded:
+        item.stash[_RECORDING] = recorded
+        yield recorded
 
 
 def _choose(request: pytest.FixtureRequest, name: str) -> settings.Settings:

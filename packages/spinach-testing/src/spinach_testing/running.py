@@ -34,14 +34,19 @@ class RunningJobs:
 
     @property
     def started(self) -> int:
-        """Attempts that were ever started."""
+        """Attempts that were ever started, those that do not count left out."""
         return self._started
 
-    def start(self, job: Job) -> None:
-        """The calling thread runs this job now."""
+    def start(self, job: Job, *, counts: bool) -> None:
+        """The calling thread runs this job now.
+
+        Args:
+            job: that it runs.
+            counts: False: a periodic task's own, of which time makes ever more.
+        """
         with self._lock:
             self._jobs[threading.get_ident()] = job
-            self._started += 1
+            self._started += counts
 
     def end(self) -> None:
         """The calling thread runs no job now."""

@@ -166,7 +166,10 @@ class Session:
         if self.most_attempts is not None and (
             self._recording.running.started > self.most_attempts
         ):
-            raise self.unfinished("Jobs make ever more jobs: more than max_jobs attempts were made")
+            raise self.unfinished(
+                "More than max_jobs attempts were made, besides those of periodic tasks. Either "
+                "jobs make ever more jobs, or there are so many: then raise max_jobs"
+            )
 
     def _idle(self, count: QueueCounts) -> bool:
         """Nothing to do now. A worker whose lease the clock has passed beats first,

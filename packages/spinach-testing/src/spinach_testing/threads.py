@@ -56,6 +56,7 @@ def check_for_leaks(recording: Recording, before: Collection[threading.Thread]) 
     Raises:
         LeakedThreads: names each, with its job and its stack.
     """
+    __tracebackhide__ = True
     namespace = recording.engine.namespace
     left = join(of_engine(namespace) - set(before), _PATIENCE_SECONDS)
     if not left:

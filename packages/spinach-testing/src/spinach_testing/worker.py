@@ -13,7 +13,6 @@ Who owns what:
 from __future__ import annotations
 
 import threading
-import traceback
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -305,16 +304,11 @@ class TestWorker:
         try:
             yield told
         except BaseException as exc:
-            for err in failures.tell():
-                notes = "; ".join(getattr(err, "__notes__", ()))
-                text = traceback.format_exception_only(err)[0].strip()
-                exc.add_note(f"Meanwhile: {text} ({notes})")
+            failures.tell_with(exc)
             raise
         finally:
             self._active = False
-        if on_failure == "collect" and not returns_told:
-            failures.leave()
-        else:
+        if on_failure == "raise" or returns_told:  # else left, see `crash`
             told += failures.tell()
         if told and on_failure == "raise":
             raise_all(told)

@@ -1,0 +1,53 @@
+"""The note on an exception that says which attempt raised it."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+
+__all__ = ["with_note"]
+
+
+class _Note(str):
+    """A note of this plugin's, told from those of the user by its type."""
+
+    __slots__ = ()
+
+
+def with_note(err: BaseException, note: str, *, again: bool) -> BaseException:
+    """Write a note on an exception, in the place of one that an earlier test left there.
+
+    Args:
+        err: what an attempt raised.
+        note: says which.
+        again: another attempt of this test raised that very object, as a constant of a
+            module is. Its note is still needed, so the new one goes on a copy.
+
+    Returns:
+        The exception, or its copy. Some cannot be copied: those collect their notes.
+    """
+    # Whatever it runs is the user's: a class may refuse notes, or to be copied.
+    with suppress(Exception):
+        kept = [each for each in getattr(err, "__notes__", ()) if not isinstance(each, _Note)]
+        if again:
+            twin = _copy(err)
+            if twin is not None:
+                twin.__notes__ = kept
+                err = twin
+        elif hasattr(err, "__notes__"):
+            err.__notes__ = kept
+        err.add_note(_Note(note))
+    return err
+
+
+def _copy(err: BaseException) -> BaseException | None:
+    """A copy with everything that a report shows; None: it has none."""
+    try:
+        twin = copy.copy(err)
+    except Exception:  # noqa: BLE001 - see `with_note`
+        return None
+    if twin is err or type(twin) is not type(err):
+        return None
+    twin.__cause__, twin.__context__ = err.__cause__, err.__context__
+    twin.__suppress_context__ = err.__suppress_context__
+    return twin.with_traceback(err.__traceback__)
