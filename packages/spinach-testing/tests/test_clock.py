@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
+from spinach import Engine, Tasks
 from spinach.exc import InvalidArgument, WorkersRunning
+from spinach_memory import MemoryBroker
 from spinach_testing import VirtualClock
 from spinach_testing.clock import LATEST
 from spinach_testing.live_clock import LiveClock
 
 SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
 
 
 def test_it_stands_still_until_it_is_turned():
@@ -46,6 +52,65 @@ def test_it_cannot_be_turned_past_the_last_year():
     assert clock.now() == LATEST
     with pytest.raises(InvalidArgument, match="which leaves datetime"):
         clock.advance(timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        datetime(2031, 5, 1, 12),  # noqa: DTZ001 - naive on purpose
+        datetime(2031, 5, 1, 12, tzinfo=UTC),
+        datetime(2031, 5, 1, 14, tzinfo=timezone(2 * HOUR)),
+    ],
+    ids=str,
+)
+def test_it_starts_at_an_instant_of_any_zone_and_shows_it_in_utc(start):
+    now = VirtualClock(start).now()
+    assert (now, now.tzinfo) == (datetime(2031, 5, 1, 12, tzinfo=UTC), UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "problem"),
+    [
+        ("2031-05-01", "start is '2031-05-01' of type str, expected a datetime"),
+        (None, "start is None of type NoneType, expected a datetime"),
+        (date(2031, 5, 1), "expected a datetime"),
+        (datetime(1969, 12, 31, tzinfo=UTC), "expected a datetime from 1970-01-01 00:00:00"),
+        (datetime(1970, 1, 1, tzinfo=timezone(HOUR)), "expected a datetime from 1970-01-01"),
+        (LATEST, "and before 9999-01-01 00:00:00"),
+        (datetime.max, "start is datetime.datetime(9999, 12, 31"),  # noqa: DTZ901 - as above
+    ],
+    ids=str,
+)
+def test_it_starts_at_no_other_instant(start, problem):
+    with pytest.raises(InvalidArgument, match=re.escape(problem)):
+        VirtualClock(start)
+
+
+def test_jobs_run_on_a_clock_that_starts_at_the_first_and_near_the_last_instant():
+    for start in (datetime(1970, 1, 1, tzinfo=UTC), LATEST - SECOND):
+        clock, tasks, done = VirtualClock(start), Tasks(), []
+        tasks.add(done.append, name="add", max_retries=1)
+        engine = Engine(MemoryBroker(clock=clock), "calendar")
+        engine.attach_tasks(tasks)
+        tasks.schedule("add", 1)
+        engine.start_workers(1, stop_when_queue_empty=True)
+        assert done == [1]
+
+
+def test_what_is_first_imported_in_frozen_time_is_of_the_real_class():
+    code = (
+        "import datetime, freezegun\n"
+        "import spinach.clock  # it has constants of its own\n"
+        "with freezegun.freeze_time('2020-01-01'):\n"
+        "    from spinach_testing.clock import LATEST, START, VirtualClock\n"
+        "    from spinach_testing.live_clock import LiveClock\n"
+        "    start = VirtualClock(datetime.datetime(2031, 5, 1))\n"
+        "    clocks = [VirtualClock(), start, LiveClock()]\n"
+        "dates = [LATEST, START, *(clock.now() for clock in clocks)]\n"
+        "assert {type(each) for each in dates} == {datetime.datetime}, dates\n"
+        "assert [each.year for each in dates] == [9999, 2030, 2030, 2031, 2020]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
 
 
 def test_a_wait_of_no_time_ends_at_once():

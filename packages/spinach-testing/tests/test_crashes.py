@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from spinach import JobStatus, Tasks
-from spinach.exc import InvalidArgument, WorkersRunning
+from spinach.exc import InvalidArgument, UnknownTask, WorkersRunning
 from spinach_testing import DrainTimeout
 
 SECOND = timedelta(seconds=1)
@@ -233,6 +233,35 @@ def test_a_job_that_is_not_ready_cannot_crash(spinach_worker, spinach_engine, sp
     )
     spinach_clock.advance(HOUR)
     assert spinach_worker.crash(future).status is JobStatus.FAILED
+
+
+def test_a_job_that_a_limit_holds_back_cannot_crash(spinach_worker, spinach_jobs):
+    first, second = (tasks.schedule(limited, name) for name in "ab")
+    with pytest.raises(InvalidArgument) as raised:
+        spinach_worker.crash(second)
+    assert str(raised.value) == (
+        "Cannot crash over a job that is held back by the limit of its task, max_concurrency=1: "
+        "limited('b')  QUEUED  attempt 1  due now. Jobs of the task that come before it take all "
+        "the room. Crash over the first of them, or run them before you schedule this one."
+    )
+    assert spinach_worker.crash(first).status is JobStatus.FAILED
+    spinach_worker.drain()
+    assert done == ["a", "b"]
+    assert spinach_jobs.all(limited)[1].status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("when", ["after_effect", "before_start"])
+def test_a_job_whose_task_was_detached_cannot_crash_and_is_left_alone(
+    spinach_worker, spinach_engine, spinach_jobs, when
+):
+    job = tasks.schedule(chain, 0)
+    spinach_engine.detach_tasks(tasks)
+    with pytest.raises(UnknownTask, match="chain"):
+        spinach_worker.crash(job, when)
+    spinach_engine.attach_tasks(tasks)
+    assert spinach_jobs.one().status is JobStatus.QUEUED
+    spinach_worker.drain()
+    assert (done, spinach_jobs.one().attempt) == (["chain 0"], 1)
 
 
 def test_a_crash_is_given_a_job_and_a_moment(spinach_worker, spinach_engine):

@@ -6,7 +6,7 @@ import uuid
 from collections import Counter, OrderedDict, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
-from unittest.mock import ANY, call
+from unittest.mock import ANY, Mock, call
 
 import pytest
 from dirty_equals import IsInt, IsPartialDict
@@ -293,6 +293,10 @@ def test_long_arguments_and_long_lists_of_jobs_are_cut(spinach_jobs):
     ("arguments", "error", "text"),
     [
         (("mail", ("ada",)), InvalidArgument, "expected unittest.mock.call"),
+        (("mail", call), InvalidArgument, "^call is call, expected unittest.mock.call"),
+        (("mail", call.mail("ada")), InvalidArgument, r"^call is call\.mail\('ada'\), expected"),
+        (("mail", call.mail), InvalidArgument, "^call is mail, expected unittest"),
+        (("mail", call("ada")("bob")), InvalidArgument, r"^call is call\(\)\('bob'\), expected"),
         (("mail", call("ada", colour=1)), InvalidJobSignatureError, "Its signature is mail"),
         (("mial",), UnknownTask, "Unknown task 'mial'"),
     ],
@@ -301,6 +305,14 @@ def test_an_expectation_that_makes_no_sense_is_refused(spinach_jobs, arguments, 
     for question in (spinach_jobs.assert_scheduled, spinach_jobs.assert_not_scheduled):
         with pytest.raises(error, match=text):
             question(*arguments)
+
+
+def test_the_call_of_a_mock_is_a_call(spinach_jobs):
+    tasks.schedule(mail, "ada", urgent=True)
+    sent = Mock()
+    sent("ada", urgent=True)
+    spinach_jobs.assert_scheduled(mail, sent.call_args)
+    spinach_jobs.assert_scheduled(mail, sent.mock_calls[0])
 
 
 @pytest.mark.parametrize(

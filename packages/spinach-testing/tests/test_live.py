@@ -12,7 +12,7 @@ import time_machine
 from spinach import JobStatus, Tasks
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach_memory import MemoryBroker
-from spinach_testing import DrainTimeout
+from spinach_testing import DrainTimeout, UnfinishedJobs, VirtualClock
 from spinach_testing.live import live_worker
 
 tasks = Tasks()
@@ -124,6 +124,47 @@ def test_waiting_inside_a_task_is_refused(spinach_live_worker, spinach_jobs):
     with spinach_jobs.expect_failure("call", WorkersRunning, match="inside a task"):
         tasks.schedule("call")
         spinach_live_worker.wait_idle()
+
+
+@pytest.mark.concurrency
+def test_waiting_for_workers_that_a_task_has_stopped_ends_at_once(
+    spinach_live_worker, spinach_engine
+):
+    inside["call"] = spinach_engine.stop_workers
+    tasks.schedule("call")
+    spinach_live_worker.wait_idle(timeout=50)
+    crew = spinach_engine._crew
+    assert crew._ended.wait(20)
+    tasks.schedule(quick)
+    with pytest.raises(UnfinishedJobs, match=r"stopped meanwhile[^\0]*quick\(\)  QUEUED"):
+        spinach_live_worker.wait_idle(timeout=50)
+
+
+class TestOnAClockOfTheTests:
+    @pytest.fixture
+    def spinach_clock(self):
+        return VirtualClock()
+
+    def test_a_clock_that_stands_is_named(self, spinach_engine, spinach_clock, request):
+        request.node.fixturenames.append("spinach_live_worker")  # as if it were an argument
+        with pytest.raises(InvalidArgument) as raised:
+            request.getfixturevalue("spinach_live_worker")
+        assert str(raised.value) == (
+            "spinach_live_worker needs a clock that runs, but the broker's clock stands until it "
+            "is turned. It is what the overridden fixture spinach_clock returned. Do not override "
+            "spinach_clock for this test: the plugin's own is the machine's clock then."
+        )
+
+
+class TestOnABrokerOfTheTests:
+    @pytest.fixture
+    def spinach_broker(self):
+        return MemoryBroker(clock=VirtualClock())
+
+    def test_a_broker_whose_clock_stands_is_named(self, spinach_engine, request):
+        request.node.fixturenames.append("spinach_live_worker")  # as if it were an argument
+        with pytest.raises(InvalidArgument, match="the overridden fixture spinach_broker or spina"):
+            request.getfixturevalue("spinach_live_worker")
 
 
 def test_it_has_to_be_an_argument_so_that_the_clock_knows(spinach_engine, request):

@@ -365,7 +365,9 @@ def test_a_mark_that_makes_no_sense_is_refused(project, mark, problem):
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
-        ("spinach_workers=many", "spinach_workers is 'many', expected an int of at least 1"),
+        ("spinach_workers=many", "spinach_workers is not an int: *'many'"),
+        ("spinach_workers=0", "spinach_workers is 0, expected an int of at least 1"),
+        ("spinach_timeout=long", "spinach_timeout is not a number: *'long'"),
         (
             "spinach_timeout=-1",
             "spinach_timeout is -1.0, expected real seconds above 0, 86400 at most",
@@ -378,4 +380,32 @@ def test_a_mark_that_makes_no_sense_is_refused(project, mark, problem):
 )
 def test_a_configuration_that_makes_no_sense_is_refused(project, option, problem):
     result = project("def test_it(): pass", "-o", option)
-    result.stderr.fnmatch_lines([f"ERROR: In the configuration of pytest, {problem}."])
+    result.stderr.fnmatch_lines([f"ERROR: In the configuration of pytest, {problem}*"])
+
+
+#: Sections of pyproject.toml: values as texts, and since pytest 9 as what they are.
+SECTIONS = {"tool.pytest.ini_options": ["2", '"2"'], "tool.pytest": ["2"]}
+
+
+@pytest.mark.parametrize(
+    ("section", "number"), [(name, each) for name, values in SECTIONS.items() for each in values]
+)
+def test_numbers_in_toml_are_numbers(project, pytester, section, number):
+    if section == "tool.pytest" and pytest.version_tuple < (9,):
+        pytest.skip("this pytest does not read that section")
+    pytester.makepyprojecttoml(
+        f"[{section}]\nspinach_workers = {number}\nspinach_timeout = {number}\n"
+    )
+    project("""
+        def test_it(spinach_worker):
+            assert (spinach_worker._workers, spinach_worker._timeout) == (2, 2.0)
+    """).assert_outcomes(passed=1)
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="this pytest does not read that section")
+def test_a_text_where_toml_has_numbers_is_refused(project, pytester):
+    pytester.makepyprojecttoml('[tool.pytest]\nspinach_workers = "2"\n')
+    result = project("def test_it(): pass")
+    result.stderr.fnmatch_lines(
+        ["ERROR: In the configuration of pytest, spinach_workers is not an int: *str: '2'"]
+    )

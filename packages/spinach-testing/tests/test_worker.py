@@ -10,7 +10,7 @@ import pytest
 from spinach import JobStatus, Tasks, signals
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach_memory import MemoryBroker
-from spinach_testing import DrainTimeout
+from spinach_testing import DrainTimeout, UnfinishedJobs
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -155,6 +155,40 @@ def test_a_hang_in_a_sleep_says_that_sleep_takes_real_time(spinach_worker):
         "  It sleeps, and sleep takes real time: only the engine's own waits are virtual. Let the "
         "task raise RetryException(at=...) instead, or replace the sleep in the test.\n"
     ) in str(raised.value)
+
+
+@pytest.mark.concurrency
+def test_a_task_that_stops_the_workers_ends_the_call_at_once(spinach_worker, spinach_engine):
+    inside["call"] = spinach_engine.stop_workers
+    tasks.schedule("call")
+    with pytest.raises(UnfinishedJobs) as raised:
+        spinach_worker.drain(timeout=50, workers=1)
+    assert str(raised.value) == (
+        "The workers were stopped meanwhile, by a task or a thread that called "
+        "engine.stop_workers(). Not done:\n  none"
+    )
+
+    spinach_engine.schedule_at(add, spinach_worker._recording.broker.clock.now() + HOUR, "late")
+    tasks.schedule("call")
+    with pytest.raises(UnfinishedJobs, match=r"add\('late'\)  WAITING"):
+        spinach_worker.run_until_finished(timeout=50)
+    spinach_worker.advance(HOUR)
+    assert "late" in done
+
+
+def test_a_thread_of_the_engine_that_dies_ends_the_call_at_once(
+    spinach_worker, spinach_engine, monkeypatch
+):
+    def broken(outcomes):
+        raise ZeroDivisionError("out of order")
+
+    monkeypatch.setattr(spinach_engine._broker.inner, "report", broken)
+    tasks.schedule(add, "a")
+    with pytest.raises(
+        UnfinishedJobs, match=r"because a thread of the engine died of ZeroDivisionError\('out of"
+    ) as raised:
+        spinach_worker.drain(timeout=50)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
 def test_a_drain_inside_a_task_is_refused(spinach_worker):

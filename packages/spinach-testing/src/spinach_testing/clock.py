@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from spinach.clock import as_utc
 from spinach.exc import InvalidArgument, WorkersRunning
 
 from . import realtime
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["LATEST", "START", "VirtualClock"]
 
 #: Where every virtual clock starts unless told otherwise.
-START = datetime(2030, 1, 1, tzinfo=UTC)
+START = realtime.plain(datetime(2030, 1, 1, tzinfo=UTC))
 
 #: It cannot be turned beyond. Datetimes end a year later, which leaves the engine room
 #: for the instants it counts ahead from now.
-LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+LATEST = realtime.plain(datetime(9999, 1, 1, tzinfo=UTC))
+
+#: Where no clock starts before: stores count from here.
+_EARLIEST = realtime.plain(datetime(1970, 1, 1, tzinfo=UTC))
 
 #: Sums of float seconds that should be equal may differ by less than this.
 _TOLERANCE_SECONDS = 1e-6
@@ -54,11 +58,14 @@ class VirtualClock:
        something to do at this very instant, such as a heartbeat.
 
     Args:
-        start: what `now` answers first; aware.
+        start: what `now` answers first. Naive means UTC, and another zone is converted.
+
+    Raises:
+        InvalidArgument: no datetime, or none from 1970 to 9998.
     """
 
     def __init__(self, start: datetime = START) -> None:
-        self._start = start
+        self._start = _require_start(start)
         self._turned = timedelta(0)
         # Guards everything below; never held while a condition is taken.
         self._lock = threading.Lock()
@@ -342,6 +349,15 @@ class Absence:
 
     #: By how much the clock was turned; known after the wait.
     turned: timedelta = timedelta(0)
+
+
+def _require_start(start: Any) -> datetime:
+    utc = realtime.plain(as_utc(start, what="start"))
+    if not _EARLIEST <= utc < LATEST:
+        raise InvalidArgument(
+            f"start is {start!r}, expected a datetime from {_EARLIEST} on and before {LATEST}."
+        )
+    return utc
 
 
 def require_span(by: Any) -> None:

@@ -14,6 +14,7 @@ from spinach import Job, signals
 from spinach.brokers.calls import Enrolment, FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.exc import BrokerError, InvalidArgument
+from spinach.job import JobStatus
 from spinach.outcome import Outcome, OutcomeKind
 
 from . import listing
@@ -40,6 +41,10 @@ class Crash:
         recording: of the engine whose job it is.
         job: that it dies over.
         timeout: real seconds for the job's function.
+
+    Raises:
+        InvalidArgument: no job, or not one of this engine.
+        UnknownTask: its task is not attached.
     """
 
     def __init__(self, recording: Recording, job: Job, timeout: float) -> None:
@@ -61,12 +66,14 @@ class Crash:
             )
         #: What is known of the job.
         self.entry: Entry = entry
+        # Before it is leased: afterwards it would be too late to refuse.
+        self._task = recording.engine._catalog.resolve(job.task_name)  # noqa: SLF001 - both are Spinach's own
 
     def take(self) -> None:
         """Join the queue, lease the job, give back those before it.
 
         Raises:
-            InvalidArgument: it is not ready.
+            InvalidArgument: it is not ready, or the limit of its task holds it back.
         """
         queue = self._job.queue
         tasks = [
@@ -95,11 +102,7 @@ class Crash:
         if not mine:
             self._number += 1
             self._broker.leave(FetchTurn(queue, self.member, self._number))
-            raise InvalidArgument(
-                "Cannot crash over a job that is not ready: "
-                f"{listing.line(self.entry, self._recording.now_ms)}. "
-                "Turn the clock until it is due, and do not drain before."
-            )
+            raise self._not_ready()
         # From here on it is dead, also if its function hangs and the call gives up.
         self._recording.crashed[self.member] = queue
         self._recording.failures.order_loss(self._job)
@@ -110,8 +113,7 @@ class Crash:
         Raises:
             DrainTimeout: it does not end.
         """
-        engine = self._recording.engine
-        task = engine._catalog.resolve(self._job.task_name)  # noqa: SLF001 - both are Spinach's own
+        engine, task = self._recording.engine, self._task
         args, kwargs = self.entry.arguments
         job = self.entry.job()
         name = f"{engine.namespace}-worker-crashed"
@@ -138,6 +140,20 @@ class Crash:
                 f"The job to crash over was not done after {self._timeout} s. Running:\n"
                 f"{self._recording.running.report()}"
             )
+
+    def _not_ready(self) -> InvalidArgument:
+        line = listing.line(self.entry, self._recording.now_ms)
+        limit = self._task.max_concurrency
+        if self.entry.status is JobStatus.QUEUED and limit is not None:
+            return InvalidArgument(
+                f"Cannot crash over a job that is held back by the limit of its task, "
+                f"max_concurrency={limit}: {line}. Jobs of the task that come before it take all "
+                "the room. Crash over the first of them, or run them before you schedule this one."
+            )
+        return InvalidArgument(
+            f"Cannot crash over a job that is not ready: {line}. "
+            "Turn the clock until it is due, and do not drain before."
+        )
 
     def _fetch(self) -> tuple[Lease, ...]:
         self._number += 1

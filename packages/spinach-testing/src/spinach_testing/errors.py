@@ -4,7 +4,8 @@
 
     AssertionError
     ├── DrainTimeout     jobs still ran when the real time for them was over
-    ├── UnfinishedJobs   jobs were left when the virtual time for them was over
+    ├── UnfinishedJobs   jobs were left when virtual time or attempts were used up, or
+    │                    somebody stopped the workers
     ├── LeakedThreads    threads of the test's engine outlived the test
     └── TaskRaised       a task raised what pytest would not count as a failure
 
@@ -21,7 +22,8 @@ class DrainTimeout(AssertionError):
 
 
 class UnfinishedJobs(AssertionError):
-    """Jobs were left when the virtual time, or the number of attempts, was used up."""
+    """Jobs were left when the virtual time, or the number of attempts, was used up; or the
+    workers were stopped by somebody else than the plugin."""
 
 
 class LeakedThreads(AssertionError):

@@ -13,7 +13,7 @@ from spinach.exc import InvalidArgument, WorkersRunning
 from . import listing, realtime
 from .clock import VirtualClock
 from .errors import DrainTimeout
-from .session import queues_of
+from .session import queues_of, workers_gone
 from .threads import join, of_engine
 from .timeouts import require_timeout
 
@@ -55,6 +55,7 @@ class LiveWorker:
 
         Raises:
             DrainTimeout: jobs still run; names them and shows their stacks.
+            UnfinishedJobs: somebody stopped the workers.
             InvalidArgument: a timeout that makes no sense.
             WorkersRunning: called inside a task, which it would wait for.
         """
@@ -73,6 +74,9 @@ class LiveWorker:
                     "Jobs:\n"
                     f"{listing.lines(self._recording.ledger.entries(), self._recording.now_ms)}"
                 )
+            # What they did last may have been all there was.
+            if (gone := workers_gone(self._recording)) and not self._idle():
+                raise gone
             look.wait(_PAUSE_SECONDS)
 
     def advance(self, by: timedelta) -> NoReturn:
@@ -98,13 +102,16 @@ class LiveWorker:
 
 
 @contextmanager
-def live_worker(recording: Recording, workers: int, timeout: float) -> Iterator[LiveWorker]:
+def live_worker(
+    recording: Recording, workers: int, timeout: float, *, remedy: str = ""
+) -> Iterator[LiveWorker]:
     """Workers for the block; attempts that fail unnoticed fail the test at its end.
 
     Args:
         recording: of the engine.
         workers: threads.
         timeout: real seconds that running jobs get at the end.
+        remedy: what to do if the broker's clock stands still.
 
     Raises:
         InvalidArgument: the engine has no tasks, or its broker's clock stands still.
@@ -121,8 +128,7 @@ def live_worker(recording: Recording, workers: int, timeout: float) -> Iterator[
     if isinstance(clock, VirtualClock) and not clock.flows:
         raise InvalidArgument(
             "spinach_live_worker needs a clock that runs, but the broker's clock stands until it "
-            "is turned. Take spinach_live_worker as an argument of the test, so that "
-            "spinach_clock knows, and build the broker with clock=spinach_clock."
+            f"is turned. {remedy}"
         )
     before = of_engine(engine.namespace)
     engine.start_workers(workers, queue=queues, block=False, grace=timedelta(seconds=timeout))

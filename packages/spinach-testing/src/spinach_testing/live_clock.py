@@ -21,7 +21,7 @@ class LiveClock(SystemClock):
     """
 
     def __init__(self) -> None:
-        self._start = datetime.now(UTC)
+        self._start = realtime.plain(datetime.now(UTC))
         self._start_seconds = realtime.seconds()
 
     def now(self) -> datetime:

@@ -49,12 +49,11 @@ class ExpectedCall:
         if self._any:
             return
         if not isinstance(expected, _CALL) or not isinstance(expected, tuple):
-            raise InvalidArgument(
-                f"call is {expected!r}, expected unittest.mock.call(...) with the arguments of "
-                f"the job, or unittest.mock.ANY. Write assert_scheduled({task.name!r}, "
-                "call('ada', urgent=True))."
-            )
-        *_, args, kwargs = expected
+            raise _no_call(task, expected)
+        *name, args, kwargs = expected
+        # What is named was called by another name, as in call.send(...), or not called yet.
+        if expected is call or any(name):
+            raise _no_call(task, expected)
         self._args, self._kwargs = tuple(args), dict(kwargs)
         try:
             self._signature: inspect.Signature | None = inspect.signature(task.func)
@@ -90,6 +89,14 @@ class ExpectedCall:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return _as_sent(dict(bound.arguments))
+
+
+def _no_call(task: Task[..., Any], expected: object) -> InvalidArgument:
+    return InvalidArgument(
+        f"call is {expected!r}, expected unittest.mock.call(...) with the arguments of "
+        f"the job, or unittest.mock.ANY. Write assert_scheduled({task.name!r}, "
+        "call('ada', urgent=True))."
+    )
 
 
 def expected_instant(at: Any) -> Any:

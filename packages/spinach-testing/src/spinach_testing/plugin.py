@@ -116,8 +116,9 @@ def spinach_live_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> I
     """Real workers that run during the whole test, on the machine's clock."""
     from .live import live_worker
 
-    chosen = _choose(request, "spinach_live_worker")
-    with live_worker(spinach_jobs.recording, chosen.workers, chosen.timeout) as worker:
+    chosen, recorded = _choose(request, "spinach_live_worker"), spinach_jobs.recording
+    remedy = _live_remedy(request, recorded)
+    with live_worker(recorded, chosen.workers, chosen.timeout, remedy=remedy) as worker:
         yield worker
 
 
@@ -212,6 +213,28 @@ def _choose(request: pytest.FixtureRequest, name: str) -> settings.Settings:
             pytrace=False,
         )
     return settings.settings_of(request.node)
+
+
+def _live_remedy(request: pytest.FixtureRequest, recorded: Recording) -> str:
+    """Why the clock of a live test may stand still, and what to do about it."""
+    # What the test's arguments lead to, without what was asked for later.
+    if "spinach_live_worker" not in request.node.fixturenames:
+        return (
+            "Take spinach_live_worker as an argument of the test, so that spinach_clock knows, "
+            "and build the broker with clock=spinach_clock."
+        )
+    if (
+        "spinach_clock" in request.fixturenames
+        and request.getfixturevalue("spinach_clock") is recorded.broker.clock
+    ):
+        return (
+            "It is what the overridden fixture spinach_clock returned. Do not override "
+            "spinach_clock for this test: the plugin's own is the machine's clock then."
+        )
+    return (
+        "It is one that the overridden fixture spinach_broker or spinach_engine built. Build the "
+        "broker with clock=spinach_clock."
+    )
 
 
 def _section(recorded: Recording) -> str:

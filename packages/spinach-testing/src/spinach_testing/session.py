@@ -90,11 +90,14 @@ class Session:
 
         Raises:
             DrainTimeout: it is over.
+            UnfinishedJobs: the workers are gone.
         """
         end = realtime.seconds() + self._timeout
         pause = _SHORTEST_PAUSE_SECONDS
         while True:
             yield
+            if self.threads and (gone := workers_gone(self._recording)):
+                raise gone
             if realtime.seconds() > end:
                 raise self.timed_out()
             self._look.wait(pause)
@@ -150,17 +153,15 @@ class Session:
 
     def timed_out(self) -> DrainTimeout:
         """The error that tells what runs, and what was left."""
-        left = [each for each in self._recording.ledger.entries() if each.status in _OPEN]
         return DrainTimeout(
             f"Jobs were not done after {self._timeout} s. Running:\n"
             f"{self._recording.running.report()}\n"
-            f"Not done:\n{listing.lines(left, self._recording.now_ms)}"
+            f"Not done:\n{_left(self._recording)}"
         )
 
     def unfinished(self, reason: str) -> UnfinishedJobs:
         """The error for jobs that do not come to an end."""
-        left = [each for each in self._recording.ledger.entries() if each.status in _OPEN]
-        return UnfinishedJobs(f"{reason}. Not done:\n{listing.lines(left, self._recording.now_ms)}")
+        return UnfinishedJobs(f"{reason}. Not done:\n{_left(self._recording)}")
 
     def _check_attempts(self) -> None:
         if self.most_attempts is not None and (
@@ -190,6 +191,29 @@ class Session:
             and count.leased <= hidden
             and (not due or held > 0)
         )
+
+
+def _left(recording: Recording) -> str:
+    left = [each for each in recording.ledger.entries() if each.status in _OPEN]
+    return listing.lines(left, recording.now_ms)
+
+
+def workers_gone(recording: Recording) -> UnfinishedJobs | None:
+    """The error for workers that somebody else has stopped, which tells what was left; None:
+    they run."""
+    crew = recording.engine._crew  # noqa: SLF001 - both are Spinach's own
+    if crew is None or crew.running:
+        return None
+    why = (
+        "by a task or a thread that called engine.stop_workers()"
+        if crew.error is None
+        else f"because a thread of the engine died of {crew.error!r}"
+    )
+    error = UnfinishedJobs(
+        f"The workers were stopped meanwhile, {why}. Not done:\n{_left(recording)}"
+    )
+    error.__cause__ = crew.error
+    return error
 
 
 def queues_of(recording: Recording) -> list[str]:

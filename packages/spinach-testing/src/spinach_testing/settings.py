@@ -6,7 +6,7 @@ Imports nothing of Spinach: it is read in every test run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "add_options", "check_mark", "configured", "settings_of"]
 
 _KEYS = ("workers", "timeout")
+
+
+#: Of the values in the configuration file, as pytest is told. Before it knew numbers, they
+#: were texts, also those that TOML has as numbers.
+_TYPES: tuple[Literal["int"] | None, Literal["float"] | None] = (
+    ("int", "float") if pytest.version_tuple >= (8, 4) else (None, None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +40,18 @@ class Settings:
 def add_options(parser: pytest.Parser) -> None:
     """Declare the settings of the configuration file."""
     defaults = Settings()
+    workers, timeout = _TYPES
     parser.addini(
         "spinach_workers",
         f"worker threads of spinach_worker and spinach_live_worker ({defaults.workers})",
-        default=str(defaults.workers),
+        type=workers,
+        default=defaults.workers,
     )
     parser.addini(
         "spinach_timeout",
         f"real seconds that jobs get in a test ({defaults.timeout:g})",
-        default=str(defaults.timeout),
+        type=timeout,
+        default=defaults.timeout,
     )
 
 
@@ -52,12 +62,13 @@ def configured(config: pytest.Config) -> Settings:
         pytest.UsageError: a value that makes no sense.
     """
     given: dict[str, Any] = {}
-    for key, convert in (("workers", int), ("timeout", float)):
-        value = config.getini(f"spinach_{key}")
+    for key, convert, what in (("workers", int, "an int"), ("timeout", float, "a number")):
         try:
-            given[key] = convert(value)
-        except (TypeError, ValueError):
-            given[key] = value
+            given[key] = convert(config.getini(f"spinach_{key}"))
+        except (TypeError, ValueError, pytest.UsageError) as exc:
+            raise pytest.UsageError(
+                f"In the configuration of pytest, spinach_{key} is not {what}: {exc}"
+            ) from None
     if problem := _problem(given, "spinach_"):
         raise pytest.UsageError(f"In the configuration of pytest, {problem}.")
     return Settings(**given)

@@ -61,6 +61,7 @@ class TestWorker:
     Every call raises:
 
     - `DrainTimeout`: jobs still run; names them and shows their stacks.
+    - `UnfinishedJobs`: a task stopped the workers.
     - `WorkersRunning`: called inside a task, or the engine has workers already.
     - `InvalidArgument`: an argument that makes no sense, before anything runs.
     - what an attempt raised; several as an ExceptionGroup. `TaskRaised` stands for what
@@ -230,7 +231,9 @@ class TestWorker:
             The job after it: WAITING to be run again, or FAILED.
 
         Raises:
-            InvalidArgument: the job is not ready, or `when` is something else.
+            InvalidArgument: the job is not ready, or held back by the limit of its task, or
+                `when` is something else.
+            UnknownTask: the job's task is not attached.
         """
         __tracebackhide__ = True
         seconds = require_timeout(timeout, self._timeout)
