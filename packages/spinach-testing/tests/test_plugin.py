@@ -197,8 +197,9 @@ def test_no_fixture_is_automatic_and_all_are_listed(pytester, only_this_plugin):
 # -- a project that has the plugin and does not use it ---------------------------
 
 
+@pytest.mark.parametrize("run", [[], ["--collect-only"]], ids=["run", "collect"])
 def test_a_project_that_does_not_use_the_plugin_imports_nothing_of_spinach(
-    pytester, only_this_plugin
+    pytester, only_this_plugin, run
 ):
     pytester.makepyfile("""
         def test_it():
@@ -210,16 +211,17 @@ def test_a_project_that_does_not_use_the_plugin_imports_nothing_of_spinach(
         def pytest_unconfigure():
             print("MODULES", json.dumps(sorted(sys.modules)))
     """)
-    run = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", *run]
     imported = []
     for options in ([], ["-p", "spinach_testing.plugin"]):
         out = subprocess.run(
-            [*run, *options], capture_output=True, text=True, check=True, cwd=pytester.path,
+            [*command, *options], capture_output=True, text=True, check=True, cwd=pytester.path,
             timeout=50,
         ).stdout  # fmt: skip
         (line,) = [each for each in out.splitlines() if each.startswith("MODULES")]
         imported.append(set(json.loads(line.removeprefix("MODULES"))))
     without, with_plugin = imported
+    assert not {"spinach", "spinach_memory", "spinach_redis", "redis"} & with_plugin
     # An editable install brings finders of its own, which are loaded either way.
     assert with_plugin - without == {
         "spinach_testing",

@@ -281,6 +281,21 @@ class TestOnTheMachinesClock:
             spinach_worker.advance(HOUR)
 
 
+def test_a_daily_task_runs_each_day_of_a_year(
+    spinach_worker, spinach_engine, spinach_clock, spinach_jobs
+):
+    calendar, start = Tasks(), spinach_clock.now()
+    calendar.add(
+        lambda: done.append(spinach_clock.now() - start), name="daily", periodicity=24 * HOUR
+    )
+    spinach_engine.detach_tasks(tasks)
+    spinach_engine.attach_tasks(calendar)
+    spinach_worker.advance(timedelta(days=365))
+    assert done == [timedelta(days=day) for day in range(1, 366)]
+    assert spinach_clock.now() - start == timedelta(days=365)
+    assert {job.status for job in spinach_jobs.all("daily")} == {JobStatus.SUCCEEDED}
+
+
 # -- run_until_finished --------------------------------------------------------
 
 
