@@ -159,7 +159,7 @@ def flaky(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def fixtures(session: nox.Session) -> None:
-    """Measure what the fixtures cost 200 tests, and run those 50 times; `-- N` for less."""
+    """Measure what the fixtures cost, run 200 tests 50 times; `-- N` for less, `--check` goals."""
     install_editable(session)
     session.install(*test_groups())
     session.run("python", "tools/fixture_cost.py", *session.posargs)

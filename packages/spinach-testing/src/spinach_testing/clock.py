@@ -75,8 +75,7 @@ class VirtualClock:
         self._flows_from: float | None = None
         self._offset_ms = 0
         self._reserved = False
-        # `first`: the first look of a thread since its last wait, in virtual seconds.
-        self._looks = threading.local()
+        self._looks = _Looks()
 
     # -- as the engine sees it -----------------------------------------------
 
@@ -105,7 +104,7 @@ class VirtualClock:
         """
         deadline = None
         if timeout_seconds is not None:
-            first: float | None = getattr(self._looks, "first", None)
+            first = self._looks.first
             if first is None:
                 first = self._elapsed().total_seconds()
             deadline = first + timeout_seconds
@@ -281,7 +280,7 @@ class VirtualClock:
         return self._turned + timedelta(seconds=realtime.seconds() - self._flows_from)
 
     def _look(self, elapsed: timedelta) -> None:
-        if getattr(self._looks, "first", None) is None:
+        if self._looks.first is None:
             self._looks.first = elapsed.total_seconds()
 
     def _real_timeout(self, deadline: float | None) -> float | None:
@@ -314,6 +313,12 @@ class VirtualClock:
         for each in over:
             each.over = True
         return over
+
+
+class _Looks(threading.local):
+    """The calling thread's own: its first look since its last wait, in virtual seconds."""
+
+    first: float | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from spinach import Engine, Job
 
+    from .ledger import Entry
+
 __all__ = ["Recording", "recording"]
 
 
@@ -58,11 +60,16 @@ class Recording:
 
     # -- receivers of signals ----------------------------------------------
 
-    # The sender is the namespace, which an engine of the user's own keeps through many tests.
-    # A job that hung in one of them may end in the next: it is none of this test's.
+    def _entry(self, sender: object, job: Job) -> Entry | None:
+        """What is known of a job; None: it is none of this test's.
 
-    def _on_started(self, _: object, *, job: Job, **__: object) -> None:
-        entry = self.ledger.find(job)
+        The namespace alone does not tell: an engine of the user's own keeps it through many
+        tests, and a job that hung in one of them may end in the next.
+        """
+        return self.ledger.find(job) if sender == self.engine.namespace else None
+
+    def _on_started(self, sender: object, *, job: Job, **_: object) -> None:
+        entry = self._entry(sender, job)
         if entry is None:
             return
         self.running.start(job, counts=not entry.fired)
@@ -72,17 +79,18 @@ class Recording:
     def _on_finished(self, _: object, **__: object) -> None:
         self.running.end()
 
-    def _on_failed(self, _: object, *, job: Job, err: BaseException, **__: object) -> None:
-        if self.ledger.find(job) is not None:
+    def _on_failed(self, sender: object, *, job: Job, err: BaseException, **_: object) -> None:
+        if self._entry(sender, job) is not None:
             self.failures.raised(job, err, final=True)
 
-    def _on_retry(self, _: object, *, job: Job, err: BaseException, **__: object) -> None:
-        if self.ledger.find(job) is not None:
+    def _on_retry(self, sender: object, *, job: Job, err: BaseException, **_: object) -> None:
+        if self._entry(sender, job) is not None:
             self.failures.raised(job, err, final=False)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        namespace = self.engine.namespace
+        # To all senders: a signal keeps something of each that it was ever told of, and goes
+        # through it when a receiver leaves. Namespaces are as many as tests.
         with ExitStack() as stack:
             for signal, receiver in (
                 (signals.job_started, self._on_started),
@@ -90,7 +98,7 @@ class Recording:
                 (signals.job_failed, self._on_failed),
                 (signals.job_schedule_retry, self._on_retry),
             ):
-                stack.enter_context(signal.connected_to(receiver, namespace))
+                stack.enter_context(signal.connected_to(receiver))
             yield
 
 

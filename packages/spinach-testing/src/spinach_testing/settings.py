@@ -5,8 +5,7 @@ Imports nothing of Spinach: it is read in every test run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
@@ -27,8 +26,7 @@ _TYPES: tuple[Literal["int"] | None, Literal["float"] | None] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):  # made in a tenth of the time that a dataclass takes
     """What the workers of one test take unless a call says otherwise."""
 
     #: Threads.
