@@ -165,7 +165,7 @@ class TestWorker:
 
         Args:
             max_jobs: attempts that may be made; one more fails the test, because jobs
-                make ever more jobs.
+                make ever more jobs. Runs that the clock makes of periodic tasks do not count.
             max_virtual: time after which it fails, because jobs lie too far ahead. The
                 clock goes no further than the year 9998 in any case.
             workers: threads.
