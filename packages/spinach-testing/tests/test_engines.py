@@ -328,3 +328,34 @@ def test_an_engine_that_is_none_is_refused(pytester, only_this_plugin):
     result.stdout.fnmatch_lines(
         ["E *The fixture spinach_engine returned 'spin', expected an Engine. Return the engine of*"]
     )
+
+
+def test_an_engine_whose_workers_run_already_is_refused(pytester, only_this_plugin):
+    pytester.makeconftest(textwrap.dedent(CONFTEST.format(attach="spin.attach_tasks(tasks)")))
+    pytester.makepyfile("""
+        from conftest import *
+
+        @pytest.fixture
+        def spinach_engine(spinach_broker):
+            with spin.using_broker(spinach_broker):
+                spin.start_workers(1, block=False)
+                yield spin
+                spin.stop_workers()
+
+        def test_it(spinach_engine):
+            pass
+
+        def test_after():
+            assert [t.name for t in threading.enumerate() if t.name.startswith("shop-")] == []
+    """)
+    result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin")
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            (
+                "E *WorkersRunning: The engine 'shop' that the fixture spinach_engine returned has "
+                "workers already, and what those do cannot be recorded. Start workers in the test, "
+                "or let spinach_worker or spinach_live_worker do so."
+            )
+        ]
+    )

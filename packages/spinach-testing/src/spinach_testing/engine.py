@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from spinach import Engine, Tasks
-from spinach.exc import InvalidArgument
+from spinach.exc import InvalidArgument, WorkersRunning
 
 from .raising import raise_all
 from .recording import recording
@@ -76,6 +76,13 @@ def adopted(engine: Engine) -> Iterator[Recording]:
         raise InvalidArgument(
             f"The fixture spinach_engine returned {engine!r}, expected an Engine. Return the "
             "engine of your application."
+        )
+    crew = engine._crew  # noqa: SLF001 - both are Spinach's own
+    if crew is not None and crew.running:
+        raise WorkersRunning(
+            f"The engine {engine.namespace!r} that the fixture spinach_engine returned has workers "
+            "already, and what those do cannot be recorded. Start workers in the test, or let "
+            "spinach_worker or spinach_live_worker do so."
         )
     before, registries = of_engine(engine.namespace), _attached(engine)
     with recording(engine) as recorded:
