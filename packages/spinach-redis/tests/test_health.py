@@ -45,7 +45,7 @@ def test_server_that_now_answers_and_now_fails_is_logged_once(
 
 
 def test_server_that_lets_calls_wait_is_left_alone_longer_each_time(clock: Clock) -> None:
-    server = Health("there")
+    server = Health("there", health.MOST_REST_OF_NODE_SECONDS)
     rests = []
     for _ in range(7):
         server.hung(5.0)

@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
 
 from .errors import redirection_of
-from .health import Health
+from .health import MOST_REST_OF_NODE_SECONDS, Health
 from .link import Command, Link
 from .node import Node
 from .topology import Topology
@@ -95,7 +95,8 @@ class Cluster(Topology):
         address = self._settings.reachable(address)
         node = self._nodes.get(address)
         if node is None:
-            node = self._nodes[address] = Node(self._settings.at(address))
+            settings = self._settings.at(address)
+            node = self._nodes[address] = Node(settings, MOST_REST_OF_NODE_SECONDS)
         return node
 
     # -- reading the map ---------------------------------------------------

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Final
 
-__all__ = ["LOGGER", "Health"]
+__all__ = ["LOGGER", "MOST_REST_OF_NODE_SECONDS", "MOST_REST_SECONDS", "Health"]
 
 LOGGER = logging.getLogger("spinach.broker.redis")
 
@@ -21,10 +21,14 @@ STEADY_SECONDS: Final = 6.0
 #: A call that failed after less time than this, in seconds, was no waste of it.
 SLOW_SECONDS: Final = 1.0
 
-#: How long a server that let a call wait in vain is left alone, in seconds: at first, and at
-#: most, doubling each time. Meanwhile the queues of other servers have their turn.
+#: How long a server that let a call wait in vain is left alone at first, in seconds; twice as
+#: long each time.
 FIRST_REST_SECONDS: Final = 1.0
-MOST_REST_SECONDS: Final = 15.0
+
+#: And at most. The queues of other nodes of a Cluster have their turn meanwhile; an only server
+#: is to be found soon after it is back, or after Sentinels chose another one.
+MOST_REST_SECONDS: Final = 2.0
+MOST_REST_OF_NODE_SECONDS: Final = 15.0
 
 
 class Health:
@@ -32,9 +36,10 @@ class Health:
 
     Args:
         address: of the server, for the log.
+        most_rest_seconds: it is left alone for no longer.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, most_rest_seconds: float = MOST_REST_SECONDS) -> None:
         #: Of the server.
         self.address = address
         #: When a call last failed, on the clock of `time.monotonic`.
@@ -46,6 +51,7 @@ class Health:
         #: without the lock, since of two calls that end at once either may be right.
         self.rest_until = 0.0
         self._rest_seconds = 0.0
+        self._most_rest_seconds = most_rest_seconds
 
     @property
     def down(self) -> bool:
@@ -81,7 +87,7 @@ class Health:
         """
         if seconds >= SLOW_SECONDS:
             twice = max(FIRST_REST_SECONDS, 2 * self._rest_seconds)
-            self._rest_seconds = min(MOST_REST_SECONDS, twice)
+            self._rest_seconds = min(self._most_rest_seconds, twice)
             self.rest_until = time.monotonic() + self._rest_seconds
 
     def heard(self) -> None:

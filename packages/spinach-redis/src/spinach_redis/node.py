@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .health import Health
+from .health import MOST_REST_SECONDS, Health
 
 if TYPE_CHECKING:
     from .settings import ConnectionSettings
@@ -17,14 +17,17 @@ class Node:
 
     Args:
         settings: how to connect.
+        most_rest_seconds: how long it is left alone at most when it hangs.
     """
 
     __slots__ = ("__weakref__", "examined", "health", "settings")
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, most_rest_seconds: float = MOST_REST_SECONDS
+    ) -> None:
         self.settings = settings
         #: What the last calls learned.
-        self.health = Health(settings.address)
+        self.health = Health(settings.address, most_rest_seconds)
         #: It was found to be usable.
         self.examined = False
 
