@@ -36,10 +36,11 @@ def main(arguments: list[str]) -> int:
     else:
         results = _measure(options)
         results.save(options.json)
-    for path in write_charts(results, ALL, ROSTER, options.plots):
+    charts = write_charts(results, ALL, ROSTER, options.plots)
+    for path in charts:
         print(f"Wrote {path}")
     if options.page:
-        options.page.write_text(page(results, ALL), encoding="utf-8")
+        options.page.write_text(page(results, ALL, charts) + "\n", encoding="utf-8")
     print(report(results, ALL))
     return 0
 

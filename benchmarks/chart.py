@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .results import Results
     from .roster import Contestant
 
-__all__ = ["bars", "write_charts"]
+__all__ = ["bars", "file_name", "write_charts"]
 
 #: Colours by kind of contestant; readable on light and dark pages.
 COLOURS = {"floor": "#9aa0a6", "spinach": "#2e9e4f", "before": "#a8d5b5", "peer": "#5b8def"}
@@ -45,7 +45,7 @@ def write_charts(
                 rows.append((name, kinds.get(name, "before"), found.median, found.low, found.high))
         if len(rows) < 2:
             continue
-        path = folder / f"{measure.name.replace(' ', '-')}.svg"
+        path = folder / file_name(measure)
         better = {True: ", more is better", False: ", less is better", None: ""}
         subtitle = f"{metric}, {meaning.unit}{better[meaning.more_is_better]}"
         path.write_text(
@@ -53,6 +53,11 @@ def write_charts(
         )
         written.append(path)
     return written
+
+
+def file_name(measure: Measure) -> str:
+    """Of a measure's chart."""
+    return measure.name.replace(" ", "-") + ".svg"
 
 
 def bars(

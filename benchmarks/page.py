@@ -1,13 +1,15 @@
-"""The tables of the documentation's page, as Markdown."""
+"""The documentation's page of results, as Markdown: tables, and charts where there are some."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .chart import file_name
 from .goals import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from .measures import Measure
     from .results import Results
@@ -15,17 +17,35 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 
-def page(results: Results, measures: Sequence[Measure]) -> str:
-    """All measures of a run, the goals, and the setting; for `docs/benchmarks.md`."""
-    lines = [*_setting(results), *_contestants(results)]
+HEAD = """\
+# Results of one run
+
+<!-- Written by `nox -s bench -- --page ...`; the other page says how, and what it means. -->
+
+What is measured, how, and what it means stands in [Benchmarks](../benchmarks.md). A value is
+the median of all repeats, with the lowest and the highest behind it.
+"""
+
+
+def page(results: Results, measures: Sequence[Measure], charts: Sequence[Path]) -> str:
+    """All measures of a run, the goals, and the setting.
+
+    Args:
+        results: of the run.
+        measures: in the order of the page.
+        charts: files beside the page.
+    """
+    lines = [HEAD, *_goals(results), *_setting(results), *_contestants(results)]
+    names = {path.name for path in charts}
     for measure in measures:
         if measure.name in results.values:
-            lines += _measure(results, measure)
-    lines += _goals(results)
+            lines += _measure(results, measure, file_name(measure) in names)
     return "\n".join(lines)
 
 
 def _setting(results: Results) -> Iterator[str]:
+    yield "## Setting and contestants"
+    yield ""
     yield "| setting | |"
     yield "|---|---|"
     for name, value in results.setting.items():
@@ -41,7 +61,7 @@ def _contestants(results: Results) -> Iterator[str]:
     yield ""
 
 
-def _measure(results: Results, measure: Measure) -> Iterator[str]:
+def _measure(results: Results, measure: Measure, drawn: bool) -> Iterator[str]:
     of_measure = results.values[measure.name]
     metrics = [
         metric
@@ -50,8 +70,11 @@ def _measure(results: Results, measure: Measure) -> Iterator[str]:
     ]
     if not metrics:
         return
-    yield f"### {measure.title}"
+    yield f"## {measure.title}"
     yield ""
+    if drawn:
+        yield f"![{measure.title}]({file_name(measure)})"
+        yield ""
     yield "| | " + " | ".join(f"{m}, {measure.metrics[m].unit}" for m in metrics) + " |"
     yield "|---|" + "---:|" * len(metrics)
     for name in of_measure:
@@ -72,7 +95,7 @@ def _cell(results: Results, measure: Measure, name: str, metric: str) -> str:
 
 
 def _goals(results: Results) -> Iterator[str]:
-    yield "### Goals"
+    yield "## Goals"
     yield ""
     yield "| goal | found | |"
     yield "|---|---|---|"

@@ -180,7 +180,7 @@ def test_report_shows_values_guarantees_goals_and_troubles(results: Results) -> 
 
 
 def test_page_shows_what_the_report_shows(results: Results) -> None:
-    text = page(results, ALL)
+    text = page(results, ALL, [Path("drain.svg")])
     assert f"| {FLOOR} | 55,000 (50,000 to 60,000) |" in text
     assert f"| {FLOOR} | 1.0 | as it says |" in text
     assert "3.00 times Dramatiq | **missed** |" in text
