@@ -10,7 +10,7 @@ from redis.exceptions import AskError, MovedError, ResponseError
 
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.exc import BrokerError, BrokerUnavailable
-from spinach_redis import RedisBroker
+from spinach_redis import RedisBroker, health
 from spinach_redis.keys import queues_key
 
 from .clusters import Cluster, running_cluster
@@ -283,9 +283,10 @@ def test_redirection_for_once_changes_no_map(broker: RedisBroker, error: Excepti
 
 
 def test_node_that_hangs_keeps_each_call_but_one_from_waiting(
-    new_broker: NewBroker, own_cluster: Cluster
+    new_broker: NewBroker, own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the beats for queues of other nodes would come too late."""
+    monkeypatch.setattr(health, "FIRST_REST_SECONDS", health.MOST_REST_OF_NODE_SECONDS)
     with own_cluster.client() as client:
         broker = new_broker(client)
     hung, well = own_cluster.nodes[0], own_cluster.nodes[1]

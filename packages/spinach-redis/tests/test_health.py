@@ -44,21 +44,42 @@ def test_server_that_now_answers_and_now_fails_is_logged_once(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-def test_server_that_lets_calls_wait_is_left_alone_longer_each_time(clock: Clock) -> None:
-    server = Health("there", health.MOST_REST_OF_NODE_SECONDS)
-    rests = []
-    for _ in range(7):
-        server.hung(5.0)
-        rests.append(server.rest_until - clock.now)
+def hang(server: Health, clock: Clock, *, callers: int = 1) -> float:
+    """Calls that wait for five seconds together; for how long the server rests then."""
+    began = clock.now
+    clock.now += 5.0
+    for _ in range(callers):
+        server.hung(TimeoutError("no answer"), began)
+    return server.rest_until - clock.now
+
+
+@pytest.mark.parametrize(
+    "most, rests",
+    [
+        (health.MOST_REST_SECONDS, [1.0, 2.0, 2.0, 2.0]),
+        (health.MOST_REST_OF_NODE_SECONDS, [1.0, 2.0, 4.0, 5.0]),
+    ],
+)
+def test_server_that_lets_calls_wait_is_left_alone_longer_each_time(
+    clock: Clock, most: float, rests: list[float]
+) -> None:
+    server, found = Health("there", most), []
+    for _ in rests:
+        found.append(hang(server, clock))
         clock.now = server.rest_until
-    assert rests == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+    assert found == rests
     server.heard()
     assert server.rest_until == 0.0
-    server.hung(5.0)
-    assert server.rest_until - clock.now == 1.0
+    assert hang(server, clock) == 1.0
+    assert server.rest_cause == "no answer"
 
 
-def test_server_that_refuses_at_once_is_asked_again(clock: Clock) -> None:
+def test_calls_that_wait_at_the_same_time_count_once(clock: Clock) -> None:
+    assert hang(Health("there"), clock, callers=5) == 1.0
+
+
+@pytest.mark.parametrize("error", [ConnectionError("refused"), OSError("reset")])
+def test_server_that_refuses_is_asked_again(clock: Clock, error: Exception) -> None:
     server = Health("there")
-    server.hung(0.1)
+    server.hung(error, clock.now)
     assert server.rest_until == 0.0

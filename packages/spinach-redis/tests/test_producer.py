@@ -350,3 +350,22 @@ def test_large_chunks_go_out_a_few_at_a_time(
     jobs = [deposit(payload=b"[%s]" % (b"1" * 500_000)) for _ in range(20)]
     assert new_broker().enqueue(jobs) == [True] * 20
     assert sent == [4, 4, 2]
+
+
+def test_long_batch_of_small_jobs_goes_out_in_two_parcels(
+    new_broker: NewBroker, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "IN_FLIGHT", 16)
+    monkeypatch.setattr(producer, "CHUNK_JOBS", 10)
+    jobs = [deposit() for _ in range(171)]
+    rounds: list[int] = []
+    send = producer._Attempt._round
+
+    def count(self: producer._Attempt, line: object, window: list[object]) -> object:
+        rounds.append(len(window))
+        return send(self, line, window)
+
+    monkeypatch.setattr(producer._Attempt, "_round", count)
+    assert new_broker().enqueue(jobs) == [True] * 171
+    assert rounds == [16, 2]
+    assert ready_ids(server, namespace) == [job.stored_id for job in jobs]

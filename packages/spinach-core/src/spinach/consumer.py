@@ -116,7 +116,8 @@ class Consumer:
         for member in self._memberships:
             if not member.joined or member.uncertain:
                 if may_sequence and (member.joined or not self._closing):
-                    events.append(member.not_before)
+                    beat_at = member.beat_at if member.withheld else math.inf
+                    events.append(min(member.not_before, beat_at))
                 continue
             plans = [member.beat_at] if may_sequence else []
             if member.dead is not None and not self._closing:
@@ -157,12 +158,12 @@ class Consumer:
             return
         self._quiet_until = math.inf
         if may_sequence:
-            self._beat()
-            for index, member in enumerate(self._memberships):
-                if self._clock.monotonic() < member.not_before:
-                    continue
+            for index in range(len(self._memberships)):
                 # A server that does not answer takes its time, and others' leases go on.
                 self._beat()
+                member = self._memberships[index]
+                if self._clock.monotonic() < member.not_before:
+                    continue
                 if member.joined and member.uncertain:
                     self._reconcile(index)
                 elif not member.joined and not self._closing:
@@ -248,7 +249,7 @@ class Consumer:
         due = [
             index
             for index, member in enumerate(self._memberships)
-            if member.usable(sent_at) and sent_at + _TOLERANCE_SECONDS >= member.beat_at
+            if member.may_beat(sent_at) and sent_at + _TOLERANCE_SECONDS >= member.beat_at
         ]
         if not due:
             return
@@ -260,7 +261,7 @@ class Consumer:
                 member = self._memberships[index]
                 member.renewed(sent_at)
                 member.dead = reply.dead or member.dead
-                if reply.leases > most:
+                if reply.leases > most and not member.withheld:
                     # A store that went back to an earlier state, as after a failover, has
                     # forgotten outcomes that it answered. Nobody else would end those leases.
                     member.uncertain = member.forgotten = True
@@ -278,6 +279,7 @@ class Consumer:
         self._handover.membership_renewed()
         forgotten = member.forgotten
         member.uncertain = reply.more
+        member.withheld = reply.error is not None
         member.forgotten = forgotten and reply.more
         member.more = True
         for lease in self._handover.settle(member.member, reply.strays):
@@ -304,11 +306,11 @@ class Consumer:
             return True
         self._quiet_until = 0.0
         if reply.verdict is Verdict.UNKNOWN:
-            member.uncertain = True
+            member.uncertain, member.withheld = True, False
             member.failed(call, reply.error, self._clock.monotonic())
         elif reply.verdict is Verdict.STALE:
             # A copy of an earlier call came late; what it brought is not known here.
-            member.uncertain = True
+            member.uncertain, member.withheld = True, False
         elif reply.verdict is Verdict.FENCED and not self._leaving:
             WORKER_LOGGER.warning(
                 "This process was taken for dead in queue %s; it joins again",

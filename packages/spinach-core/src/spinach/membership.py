@@ -50,6 +50,7 @@ class Membership:
         "safe_until",
         "tick_at",
         "uncertain",
+        "withheld",
     )
 
     def __init__(
@@ -63,6 +64,8 @@ class Membership:
         self.joined = False
         #: A sequenced call ended without an answer; the next one reconciles (I6).
         self.uncertain = False
+        #: The store answered, and keeps leases back for now: it reconciles again, and beats.
+        self.withheld = False
         #: It reconciles although each call was answered: the store forgot outcomes.
         self.forgotten = False
         #: No call before this instant, because the last one failed.
@@ -101,6 +104,10 @@ class Membership:
     def usable(self, now: float) -> bool:
         """Whether a fetch or a beat may be sent."""
         return self.joined and not self.uncertain and now >= self.not_before
+
+    def may_beat(self, now: float) -> bool:
+        """Whether a beat may be sent: nothing else is before the store's answer is known."""
+        return self.joined and (self.withheld or self.usable(now))
 
     def renewed(self, sent_at: float) -> None:
         """The store answered a proof of life that was sent at this instant."""

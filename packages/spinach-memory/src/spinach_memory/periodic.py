@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["UNDECLARED_MS", "PeriodicTasks"]
 
+#: A clock that goes back by less was not set back, in ms.
+STEP_MS: Final = 1000
+
 #: An entry that nobody has declared for this long is forgotten, in ms.
 UNDECLARED_MS: Final = timedelta(days=30) // timedelta(milliseconds=1)
 
@@ -55,11 +58,14 @@ class PeriodicTasks:
             entry.declared_ms = now_ms
 
     def catch_up(self, tasks: Iterable[str], now_ms: int) -> None:
-        """After the clock was set back: none of the tasks waits for longer than its period."""
+        """After the clock was set back: none of the tasks waits for longer than its period.
+
+        A second back is what time servers do all day, and moves no grid.
+        """
         for task in tasks:
             entry = self._entries.get(task)
-            if entry is not None:
-                entry.due_ms = min(entry.due_ms, now_ms + entry.interval_ms)
+            if entry is not None and entry.due_ms > now_ms + entry.interval_ms + STEP_MS:
+                entry.due_ms = now_ms + entry.interval_ms
 
     def seen(self, tasks: Iterable[str], now_ms: int) -> None:
         """Note that a member declares these tasks now."""

@@ -89,7 +89,7 @@ class RedisBroker(Broker):
             the lease of a job that runs at most once before it starts, so that a
             failover forgets neither. While fewer can be reached, scheduling raises
             `ScheduleUncertain` after 30 seconds, and jobs that run at most once wait,
-            together with what was fetched beside them.
+            together with what is behind them in their queue.
         url: of the server, in the place of a client: redis://, rediss:// or unix://, with
             options as redis-py reads them.
         _offset_ms: for tests: in the place of the clock's.

@@ -101,14 +101,15 @@ class Caller:
         link = self._router.pool.take(node, CALL_TIMEOUT_SECONDS)
         try:
             link.open()
-            exchange = link.exchange(*requests)
         except (RedisError, OSError) as error:
-            node.health.hung(time.monotonic() - begin)
+            node.health.hung(error, begin)
             return [Answer(error, node.health, unsent=True) for _ in requests]
+        else:
+            exchange = link.exchange(*requests)
         finally:
             self._router.pool.give_back(node, link)
         if exchange.broken is not None:
-            node.health.hung(time.monotonic() - begin)
+            node.health.hung(exchange.broken, begin)
         else:
             node.health.heard()
         return answers_of(exchange, len(requests), node.health)

@@ -77,7 +77,9 @@ def settings_of_client(client: object) -> Settings:
     _check(pool.connection_kwargs)
     if isinstance(pool, SentinelConnectionPool):
         return SentinelSettings(pool)
-    return ConnectionSettings(pool.connection_class, pool.connection_kwargs)
+    settings = ConnectionSettings(pool.connection_class, pool.connection_kwargs)
+    settings.check()
+    return settings
 
 
 def _of_cluster(client: Any) -> ClusterSettings:
@@ -97,8 +99,10 @@ def _of_cluster(client: Any) -> ClusterSettings:
             user_part(connection)
 
         options["redis_connect_func"] = connected
+    settings = ConnectionSettings(pool.connection_class, options)
+    settings.check()
     return ClusterSettings(
-        ConnectionSettings(pool.connection_class, options),
+        settings,
         [(str(node.host), int(node.port)) for node in known],
         manager.address_remap,
     )
@@ -120,21 +124,23 @@ def settings_of_url(url: str) -> ConnectionSettings:
         raise InvalidArgument(
             f"The scheme of the Redis URL is {shown}, {URLS}." + f" {_SEVERAL}" * several
         )
-    host, colon, port = re.split("[/?#]", rest, maxsplit=1)[0].rpartition(":")
-    if "@" in rest and colon and "@" not in host + port and not (host and port.isdecimal()):
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    host, colon, port = authority.rpartition(":")
+    odd = colon and not authority.endswith("]") and (not host or (port and not port.isdecimal()))
+    if odd and "@" in rest and "@" not in authority:
         # What reads it would take a part of the password for the port, and show it.
         raise InvalidArgument(
             "The Redis URL has one of the characters / ? # in its user or password. "
             "Percent-encode them: urllib.parse.quote(password, safe='')."
         )
-    place = rest.partition("?")[0].rpartition("@")[2]
+    _, slash, path = rest.partition("?")[0].partition("/")
     if scheme != "unix":
-        database = place.partition("/")[2].strip("/")
+        database = path.strip("/")
         if database and not database.isdecimal():
             raise InvalidArgument(
                 f"The Redis URL names the database {database!r}, but databases have numbers."
             )
-    elif not place.startswith("/"):
+    elif not slash or "/" in authority or not path or authority.rpartition("@")[2]:
         raise InvalidArgument("The Redis URL has no absolute path: unix:///path/to/socket.")
     try:
         options = dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py has no types there
@@ -142,7 +148,9 @@ def settings_of_url(url: str) -> ConnectionSettings:
         raise InvalidArgument(f"The Redis URL cannot be read: {exc}") from None
     _check(options)
     default = SSLConnection if scheme == "rediss" else Connection
-    return ConnectionSettings(options.pop("connection_class", default), options)
+    settings = ConnectionSettings(options.pop("connection_class", default), options)
+    settings.check()
+    return settings
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -14,12 +14,17 @@ __all__ = [
     "TRANSPORT_ERRORS",
     "CrossSlotRefused",
     "Fault",
+    "NoConnection",
     "fault_of",
     "hints_at_another_map",
     "is_readonly",
     "redirection_of",
     "to_broker_error",
 ]
+
+
+class NoConnection(exceptions.ConnectionError):
+    """No connection could be made, for a reason that is not the server's."""
 
 
 class CrossSlotRefused(BrokerError):
@@ -79,6 +84,8 @@ _MAP_CHANGES: Final = frozenset({"CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED
 
 
 def _code_of(error: Exception) -> str | None:
+    if isinstance(error, NoConnection):
+        return None  # its words are not the server's
     for kind, code in _BY_CLASS:
         if isinstance(error, kind):
             return code

@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Final
 
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 __all__ = ["LOGGER", "MOST_REST_OF_NODE_SECONDS", "MOST_REST_SECONDS", "Health"]
 
 LOGGER = logging.getLogger("spinach.broker.redis")
@@ -18,9 +20,6 @@ LOGGER = logging.getLogger("spinach.broker.redis")
 #: the longest pause between two tries.
 STEADY_SECONDS: Final = 6.0
 
-#: A call that failed after less time than this, in seconds, was no waste of it.
-SLOW_SECONDS: Final = 1.0
-
 #: How long a server that let a call wait in vain is left alone at first, in seconds; twice as
 #: long each time.
 FIRST_REST_SECONDS: Final = 1.0
@@ -28,7 +27,7 @@ FIRST_REST_SECONDS: Final = 1.0
 #: And at most. The queues of other nodes of a Cluster have their turn meanwhile; an only server
 #: is to be found soon after it is back, or after Sentinels chose another one.
 MOST_REST_SECONDS: Final = 2.0
-MOST_REST_OF_NODE_SECONDS: Final = 15.0
+MOST_REST_OF_NODE_SECONDS: Final = 5.0
 
 
 class Health:
@@ -50,12 +49,14 @@ class Health:
         #: It is to be left alone until then, on the same clock; 0.0: it may be asked. Written
         #: without the lock, since of two calls that end at once either may be right.
         self.rest_until = 0.0
+        #: Why.
+        self.rest_cause = ""
         self._rest_seconds = 0.0
         self._most_rest_seconds = most_rest_seconds
 
     @property
     def down(self) -> bool:
-        """Whether the last call found it unusable."""
+        """Whether the log was told that it cannot be used, and not yet that it can again."""
         return self._down
 
     def failed(self, error: Exception) -> None:
@@ -71,7 +72,7 @@ class Health:
             )
 
     def answered(self) -> None:
-        """A call was answered."""
+        """A call was answered; the log is told when none has failed for a while."""
         if not self._down or time.monotonic() - self.failed_at < STEADY_SECONDS:
             return
         with self._lock:
@@ -79,16 +80,18 @@ class Health:
         if first:
             LOGGER.info("The Redis server at %s can be used again", self.address)
 
-    def hung(self, seconds: float) -> None:
-        """A call got no answer.
+    def hung(self, error: Exception, began: float) -> None:
+        """A call failed. Where it waited in vain, others shall not for a while.
 
         Args:
-            seconds: that it took to find out.
+            error: that it failed with.
+            began: when, on the same clock. Of calls that wait at the same time one counts.
         """
-        if seconds >= SLOW_SECONDS:
+        if isinstance(error, (RedisTimeoutError, TimeoutError)) and began >= self.rest_until:
             twice = max(FIRST_REST_SECONDS, 2 * self._rest_seconds)
             self._rest_seconds = min(self._most_rest_seconds, twice)
             self.rest_until = time.monotonic() + self._rest_seconds
+            self.rest_cause = str(error)
 
     def heard(self) -> None:
         """It answered whatever it was asked."""

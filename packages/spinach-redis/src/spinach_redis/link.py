@@ -16,9 +16,8 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
 
-from .errors import TRANSPORT_ERRORS, is_readonly
+from .errors import TRANSPORT_ERRORS, NoConnection, is_readonly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,7 +157,7 @@ class Link:
         except Exception as error:
             # Of a credential provider, for example, whose source may be back soon.
             self.close()
-            raise RedisConnectionError(f"{type(error).__qualname__}: {error}") from error
+            raise NoConnection(f"{type(error).__qualname__}: {error}") from error
         except BaseException:
             self.close()
             raise

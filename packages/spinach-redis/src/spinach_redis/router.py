@@ -143,7 +143,7 @@ class Router:
                 try:
                     link.open()
                 except (RedisError, OSError) as error:
-                    node.health.hung(time.monotonic() - begin)
+                    node.health.hung(error, begin)
                     for i in positions:
                         answers[i] = Answer(error, node.health, unsent=True)
                     continue
@@ -152,7 +152,7 @@ class Router:
             for node, link, positions in sent:
                 exchange = link.receive()
                 if exchange.broken is not None:
-                    node.health.hung(time.monotonic() - begin)
+                    node.health.hung(exchange.broken, begin)
                 elif node.health.rest_until:
                     node.health.heard()
                 doubt = self.doubt_of(exchange, len(positions)) if behind else None
@@ -202,7 +202,7 @@ class Router:
 
 def rested(node: Node) -> Answer:
     """The answer to what is not sent, because the node is to be left alone for a while."""
-    error = RedisTimeoutError("it let a call wait in vain and is left alone for some seconds")
+    error = RedisTimeoutError(f"{node.health.rest_cause}; it is left alone for some seconds")
     return Answer(error, node.health, unsent=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import Redis
@@ -82,15 +82,22 @@ class ConnectionSettings:
         }
         if issubclass(connection_class, UnixDomainSocketConnection):
             del self._options["socket_connect_timeout"]  # see `connection`
-        self._check_host()
-        self._check_files()
         try:
             self._connection_class(**self._options, socket_timeout=CALL_TIMEOUT_SECONDS)
         except (TypeError, ValueError, RedisError) as exc:
             raise InvalidArgument(f"The settings of the Redis client are unusable: {exc}.") from exc
 
+    def check(self) -> None:
+        """Refuse what could never connect. Of settings as the user gave them: later, a file
+        that is missing may be on its way.
+
+        Raises:
+            InvalidArgument: a host that cannot be one, or a certificate that is not there.
+        """
+        self._check_host()
+        self._check_files()
+
     def _check_host(self) -> None:
-        """Refuse what no name server could be asked for."""
         host = self._options.get("host", "localhost")
         try:
             str(host).encode("idna")
@@ -101,13 +108,13 @@ class ConnectionSettings:
             ) from None
 
     def _check_files(self) -> None:
-        """Refuse certificates that are not there; nobody else would say what is missing."""
         for option in ("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path"):
             path = self._options.get(option)
-            if path and not Path(path).exists():
+            if path and not os.path.exists(path):  # noqa: PTH110 - takes whatever ssl takes
+                # What is no path may be a key.
+                shown = f"{option}={path!r}" if "\n" not in str(path) else f"text as {option}"
                 raise InvalidArgument(
-                    f"The Redis client has {option}={str(path)!r}, but there is no such file. "
-                    "Correct the path."
+                    f"The Redis client has {shown}, but there is no such file. Correct the path."
                 )
 
     def connection(self, timeout_seconds: float) -> Any:

@@ -295,7 +295,7 @@ class _Waits:
                 link.open(with_id=True)
             except (RedisError, OSError) as error:
                 self._router.topology.doubt()
-                health.hung(time.monotonic() - begin)
+                health.hung(error, begin)
                 return Answer(error, health, unsent=True)
             self._begun.append((node, link))
         for (_, link), markers in zip(self._begun, groups, strict=True):

@@ -39,12 +39,9 @@ local function limits_of(q, declared)
   return limits, missing
 end
 
--- How many jobs at the head of `ready` were brought back before, MOVES at most.
+-- How many jobs at the head of `ready` were brought back before.
 local function brought_before(q)
-  if call('EXISTS', q.brought) == 0 then
-    return 0
-  end
-  for at = 0, MOVES - 1, 100 do
+  for at = 0, call('SCARD', q.brought), 100 do
     local head = call('LRANGE', q.ready, at, at + 99)
     local brought = #head > 0 and call('SMISMEMBER', q.brought, unpack(head)) or {}
     for i = 1, #head do
@@ -56,7 +53,7 @@ local function brought_before(q)
       return at + #head
     end
   end
-  return MOVES
+  return 0
 end
 
 -- Brings `count` held jobs back to the front. They queue up behind those brought back
@@ -77,7 +74,11 @@ end
 -- Brings back the held jobs that have a slot, MOVES at most: `catch_up` does the rest.
 -- Forgets a task whose limit is gone when nothing is left of it.
 local function settle(q, task, limit)
-  bring_back(q, limit, limit.n and math.min(MOVES, limit.n - call('SCARD', limit.slots)) or MOVES)
+  if limit.n then
+    bring_back(q, limit, math.min(MOVES, limit.n - call('SCARD', limit.slots)))
+  else
+    bring_back(q, limit, MOVES - call('SCARD', q.brought))
+  end
   if not limit.n and call('LLEN', limit.held) == 0 and call('SCARD', limit.slots) == 0 then
     call('HDEL', q.limits, task)
     -- Without a limit nobody looks at it, and it would grow for ever.
@@ -91,7 +92,7 @@ end
 -- what was brought back is taken: else each free slot has its job on the way.
 local function catch_up(q, limits)
   for task, limit in pairs(limits) do
-    if call('LLEN', limit.held) > 0 and (not limit.n or call('EXISTS', q.brought) == 0) then
+    if call('LLEN', limit.held) > 0 and call('SCARD', q.brought) <= (limit.n and 0 or MOVES / 2) then
       settle(q, task, limit)
     end
   end
