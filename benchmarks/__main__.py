@@ -35,7 +35,6 @@ def main(arguments: list[str]) -> int:
         results = Results.load(options.report)
     else:
         results = _measure(options)
-        results.save(options.json)
     charts = write_charts(results, ALL, ROSTER, options.plots)
     for path in charts:
         print(f"Wrote {path}")
@@ -64,7 +63,15 @@ def _measure(options: argparse.Namespace) -> Results:
     with private_server() as server:
         stage = Stage(server, environments, QUICK_SHARE if options.quick else 1)
         repeats = options.repeats or (1 if options.quick else 3)
-        return run(stage, measures, contestants, repeats, lambda line: print(line, flush=True))
+        return run(
+            stage,
+            measures,
+            contestants,
+            repeats,
+            say=lambda line: print(line, flush=True),
+            keep=lambda results: results.save(options.json),
+            earlier=Results.load(options.json) if options.resume else None,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         "--here", action="store_true", help="run Spinach and the floor in this environment"
     )
     parser.add_argument("--json", type=Path, default=CACHE / "results.json", help="where to save")
+    parser.add_argument(
+        "--resume", action="store_true", help="add the measures that the saved run lacks"
+    )
     parser.add_argument("--plots", type=Path, default=CACHE / "plots", help="where to draw")
     parser.add_argument("--page", type=Path, help="where to write the tables as Markdown")
     parser.add_argument("--report", type=Path, help="measure nothing; show a saved run")

@@ -28,8 +28,13 @@ def run(
     contestants: Sequence[Contestant],
     repeats: int,
     say: Callable[[str], None],
+    keep: Callable[[Results], None],
+    earlier: Results | None = None,
 ) -> Results:
     """Measure all; what fails is noted, and the rest goes on.
+
+    Contestants take turns within a measure, so that its values compare; measures do not
+    depend on each other, and may be taken in several sittings on one machine.
 
     Args:
         stage: where.
@@ -37,11 +42,16 @@ def run(
         contestants: in this order within each repeat.
         repeats: of each measure that does not say otherwise.
         say: is told what goes on.
+        keep: is given what there is after each measure.
+        earlier: of a run that is to be continued: measures that it has are left out.
     """
-    results = Results(setting=_setting(stage))
+    results = earlier or Results(setting=_setting(stage))
     for contestant in contestants:
         results.cards[contestant.name] = stage.card(contestant)
     for measure in measures:
+        if measure.name in results.values:
+            say(f"{measure.name}: already measured")
+            continue
         taking = [contestant for contestant in contestants if measure.takes(contestant)]
         for repeat in range(min(repeats, measure.repeats or repeats)):
             for contestant in taking:
@@ -50,7 +60,8 @@ def run(
                 shown = "  ".join(f"{name} {value:,.5g}" for name, value in values.items())
                 seconds = time.monotonic() - begin
                 say(f"{measure.name} {repeat + 1}: {contestant.name:24} {seconds:5.1f} s  {shown}")
-    results.setting["load at the end"] = os.getloadavg()[0]
+        results.setting["load at the end"] = os.getloadavg()[0]
+        keep(results)
     return results
 
 
