@@ -31,10 +31,7 @@ QUICK_SHARE = 10
 def main(arguments: list[str]) -> int:
     """Measure, save, draw and print."""
     options = _parser().parse_args(arguments)
-    if options.report:
-        results = Results.load(options.report)
-    else:
-        results = _measure(options)
+    results = Results.load(options.report) if options.report else _measure(options)
     charts = write_charts(results, ALL, ROSTER, options.plots)
     for path in charts:
         print(f"Wrote {path}")
