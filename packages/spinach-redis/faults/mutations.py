@@ -106,7 +106,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="reconciliation",
         file="spinach/consumer.py",
-        before="            member.uncertain = True\n            member.failed(",
+        before=(
+            "            member.uncertain, member.withheld = True, False\n            member.failed("
+        ),
         after="            member.failed(",
         tests=f"{CORE_TESTS}/test_consumer.py",
         test="test_after_a_lost_answer_the_next_call_reconciles_and_nothing_is_fetched",
