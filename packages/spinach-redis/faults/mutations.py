@@ -107,7 +107,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         rule="reconciliation",
         file="spinach/consumer.py",
         before=(
-            "            member.uncertain, member.withheld = True, False\n            member.failed("
+            "            member.uncertain, member.withheld = True, False\n"
+            "            member.failed("
         ),
         after="            member.failed(",
         tests=f"{CORE_TESTS}/test_consumer.py",
