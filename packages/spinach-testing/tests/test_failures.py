@@ -73,12 +73,34 @@ class NoCopy(Exception):
         raise TypeError("not to be copied")
 
 
+class Declined(Exception):
+    def __init__(self, code):
+        super().__init__(f"declined: {code}")
+
+
+class Numbered(Exception):
+    def __str__(self):
+        return f"no. {id(self)}"
+
+
 NO_COPY = NoCopy()
+DECLINED = Declined(51)
+NUMBERED = Numbered()
 
 
 @tasks.task(name="no_copy")
 def no_copy(name):
     raise NO_COPY
+
+
+@tasks.task(name="declined")
+def declined():
+    raise DECLINED
+
+
+@tasks.task(name="numbered")
+def numbered():
+    raise NUMBERED
 
 
 @pytest.fixture(scope="module")
@@ -318,9 +340,7 @@ def test_an_exception_that_is_raised_again_carries_the_note_of_its_own_attempt(
                for each in first)  # fmt: skip
 
 
-def test_an_exception_does_not_bring_along_the_note_of_another_test(
-    spinach_worker, spinach_jobs, request
-):
+def test_an_exception_does_not_bring_along_the_note_of_another_test(spinach_engine):
     for _ in range(2):
         other = Failures()
         other.raised(tasks.schedule(always_the_same), SAME, final=True)
@@ -333,6 +353,19 @@ def test_one_that_cannot_be_copied_carries_all_its_notes(spinach_worker):
     errors = spinach_worker.drain(on_failure="collect", workers=1)
     notes = ["raised by job no_copy('a'), attempt 1", "raised by job no_copy('b'), attempt 1"]
     assert [each.__notes__ for each in errors] == [notes, notes]
+
+
+def test_a_copy_has_the_text_of_the_first_one(spinach_worker, spinach_jobs):
+    for _ in range(2):
+        tasks.schedule(declined)
+    with spinach_jobs.expect_failure(declined, Declined, match="^declined: 51$", count=2):
+        spinach_worker.drain()
+
+
+def test_one_whose_copy_would_have_another_text_is_not_copied(spinach_worker):
+    for _ in range(2):
+        tasks.schedule(numbered)
+    assert {*spinach_worker.drain(on_failure="collect")} == {NUMBERED}
 
 
 def test_what_the_block_itself_raises_is_not_hidden(spinach_jobs):

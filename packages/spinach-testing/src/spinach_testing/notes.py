@@ -44,9 +44,14 @@ def _copy(err: BaseException) -> BaseException | None:
     """A copy with everything that a report shows; None: it has none."""
     try:
         twin = copy.copy(err)
+        if twin is err or type(twin) is not type(err):
+            return None
+        # It was built from the arguments that the first one kept, as if they were those that
+        # it was built from.
+        twin.args = err.args
+        if str(twin) != str(err):
+            return None
     except Exception:  # noqa: BLE001 - see `with_note`
-        return None
-    if twin is err or type(twin) is not type(err):
         return None
     twin.__cause__, twin.__context__ = err.__cause__, err.__context__
     twin.__suppress_context__ = err.__suppress_context__
