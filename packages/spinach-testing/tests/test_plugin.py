@@ -194,6 +194,13 @@ def test_no_fixture_is_automatic_and_all_are_listed(pytester, only_this_plugin):
     result.stdout.no_fnmatch_line("*spinach_*")
 
 
+def test_the_fixtures_can_be_planned(pytester, only_this_plugin):
+    pytester.makepyfile("def test_it(spinach_engine, spinach_jobs): pass")
+    result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin", "--setup-plan")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*SETUP    F spinach_engine*", "*TEARDOWN F spinach_engine*"])
+
+
 # -- a project that has the plugin and does not use it ---------------------------
 
 

@@ -151,7 +151,9 @@ def pytest_fixture_setup(
 ) -> Generator[None, Any, Any]:
     """Record the engine from its first moment, also one of the user's own."""
     result = yield
-    if fixturedef.argname == "spinach_engine" and fixturedef.scope == "function":
+    # With --setup-plan nothing is set up, and what stands for the result is no engine.
+    planned = request.config.getoption("setupplan", False)
+    if fixturedef.argname == "spinach_engine" and fixturedef.scope == "function" and not planned:
         record = _adopted(request.node, result)
         record.__enter__()
 
