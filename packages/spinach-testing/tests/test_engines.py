@@ -273,6 +273,37 @@ def test_a_broker_that_a_test_puts_under_its_engine_is_recorded(project):
     """).assert_outcomes(passed=2)
 
 
+def test_an_engine_keeps_a_using_broker_of_its_own(pytester, only_this_plugin):
+    pytester.makeconftest(textwrap.dedent(CONFTEST.format(attach="spin.attach_tasks(tasks)")))
+    pytester.makepyfile("""
+        from conftest import *
+
+        plain = spin.using_broker
+        USED = []
+
+        def noted(broker):
+            USED.append(broker)
+            return plain(broker)
+
+        spin.using_broker = noted
+
+        @pytest.fixture
+        def spinach_engine():
+            return spin
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(number, spinach_engine, spinach_clock):
+            del USED[:]
+            with spinach_engine.using_broker(MemoryBroker(clock=spinach_clock)):
+                assert len(USED) == 1
+            assert spin.using_broker is not noted
+
+        def test_after():
+            assert spin.using_broker is noted
+    """)
+    pytester.runpytest_inprocess("-p", "spinach_testing.plugin").assert_outcomes(passed=3)
+
+
 def test_an_engine_that_is_built_on_the_plugins_own_is_recorded_once(pytester, only_this_plugin):
     pytester.makeconftest(textwrap.dedent(CONFTEST.format(attach="")))
     pytester.makepyfile("""

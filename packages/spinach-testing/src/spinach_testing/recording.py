@@ -127,7 +127,7 @@ def _other_brokers_recorded(engine: Engine, ledger: Ledger) -> Iterator[None]:
     Else jobs that it schedules there would be missing, and assertions that there are none
     would pass for the wrong reason.
     """
-    plain = engine.using_broker
+    plain, before = engine.using_broker, vars(engine).get("using_broker")
 
     @contextmanager
     def using_broker(broker: Broker) -> Iterator[Broker]:
@@ -140,4 +140,7 @@ def _other_brokers_recorded(engine: Engine, ledger: Ledger) -> Iterator[None]:
     try:
         yield
     finally:
-        del vars(engine)["using_broker"]
+        if before is None:
+            del vars(engine)["using_broker"]
+        else:
+            vars(engine)["using_broker"] = before
