@@ -359,6 +359,7 @@ def test_an_engine_that_is_none_is_refused(pytester, only_this_plugin):
     result.stdout.fnmatch_lines(
         ["E *The fixture spinach_engine returned 'spin', expected an Engine. Return the engine of*"]
     )
+    result.stdout.no_fnmatch_line("*__enter__*")  # no line of the plugin or of contextlib
 
 
 def test_an_engine_whose_workers_run_already_is_refused(pytester, only_this_plugin):

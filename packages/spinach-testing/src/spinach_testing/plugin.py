@@ -150,12 +150,19 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
     """Record the engine from its first moment, also one of the user's own."""
+    __tracebackhide__ = True
     result = yield
     # With --setup-plan nothing is set up, and what stands for the result is no engine.
     planned = request.config.getoption("setupplan", False)
     if fixturedef.argname == "spinach_engine" and fixturedef.scope == "function" and not planned:
+        from spinach.exc import InvalidArgument, WorkersRunning
+
         record = _adopted(request.node, result)
-        record.__enter__()
+        try:
+            record.__enter__()
+        except (InvalidArgument, WorkersRunning) as exc:
+            # The message says it all, and the frames of contextlib cannot be hidden.
+            raise exc.with_traceback(None) from None
 
         def end() -> None:
             __tracebackhide__ = True
