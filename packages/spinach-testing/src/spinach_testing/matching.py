@@ -48,7 +48,7 @@ class ExpectedCall:
         self._any = expected is ANY
         if self._any:
             return
-        if not isinstance(expected, _CALL) or not isinstance(expected, tuple):
+        if not isinstance(expected, _CALL):
             raise _no_call(task, expected)
         *name, args, kwargs = expected
         # What is named was called by another name, as in call.send(...), or not called yet.

@@ -18,7 +18,6 @@ __all__ = ["Settings", "add_options", "check_mark", "configured", "settings_of"]
 
 _KEYS = ("workers", "timeout")
 
-
 #: Of the values in the configuration file, as pytest is told. Before it knew numbers, they
 #: were texts, also those that TOML has as numbers.
 _TYPES: tuple[Literal["int"] | None, Literal["float"] | None] = (
