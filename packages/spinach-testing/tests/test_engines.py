@@ -243,10 +243,11 @@ def test_registries_are_attached_after_a_test_as_they_were_before_it(project):
             spinach_engine.detach_tasks(tasks)
             spinach_engine.schedule(stray)
 
-        def test_after(spinach_engine):
-            assert other._engines == []
-            assert tasks._engines == [spinach_engine]
-            spinach_engine.schedule(mail, "ada")
+        def test_after(spinach_engine, spinach_jobs):
+            with pytest.raises(RuntimeError, match="attach"):
+                other.schedule(stray)
+            tasks.schedule(mail, "ada")
+            spinach_jobs.one(mail)
     """).assert_outcomes(passed=2)
 
 

@@ -14,6 +14,7 @@ from spinach.exc import InvalidArgument, WorkersRunning
 from spinach_memory import MemoryBroker
 from spinach_testing import DrainTimeout, UnfinishedJobs, VirtualClock
 from spinach_testing.live import live_worker
+from spinach_testing.threads import join, of_engine
 
 tasks = Tasks()
 gate = threading.Event()
@@ -133,8 +134,7 @@ def test_waiting_for_workers_that_a_task_has_stopped_ends_at_once(
     inside["call"] = spinach_engine.stop_workers
     tasks.schedule("call")
     spinach_live_worker.wait_idle(timeout=50)
-    crew = spinach_engine._crew
-    assert crew._ended.wait(20)
+    assert not join(of_engine(spinach_engine.namespace), 20)
     tasks.schedule(quick)
     with pytest.raises(UnfinishedJobs, match=r"stopped meanwhile[^\0]*quick\(\)  QUEUED"):
         spinach_live_worker.wait_idle(timeout=50)
