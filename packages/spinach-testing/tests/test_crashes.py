@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from spinach import JobStatus, Tasks
+from spinach import Batch, JobStatus, Tasks
 from spinach.exc import InvalidArgument, UnknownTask, WorkersRunning
+from spinach_memory import MemoryBroker
 from spinach_testing import DrainTimeout
 
 SECOND = timedelta(seconds=1)
@@ -248,6 +249,27 @@ def test_a_job_that_a_limit_holds_back_cannot_crash(spinach_worker, spinach_jobs
     spinach_worker.drain()
     assert done == ["a", "b"]
     assert spinach_jobs.all(limited)[1].status is JobStatus.SUCCEEDED
+
+
+def test_a_job_behind_many_that_a_limit_holds_back_can_crash(spinach_worker, spinach_engine):
+    batch = Batch()
+    for number in range(1300):
+        batch.schedule(limited, number)
+    spinach_engine.schedule_batch(batch)
+    job = tasks.schedule(add, "last")
+    assert spinach_worker.crash(job, "before_start").status is JobStatus.FAILED
+
+
+def test_a_job_that_the_limit_does_not_hold_back_is_not_said_to_be(
+    spinach_worker, spinach_engine, spinach_clock
+):
+    job = tasks.schedule(limited, "a")
+    elsewhere = MemoryBroker(clock=spinach_clock)
+    with (
+        spinach_engine.using_broker(elsewhere),
+        pytest.raises(InvalidArgument, match="that its queue does not hand out: limited"),
+    ):
+        spinach_worker.crash(job)
 
 
 @pytest.mark.parametrize("when", ["after_effect", "before_start"])

@@ -22,7 +22,7 @@ from .errors import DrainTimeout
 from .threads import join
 
 if TYPE_CHECKING:
-    from spinach.brokers.calls import TurnReply
+    from spinach.brokers.calls import FetchReply, TurnReply
     from spinach.outcome import Lease
 
     from .ledger import Entry
@@ -95,14 +95,19 @@ class Crash:
         _check(self._broker.tick(queue, ()))
         taken: list[Lease] = []
         mine: list[Lease] = []
-        while not mine and (leases := self._fetch()):
-            taken += leases
-            mine = [lease for lease in leases if lease.stored_id == self.entry.stored_id]
+        more = True
+        while not mine and more:
+            reply = self._fetch()
+            taken += reply.leases
+            mine = [lease for lease in reply.leases if lease.stored_id == self.entry.stored_id]
+            # One that only put jobs aside, which a limit holds back, is not the end.
+            more = bool(reply.leases) or reply.more
+        held_back = not mine and self._no_room()
         self._give_back([lease for lease in taken if lease not in mine])
         if not mine:
             self._number += 1
             self._broker.leave(FetchTurn(queue, self.member, self._number))
-            raise self._not_ready()
+            raise self._not_ready(held_back=held_back)
         # From here on it is dead, also if its function hangs and the call gives up.
         self._recording.crashed[self.member] = queue
         self._recording.failures.order_loss(self._job)
@@ -141,26 +146,41 @@ class Crash:
                 f"{self._recording.running.report()}"
             )
 
-    def _not_ready(self) -> InvalidArgument:
-        line = listing.line(self.entry, self._recording.now_ms)
+    def _no_room(self) -> bool:
+        """Whether other jobs of its task, also those just taken, use up the task's limit."""
         limit = self._task.max_concurrency
-        if self.entry.status is JobStatus.QUEUED and limit is not None:
+        if limit is None or self.entry.status is not JobStatus.QUEUED:
+            return False
+        name, entries = self._job.task_name, self._recording.ledger.entries()
+        running = [each for each in entries if each.status is JobStatus.RUNNING]
+        return sum(each.task == name for each in running) >= limit
+
+    def _not_ready(self, *, held_back: bool) -> InvalidArgument:
+        line = listing.line(self.entry, self._recording.now_ms)
+        if held_back:
             return InvalidArgument(
                 f"Cannot crash over a job that is held back by the limit of its task, "
-                f"max_concurrency={limit}: {line}. Jobs of the task that come before it take all "
-                "the room. Crash over the first of them, or run them before you schedule this one."
+                f"max_concurrency={self._task.max_concurrency}: {line}. Jobs of the task that come "
+                "before it take all the room. Crash over the first of them, or run them before you "
+                "schedule this one."
+            )
+        if self.entry.status is JobStatus.QUEUED:
+            return InvalidArgument(
+                f"Cannot crash over a job that its queue does not hand out: {line}. It was put "
+                "aside as long as no worker knew its task, or another process has it or took it "
+                "away. Drain the queue, or schedule another job."
             )
         return InvalidArgument(
             f"Cannot crash over a job that is not ready: {line}. "
             "Turn the clock until it is due, and do not drain before."
         )
 
-    def _fetch(self) -> tuple[Lease, ...]:
+    def _fetch(self) -> FetchReply:
         self._number += 1
         turn = FetchTurn(self._job.queue, self.member, self._number)
         [reply] = self._broker.fetch([turn], idle=_THREADS, extra=0, max_bytes=MAX_FETCH_BYTES)
         _check(reply)
-        return reply.leases
+        return reply
 
     def _give_back(self, leases: list[Lease]) -> None:
         if not leases:
