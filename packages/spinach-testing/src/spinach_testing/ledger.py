@@ -17,7 +17,7 @@ from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spinach.brokers.calls import Deposit, LostJob
     from spinach.outcome import Lease, Outcome
@@ -216,13 +216,27 @@ class Ledger:
                 else:
                     entry.status = JobStatus.QUEUED
 
-    def run_again(self, stored_ids: Iterable[str]) -> None:
-        """A person retried them from the failed store."""
+    def run_again(self, stored_ids: Iterable[str]) -> Callable[[], None]:
+        """A person retries them from the failed store.
+
+        Returns:
+            Takes it back, but for those that a worker has had meanwhile.
+        """
+        before: list[tuple[Entry, int, str]] = []
         with self._lock:
             for stored_id in stored_ids:
                 entry = self._entries.get(stored_id)
                 if entry is not None and entry.status is JobStatus.FAILED:
+                    before.append((entry, entry.retries, entry.error))
                     entry.status, entry.retries, entry.error = JobStatus.QUEUED, 0, ""
+
+        def undo() -> None:
+            with self._lock:
+                for entry, retries, error in before:
+                    if entry.status is JobStatus.QUEUED:
+                        entry.status, entry.retries, entry.error = JobStatus.FAILED, retries, error
+
+        return undo
 
     def _add(self, stored_id: str, record: bytes, status: JobStatus) -> Entry:
         entry = Entry(stored_id, record, status, number=self._next_number)

@@ -152,9 +152,16 @@ class RecordingBroker(PassingBroker):
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         """See `Broker`."""
-        found = self.inner.retry_failed(queue, stored_ids)
-        self.ledger.run_again(stored_ids)
-        return found
+        with self.ledger.call():
+            # Before the call: a worker may be faster than its answer.
+            undo = self.ledger.run_again(stored_ids)
+            found = 0
+            try:
+                found = self.inner.retry_failed(queue, stored_ids)
+            finally:
+                if not found:
+                    undo()
+            return found
 
 
 def _sooner(reply: FetchReply, by: timedelta) -> FetchReply:
