@@ -148,24 +148,24 @@ def test_what_fails_on_workers_of_the_test_itself_fails_the_test(project):
     )
 
 
-def test_what_fails_after_a_call_has_given_up_fails_the_test(project):
+def test_what_fails_after_a_call_has_given_up_fails_the_test(project, monkeypatch):
+    monkeypatch.setattr("spinach_testing.engine._PATIENCE_SECONDS", 20)
     result = project("""
         from spinach_testing import DrainTimeout
 
         def late():
             gate.wait()
+            never.wait(0.2)  # until after the test
             raise ValueError("too late")
 
         CALLS[:] = [late]
+        never = threading.Event()
 
         def test_it(spinach_engine, spinach_worker):
             tasks.schedule(call, 0)
             with pytest.raises(DrainTimeout):
                 spinach_worker.drain(timeout=0.2)
             gate.set()
-            for thread in threading.enumerate():
-                if thread.name.startswith(f"{spinach_engine.namespace}-worker-"):
-                    thread.join(20)
 
         def test_next(spinach_worker):
             tasks.schedule(mail, "ada")

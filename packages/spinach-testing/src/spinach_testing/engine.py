@@ -26,6 +26,9 @@ __all__ = ["adopted", "new_engine"]
 #: Real seconds that jobs get which still run when a test ends.
 _GRACE_SECONDS = 5.0
 
+#: Real seconds that a thread gets to end after its engine was stopped.
+_PATIENCE_SECONDS = 0.5
+
 
 @contextmanager
 def new_engine(broker: Broker, namespace: str, registries: Iterable[Tasks]) -> Iterator[Engine]:
@@ -90,6 +93,8 @@ def adopted(engine: Engine) -> Iterator[Recording]:
             yield recorded
         finally:
             _stop(recorded)
+            # While it is recorded: what a job raises at this late hour counts, too.
+            join(of_engine(engine.namespace) - before, _PATIENCE_SECONDS)
             _restore(engine, registries)
     unheard = recorded.failures
     try:

@@ -20,9 +20,6 @@ __all__ = ["check_for_leaks", "join", "of_engine"]
 #: The parts that a crew's threads have in their names, after the namespace.
 _PARTS = ("worker-", "arbiter", "result-notifier", "subscriber")
 
-#: Real seconds that a thread gets to end after its engine was stopped.
-_PATIENCE_SECONDS = 0.5
-
 
 def of_engine(namespace: str) -> set[threading.Thread]:
     """The living threads of an engine, by their names; other threads do not count."""
@@ -48,7 +45,7 @@ def join(threads: Collection[threading.Thread], seconds: float) -> set[threading
 
 
 def check_for_leaks(recording: Recording, before: Collection[threading.Thread]) -> None:
-    """Fail if threads of the engine outlive the test.
+    """Fail if threads of the engine outlive the test; waits for none.
 
     Args:
         recording: of the engine.
@@ -59,7 +56,7 @@ def check_for_leaks(recording: Recording, before: Collection[threading.Thread]) 
     """
     __tracebackhide__ = True
     namespace = recording.engine.namespace
-    left = join(of_engine(namespace) - set(before), _PATIENCE_SECONDS)
+    left = of_engine(namespace) - set(before)
     if not left:
         return
     parts = []
