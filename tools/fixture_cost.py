@@ -283,22 +283,10 @@ def cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-class Difference(NamedTuple):
-    """What one side costs more than the other, in ms."""
-
-    wall: float
-    cpu: float
-
-
 def compare(
     more: tuple[Path, list[str]], less: tuple[Path, list[str]], pairs: int
-) -> tuple[list[Run], list[Run], Difference]:
-    """Run pytest for two sides in turns.
-
-    Args:
-        more: folder and options of the side that should cost more.
-        less: of the other.
-        pairs: how often.
+) -> tuple[list[Run], list[Run], Run]:
+    """Run pytest for two sides, folder and options, in turns.
 
     Returns:
         The runs of both, and the medians of their differences.
@@ -316,7 +304,7 @@ def compare(
         )
         for field in ("seconds", "cpu_seconds")
     )
-    return *runs, Difference(wall * 1000, cpu_time * 1000)
+    return *runs, Run(wall, cpu_time, "")
 
 
 def passed(text: str) -> int:
@@ -342,8 +330,8 @@ def measure_tests(goals: Goals, used: Path, bare: Path, tests: int) -> None:
         seconds = statistics.median(run.seconds for run in runs)
         print(f"{tests} tests, {name}: {seconds:.2f} s")
     goals.compare(
-        "a test's fixtures, and the jobs it runs", added.wall / tests, MOST_TEST_MS,
-        f" ({added.cpu / tests:.2f} ms of the processor)",
+        "a test's fixtures, and the jobs it runs", added.seconds / tests * 1000, MOST_TEST_MS,
+        f" ({added.cpu_seconds / tests * 1000:.2f} ms of the processor)",
     )  # fmt: skip
 
 
@@ -353,8 +341,8 @@ def measure_collection(goals: Goals, unused: Path) -> None:
     *_, added = compare((unused, [*options, *PLUGIN]), (unused, options), COLLECTED_PAIRS)
     # Of the processor: by the clock the machine's other work is a multiple of it.
     goals.compare(
-        "the plugin in `pytest --collect-only` where nobody uses it, of the processor", added.cpu,
-        MOST_COLLECT_MS, f" ({added.wall:.2f} ms by the clock)",
+        "the plugin in `pytest --collect-only` where nobody uses it, of the processor",
+        added.cpu_seconds * 1000, MOST_COLLECT_MS, f" ({added.seconds * 1000:.2f} ms by the clock)",
     )  # fmt: skip
     (unused / "conftest.py").write_text(MODULES)
     modules = [
@@ -378,18 +366,7 @@ def measure_year(goals: Goals, year: Path) -> None:
 
 
 def main(rounds: int, *, check: bool) -> int:
-    """Measure and print.
-
-    Args:
-        rounds: of the tests in random order.
-        check: whether a goal that is missed is an error.
-
-    Returns:
-        What the program ends with.
-
-    Raises:
-        SystemExit: a test fails.
-    """
+    """Measure and print; 1 for a goal that is missed, if that is to be checked."""
     tests = WITH_FIXTURES.count("@copies") * COPIES
     goals = Goals()
     with tempfile.TemporaryDirectory() as name:
@@ -411,14 +388,9 @@ def main(rounds: int, *, check: bool) -> int:
     return 1 if check and goals.missed else 0
 
 
-def arguments() -> argparse.Namespace:
-    """What the command line says."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What the fixtures of spinach-testing cost.")
     parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS)
     parser.add_argument("--check", action="store_true", help="a missed goal is an error")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    given = arguments()
+    given = parser.parse_args()
     sys.exit(main(given.rounds, check=given.check))
