@@ -29,6 +29,9 @@ _GRACE_SECONDS = 5.0
 #: Real seconds that a thread gets to end after its engine was stopped.
 _PATIENCE_SECONDS = 0.5
 
+#: Real seconds that the other threads get to end after that; then something is broken.
+_STOP_SECONDS = 20.0
+
 
 @contextmanager
 def new_engine(broker: Broker, namespace: str, registries: Iterable[Tasks]) -> Iterator[Engine]:
@@ -128,4 +131,4 @@ def _stop(recorded: Recording) -> None:
     arbiter = [each for each in threads if each.name == f"{engine.namespace}-arbiter"]
     if join(arbiter, _GRACE_SECONDS):
         end_grace(recorded)
-        join(arbiter, _GRACE_SECONDS)
+        join(arbiter, _STOP_SECONDS)
