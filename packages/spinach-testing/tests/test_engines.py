@@ -251,6 +251,72 @@ def test_registries_are_attached_after_a_test_as_they_were_before_it(project):
     """).assert_outcomes(passed=2)
 
 
+STUBBED = """
+    from spinach.exc import DuplicateTask
+
+    def test_it(spinach_engine):
+        tasks.schedule(broken, "no ink")
+        spinach_engine.start_workers(1, stop_when_queue_empty=True)
+        spinach_engine.detach_tasks(tasks)
+        spinach_engine.task(name="mail")(print)
+"""
+
+
+def test_a_task_of_the_plugins_own_engine_can_be_replaced_for_good(pytester, only_this_plugin):
+    pytester.makeconftest(textwrap.dedent(CONFTEST.format(attach="")))
+    pytester.makepyfile("from conftest import *\n" + textwrap.dedent(STUBBED))
+    result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E *ValueError: no ink"])
+    result.stdout.no_fnmatch_line("*DuplicateTask*")
+
+
+def test_a_registry_that_cannot_be_attached_again_is_told_with_all_the_rest(
+    pytester, only_this_plugin
+):
+    pytester.makeconftest(
+        textwrap.dedent(CONFTEST.format(attach="spin.attach_tasks(tasks)"))
+        + textwrap.dedent(ENGINES["module"])
+    )
+    pytester.makepyfile("from conftest import *\n" + textwrap.dedent(STUBBED))
+    result = pytester.runpytest_inprocess("-p", "spinach_testing.plugin")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *DuplicateTask: *mail*",
+            "E *The registry with mail, broken, call was detached by the test, and could not be *",
+            "E *Meanwhile: ValueError: no ink (raised by job broken('no ink'), attempt 1)",
+        ]
+    )
+
+
+def test_a_broker_that_never_answers_is_named_and_not_waited_for(project, monkeypatch):
+    monkeypatch.setattr("spinach_testing.engine._GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("spinach_testing.engine._STOP_SECONDS", 0.2)
+    result = project("""
+        class Hanging(MemoryBroker):
+            def fetch(self, turns, **options):
+                asked.set()
+                gate.wait()
+                return super().fetch(turns, **options)
+
+        asked = threading.Event()
+
+        @pytest.fixture
+        def spinach_broker(spinach_clock):
+            return Hanging(clock=spinach_clock)
+
+        def test_it(spinach_engine):
+            spinach_engine.start_workers(1, block=False)
+            assert asked.wait(20)
+
+        def test_next():
+            gate.set()
+    """)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["E *LeakedThreads: * of engine *", "E *in fetch"])
+
+
 def test_a_broker_that_a_test_puts_under_its_engine_is_recorded(project):
     project("""
         def test_it(spinach_engine, spinach_clock, spinach_jobs, spinach_worker):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from spinach import Engine, Tasks
-from spinach.exc import InvalidArgument, WorkersRunning
+from spinach.exc import InvalidArgument, SpinachError, WorkersRunning
 
 from .raising import raise_all
 from .recording import recording
@@ -15,6 +16,7 @@ from .session import end_grace
 from .threads import check_for_leaks, join, of_engine
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable
 
     from spinach.brokers.base import Broker
@@ -31,6 +33,10 @@ _PATIENCE_SECONDS = 0.5
 
 #: Real seconds that the other threads get to end after that; then something is broken.
 _STOP_SECONDS = 20.0
+
+
+class _PassingEngine(Engine):
+    """The plugin's own: nobody uses it after its test."""
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def new_engine(broker: Broker, namespace: str, registries: Iterable[Tasks]) -> I
             f"The fixture spinach_tasks returned {registries!r}, which can be gone through only "
             "once, but each test needs the registries. Return a list: [tasks]."
         )
-    engine = Engine(broker, namespace)
+    engine = _PassingEngine(broker, namespace)
     with ExitStack() as stack:
         for tasks in registries:
             engine.attach_tasks(tasks)
@@ -75,6 +81,8 @@ def adopted(engine: Engine) -> Iterator[Recording]:
         InvalidArgument: it is none.
         WorkersRunning: it has workers already.
         LeakedThreads: at the end, threads of the engine live on.
+        SpinachError: at the end, a registry cannot be attached again: the test gave its names
+            to other tasks.
         BaseException: at the end, what attempts raised that no call of a worker told of.
     """
     __tracebackhide__ = True
@@ -95,13 +103,18 @@ def adopted(engine: Engine) -> Iterator[Recording]:
         try:
             yield recorded
         finally:
-            _stop(recorded)
+            _stop(recorded, before)
             # While it is recorded: what a job raises at this late hour counts, too.
-            join(of_engine(engine.namespace) - before, _PATIENCE_SECONDS)
-            _restore(engine, registries)
+            left = join(of_engine(engine.namespace) - before, _PATIENCE_SECONDS)
+            again = () if isinstance(engine, _PassingEngine) else registries
+            refusal = _restore(engine, registries, again)
     unheard = recorded.failures
     try:
-        check_for_leaks(recorded, before)
+        try:
+            check_for_leaks(recorded, left)
+        finally:
+            if refusal is not None:
+                raise refusal
     except BaseException as exc:
         unheard.tell_with(exc)
         raise
@@ -113,22 +126,61 @@ def _attached(engine: Engine) -> list[Tasks]:
     return list(engine._catalog._registries)  # noqa: SLF001 - both are Spinach's own
 
 
-def _restore(engine: Engine, registries: list[Tasks]) -> None:
+def _restore(
+    engine: Engine, registries: Iterable[Tasks], again: Iterable[Tasks]
+) -> SpinachError | None:
     """Undo what the test attached and detached: registries outlive it, and would go on
-    scheduling on the engine of a test that is over."""
+    scheduling on the engine of a test that is over.
+
+    Args:
+        engine: of the test.
+        registries: stay attached.
+        again: are attached if they are not.
+
+    Returns:
+        What the engine refused first; the rest is done nevertheless.
+    """
+    refusal: SpinachError | None = None
     for tasks in _attached(engine):
         if not any(tasks is each for each in registries):
             engine.detach_tasks(tasks)
-    for tasks in registries:
-        engine.attach_tasks(tasks)
+    for tasks in again:
+        try:
+            engine.attach_tasks(tasks)
+        except SpinachError as exc:
+            exc.add_note(
+                f"The registry with {', '.join(tasks.names)} was detached by the test, and could "
+                f"not be attached again to engine {engine.namespace!r} after it. Put other tasks "
+                "in their place by a registry of their own, Tasks(): it is detached for you."
+            )
+            refusal = refusal or exc
+    return refusal
 
 
-def _stop(recorded: Recording) -> None:
-    """Stop workers that the test started itself, even if a job of theirs hangs."""
+def _stop(recorded: Recording, before: set[threading.Thread]) -> None:
+    """Stop workers that the test started itself, even if a job or the broker hangs.
+
+    Args:
+        recorded: of their engine.
+        before: threads that lived when the test began: another test has told of them.
+    """
     engine = recorded.engine
     engine.stop_workers(_join_arbiter=False)
-    threads = of_engine(engine.namespace)
+    threads = of_engine(engine.namespace) - before
     arbiter = [each for each in threads if each.name == f"{engine.namespace}-arbiter"]
     if join(arbiter, _GRACE_SECONDS):
         end_grace(recorded)
-        join(arbiter, _STOP_SECONDS)
+        if join(arbiter, _STOP_SECONDS):
+            _give_up(engine)
+
+
+def _give_up(engine: Engine) -> None:
+    """Let an engine forget its workers, whose arbiter hangs in a call of the broker.
+
+    Whoever waits for their end would hang with them: what puts the former broker back, and
+    the interpreter at its exit. The test's end names their threads.
+    """
+    crew = engine._crew  # noqa: SLF001 - both are Spinach's own
+    if crew is not None:
+        atexit.unregister(crew._at_exit)  # noqa: SLF001
+        engine._crew = None  # noqa: SLF001

@@ -44,19 +44,18 @@ def join(threads: Collection[threading.Thread], seconds: float) -> set[threading
     return {thread for thread in threads if thread.is_alive()}
 
 
-def check_for_leaks(recording: Recording, before: Collection[threading.Thread]) -> None:
-    """Fail if threads of the engine outlive the test; waits for none.
+def check_for_leaks(recording: Recording, left: Collection[threading.Thread]) -> None:
+    """Fail if threads of the engine outlive the test.
 
     Args:
         recording: of the engine.
-        before: threads that lived when the test began.
+        left: those that did not end while the test's end waited for them.
 
     Raises:
         LeakedThreads: names each, with its job and its stack.
     """
     __tracebackhide__ = True
     namespace = recording.engine.namespace
-    left = of_engine(namespace) - set(before)
     if not left:
         return
     parts = []
