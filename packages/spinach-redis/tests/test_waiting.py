@@ -18,6 +18,20 @@ from .wakeups import LONG_SECONDS, WaitingFetch, blocked, fetch_of, until_blocke
 NewBroker = Callable[..., RedisBroker]
 
 
+def broker_of_user_without(server: Server, command: str) -> RedisBroker:
+    """A broker whose user may do all but this."""
+    with server.client() as client:
+        try:
+            client.execute_command(
+                *("ACL", "SETUSER", "worker", "on", "nopass", "~*", "+@all", f"-{command}")
+            )
+        except ResponseError:
+            pytest.skip("Redis 6 cannot withhold a subcommand")
+    broker = RedisBroker.from_url(f"redis://worker:any@127.0.0.1:{server.port}")
+    broker.bind("curt", object())
+    return broker
+
+
 def test_interrupt_ends_a_wait_on_the_server(new_broker: NewBroker, own_server: Server) -> None:
     broker = new_broker(own_server.unix_url)
     waiting = WaitingFetch(Member(broker))
@@ -53,15 +67,7 @@ def test_interrupt_ends_all_waits_of_its_process_and_no_other(
 def test_wait_that_cannot_be_cut_short_ends_by_itself(
     own_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with own_server.client() as client:
-        try:
-            client.execute_command(
-                *("ACL", "SETUSER", "worker", "on", "nopass", "~*", "+@all", "-client|unblock")
-            )
-        except ResponseError:
-            pytest.skip("Redis 6 cannot withhold a subcommand")
-    broker = RedisBroker.from_url(f"redis://worker:any@127.0.0.1:{own_server.port}")
-    broker.bind("curt", object())
+    broker = broker_of_user_without(own_server, "client|unblock")
     waiting = WaitingFetch(Member(broker), seconds=1.0)
     until_blocked(own_server)
     broker.interrupt()
@@ -213,15 +219,7 @@ def test_wait_that_cannot_begin_is_not_tried_again_at_once(
 
 
 def test_user_who_may_not_ask_for_an_id_is_told_so(own_server: Server) -> None:
-    with own_server.client() as client:
-        try:
-            client.execute_command(
-                *("ACL", "SETUSER", "worker", "on", "nopass", "~*", "+@all", "-client|id")
-            )
-        except ResponseError:
-            pytest.skip("Redis 6 cannot withhold a subcommand")
-    broker = RedisBroker.from_url(f"redis://worker:any@127.0.0.1:{own_server.port}")
-    broker.bind("nameless", object())
+    broker = broker_of_user_without(own_server, "client|id")
     member = Member(broker)
     with pytest.raises(BrokerError, match="does not let this user"):
         member.fetch(block_seconds=LONG_SECONDS)
