@@ -11,18 +11,23 @@ from __future__ import annotations
 import inspect
 import logging
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis, Sentinel, exceptions
+from redis.connection import Connection
 
 from spinach.exc import SpinachError
 from spinach_redis import RedisBroker, keys, script
 from spinach_redis.acl import acl_line, commands
 from spinach_redis.errors import to_broker_error
-from spinach_redis.health import LOGGER, Health
+from spinach_redis.health import LOGGER, STEADY_SECONDS, Health
+from spinach_redis.node import Node
 from spinach_redis.producer import version_error
+from spinach_redis.router import rested
 from spinach_redis.server import examine
+from spinach_redis.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,7 +227,15 @@ def comes_and_goes() -> None:
     refused = to_broker_error(exceptions.ConnectionError("Connection refused."), ADDRESS)
     health.failed(refused)
     health.failed(refused)
+    health.failed_at -= STEADY_SECONDS
     health.answered()
+
+
+def served_after_a_hang() -> str:
+    """What becomes of a call that is not made, since one before it waited in vain."""
+    node = Node(ConnectionSettings(Connection, {"host": "redis.example"}))
+    node.health.hung(exceptions.TimeoutError("Timeout reading from socket"), time.monotonic())
+    return served(rested(node).reply)
 
 
 def sections() -> list[tuple[str, list[str], str]]:
@@ -237,11 +250,14 @@ def sections() -> list[tuple[str, list[str], str]]:
             [
                 served(exceptions.ConnectionError("Error 111 connecting. Connection refused.")),
                 served(exceptions.TimeoutError("Timeout reading from socket")),
+                served_after_a_hang(),
                 logged(comes_and_goes),
             ],
             (
                 "Nothing, if it comes back: no job is lost by it, and no worker is taken for dead, "
                 "because after an outage every process has a whole lease to prove that it lives. "
+                "The line that it can be used again comes when no call has failed for six "
+                "seconds. "
                 "`ScheduleUncertain` instead of `BrokerUnavailable` means that a request was sent "
                 "and its answer never came: look for the ids in `.unknown` before you schedule "
                 "them again."
