@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from redis.exceptions import MovedError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.brokers.calls import Verdict
-from spinach_redis import RedisBroker, link, script
+from spinach_redis import RedisBroker, link, script, sockets
 from spinach_redis.clients import settings_of_url
 from spinach_redis.link import Call, Command, Link
 from spinach_redis.node import Node
@@ -27,6 +30,7 @@ class _Recording:
     """In place of a connection of redis-py; packs as one, and keeps what is sent."""
 
     def __init__(self, real: Any) -> None:
+        self._sock = object()
         self.pack_commands = real.pack_commands
         self.sent: list[bytes] = []
 
@@ -133,3 +137,104 @@ def test_refused_asking_is_an_answer_to_what_it_was_asked_for(
     line.open()
     [reply] = line.exchange(REQUESTS[0], asking=True).replies
     assert (str(reply) if isinstance(reply, Exception) else reply) == told
+
+
+SHORT_SECONDS = 0.2
+
+
+@pytest.fixture(params=["bound by the kernel", "bound by Python"])
+def short_line(
+    own_server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Link]:
+    """A line that waits for a fifth of a second."""
+    if request.param == "bound by Python":
+        monkeypatch.setattr(link, "bound_by_kernel", lambda _socket, _seconds: False)
+    line = Link(Node(settings_of_url(own_server.url)), SHORT_SECONDS)
+    line.open()
+    yield line
+    line.close()
+
+
+def test_kernel_bounds_the_waits_of_plain_sockets(own_server: Server) -> None:
+    for url in (own_server.url, own_server.unix_url):
+        line = Link(Node(settings_of_url(url)), SHORT_SECONDS)
+        line.open()
+        supported = sockets._SUPPORTED
+        assert line._bound == supported
+        assert (line._socket.gettimeout() is None) == supported
+        # What redis-py may have set meanwhile, an answer that never comes must end.
+        line._answered_at = 0.0
+        line.open()
+        assert (line._socket.gettimeout() is None) == supported
+        line.close()
+
+
+def test_sockets_of_other_kinds_keep_their_timeouts() -> None:
+    class Green(socket.socket):
+        """As a library has it that replaces sockets."""
+
+    with Green() as sock:
+        sock.settimeout(1.0)
+        assert not sockets.bound_by_kernel(sock, SHORT_SECONDS)
+        assert sock.gettimeout() == 1.0
+
+
+@pytest.mark.parametrize("size", [10, sockets.MOST_SENT_AT_ONCE + 1, 64 * 1024 * 1024])
+def test_server_that_stands_still_ends_a_call_in_time(
+    own_server: Server, short_line: Link, size: int
+) -> None:
+    own_server.freeze()
+    exchange = short_line.exchange(Command(b"ECHO", b"x" * size))
+    own_server.thaw()
+    assert isinstance(exchange.broken, RedisTimeoutError)
+    assert exchange.replies == []
+
+
+@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python bounds all waits here")
+@pytest.mark.parametrize("size, bound", [(10, None), (sockets.MOST_SENT_AT_ONCE, SHORT_SECONDS)])
+def test_one_bound_holds_for_all_parts_of_a_large_request(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch, size: int, bound: float | None
+) -> None:
+    line = Link(Node(settings_of_url(own_server.url)), SHORT_SECONDS)
+    line.open()
+    bounds: list[float | None] = []
+    send = line._connection.send_packed_command
+
+    def noted(packed: Any) -> None:
+        bounds.append(line._socket.gettimeout())
+        send(packed)
+
+    monkeypatch.setattr(line._connection, "send_packed_command", noted)
+    assert line.exchange(Command(b"ECHO", b"x" * size)).broken is None
+    assert bounds == [bound]
+    assert line._socket.gettimeout() is None
+    line.close()
+
+
+def test_call_after_a_large_request_ends_in_time(own_server: Server, short_line: Link) -> None:
+    large = short_line.exchange(Command(b"ECHO", b"x" * 10 * sockets.MOST_SENT_AT_ONCE))
+    assert large.broken is None
+    own_server.freeze()
+    exchange = short_line.exchange(Command(b"PING"))
+    own_server.thaw()
+    assert isinstance(exchange.broken, RedisTimeoutError)
+
+
+def test_line_whose_server_hung_up_meanwhile_is_made_anew(
+    own_server: Server, short_line: Link
+) -> None:
+    old = short_line._socket
+    with own_server.client() as client:
+        client.client_kill_filter(skipme=True)
+    # Long enough ago that it is looked at.
+    short_line._answered_at = 0.0
+    short_line.open()
+    assert short_line._socket is not old
+    assert short_line.exchange(Command(b"PING")).replies == [b"PONG"]
+
+
+def test_line_that_is_alive_is_kept(short_line: Link) -> None:
+    old = short_line._socket
+    short_line._answered_at = 0.0
+    short_line.open()
+    assert short_line._socket is old

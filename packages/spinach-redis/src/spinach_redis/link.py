@@ -16,10 +16,13 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .errors import TRANSPORT_ERRORS, NoConnection, is_readonly
+from .sockets import MOST_SENT_AT_ONCE, bound_by_kernel, is_silent, kernel_timeout
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from .node import Node
@@ -126,6 +129,8 @@ class Link:
         self._settings = node.settings
         self._health = node.health
         self._connection: Any = None
+        # Its waits end in the kernel.
+        self._bound = False
         self._answered_at = 0.0
         self._requests: Sequence[Request] = ()
         self._asking = False
@@ -151,6 +156,7 @@ class Link:
             if with_id:
                 self._connection.send_command("CLIENT", "ID")
                 self.client_id = int(self._connection.read_response())
+            self._bound = bound_by_kernel(self._socket, self.timeout_seconds)
         except (RedisError, OSError):
             self.close()
             raise
@@ -169,9 +175,19 @@ class Link:
     def _stale(self) -> bool:
         # Between calls there is nothing to read but the end of the connection.
         try:
-            return bool(self._connection.can_read(0))
+            return not is_silent(self._socket) if self._bound else self._connection.can_read(0)
         except (RedisError, OSError):
             return True
+
+    @property
+    def _socket(self) -> socket.socket:
+        # redis-py has no public name for it.
+        sock: socket.socket | None = None
+        if self._connection is not None:
+            sock = self._connection._sock  # noqa: SLF001
+        if sock is None:
+            raise OSError("not connected")
+        return sock
 
     def fileno(self) -> int:
         """For a selector, while the link is open and an answer is awaited.
@@ -179,11 +195,7 @@ class Link:
         Raises:
             OSError: the connection broke.
         """
-        # redis-py has no name of its own for it.
-        sock = None if self._connection is None else self._connection._sock  # noqa: SLF001
-        if sock is None:
-            raise OSError("not connected")
-        return int(sock.fileno())
+        return self._socket.fileno()
 
     def exchange(self, *requests: Request, asking: bool = False) -> Exchange:
         """Send all, then read all answers; `open` first.
@@ -236,10 +248,16 @@ class Link:
     def _write(self, commands: Sequence[tuple[_Part, ...]]) -> None:
         if self._asking:
             commands = [part for command in commands for part in (_ASKING, command)]
+        packed = self._packed(commands)
         try:
-            self._connection.send_packed_command(self._packed(commands))
+            if self._bound and sum(map(len, packed)) > MOST_SENT_AT_ONCE:
+                self._socket.settimeout(self.timeout_seconds)
+                self._connection.send_packed_command(packed)
+                self._socket.settimeout(None)
+            else:
+                self._connection.send_packed_command(packed)
         except TRANSPORT_ERRORS as error:
-            self._broken = error
+            self._broken = _told_by_kernel(error)
         except BaseException:
             self.close()
             raise
@@ -265,7 +283,7 @@ class Link:
                     result.replies.append(error)
                     raise
         except TRANSPORT_ERRORS as error:
-            result.broken = error
+            result.broken = _told_by_kernel(error)
         except BaseException:
             # Answers are left unread: the next owner must not take them for its own.
             self.close()
@@ -293,6 +311,15 @@ class Link:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.disconnect()
+
+
+def _told_by_kernel(error: Exception) -> Exception:
+    """The error, or what redis-py raises where Python ends the wait."""
+    if kernel_timeout(error):
+        timeout = RedisTimeoutError("Timeout waiting for the server")
+        timeout.__cause__ = error
+        return timeout
+    return error
 
 
 def _is_no_script(reply: object) -> bool:

@@ -18,21 +18,22 @@
 --   {'GAP'}: an earlier number is missing, nothing was done
 --   {'VERSION', schema found}: nothing was done
 local NAMES = {'version', 'jobs', 'ready', 'future', 'timekeeper', 'marker', 'paused', 'enqueued'}
+local FIRST = 5
 local q = named(NAMES, 0)
 local session = KEYS[#NAMES + 1]
-local now = now_ms(ARGV[1])
 local number = tonumber(ARGV[3])
 local last = tonumber(call('GET', session) or 0)
 
 if number > last + 1 then
   return {'GAP'}
 end
-local jobs, flags = {}, {}
-for i = 5, #ARGV do
-  jobs[i - 4] = ARGV[i]
-end
-for i = 3, #jobs, 3 do
-  flags[i / 3] = (tonumber(jobs[i]) or 0) > now and '0' or '1'
+local now
+local flags = {}
+for i = FIRST + 2, #ARGV, 3 do
+  local due = tonumber(ARGV[i])
+  -- Jobs without one need no look at the clock.
+  now = now or (due and now_ms(ARGV[1]))
+  flags[#flags + 1] = due and due > now and '0' or '1'
 end
 if number > last then
   if last == 0 then
@@ -42,7 +43,12 @@ if number > last then
     end
     call('SET', q.version, ARGV[2])
   end
-  deposit(q, now, jobs)
+  -- Jobs are mostly scheduled one at a time, and a third of the script's time is tables.
+  if #flags == 1 and flags[1] == '1' then
+    deposit_one(q, ARGV[FIRST], ARGV[FIRST + 1])
+  else
+    deposit(q, ARGV, FIRST, flags)
+  end
   call('SET', session, number, 'PX', ARGV[4])
 else
   -- A repeat. Replicas that confirm this write have the chunk, too.

@@ -26,7 +26,7 @@ if not due or not interval or due ~= asked or due > now then
   return {'REFUSED', due and interval and math.max(0, due - now) or false}
 end
 -- Before anything else is written: a full server refuses this.
-deposit(q, now, {ARGV[4], ARGV[5], ''})
+deposit_one(q, ARGV[4], ARGV[5])
 due = due + (math.floor((now - due) / interval) + 1) * interval
 call('ZADD', q.periodic, due, task)
 step(q, now)

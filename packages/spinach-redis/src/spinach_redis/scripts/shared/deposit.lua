@@ -1,25 +1,38 @@
--- New jobs of a queue.
+-- New jobs of a queue. The first write is one that a full server refuses (I2). Jobs that
+-- come behind ready ones need no wake-up: the marker is there for those, or somebody took it
+-- and is about to fetch, which sets it again if anything is left.
 
--- Stores the jobs that are not stored yet; `jobs` is {id, record, due or nil, ...} in
--- steps of three. The first write is one that a full server refuses (I2).
-local function deposit(q, now, jobs)
+-- Stores a job that is ready, unless it is stored.
+local function deposit_one(q, id, record)
+  if call('HSETNX', q.jobs, id, record) == 1 then
+    call('INCR', q.enqueued)
+    if call('RPUSH', q.ready, id) == 1 then
+      announce(q)
+    end
+  end
+end
+
+-- Stores the jobs that are not stored yet. `jobs` holds id, record and due of each from
+-- position `from` on; the flag of a job is '1' if it is ready, else it waits until its due,
+-- in ms since 1970.
+local function deposit(q, jobs, from, flags)
   local ids = {}
-  for i = 1, #jobs, 3 do
+  for i = from, #jobs, 3 do
     ids[#ids + 1] = jobs[i]
   end
   local present = fields_of(q.jobs, ids)
   local records, ready, waiting, seen = {}, {}, {}, {}
   for i = 1, #ids do
-    local id, due = ids[i], tonumber(jobs[3 * i])
+    local id, at = ids[i], from + 3 * (i - 1)
     if not present[i] and not seen[id] then
       seen[id] = true
       records[#records + 1] = id
-      records[#records + 1] = jobs[3 * i - 1]
-      if due and due > now then
-        waiting[#waiting + 1] = due
-        waiting[#waiting + 1] = id
-      else
+      records[#records + 1] = jobs[at + 1]
+      if flags[i] == '1' then
         ready[#ready + 1] = id
+      else
+        waiting[#waiting + 1] = tonumber(jobs[at + 2])
+        waiting[#waiting + 1] = id
       end
     end
   end
@@ -30,7 +43,7 @@ local function deposit(q, now, jobs)
   many('RPUSH', q.ready, ready)
   call('INCRBY', q.enqueued, #records / 2)
   postpone(q, waiting)
-  if #ready > 0 then
+  if #ready > 0 and call('LLEN', q.ready) == #ready then
     announce(q)
   end
 end
