@@ -444,3 +444,19 @@ def test_the_job_of_a_thread_that_died_is_held_but_does_not_run() -> None:  # I3
     assert rig.handover.held(rig.membership.member) == [(job.lease.stored_id, job.lease.token)]
     assert rig.handover.running == 0
     assert rig.handover.abandon() == []
+
+
+@pytest.mark.parametrize("limit, hurries", [(None, 0), (3, 1)])
+def test_outcome_that_frees_a_slot_is_reported_in_a_hurry(limit: int | None, hurries: int) -> None:
+    rung: list[None] = []
+    rig = Rig(hurry_notifier=lambda: rung.append(None))
+    tasks = Tasks()
+    tasks.add(print, "limited", max_concurrency=limit)
+    job = rig.job(1)
+    job.task = tasks.get("limited")
+    rig.handover.put([job])
+    taken = rig.take(1)
+    rig.handover.close()
+    rig.end(1, taken)
+    assert len(rung) == hurries
+    assert rig.notifier_rang == 1

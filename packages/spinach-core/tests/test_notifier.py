@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from spinach.brokers.calls import ReportReply, Verdict
+from spinach.clock import SystemClock
 from spinach.const import REPORT_CHUNK
 from spinach.doorbell import Doorbell
 from spinach.exc import BrokerUnavailable
@@ -134,3 +135,33 @@ def test_outcomes_that_come_while_it_reports_leave_with_the_next_report(rig: Rig
     thread.join(PATIENCE)
     assert not thread.is_alive()
     assert [name for report in rig.broker.sent for name in report] == names
+
+
+class Pauses(Doorbell):
+    """Keeps how long it is waited at, and does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.asked: list[float] = []
+
+    def wait(self, timeout_seconds: float) -> bool:
+        self.asked.append(timeout_seconds)
+        return super().wait(0)
+
+
+def test_reports_follow_each_other_after_a_pause(rig: Rig) -> None:
+    hurry = Pauses()
+    notifier = ResultNotifier(rig.broker, rig.handover, rig.bell, rig.ending, Fixed(), hurry=hurry)
+    rig.post(*(str(n) for n in range(2000)))
+    thread = threading.Thread(target=notifier.run)
+    thread.start()
+    assert rig.broker.all_sent.wait(10)
+    rig.ending.set()
+    rig.bell.ring()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(rig.broker.sent) == 2
+    assert len(hurry.asked) == 2
+    # What the report itself took is no pause.
+    assert all(seconds < 0.002 for seconds in hurry.asked)
+    assert any(seconds > 0 for seconds in hurry.asked)

@@ -20,7 +20,8 @@ def pace_of(job: float, fetch: float) -> Pace:
 
 @given(SECONDS, SECONDS, st.integers(min_value=0, max_value=10_000))
 def test_the_room_is_that_of_the_formula(job: float, fetch: float, threads: int) -> None:
-    expected = min(2 * fetch, BUFFER_HORIZON_SECONDS) * threads / job
+    ahead = min(max(2 * fetch, 0.005), BUFFER_HORIZON_SECONDS)
+    expected = ahead * threads / job
     room = pace_of(job, fetch).room(threads)
     assert 0 <= room <= MAX_BUFFER
     # Division and product may round apart by one.
@@ -32,6 +33,11 @@ def test_quick_jobs_on_a_distant_server_are_buffered_and_slow_ones_are_not() -> 
     assert pace_of(job=0.001, fetch=0.1).room(10) == 500  # the horizon bounds it
     assert pace_of(job=1.0, fetch=0.01).room(10) == 0
     assert pace_of(job=1e-6, fetch=0.01).room(10) == MAX_BUFFER
+
+
+def test_near_server_is_asked_no_more_often_than_the_interpreter_lets_the_fetcher_run() -> None:
+    # Fifty threads whose jobs take ten ms: half of them end within S.
+    assert pace_of(job=0.01, fetch=0.0002).room(50) == 25
 
 
 def test_nothing_is_buffered_before_both_durations_are_known() -> None:

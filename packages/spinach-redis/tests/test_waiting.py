@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from redis.exceptions import ResponseError
@@ -199,7 +201,7 @@ def test_wait_that_cannot_begin_is_not_tried_again_at_once(
     member = Member(broker)
     pauses: list[float] = []
     with pytest.MonkeyPatch.context() as patch, own_server.client() as client:
-        patch.setattr(waiting, "_pause", lambda _, seconds: pauses.append(seconds))
+        patch.setattr(waiting._Alarm, "pause", lambda _, seconds: pauses.append(seconds))
         # One connection serves the calls, and none is left for the wait.
         client.config_set("maxclients", 2)
         for _ in range(20):
@@ -223,4 +225,33 @@ def test_user_who_may_not_ask_for_an_id_is_told_so(own_server: Server) -> None:
     member = Member(broker)
     with pytest.raises(BrokerError, match="does not let this user"):
         member.fetch(block_seconds=LONG_SECONDS)
+    broker.close()
+
+
+def test_alarm_is_as_new_for_the_next_thread() -> None:
+    alarm = waiting._Alarm()
+    alarm.ring()
+    assert alarm.listen(LONG_SECONDS) == []
+    # Who was rung for does not pause after all.
+    alarm.pause(LONG_SECONDS)
+    alarm.ring()
+    alarm.rest()
+    began = time.monotonic()
+    alarm.pause(0.05)
+    assert time.monotonic() - began >= 0.04
+    alarm.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks the Linux kernel")
+def test_waits_leave_no_descriptor_behind(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.url)
+    broker.bind("tidy", object())
+    member = Member(broker)
+
+    def wait_once() -> int:
+        member.fetch(block_seconds=0.01)
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    first = wait_once()
+    assert [wait_once() for _ in range(10)] == [first] * 10
     broker.close()

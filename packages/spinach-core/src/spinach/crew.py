@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from . import signals
 from .arbiter import STOP_FLUSH_SECONDS, Arbiter
 from .brokers.calls import Enrolment
+from .clock import SystemClock
 from .const import VERSION
 from .consumer import Consumer
 from .doorbell import Doorbell
@@ -87,11 +88,13 @@ class Crew:
         arbiter_bell, self._notifier_bell, self._subscriber_bell = (
             Doorbell(clock) for _ in range(3)
         )
+        hurry = Doorbell(SystemClock())
         self._handover = HandOver(
             clock,
             Pace(),
             wake_arbiter=arbiter_bell.ring,
             wake_notifier=self._notifier_bell.ring,
+            hurry_notifier=hurry.ring,
             tell_empty=orders.stop_when_empty,
         )
         self._consumer = Consumer(
@@ -114,7 +117,7 @@ class Crew:
             reporting=lambda: self._can_report,
         )
         notifier = ResultNotifier(
-            broker, self._handover, self._notifier_bell, self._ending, orders.source
+            broker, self._handover, self._notifier_bell, self._ending, orders.source, hurry=hurry
         )
         self._workers: dict[int, threading.Thread] = {}
         for number in range(1, orders.number + 1):

@@ -48,6 +48,8 @@ class HandOver:
         pace: sizes the buffer; used under the lock only.
         wake_arbiter: called when a thread goes idle or the buffer runs low.
         wake_notifier: called when an outcome waits.
+        hurry_notifier: called when the outcome of a limited task waits; others do until it
+            is reported.
         tell_empty: wake the arbiter also when nothing is left here.
         sync: makes lock and condition; tests put their own here.
     """
@@ -59,6 +61,7 @@ class HandOver:
         *,
         wake_arbiter: Callable[[], None],
         wake_notifier: Callable[[], None],
+        hurry_notifier: Callable[[], None] = lambda: None,
         tell_empty: bool = False,
         sync: Sync = threading,
     ) -> None:
@@ -66,6 +69,7 @@ class HandOver:
         self._pace = pace
         self._wake_arbiter = wake_arbiter
         self._wake_notifier = wake_notifier
+        self._hurry_notifier = hurry_notifier
         self._tell_empty = tell_empty
         # Guards everything below.
         self._lock = sync.Lock()
@@ -150,6 +154,8 @@ class HandOver:
             self._late[worker] = outcome
         else:
             self._post(Parcel(outcome, assignment.stray))
+            if assignment.task.max_concurrency is not None:
+                self._hurry_notifier()
         if self._closed:
             self._wake_arbiter()
 

@@ -1,12 +1,13 @@
 """How many jobs to keep at hand: enough that no thread waits, few enough that no
 job does.
 
-The buffer covers two fetches' worth of work, at most 50 ms of it::
+The buffer covers two fetches' worth of work, at least 5 ms and at most 50 ms of it::
 
-    room = min(2000, floor(min(2·R, H) · T / D))
+    room = min(2000, floor(min(max(2·R, S), H) · T / D))
 
 with R the duration of a fetch, D that of a job, T the threads that are likely to
-take a job within H.
+take a job within H. S is how long the thread that fetches may have to wait for the
+interpreter, which another one keeps that long: CPython's switch interval.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ __all__ = ["Demand", "Pace"]
 #: Weight of the newest observation in the moving averages.
 _JOB_WEIGHT = 0.1
 _FETCH_WEIGHT = 0.2
+
+#: S, in seconds. What the interpreter starts with, whatever it is set to later.
+_SWITCH_SECONDS = 0.005
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -70,7 +74,7 @@ class Pace:
         """
         if self.stalled or self._job is None or not self._fetch:
             return 0
-        ahead = min(2.0 * self._fetch, BUFFER_HORIZON_SECONDS)
+        ahead = min(max(2.0 * self._fetch, _SWITCH_SECONDS), BUFFER_HORIZON_SECONDS)
         if self._job * MAX_BUFFER <= ahead * threads:
             return MAX_BUFFER
         return int(ahead * threads / self._job)

@@ -47,7 +47,7 @@ CHUNK_JOBS: Final = 500
 CHUNK_BYTES: Final = 1024 * 1024
 
 #: Bounds of what is on its way at once: chunks, and their bytes.
-IN_FLIGHT: Final = 16
+IN_FLIGHT: Final = 32
 IN_FLIGHT_BYTES: Final = 4 * CHUNK_BYTES
 
 #: Connections that are kept for the next callers. More of them, as a crowd of threads that

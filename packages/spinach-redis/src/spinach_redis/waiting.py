@@ -57,20 +57,79 @@ REFUSED_PAUSE_SECONDS: Final = 0.2
 
 
 class _Alarm:
-    """Wakes a thread that waits in a selector."""
+    """Where one thread at a time waits for connections, until somebody rings.
+
+    Kept for the next wait: to make one and to end it takes eight system calls, between a
+    wake-up and the job.
+    """
 
     def __init__(self) -> None:
-        self.receiver, self._sender = socket.socketpair()
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._receiver, selectors.EVENT_READ)
+        # Of what is waited for besides. By number, since one that broke has none any more.
+        self._numbers: dict[Link, int] = {}
+        self._rung = False
 
     def ring(self) -> None:
-        """Wake it, or let it not fall asleep."""
+        """Wake the thread, or let it not fall asleep."""
         with contextlib.suppress(OSError):
             self._sender.send(b"!")
 
+    def watch(self, link: Link) -> None:
+        """Wait for this connection as well, until something comes.
+
+        Raises:
+            OSError: it broke.
+        """
+        number = link.fileno()
+        self._selector.register(number, selectors.EVENT_READ, link)
+        self._numbers[link] = number
+
+    def unwatch(self, link: Link) -> None:
+        """Wait for it no longer; before it is closed, since its number may come again."""
+        number = self._numbers.pop(link, None)
+        if number is not None:
+            self._selector.unregister(number)
+
+    def listen(self, seconds: float) -> list[Link]:
+        """Wait for something to come, a ring, or `seconds`; what has something to read."""
+        heard: list[Link] = []
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                self._hush()
+            else:
+                self.unwatch(key.data)
+                heard.append(key.data)
+        return heard
+
+    def pause(self, seconds: float) -> None:
+        """Wait until it rings, at most so long; not at all if it has rung."""
+        if not self._rung:
+            self.listen(seconds)
+
+    def rest(self) -> None:
+        """Be as new for the next thread."""
+        for link in list(self._numbers):
+            self.unwatch(link)
+        self._hush()
+        self._rung = False
+
+    def _hush(self) -> None:
+        self._rung = True
+        with contextlib.suppress(BlockingIOError):
+            while self._receiver.recv(64):
+                pass
+
     def close(self) -> None:
         """After the last `ring`."""
-        self.receiver.close()
+        self._selector.close()
+        self._receiver.close()
         self._sender.close()
+
+    # Of a broker that nobody closed.
+    __del__ = close
 
 
 class Waiting:
@@ -86,9 +145,11 @@ class Waiting:
         self._topology = topology
         self._caller = caller
         self._router = Router(topology, LinkPool(), replicas)
-        # Guards the two attributes below.
+        # Guards the three attributes below.
         self._lock = threading.Lock()
         self._alarms: set[_Alarm] = set()
+        # Those that nobody waits at.
+        self._resting: list[_Alarm] = []
         #: The next wait is not to begin.
         self._interrupted = False
         # The log was told that CLIENT UNBLOCK is refused.
@@ -149,20 +210,25 @@ class Waiting:
     def close(self) -> None:
         """Give up the connections that nobody uses."""
         self._router.close()
+        with self._lock:
+            resting, self._resting = self._resting, []
+        for alarm in resting:
+            alarm.close()
 
     def _begin(self) -> _Alarm | None:
         with self._lock:
             if self._interrupted:
                 self._interrupted = False
                 return None
-            alarm = _Alarm()
+            alarm = self._resting.pop() if self._resting else _Alarm()
             self._alarms.add(alarm)
             return alarm
 
     def _end(self, alarm: _Alarm) -> None:
         with self._lock:
             self._alarms.discard(alarm)
-            alarm.close()
+            alarm.rest()
+            self._resting.append(alarm)
 
     def _break_off(self, waits: _Waits) -> None:
         """End the waits that have not ended by themselves."""
@@ -201,7 +267,7 @@ class Waiting:
                 problem.health.address,
                 problem.reply,
             )
-        _pause(alarm, min(self._backoff.failed(), seconds))
+        alarm.pause(min(self._backoff.failed(), seconds))
 
     def _begun(self) -> None:
         self._backoff.succeeded()
@@ -238,7 +304,7 @@ class Waiting:
             return judge([fetched])[0]
         if refused:
             # Else a slot on its way to another node would keep this process busy.
-            _pause(alarm, REFUSED_PAUSE_SECONDS)
+            alarm.pause(REFUSED_PAUSE_SECONDS)
         return None
 
     def _led_elsewhere(self, answer: Answer, node: Node) -> bool:
@@ -250,21 +316,13 @@ class Waiting:
         )
 
 
-def _pause(alarm: _Alarm, seconds: float) -> None:
-    """Wait until the alarm rings, at most so long."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(alarm.receiver, selectors.EVENT_READ)
-        selector.select(seconds)
-
-
 class _Waits:
     """The waits of one thread; a context manager that gives the connections back."""
 
     def __init__(self, router: Router, alarm: _Alarm) -> None:
         self._router = router
-        self._stack = contextlib.ExitStack()
-        self._selector = self._stack.enter_context(selectors.DefaultSelector())
-        self._selector.register(alarm.receiver, selectors.EVENT_READ)
+        self._alarm = alarm
+        self._lent: list[tuple[Node, Link]] = []
         self._begun: list[tuple[Node, Link]] = []
         self._unread: set[Link] = set()
         #: Those that nothing has come from.
@@ -276,8 +334,10 @@ class _Waits:
     def __exit__(self, *_: object) -> None:
         for link in self._unread:
             # The next owner must not take the answer for its own.
+            self._alarm.unwatch(link)
             link.close()
-        self._stack.close()
+        for node, link in self._lent:
+            self._router.pool.give_back(node, link)
 
     def begin(
         self, groups: Sequence[Sequence[bytes]], seconds: float, behind: Sequence[Request]
@@ -291,7 +351,7 @@ class _Waits:
                 if health.rest_until > begin:
                     return rested(node)
                 link = self._router.pool.take(node, LINK_SECONDS)
-                self._stack.callback(self._router.pool.give_back, node, link)
+                self._lent.append((node, link))
                 link.open(with_id=True)
             except (RedisError, OSError) as error:
                 self._router.topology.doubt()
@@ -303,22 +363,17 @@ class _Waits:
             link.send([Command(b"BZPOPMIN", *markers, f"{seconds:.3f}"), *behind])
             # One that broke has news already.
             with contextlib.suppress(OSError):
-                self._selector.register(link, selectors.EVENT_READ)
+                self._alarm.watch(link)
                 self.silent.add(link)
         return None
 
     def listen(self, seconds: float) -> None:
         """Wait until something comes from one of them, the alarm, or `seconds`."""
-        if len(self.silent) == len(self._begun):
-            self._hear(seconds)
-        elif self.silent:
-            self._hear(min(seconds, BREAK_OFF_STEP_SECONDS))
-
-    def _hear(self, seconds: float) -> None:
-        for key, _ in self._selector.select(seconds):
-            self._selector.unregister(key.fileobj)
-            if isinstance(key.fileobj, Link):
-                self.silent.discard(key.fileobj)
+        if not self.silent:
+            return
+        if len(self.silent) < len(self._begun):
+            seconds = min(seconds, BREAK_OFF_STEP_SECONDS)
+        self.silent.difference_update(self._alarm.listen(seconds))
 
     def silent_by_node(self) -> dict[Node, list[Link]]:
         """Those that nothing has come from."""
@@ -331,6 +386,7 @@ class _Waits:
     def abandon(self) -> None:
         """Give up the connections that nothing has come from."""
         for link in self.silent:
+            self._alarm.unwatch(link)
             link.close()
         self._unread -= self.silent
         self._begun = [(node, link) for node, link in self._begun if link not in self.silent]

@@ -84,7 +84,8 @@ local function take(q, list, leases)
   local counted = call('EXISTS', q.attempts) == 1
   local limited = next(q.limited) ~= nil
   while taken < want do
-    local ids = call('LRANGE', list, 0, math.max(peek(), limited and FIRST_PEEK or 0) - 1)
+    local count = math.max(peek(), limited and FIRST_PEEK or 0)
+    local ids = call('LRANGE', list, 0, count - 1)
     if #ids == 0 then
       return true
     end
@@ -146,6 +147,9 @@ local function take(q, list, leases)
     end
     if barred then
       return false
+    end
+    if #ids < count then
+      return true
     end
   end
   return true
