@@ -64,6 +64,20 @@ def counts(client: Any) -> dict[str, int]:
 
 
 @contextmanager
+def commands_of_scripts(server: Server) -> Iterator[Commands]:
+    """What the scripts call within the block."""
+    called = Commands()
+    ours = {"evalsha", "info", "config|resetstat", "client|setinfo", "hello"}
+    with server.client() as client:
+        client.config_resetstat()
+        yield called
+        for name, numbers in client.info("commandstats").items():
+            name = name.removeprefix("cmdstat_")
+            if name not in ours:
+                called.by_name[name] = numbers["calls"]
+
+
+@contextmanager
 def functions_called() -> Iterator[list[str]]:
     """Names of the package's functions that this thread calls within the block.
 
@@ -117,6 +131,30 @@ def test_scheduling_sends_one_command_a_job(own_server: Server, spin: Engine) ->
         for _ in range(50):
             spin.schedule("nothing")
     assert sent.by_name == {"evalsha": 50}
+
+
+def test_job_behind_others_costs_the_server_five_commands(own_server: Server, spin: Engine) -> None:
+    spin.schedule("nothing")
+    with commands_of_scripts(own_server) as called:
+        for _ in range(50):
+            spin.schedule("nothing")
+    # Its session's number twice, the job, its place, the counter; no look at the clock, and
+    # no wake-up, which the first job has set.
+    assert called.by_name == {"get": 50, "set": 50, "hsetnx": 50, "rpush": 50, "incr": 50}
+
+
+def test_fetch_of_a_job_costs_the_server_few_commands(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("cost", object())
+    member = Member(broker)
+    member.take(idle=1)
+    broker.enqueue([deposit()])
+    with commands_of_scripts(own_server) as called:
+        assert len(member.take(idle=1)) == 1
+    assert called.total <= 23, called.by_name
+    # The list of ready jobs is read once where it ends with what was read.
+    assert called.by_name["lrange"] == 1
+    broker.close()
 
 
 def test_batch_sends_one_command_for_500_jobs(own_server: Server, spin: Engine) -> None:
