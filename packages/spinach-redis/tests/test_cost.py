@@ -140,7 +140,7 @@ def test_job_behind_others_costs_the_server_five_commands(own_server: Server, sp
             spin.schedule("nothing")
     # Its session's number twice, the job, its place, the counter; no look at the clock, and
     # no wake-up, which the first job has set.
-    assert called.by_name == {"get": 50, "set": 50, "hsetnx": 50, "rpush": 50, "incr": 50}
+    assert called.by_name == {"get": 50, "set": 50, "hsetnx": 50, "rpush": 50, "incrby": 50}
 
 
 def test_fetch_of_a_job_costs_the_server_few_commands(own_server: Server) -> None:

@@ -6,7 +6,6 @@ does the scheduling.
 
 from __future__ import annotations
 
-import difflib
 import types
 from dataclasses import dataclass, field
 from typing import (
@@ -367,6 +366,9 @@ def find_task(
 
 
 def _unknown(shown: str, name: str, tasks: dict[str, Task[..., Any]]) -> UnknownTask:
+    # Here, since the import of every program would pay for it.
+    import difflib
+
     near = difflib.get_close_matches(name, tasks, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownTask(

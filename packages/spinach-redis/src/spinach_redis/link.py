@@ -55,7 +55,7 @@ def _packer() -> Callable[..., bytes] | None:
 _PACK: Final = _packer()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """A script with its keys and arguments."""
 

@@ -139,10 +139,10 @@ class Producer:
         self.offset = offset
         self.keys_of = keys_of
         self.deadline_seconds = deadline_seconds
-        # Guards the lists of lines and of registered queues.
+        # Guards the list of lines, and changes of the registered queues.
         self._lock = threading.Lock()
         self._idle: list[_Line] = []
-        self._registered: set[str] = set()
+        self._registered: frozenset[str] = frozenset()
 
     def enqueue(self, namespace: str, deposits: Sequence[Deposit]) -> list[bool]:
         """See `spinach.brokers.base.Broker.enqueue`."""
@@ -175,13 +175,14 @@ class Producer:
 
     def unregistered(self, queues: set[str]) -> list[str]:
         """Those of the queues that this process has not put on the list of queues."""
-        with self._lock:
-            return sorted(queues - self._registered)
+        # Without the lock: who just misses one puts it on the list once more.
+        return [] if queues <= self._registered else sorted(queues - self._registered)
 
     def registered(self, queues: Sequence[str]) -> None:
         """Note that the queues are on the list."""
         with self._lock:
-            self._registered.update(queues)
+            # Another set, since this one may be read meanwhile.
+            self._registered = self._registered.union(queues)
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""

@@ -5,7 +5,7 @@
 -- Stores a job that is ready, unless it is stored.
 local function deposit_one(q, id, record)
   if call('HSETNX', q.jobs, id, record) == 1 then
-    call('INCR', q.enqueued)
+    call('INCRBY', q.enqueued, 1)
     if call('RPUSH', q.ready, id) == 1 then
       announce(q)
     end
