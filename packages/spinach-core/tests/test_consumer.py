@@ -36,7 +36,11 @@ class Rig:
             self.tasks.add(print, "print")
         self.engine.attach_tasks(self.tasks)
         self.handover = HandOver(
-            self.clock, Pace(), wake_arbiter=lambda: None, wake_notifier=lambda: None
+            self.clock,
+            Pace(),
+            wake_arbiter=lambda: None,
+            wake_notifier=lambda: None,
+            hurry_notifier=lambda: None,
         )
         self.lost: list[Job] = []
         self.consumer = Consumer(

@@ -36,7 +36,7 @@ class Rig:
             self.pace,
             wake_arbiter=self._ring_arbiter,
             wake_notifier=self._ring_notifier,
-            **options,
+            **({"hurry_notifier": lambda: None} | options),
         )
         self.membership = self.member()
         tasks = Tasks()

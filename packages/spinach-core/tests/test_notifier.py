@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spinach import Engine, MemoryBroker, notifier
 from spinach.brokers.calls import ReportReply, Verdict
 from spinach.clock import SystemClock
 from spinach.const import REPORT_CHUNK
@@ -41,6 +42,18 @@ class Reports:
         return ReportReply(verdicts=verdicts, error=BrokerUnavailable("down"))
 
 
+class Pauses(Doorbell):
+    """Keeps how long it is waited at, and does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.asked: list[float] = []
+
+    def wait(self, timeout_seconds: float) -> bool:
+        self.asked.append(timeout_seconds)
+        return super().wait(0)
+
+
 class Rig:
     def __init__(self) -> None:
         self.broker: Any = Reports()
@@ -48,9 +61,16 @@ class Rig:
         self.bell = Doorbell(self.clock)
         self.ending = threading.Event()
         self.handover = HandOver(
-            self.clock, Pace(), wake_arbiter=lambda: None, wake_notifier=self.bell.ring
+            self.clock,
+            Pace(),
+            wake_arbiter=lambda: None,
+            wake_notifier=self.bell.ring,
+            hurry_notifier=lambda: None,
         )
-        self.notifier = ResultNotifier(self.broker, self.handover, self.bell, self.ending, Fixed())
+        self.hurry = Pauses()
+        self.notifier = ResultNotifier(
+            self.broker, self.handover, self.bell, self.ending, Fixed(), hurry=self.hurry
+        )
 
     def post(self, *names: str, queue: str = "q") -> None:
         for name in names:
@@ -137,23 +157,9 @@ def test_outcomes_that_come_while_it_reports_leave_with_the_next_report(rig: Rig
     assert [name for report in rig.broker.sent for name in report] == names
 
 
-class Pauses(Doorbell):
-    """Keeps how long it is waited at, and does not wait."""
-
-    def __init__(self) -> None:
-        super().__init__(SystemClock())
-        self.asked: list[float] = []
-
-    def wait(self, timeout_seconds: float) -> bool:
-        self.asked.append(timeout_seconds)
-        return super().wait(0)
-
-
 def test_reports_follow_each_other_after_a_pause(rig: Rig) -> None:
-    hurry = Pauses()
-    notifier = ResultNotifier(rig.broker, rig.handover, rig.bell, rig.ending, Fixed(), hurry=hurry)
     rig.post(*(str(n) for n in range(2000)))
-    thread = threading.Thread(target=notifier.run)
+    thread = threading.Thread(target=rig.notifier.run)
     thread.start()
     assert rig.broker.all_sent.wait(10)
     rig.ending.set()
@@ -161,7 +167,28 @@ def test_reports_follow_each_other_after_a_pause(rig: Rig) -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert len(rig.broker.sent) == 2
-    assert len(hurry.asked) == 2
+    assert len(rig.hurry.asked) == 2
     # What the report itself took is no pause.
-    assert all(seconds < 0.002 for seconds in hurry.asked)
-    assert any(seconds > 0 for seconds in hurry.asked)
+    assert all(seconds < 0.002 for seconds in rig.hurry.asked)
+    assert any(seconds > 0 for seconds in rig.hurry.asked)
+
+
+@pytest.mark.concurrency
+def test_outcomes_that_free_slots_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With a moment this long none of the jobs behind the first would run in time.
+    monkeypatch.setattr(notifier, "_REPORT_INTERVAL_SECONDS", 60 * PATIENCE)
+    spin, done = Engine(MemoryBroker()), threading.Event()
+    left = [4, 3, 2, 1, 0]
+
+    @spin.task(name="one-at-a-time", max_concurrency=1)
+    def one_at_a_time() -> None:
+        if left.pop(0) == 0:
+            done.set()
+
+    for _ in range(5):
+        spin.schedule("one-at-a-time")
+    spin.start_workers(2, block=False)
+    wait_for(done, "the last job")
+    # Nor does a stop.
+    spin.stop_workers()
+    assert not left

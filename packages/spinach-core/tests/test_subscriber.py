@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from spinach import subscriber
 from spinach.doorbell import Doorbell
 from spinach.subscriber import Subscriber
 from spinach_testing.clock import VirtualClock
@@ -22,6 +24,7 @@ class Fetches:
         self.had_turn: list[bool] = []
         self.subscriber: Subscriber | None = None
         self.error: Exception | None = None
+        self.jobs = 0
 
     def fetch(self, **order: Any) -> int:
         assert self.subscriber is not None
@@ -29,7 +32,7 @@ class Fetches:
         self.had_turn.append(self.subscriber.has_turn)
         if self.error is not None:
             raise self.error
-        return 0
+        return self.jobs
 
 
 class Rig:
@@ -80,3 +83,21 @@ def test_without_a_turn_nothing_is_fetched() -> None:
     thread.start()
     rig.end(thread)
     assert rig.consumer.orders == []
+
+
+@pytest.mark.parametrize("jobs, yields", [(0, 0), (3, 1)])
+def test_worker_that_was_woken_goes_first(
+    jobs: int, yields: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig()
+    rig.consumer.jobs = jobs
+    slept: list[bool] = []
+    # Before the turn goes back, which wakes the arbiter.
+    pausing = SimpleNamespace(sleep=lambda _: slept.append(rig.subscriber.has_turn))
+    monkeypatch.setattr(subscriber, "time", pausing)
+    rig.subscriber.take_turn(idle=3, extra=0, block_seconds=5.0)
+    thread = threading.Thread(target=rig.subscriber.run)
+    thread.start()
+    assert rig.arbiter_bell.wait(PATIENCE)
+    rig.end(thread)
+    assert slept == [True] * yields

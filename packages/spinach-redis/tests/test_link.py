@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -142,41 +145,92 @@ def test_refused_asking_is_an_answer_to_what_it_was_asked_for(
 SHORT_SECONDS = 0.2
 
 
-@pytest.fixture(params=["bound by the kernel", "bound by Python"])
+def line_to(server: Server, *, url: str = "") -> Link:
+    line = Link(Node(settings_of_url(url or server.url)), SHORT_SECONDS)
+    line.open()
+    return line
+
+
+@pytest.fixture(params=[True, False], ids=["the kernel ends waits", "Python ends waits"])
 def short_line(
     own_server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Link]:
     """A line that waits for a fifth of a second."""
-    if request.param == "bound by Python":
-        monkeypatch.setattr(link, "bound_by_kernel", lambda _socket, _seconds: False)
-    line = Link(Node(settings_of_url(own_server.url)), SHORT_SECONDS)
-    line.open()
+    monkeypatch.setattr(link, "may_bind", lambda: request.param and sockets._SUPPORTED)
+    line = line_to(own_server)
     yield line
     line.close()
 
 
-def test_kernel_bounds_the_waits_of_plain_sockets(own_server: Server) -> None:
+@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
+def test_kernel_ends_the_waits_of_threads_but_the_main_one(own_server: Server) -> None:
     for url in (own_server.url, own_server.unix_url):
-        line = Link(Node(settings_of_url(url)), SHORT_SECONDS)
+        line = line_to(own_server, url=url)
+        assert line._socket.gettimeout() == SHORT_SECONDS
+        found: list[float | None] = []
+
+        def elsewhere(line: Link = line, found: list[float | None] = found) -> None:
+            for answered_at in (time.monotonic(), 0.0):
+                line._answered_at = answered_at
+                line.open()
+                found.append(line._socket.gettimeout())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert found == [None, None]
         line.open()
-        supported = sockets._SUPPORTED
-        assert line._bound == supported
-        assert (line._socket.gettimeout() is None) == supported
-        # What redis-py may have set meanwhile, an answer that never comes must end.
-        line._answered_at = 0.0
-        line.open()
-        assert (line._socket.gettimeout() is None) == supported
+        assert line._socket.gettimeout() == SHORT_SECONDS
         line.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer with a signal")
+def test_signals_do_not_prolong_a_wait(own_server: Server) -> None:
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    line = line_to(own_server)
+    own_server.freeze()
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        exchange = line.exchange(Command(b"PING"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        own_server.thaw()
+        line.close()
+    assert isinstance(exchange.broken, RedisTimeoutError)
+    assert rung
 
 
 def test_sockets_of_other_kinds_keep_their_timeouts() -> None:
     class Green(socket.socket):
         """As a library has it that replaces sockets."""
 
-    with Green() as sock:
-        sock.settimeout(1.0)
-        assert not sockets.bound_by_kernel(sock, SHORT_SECONDS)
-        assert sock.gettimeout() == 1.0
+    class Strict(socket.socket):
+        """Of a kernel that knows no such option."""
+
+        def setsockopt(self, *_: Any) -> None:
+            raise OSError("not here")
+
+    Strict.__module__ = "socket"
+    for kind in (Green, Strict):
+        with kind() as sock:
+            sock.settimeout(1.0)
+            assert not sockets.bind_to_kernel(sock, SHORT_SECONDS)
+            assert sock.gettimeout() == 1.0
+
+
+def test_end_of_a_connection_is_no_timeout_whatever_the_caller_handles(
+    own_server: Server, short_line: Link
+) -> None:
+    with own_server.client() as client:
+        client.client_kill_filter(skipme=True)
+    try:
+        raise BlockingIOError
+    except BlockingIOError:
+        exchange = short_line.exchange(Command(b"PING"))
+    assert isinstance(exchange.broken, Exception)
+    assert not isinstance(exchange.broken, RedisTimeoutError)
 
 
 @pytest.mark.parametrize("size", [10, sockets.MOST_SENT_AT_ONCE + 1, 64 * 1024 * 1024])
@@ -195,8 +249,8 @@ def test_server_that_stands_still_ends_a_call_in_time(
 def test_one_bound_holds_for_all_parts_of_a_large_request(
     own_server: Server, monkeypatch: pytest.MonkeyPatch, size: int, bound: float | None
 ) -> None:
-    line = Link(Node(settings_of_url(own_server.url)), SHORT_SECONDS)
-    line.open()
+    monkeypatch.setattr(link, "may_bind", lambda: True)
+    line = line_to(own_server)
     bounds: list[float | None] = []
     send = line._connection.send_packed_command
 

@@ -34,3 +34,16 @@ def test_job_that_was_done_before_it_was_sent_again_is_not_stored_anew(
     assert done == [job.stored_id]
     [counts] = producer.counts([QUEUE])
     assert (counts.unfinished, counts.enqueued) == (0, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_job_that_is_stored_is_not_stored_again_under_another_session(
+    new_broker: Callable[..., RedisBroker], count: int
+) -> None:  # I2
+    jobs = [deposit() for _ in range(count)]
+    for _ in range(3):
+        # Each broker has sessions of its own.
+        assert new_broker().enqueue(jobs) == [True] * count
+    [counts] = new_broker().counts([QUEUE])
+    assert (counts.ready, counts.enqueued) == (count, count)
+    assert len(Member(new_broker()).take(idle=10)) == count

@@ -88,13 +88,13 @@ class Crew:
         arbiter_bell, self._notifier_bell, self._subscriber_bell = (
             Doorbell(clock) for _ in range(3)
         )
-        hurry = Doorbell(SystemClock())
+        self._hurry = Doorbell(SystemClock())
         self._handover = HandOver(
             clock,
             Pace(),
             wake_arbiter=arbiter_bell.ring,
             wake_notifier=self._notifier_bell.ring,
-            hurry_notifier=hurry.ring,
+            hurry_notifier=self._hurry.ring,
             tell_empty=orders.stop_when_empty,
         )
         self._consumer = Consumer(
@@ -117,7 +117,12 @@ class Crew:
             reporting=lambda: self._can_report,
         )
         notifier = ResultNotifier(
-            broker, self._handover, self._notifier_bell, self._ending, orders.source, hurry=hurry
+            broker,
+            self._handover,
+            self._notifier_bell,
+            self._ending,
+            orders.source,
+            hurry=self._hurry,
         )
         self._workers: dict[int, threading.Thread] = {}
         for number in range(1, orders.number + 1):
@@ -223,6 +228,7 @@ class Crew:
     def _end_upkeep(self) -> None:
         self._ending.set()
         self._notifier_bell.ring()
+        self._hurry.ring()
         self._subscriber_bell.ring()
 
     def _at_exit(self) -> None:

@@ -48,8 +48,7 @@ class HandOver:
         pace: sizes the buffer; used under the lock only.
         wake_arbiter: called when a thread goes idle or the buffer runs low.
         wake_notifier: called when an outcome waits.
-        hurry_notifier: called when the outcome of a limited task waits; others do until it
-            is reported.
+        hurry_notifier: called when an outcome frees a slot that another job may wait for.
         tell_empty: wake the arbiter also when nothing is left here.
         sync: makes lock and condition; tests put their own here.
     """
@@ -61,7 +60,7 @@ class HandOver:
         *,
         wake_arbiter: Callable[[], None],
         wake_notifier: Callable[[], None],
-        hurry_notifier: Callable[[], None] = lambda: None,
+        hurry_notifier: Callable[[], None],
         tell_empty: bool = False,
         sync: Sync = threading,
     ) -> None:

@@ -46,9 +46,9 @@ class ResultNotifier:
         bell: rung when an outcome waits, and when `ending` is set.
         ending: set when the thread should end.
         source: of randomness for the backoff.
-        hurry: rung for an outcome that frees a slot of a limited task; on the machine's
-            clock, since a clock that a test turns must not stop a report. None: reports
-            follow each other at once.
+        hurry: rung for an outcome that frees a slot of a limited task, and when `ending`
+            is set; on the machine's clock, since a clock that a test turns must not stop a
+            report.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ResultNotifier:
         ending: Event,
         source: RandomSource | None = None,
         *,
-        hurry: Doorbell | None = None,
+        hurry: Doorbell,
     ) -> None:
         self._broker = broker
         self._clock = broker.clock
@@ -77,7 +77,7 @@ class ResultNotifier:
             began = time.monotonic()
             if not self.report_once():
                 self._bell.wait(self._wait_seconds())
-            elif self._hurry is not None:
+            else:
                 self._hurry.wait(began + _REPORT_INTERVAL_SECONDS - time.monotonic())
         # What was handed in while the crew wound up; nothing is added any more. A queue
         # that does not answer is blocked for a while, which ends this.

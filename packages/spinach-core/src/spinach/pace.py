@@ -6,8 +6,8 @@ The buffer covers two fetches' worth of work, at least 5 ms and at most 50 ms of
     room = min(2000, floor(min(max(2·R, S), H) · T / D))
 
 with R the duration of a fetch, D that of a job, T the threads that are likely to
-take a job within H. S is how long the thread that fetches may have to wait for the
-interpreter, which another one keeps that long: CPython's switch interval.
+take a job within H, 50 ms. S, 5 ms, is how long the thread that fetches may have to wait
+for the interpreter, which another one keeps that long: CPython's switch interval.
 """
 
 from __future__ import annotations

@@ -211,6 +211,13 @@ class NoJitter:
         return 0.0
 
 
+class NoPause(Doorbell):
+    """In place of the moment between two reports, which is over at once."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        return False
+
+
 class Eager(Pace):
     """A pace that always wants jobs for the buffer."""
 
@@ -257,6 +264,7 @@ class Process:
             Eager(room),
             wake_arbiter=arbiter_bell.ring,
             wake_notifier=notifier_bell.ring,
+            hurry_notifier=lambda: None,
             tell_empty=stop_when_empty,
             sync=sync,
         )
@@ -275,7 +283,9 @@ class Process:
             broker, consumer, self.handover, subscriber, arbiter_bell,
             stop_when_empty=stop_when_empty, grace=None, reporting=lambda: True,
         )  # fmt: skip
-        notifier = ResultNotifier(broker, self.handover, notifier_bell, ending, NoJitter())
+        notifier = ResultNotifier(
+            broker, self.handover, notifier_bell, ending, NoJitter(), hurry=NoPause(clock)
+        )
 
         def lead() -> None:
             self.arbiter.run()

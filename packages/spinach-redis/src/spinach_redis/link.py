@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 import weakref
@@ -19,7 +20,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .errors import TRANSPORT_ERRORS, NoConnection, is_readonly
-from .sockets import MOST_SENT_AT_ONCE, bound_by_kernel, is_silent, kernel_timeout
+from .sockets import MOST_SENT_AT_ONCE, bind_to_kernel, is_silent, kernel_timeout, may_bind
 
 if TYPE_CHECKING:
     import socket
@@ -55,7 +56,7 @@ def _packer() -> Callable[..., bytes] | None:
 _PACK: Final = _packer()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """A script with its keys and arguments."""
 
@@ -129,8 +130,10 @@ class Link:
         self._settings = node.settings
         self._health = node.health
         self._connection: Any = None
-        # Its waits end in the kernel.
+        # The kernel ends its waits.
         self._bound = False
+        # It never does: the socket is of a kind that cannot be bound.
+        self._unbindable = False
         self._answered_at = 0.0
         self._requests: Sequence[Request] = ()
         self._asking = False
@@ -147,6 +150,8 @@ class Link:
         """
         if self._connection is not None:
             if self._fresh() or not self._stale():
+                if self._bound != may_bind():
+                    self._bind()
                 return
             self.close()
         try:
@@ -156,7 +161,9 @@ class Link:
             if with_id:
                 self._connection.send_command("CLIENT", "ID")
                 self.client_id = int(self._connection.read_response())
-            self._bound = bound_by_kernel(self._socket, self.timeout_seconds)
+            self._bound = self._unbindable = False
+            if may_bind():
+                self._bind()
         except (RedisError, OSError):
             self.close()
             raise
@@ -167,6 +174,15 @@ class Link:
         except BaseException:
             self.close()
             raise
+
+    def _bind(self) -> None:
+        """Have the waits end as this thread needs it."""
+        if self._bound:
+            self._socket.settimeout(self.timeout_seconds)
+            self._bound = False
+        elif not self._unbindable:
+            self._bound = bind_to_kernel(self._socket, self.timeout_seconds)
+            self._unbindable = not self._bound
 
     def _fresh(self) -> bool:
         # Where another link to the server broke meanwhile, this one may have, too.
@@ -249,6 +265,7 @@ class Link:
         if self._asking:
             commands = [part for command in commands for part in (_ASKING, command)]
         packed = self._packed(commands)
+        handled = sys.exception()
         try:
             if self._bound and sum(map(len, packed)) > MOST_SENT_AT_ONCE:
                 self._socket.settimeout(self.timeout_seconds)
@@ -257,7 +274,7 @@ class Link:
             else:
                 self._connection.send_packed_command(packed)
         except TRANSPORT_ERRORS as error:
-            self._broken = _told_by_kernel(error)
+            self._broken = self._told(error, handled)
         except BaseException:
             self.close()
             raise
@@ -270,6 +287,7 @@ class Link:
 
     def _read(self, count: int) -> Exchange:
         result = Exchange(broken=self._broken)
+        handled = sys.exception()
         try:
             while result.broken is None and len(result.replies) < count:
                 refusal = self._read_asking() if self._asking else None
@@ -283,7 +301,7 @@ class Link:
                     result.replies.append(error)
                     raise
         except TRANSPORT_ERRORS as error:
-            result.broken = _told_by_kernel(error)
+            result.broken = self._told(error, handled)
         except BaseException:
             # Answers are left unread: the next owner must not take them for its own.
             self.close()
@@ -292,6 +310,14 @@ class Link:
             self.close()
         self._answered_at = time.monotonic()
         return result
+
+    def _told(self, error: Exception, handled: BaseException | None) -> Exception:
+        """The error, or what redis-py raises where Python ends the wait."""
+        if self._bound and kernel_timeout(error, handled):
+            timeout = RedisTimeoutError("Timeout waiting for the server")
+            timeout.__cause__ = error
+            return timeout
+        return error
 
     def _read_asking(self) -> ResponseError | None:
         """Why ASKING was refused; None: it was not.
@@ -311,15 +337,6 @@ class Link:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.disconnect()
-
-
-def _told_by_kernel(error: Exception) -> Exception:
-    """The error, or what redis-py raises where Python ends the wait."""
-    if kernel_timeout(error):
-        timeout = RedisTimeoutError("Timeout waiting for the server")
-        timeout.__cause__ = error
-        return timeout
-    return error
 
 
 def _is_no_script(reply: object) -> bool:

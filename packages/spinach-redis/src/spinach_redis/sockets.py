@@ -1,4 +1,4 @@
-"""Waits for a server that the kernel bounds, where it can.
+"""Waits for a server that the kernel ends, where it can.
 
 A Python socket with a timeout asks the kernel twice, for `poll` before each `send` and
 each `recv`, and gives up the interpreter lock each time. A call of a broker is one `send`
@@ -7,15 +7,17 @@ and one `recv`, so half of its system calls go without.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
+import threading
 from typing import Final
 
-__all__ = ["MOST_SENT_AT_ONCE", "bound_by_kernel", "is_silent", "kernel_timeout"]
+__all__ = ["MOST_SENT_AT_ONCE", "bind_to_kernel", "is_silent", "kernel_timeout", "may_bind"]
 
-#: What the send buffer takes without a wait if the server reads at all, in bytes. `sendall`
-#: waits anew for each part of what is larger, so that one bound would not hold for all.
+#: What mostly fits into a send buffer, in bytes. `sendall` waits anew for each part of what
+#: does not, so that one limit would not hold for all.
 MOST_SENT_AT_ONCE: Final = 16 * 1024
 
 #: Where the layout of `struct timeval` below holds.
@@ -23,7 +25,16 @@ _SUPPORTED: Final = sys.platform == "linux" and sys.maxsize > 2**32
 _TIMEVAL: Final = struct.Struct("@ll")
 
 
-def bound_by_kernel(sock: object, seconds: float) -> bool:
+def may_bind() -> bool:
+    """Whether the kernel may end waits of this thread.
+
+    Not on the main thread, where signals come in: after each of them Python begins such a
+    wait anew, with the whole limit.
+    """
+    return _SUPPORTED and threading.current_thread() is not threading.main_thread()
+
+
+def bind_to_kernel(sock: object, seconds: float) -> bool:
     """Have the kernel end waits of a connected socket, and Python no longer.
 
     Args:
@@ -34,14 +45,17 @@ def bound_by_kernel(sock: object, seconds: float) -> bool:
         Whether that was done. Sockets of other classes are left as they are: TLS waits for
         more than one `recv`, and those of gevent and eventlet wait in another way.
     """
-    if not _SUPPORTED or type(sock).__module__ != "socket":
+    if type(sock).__module__ != "socket":
         return False
     assert isinstance(sock, socket.socket)
-    limit = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    sock.settimeout(None)
-    return True
+    # A limit of 0 would be none.
+    limit = _TIMEVAL.pack(int(seconds), max(1, int(seconds % 1 * 1_000_000)))
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        sock.settimeout(None)
+        return True
+    return False
 
 
 def is_silent(sock: socket.socket) -> bool:
@@ -57,6 +71,12 @@ def is_silent(sock: socket.socket) -> bool:
     return False
 
 
-def kernel_timeout(error: BaseException) -> bool:
-    """Whether redis-py raised this because the kernel ended a wait."""
-    return isinstance(error, BlockingIOError) or isinstance(error.__context__, BlockingIOError)
+def kernel_timeout(error: BaseException, handled: BaseException | None) -> bool:
+    """Whether redis-py raised this because the kernel ended a wait.
+
+    Args:
+        error: that it raised.
+        handled: what the caller was handling meanwhile; it stands behind every error.
+    """
+    cause = error if isinstance(error, BlockingIOError) else error.__context__
+    return isinstance(cause, BlockingIOError) and cause is not handled

@@ -64,9 +64,9 @@ class _Alarm:
     """
 
     def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
         self._receiver, self._sender = socket.socketpair()
         self._receiver.setblocking(False)
-        self._selector = selectors.DefaultSelector()
         self._selector.register(self._receiver, selectors.EVENT_READ)
         # Of what is waited for besides. By number, since one that broke has none any more.
         self._numbers: dict[Link, int] = {}
@@ -111,8 +111,6 @@ class _Alarm:
 
     def rest(self) -> None:
         """Be as new for the next thread."""
-        for link in list(self._numbers):
-            self.unwatch(link)
         self._hush()
         self._rung = False
 
@@ -128,8 +126,10 @@ class _Alarm:
         self._receiver.close()
         self._sender.close()
 
-    # Of a broker that nobody closed.
-    __del__ = close
+    def __del__(self) -> None:
+        # Of a broker that nobody closed. Half-made where no descriptor was left.
+        with contextlib.suppress(AttributeError):
+            self.close()
 
 
 class Waiting:
@@ -332,11 +332,11 @@ class _Waits:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for link in self._unread:
-            # The next owner must not take the answer for its own.
-            self._alarm.unwatch(link)
-            link.close()
         for node, link in self._lent:
+            self._alarm.unwatch(link)
+            if link in self._unread:
+                # The next owner must not take the answer for its own.
+                link.close()
             self._router.pool.give_back(node, link)
 
     def begin(
@@ -395,6 +395,8 @@ class _Waits:
     def receive(self) -> Iterator[tuple[Node, Exchange]]:
         """What came of each."""
         for node, link in self._begun:
+            # One that breaks is closed, and a child of this process may keep it open.
+            self._alarm.unwatch(link)
             exchange = link.receive()
             self._unread.discard(link)
             yield node, exchange

@@ -1,14 +1,13 @@
 -- New jobs of a queue. The first write is one that a full server refuses (I2). Jobs that
--- come behind ready ones need no wake-up: the marker is there for those, or somebody took it
--- and is about to fetch, which sets it again if anything is left.
+-- come behind ready ones are announced as well: whoever took the marker for those may have
+-- died before its fetch.
 
 -- Stores a job that is ready, unless it is stored.
 local function deposit_one(q, id, record)
   if call('HSETNX', q.jobs, id, record) == 1 then
+    call('RPUSH', q.ready, id)
     call('INCRBY', q.enqueued, 1)
-    if call('RPUSH', q.ready, id) == 1 then
-      announce(q)
-    end
+    announce(q)
   end
 end
 
@@ -43,7 +42,7 @@ local function deposit(q, jobs, from, flags)
   many('RPUSH', q.ready, ready)
   call('INCRBY', q.enqueued, #records / 2)
   postpone(q, waiting)
-  if #ready > 0 and call('LLEN', q.ready) == #ready then
+  if #ready > 0 then
     announce(q)
   end
 end
