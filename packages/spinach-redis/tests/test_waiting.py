@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import errno
+import gc
 import logging
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from redis.exceptions import ResponseError
@@ -11,6 +15,8 @@ from redis.exceptions import ResponseError
 from spinach.brokers.calls import FetchTurn, Verdict
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker, waiting
+from spinach_redis.alarm import Alarm
+from spinach_redis.link import Link
 
 from .clusters import running_cluster
 from .jobs import QUEUE, Member, deposit
@@ -201,7 +207,7 @@ def test_wait_that_cannot_begin_is_not_tried_again_at_once(
     member = Member(broker)
     pauses: list[float] = []
     with pytest.MonkeyPatch.context() as patch, own_server.client() as client:
-        patch.setattr(waiting._Alarm, "pause", lambda _, seconds: pauses.append(seconds))
+        patch.setattr(Alarm, "pause", lambda _, seconds: pauses.append(seconds))
         # One connection serves the calls, and none is left for the wait.
         client.config_set("maxclients", 2)
         for _ in range(20):
@@ -229,7 +235,7 @@ def test_user_who_may_not_ask_for_an_id_is_told_so(own_server: Server) -> None:
 
 
 def test_alarm_is_as_new_for_the_next_thread() -> None:
-    alarm = waiting._Alarm()
+    alarm = Alarm()
     alarm.ring()
     assert alarm.listen(LONG_SECONDS) == []
     # Who was rung for does not pause after all.
@@ -254,4 +260,70 @@ def test_waits_leave_no_descriptor_behind(own_server: Server) -> None:
 
     first = wait_once()
     assert [wait_once() for _ in range(10)] == [first] * 10
+    broker.close()
+
+
+def test_worker_without_descriptors_looks_for_jobs_all_the_same(
+    own_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = RedisBroker.from_url(own_server.url)
+    broker.bind("scarce", object())
+    member = Member(broker)
+    pauses: list[float] = []
+
+    def refused() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(waiting, "Alarm", refused)
+        patch.setattr(waiting, "time", SimpleNamespace(**vars(time) | {"sleep": pauses.append}))
+        for _ in range(20):
+            broker.enqueue([deposit()])
+            assert len(member.fetch(idle=1, block_seconds=LONG_SECONDS).leases) == 1
+    assert len(pauses) == 20
+    assert max(pauses) <= waiting.REFUSED_PAUSE_SECONDS
+    told = [text for text in caplog.messages if "cannot wait for jobs" in text]
+    assert len(told) == 1
+    assert "Too many open files" in told[0]
+    broker.close()
+
+
+def test_alarm_that_is_half_made_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", refused)
+    with pytest.raises(OSError, match="Too many"):
+        Alarm()
+    gc.collect()
+
+
+def test_connection_is_forgotten_before_it_is_closed(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = broker_of_user_without(own_server, "client|unblock")
+    member = Member(broker)
+    alarms: set[Alarm] = set()
+    watched: list[bool] = []
+    watch, close = Alarm.watch, Link.close
+
+    def noted(self: Alarm, link: Link) -> None:
+        alarms.add(self)
+        watch(self, link)
+
+    def look(self: Link) -> None:
+        watched.append(any(self in alarm._numbers for alarm in alarms))
+        close(self)
+
+    monkeypatch.setattr(Alarm, "watch", noted)
+    monkeypatch.setattr(Link, "close", look)
+    waits = WaitingFetch(member)
+    until_blocked(own_server)
+    # The wait cannot be cut short, and its connection breaks.
+    broker.interrupt()
+    with own_server.client() as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    waits.end()
+    # A child of this process may hold it open, and its news would never end.
+    assert watched == [False]
     broker.close()

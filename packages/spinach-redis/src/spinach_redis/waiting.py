@@ -11,8 +11,6 @@ wake-up, which is made up for when the others' waits end.
 from __future__ import annotations
 
 import contextlib
-import selectors
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -23,6 +21,7 @@ from spinach.backoff import Backoff
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import BrokerError
 
+from .alarm import Alarm
 from .caller import judge
 from .errors import Fault, fault_of
 from .health import LOGGER
@@ -30,7 +29,7 @@ from .link import Command, Link, LinkPool
 from .router import Answer, Router, answers_of, rested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .caller import Caller
     from .link import Call, Exchange, Request
@@ -56,82 +55,6 @@ BREAK_OFF_STEP_SECONDS: Final = 0.005
 REFUSED_PAUSE_SECONDS: Final = 0.2
 
 
-class _Alarm:
-    """Where one thread at a time waits for connections, until somebody rings.
-
-    Kept for the next wait: to make one and to end it takes eight system calls, between a
-    wake-up and the job.
-    """
-
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._selector.register(self._receiver, selectors.EVENT_READ)
-        # Of what is waited for besides. By number, since one that broke has none any more.
-        self._numbers: dict[Link, int] = {}
-        self._rung = False
-
-    def ring(self) -> None:
-        """Wake the thread, or let it not fall asleep."""
-        with contextlib.suppress(OSError):
-            self._sender.send(b"!")
-
-    def watch(self, link: Link) -> None:
-        """Wait for this connection as well, until something comes.
-
-        Raises:
-            OSError: it broke.
-        """
-        number = link.fileno()
-        self._selector.register(number, selectors.EVENT_READ, link)
-        self._numbers[link] = number
-
-    def unwatch(self, link: Link) -> None:
-        """Wait for it no longer; before it is closed, since its number may come again."""
-        number = self._numbers.pop(link, None)
-        if number is not None:
-            self._selector.unregister(number)
-
-    def listen(self, seconds: float) -> list[Link]:
-        """Wait for something to come, a ring, or `seconds`; what has something to read."""
-        heard: list[Link] = []
-        for key, _ in self._selector.select(seconds):
-            if key.data is None:
-                self._hush()
-            else:
-                self.unwatch(key.data)
-                heard.append(key.data)
-        return heard
-
-    def pause(self, seconds: float) -> None:
-        """Wait until it rings, at most so long; not at all if it has rung."""
-        if not self._rung:
-            self.listen(seconds)
-
-    def rest(self) -> None:
-        """Be as new for the next thread."""
-        self._hush()
-        self._rung = False
-
-    def _hush(self) -> None:
-        self._rung = True
-        with contextlib.suppress(BlockingIOError):
-            while self._receiver.recv(64):
-                pass
-
-    def close(self) -> None:
-        """After the last `ring`."""
-        self._selector.close()
-        self._receiver.close()
-        self._sender.close()
-
-    def __del__(self) -> None:
-        # Of a broker that nobody closed. Half-made where no descriptor was left.
-        with contextlib.suppress(AttributeError):
-            self.close()
-
-
 class Waiting:
     """Waits for wake-ups; thread safe.
 
@@ -147,9 +70,9 @@ class Waiting:
         self._router = Router(topology, LinkPool(), replicas)
         # Guards the three attributes below.
         self._lock = threading.Lock()
-        self._alarms: set[_Alarm] = set()
+        self._alarms: set[Alarm] = set()
         # Those that nobody waits at.
-        self._resting: list[_Alarm] = []
+        self._resting: list[Alarm] = []
         #: The next wait is not to begin.
         self._interrupted = False
         # The log was told that CLIENT UNBLOCK is refused.
@@ -180,7 +103,13 @@ class Waiting:
         if self._refused is not None:
             refused, self._refused = self._refused, None
             raise refused
-        alarm = self._begin()
+        try:
+            alarm = self._begin()
+        except OSError as error:
+            # No descriptor is left.
+            nowhere = Answer(error, self._topology.health, unsent=True)
+            self._not_begun(nowhere, REFUSED_PAUSE_SECONDS, time.sleep)
+            return None
         if alarm is None:
             return None
         try:
@@ -190,7 +119,7 @@ class Waiting:
                     behind = [fetch, *self._router.confirmation(seconds + ANSWER_MARGIN_SECONDS)]
                 problem = waits.begin(groups, seconds, behind)
                 if problem is not None:
-                    self._not_begun(problem, alarm, seconds)
+                    self._not_begun(problem, seconds, alarm.pause)
                     return None
                 self._begun()
                 waits.listen(seconds + ANSWER_MARGIN_SECONDS)
@@ -215,16 +144,16 @@ class Waiting:
         for alarm in resting:
             alarm.close()
 
-    def _begin(self) -> _Alarm | None:
+    def _begin(self) -> Alarm | None:
         with self._lock:
             if self._interrupted:
                 self._interrupted = False
                 return None
-            alarm = self._resting.pop() if self._resting else _Alarm()
+            alarm = self._resting.pop() if self._resting else Alarm()
             self._alarms.add(alarm)
             return alarm
 
-    def _end(self, alarm: _Alarm) -> None:
+    def _end(self, alarm: Alarm) -> None:
         with self._lock:
             self._alarms.discard(alarm)
             alarm.rest()
@@ -251,7 +180,7 @@ class Waiting:
                 return
             waits.listen(BREAK_OFF_STEP_SECONDS)
 
-    def _not_begun(self, problem: Answer, alarm: _Alarm, seconds: float) -> None:
+    def _not_begun(self, problem: Answer, seconds: float, pause: Callable[[float], None]) -> None:
         """Leave the server alone for a while; the fetch that follows is a look for jobs.
 
         Its connection may serve well all the same, so that nothing else would slow the
@@ -267,7 +196,7 @@ class Waiting:
                 problem.health.address,
                 problem.reply,
             )
-        alarm.pause(min(self._backoff.failed(), seconds))
+        pause(min(self._backoff.failed(), seconds))
 
     def _begun(self) -> None:
         self._backoff.succeeded()
@@ -276,7 +205,7 @@ class Waiting:
             LOGGER.info("Workers can wait for jobs again")
 
     def _result(
-        self, waits: _Waits, alarm: _Alarm, fetch: Call | None
+        self, waits: _Waits, alarm: Alarm, fetch: Call | None
     ) -> tuple[Any, BrokerError | None] | None:
         fetched: Answer | None = None
         refused = False
@@ -319,7 +248,7 @@ class Waiting:
 class _Waits:
     """The waits of one thread; a context manager that gives the connections back."""
 
-    def __init__(self, router: Router, alarm: _Alarm) -> None:
+    def __init__(self, router: Router, alarm: Alarm) -> None:
         self._router = router
         self._alarm = alarm
         self._lent: list[tuple[Node, Link]] = []
