@@ -60,7 +60,13 @@ def measure(url: str) -> dict[str, float]:
     member = Membership(DEFAULT_QUEUE, 30)
     broker.join(DEFAULT_QUEUE, member.member, Enrolment(lease_ms=30_000))
     member.renewed(broker.clock.monotonic())
-    handover = HandOver(broker.clock, Pace(), wake_arbiter=_nothing, wake_notifier=_nothing)
+    handover = HandOver(
+        broker.clock,
+        Pace(),
+        wake_arbiter=_nothing,
+        wake_notifier=_nothing,
+        hurry_notifier=_nothing,
+    )
     worker = Worker(1, "worker", "stages", broker, handover)
     stages = Stages()
     for number in range(1, ROUNDS + 1):

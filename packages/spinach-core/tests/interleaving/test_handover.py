@@ -41,6 +41,7 @@ class Case:
             Eager(2),
             wake_arbiter=arbiter_bell.ring,
             wake_notifier=notifier_bell.ring,
+            hurry_notifier=lambda: None,
             tell_empty=finish,
             sync=run,
         )
