@@ -14,6 +14,7 @@ from redis.exceptions import MovedError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.brokers.calls import Verdict
+from spinach.upkeep import UpkeepThread
 from spinach_redis import RedisBroker, link, script, sockets
 from spinach_redis.clients import settings_of_url
 from spinach_redis.link import Call, Command, Link
@@ -163,7 +164,7 @@ def short_line(
 
 
 @pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
-def test_kernel_ends_the_waits_of_threads_but_the_main_one(own_server: Server) -> None:
+def test_kernel_ends_the_waits_of_threads_that_no_signal_reaches(own_server: Server) -> None:
     for url in (own_server.url, own_server.unix_url):
         line = line_to(own_server, url=url)
         assert line._socket.gettimeout() == SHORT_SECONDS
@@ -175,10 +176,11 @@ def test_kernel_ends_the_waits_of_threads_but_the_main_one(own_server: Server) -
                 line.open()
                 found.append(line._socket.gettimeout())
 
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
-        assert found == [None, None]
+        for kind in (UpkeepThread, threading.Thread):
+            thread = kind(target=elsewhere)
+            thread.start()
+            thread.join()
+        assert found == [None, None, SHORT_SECONDS, SHORT_SECONDS]
         line.open()
         assert line._socket.gettimeout() == SHORT_SECONDS
         line.close()

@@ -28,6 +28,7 @@ from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
 from .pace import Pace
 from .subscriber import Subscriber
+from .upkeep import UpkeepThread
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -128,13 +129,14 @@ class Crew:
         for number in range(1, orders.number + 1):
             name = f"{orders.namespace}-worker-{number}"
             worker = Worker(number, name, orders.namespace, broker, self._handover, orders.source)
-            self._workers[number] = self._thread(name, worker.run)
-        self._notifier = self._thread(f"{orders.namespace}-result-notifier", notifier.run)
+            self._workers[number] = self._thread(threading.Thread, name, worker.run)
+        prefix = orders.namespace
+        self._notifier = self._thread(UpkeepThread, f"{prefix}-result-notifier", notifier.run)
         self._upkeep = [
             self._notifier,
-            self._thread(f"{orders.namespace}-subscriber", subscriber.run),
+            self._thread(UpkeepThread, f"{prefix}-subscriber", subscriber.run),
         ]
-        self._lead = self._thread(f"{orders.namespace}-arbiter", self._run_arbiter)
+        self._lead = self._thread(UpkeepThread, f"{prefix}-arbiter", self._run_arbiter)
 
     @property
     def running(self) -> bool:
@@ -187,8 +189,10 @@ class Crew:
 
     # -- threads -----------------------------------------------------------
 
-    def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
-        return threading.Thread(target=self._guarded, args=(name, run), name=name, daemon=True)
+    def _thread(
+        self, kind: type[threading.Thread], name: str, run: Callable[[], None]
+    ) -> threading.Thread:
+        return kind(target=self._guarded, args=(name, run), name=name, daemon=True)
 
     def _guarded(self, name: str, run: Callable[[], None]) -> None:
         """Run a thread's function; if it fails, stop the crew and say so."""

@@ -28,10 +28,10 @@ _TIMEVAL: Final = struct.Struct("@ll")
 def may_bind() -> bool:
     """Whether the kernel may end waits of this thread.
 
-    Not on the main thread, where signals come in: after each of them Python begins such a
-    wait anew, with the whole limit.
+    Only where no signal comes in: after each of them Python begins such a wait anew, with
+    the whole limit. See `spinach.upkeep`.
     """
-    return _SUPPORTED and threading.current_thread() is not threading.main_thread()
+    return _SUPPORTED and getattr(threading.current_thread(), "signals_blocked", False)
 
 
 def bind_to_kernel(sock: object, seconds: float) -> bool:
