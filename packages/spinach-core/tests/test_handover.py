@@ -460,3 +460,17 @@ def test_outcome_that_frees_a_slot_is_reported_in_a_hurry(limit: int | None, hur
     rig.end(1, taken)
     assert len(rung) == hurries
     assert rig.notifier_rang == 1
+
+
+def test_threads_that_run_short_jobs_are_worth_a_moment(rig: Rig) -> None:
+    rig.pace.job_took(0.0001)
+    rig.pace.fetch_took(0.016)
+    assert rig.handover.demand().gather == 0.0
+    rig.put(1)
+    # On its way to a thread.
+    assert rig.handover.demand().gather == 0.002
+    job = rig.take(1)
+    assert rig.handover.demand().gather == 0.002
+    rig.handover.close()
+    rig.end(1, job)
+    assert rig.handover.demand().gather == 0.0

@@ -74,3 +74,12 @@ def test_averages_follow_what_is_observed() -> None:
     for _ in range(100):
         pace.fetch_took(0.001)
     assert pace.room(10) == 0
+
+
+def test_fetch_over_a_distant_line_waits_a_moment_for_threads_that_end_soon() -> None:
+    assert pace_of(job=0.0001, fetch=0.016).gather() == 0.002
+    # The job takes longer than that moment.
+    assert pace_of(job=0.003, fetch=0.016).gather() == 0.0
+    # A near server answers before a sleep is over.
+    assert pace_of(job=0.0001, fetch=0.002).gather() == 0.0
+    assert Pace().gather() == 0.0

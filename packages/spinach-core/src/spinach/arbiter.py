@@ -14,6 +14,7 @@ It never sleeps in a backoff, and no user code runs on it.
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 from .brokers.calls import Verdict
@@ -142,8 +143,12 @@ class Arbiter:
     def _fetch(self) -> bool:
         demand = self._handover.demand()
         if demand.idle:
-            self._barren = False
+            barren, self._barren = self._barren, False
             if self._consumer.backlog:
+                if barren and demand.gather:
+                    # Not on the broker's clock, which a test may have stopped.
+                    time.sleep(demand.gather)
+                    demand = self._handover.demand()
                 came = self._consumer.fetch(idle=demand.idle, extra=demand.extra)
                 self._barren = demand.extra > 0 and came <= demand.idle
                 # Else each thread has a job, and rings when it wants the next one.

@@ -230,6 +230,7 @@ class HandOver:
                 idle=max(0, waiting),
                 extra=min(MAX_FETCH, max(0, room - size)),
                 low=size <= self._low_water < room,
+                gather=self._pace.gather() if self._running or size else 0.0,
             )
 
     def fetch_took(self, seconds: float) -> None:
@@ -282,22 +283,17 @@ class HandOver:
         if not strays:
             return []
         lost = set(strays)
+
+        def is_stray(item: Assignment) -> bool:
+            lease = item.lease
+            return lease.member == member and (lease.stored_id, lease.token) in lost
+
         with self._lock:
-            self._buffer.remove(
-                [
-                    item
-                    for item in self._buffer
-                    if item.lease.member == member
-                    and (item.lease.stored_id, item.lease.token) in lost
-                ]
-            )
-            running = []
-            for item in self._running.values():
-                lease = item.lease
-                if lease.member == member and (lease.stored_id, lease.token) in lost:
-                    item.stray = True
-                    running.append(lease)
-            return running
+            self._buffer.remove([item for item in self._buffer if is_stray(item)])
+            running = [item for item in self._running.values() if is_stray(item)]
+            for item in running:
+                item.stray = True
+            return [item.lease for item in running]
 
     def drop(self, member: str) -> None:
         """The store fenced this membership: forget what it buffered."""

@@ -25,6 +25,11 @@ _FETCH_WEIGHT = 0.2
 #: S, in seconds. What the interpreter starts with, whatever it is set to later.
 _SWITCH_SECONDS = 0.005
 
+#: A fetch for idle threads waits so much of its own duration for others to become idle.
+_GATHER_SHARE = 1 / 8
+#: Over a near line that is not worth a sleep.
+_LEAST_GATHER_SECONDS = 0.0005
+
 
 class Demand(msgspec.Struct, frozen=True):
     """What a fetch should bring."""
@@ -35,6 +40,9 @@ class Demand(msgspec.Struct, frozen=True):
     extra: int
     #: The buffer is low enough to be worth a call.
     low: bool
+    #: Other threads end their jobs within so many seconds, which a call for those that wait
+    #: should let pass first; 0.0: none do.
+    gather: float = 0.0
 
 
 class Pace:
@@ -65,6 +73,17 @@ class Pace:
             if self._fetch is None
             else self._fetch + _FETCH_WEIGHT * (seconds - self._fetch)
         )
+
+    def gather(self) -> float:
+        """How long a fetch should wait for threads whose jobs end soon, in seconds.
+
+        A thread that misses a fetch by a moment waits for all of it. Over a distant line two
+        groups of threads would take turns for ever, each call made for half of them.
+        """
+        wait = (self._fetch or 0.0) * _GATHER_SHARE
+        if self._job is None or self._job > wait or wait < _LEAST_GATHER_SECONDS:
+            return 0.0
+        return wait
 
     def room(self, threads: int) -> int:
         """Jobs that the buffer should hold.

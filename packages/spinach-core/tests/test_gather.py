@@ -1,0 +1,63 @@
+"""A fetch over a distant line waits for threads that are about to be idle."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from spinach import arbiter
+from spinach.arbiter import Arbiter
+from spinach.pace import Demand
+
+
+class Rig:
+    """An arbiter whose fetches bring jobs for idle threads only."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept: list[float] = []
+        self.fetched: list[int] = []
+        self.idle = 1
+        self.gather = 0.002
+        clock = SimpleNamespace(monotonic=lambda: 0.0)
+        consumer: Any = SimpleNamespace(backlog=True, fetch=self._fetch)
+        handover: Any = SimpleNamespace(demand=self._demand)
+        parts: Any = SimpleNamespace(clock=clock)
+        self.arbiter = Arbiter(
+            parts, consumer, handover, parts, parts,
+            stop_when_empty=False, grace=None, reporting=lambda: True,
+        )  # fmt: skip
+        monkeypatch.setattr(arbiter, "time", SimpleNamespace(sleep=self._sleep))
+
+    def _demand(self) -> Demand:
+        return Demand(self.idle, 5, low=True, gather=self.gather)
+
+    def _sleep(self, seconds: float) -> None:
+        # Meanwhile the others end.
+        self.slept.append(seconds)
+        self.idle = 10
+
+    def _fetch(self, *, idle: int, extra: int) -> int:
+        self.fetched.append(idle)
+        return idle
+
+    def fetch(self) -> None:
+        self.arbiter._fetch()
+
+
+def test_threads_that_end_soon_share_a_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch)
+    # Not before a fetch has shown that nothing can be buffered.
+    rig.fetch()
+    assert (rig.fetched, rig.slept) == ([1], [])
+    rig.fetch()
+    assert (rig.fetched, rig.slept) == ([1, 10], [0.002])
+
+
+def test_fetch_does_not_wait_where_none_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch)
+    rig.gather = 0.0
+    rig.fetch()
+    rig.fetch()
+    assert (rig.fetched, rig.slept) == ([1, 1], [])
