@@ -23,7 +23,7 @@ class Rig:
         clock = SimpleNamespace(monotonic=lambda: 0.0)
         consumer: Any = SimpleNamespace(backlog=True, fetch=self._fetch)
         handover: Any = SimpleNamespace(demand=self._demand)
-        parts: Any = SimpleNamespace(clock=clock)
+        parts: Any = SimpleNamespace(clock=clock, ring=lambda: None)
         self.arbiter = Arbiter(
             parts, consumer, handover, parts, parts,
             stop_when_empty=False, grace=None, reporting=lambda: True,
@@ -45,6 +45,9 @@ class Rig:
     def fetch(self) -> None:
         self.arbiter._fetch()
 
+    def stop(self) -> None:
+        self.arbiter.stop()
+
 
 def test_threads_that_end_soon_share_a_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(monkeypatch)
@@ -61,3 +64,11 @@ def test_fetch_does_not_wait_where_none_ends_soon(monkeypatch: pytest.MonkeyPatc
     rig.fetch()
     rig.fetch()
     assert (rig.fetched, rig.slept) == ([1, 1], [])
+
+
+def test_stop_in_that_moment_fetches_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch)
+    rig.fetch()
+    monkeypatch.setattr(arbiter, "time", SimpleNamespace(sleep=lambda _: rig.stop()))
+    rig.fetch()
+    assert rig.fetched == [1]

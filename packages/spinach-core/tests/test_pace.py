@@ -83,3 +83,8 @@ def test_fetch_over_a_distant_line_waits_a_moment_for_threads_that_end_soon() ->
     # A near server answers before a sleep is over.
     assert pace_of(job=0.0001, fetch=0.002).gather() == 0.0
     assert Pace().gather() == 0.0
+    # Of a process that was stopped in the middle of a fetch.
+    assert pace_of(job=0.0001, fetch=3600.0).gather() == 0.01
+    stalled = pace_of(job=0.0001, fetch=0.016)
+    stalled.stalled = True
+    assert stalled.gather() == 0.0

@@ -1,52 +1,33 @@
-"""Threads of the engine's own are not interrupted by signals."""
+"""Threads of the engine can be told from those that run jobs."""
 
 from __future__ import annotations
 
-import signal
 import threading
-from typing import Any
-
-import pytest
 
 from spinach import Engine, MemoryBroker
+from spinach.upkeep import UpkeepThread
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(signal, "pthread_sigmask"), reason="signals are not blocked by thread here"
-)
-
-
-class Masks(MemoryBroker):
-    """Notes which signals are blocked where it is called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.masks: dict[str, set[Any]] = {}
-
-    def _note(self) -> None:
-        name = threading.current_thread().name
-        self.masks[name] = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-
-    def fetch(self, *args: Any, **options: Any) -> Any:
-        self._note()
-        return super().fetch(*args, **options)
-
-    def report(self, outcomes: Any) -> Any:
-        self._note()
-        return super().report(outcomes)
+from .support import wait_for
 
 
-def test_signals_reach_worker_threads_and_no_thread_of_the_engine() -> None:
-    broker = Masks()
-    spin = Engine(broker, namespace="deaf")
-    of_worker: list[set[Any]] = []
-    spin.task(name="look")(lambda: of_worker.append(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+def test_threads_of_the_engine_are_of_a_class_of_their_own() -> None:
+    spin, ran = Engine(MemoryBroker(), namespace="kinds"), threading.Event()
+    of_job: list[threading.Thread] = []
+
+    @spin.task(name="look")
+    def look() -> None:
+        of_job.append(threading.current_thread())
+        ran.set()
+
     spin.schedule("look")
     spin.start_workers(1, block=False)
-    while not broker.masks.keys() >= {"deaf-subscriber", "deaf-arbiter", "deaf-result-notifier"}:
-        threading.Event().wait(0.01)
+    wait_for(ran)
+    kinds = {t.name: type(t) for t in threading.enumerate() if t.name.startswith("kinds-")}
     spin.stop_workers()
-    assert of_worker == [signal.pthread_sigmask(signal.SIG_BLOCK, ())]
-    for name, mask in broker.masks.items():
-        assert {signal.SIGALRM, signal.SIGTERM, signal.SIGINT} <= mask, name
-        # These are to end the process with a traceback.
-        assert not mask & {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}, name
+    assert kinds == {
+        "kinds-arbiter": UpkeepThread,
+        "kinds-subscriber": UpkeepThread,
+        "kinds-result-notifier": UpkeepThread,
+        "kinds-worker-1": threading.Thread,
+    }
+    assert not isinstance(of_job[0], UpkeepThread)

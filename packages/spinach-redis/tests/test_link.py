@@ -164,7 +164,7 @@ def short_line(
 
 
 @pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
-def test_kernel_ends_the_waits_of_threads_that_no_signal_reaches(own_server: Server) -> None:
+def test_kernel_ends_the_waits_of_the_engines_own_threads(own_server: Server) -> None:
     for url in (own_server.url, own_server.unix_url):
         line = line_to(own_server, url=url)
         assert line._socket.gettimeout() == SHORT_SECONDS
@@ -186,22 +186,34 @@ def test_kernel_ends_the_waits_of_threads_that_no_signal_reaches(own_server: Ser
         line.close()
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer with a signal")
-def test_signals_do_not_prolong_a_wait(own_server: Server) -> None:
-    rung: list[int] = []
-    before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
-    line = line_to(own_server)
-    own_server.freeze()
-    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals for threads here")
+@pytest.mark.parametrize("on_main", [True, False])
+def test_signals_do_not_prolong_the_wait_of_a_producer(own_server: Server, on_main: bool) -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    line, over, broken = line_to(own_server), threading.Event(), []
+
+    def exchange() -> None:
+        line.open()
+        own_server.freeze()
+        broken.append(line.exchange(Command(b"PING")).broken)
+        over.set()
+
+    def disturb(thread: int | None) -> None:
+        while thread is not None and not over.wait(0.02):
+            signal.pthread_kill(thread, signal.SIGALRM)
+
+    other = threading.Thread(
+        target=disturb if on_main else exchange, args=(threading.get_ident(),) if on_main else ()
+    )
+    other.start()
     try:
-        exchange = line.exchange(Command(b"PING"))
+        exchange() if on_main else disturb(other.ident)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        other.join()
         signal.signal(signal.SIGALRM, before)
         own_server.thaw()
         line.close()
-    assert isinstance(exchange.broken, RedisTimeoutError)
-    assert rung
+    assert isinstance(broken[0], RedisTimeoutError)
 
 
 def test_sockets_of_other_kinds_keep_their_timeouts() -> None:

@@ -21,7 +21,7 @@ from spinach_redis.link import Link
 from .clusters import running_cluster
 from .jobs import QUEUE, Member, deposit
 from .servers import Server, until
-from .wakeups import LONG_SECONDS, WaitingFetch, blocked, fetch_of, until_blocked
+from .wakeups import LONG_SECONDS, PROMPT_SECONDS, WaitingFetch, blocked, fetch_of, until_blocked
 
 NewBroker = Callable[..., RedisBroker]
 
@@ -258,8 +258,9 @@ def test_waits_leave_no_descriptor_behind(own_server: Server) -> None:
         member.fetch(block_seconds=0.01)
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    gc.collect()
     first = wait_once()
-    assert [wait_once() for _ in range(10)] == [first] * 10
+    assert max(wait_once() for _ in range(10)) <= first
     broker.close()
 
 
@@ -299,7 +300,7 @@ def test_alarm_that_is_half_made_ends_quietly(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_connection_is_forgotten_before_it_is_closed(
-    own_server: Server, monkeypatch: pytest.MonkeyPatch
+    own_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = broker_of_user_without(own_server, "client|unblock")
     member = Member(broker)
@@ -321,9 +322,12 @@ def test_connection_is_forgotten_before_it_is_closed(
     until_blocked(own_server)
     # The wait cannot be cut short, and its connection breaks.
     broker.interrupt()
+    until(lambda: "cannot be cut short" in caplog.text, "the refusal", PROMPT_SECONDS)
+    watched.clear()
     with own_server.client() as client:
         client.client_kill_filter(_type="normal", skipme=True)
     waits.end()
     # A child of this process may hold it open, and its news would never end.
-    assert watched == [False]
+    assert watched
+    assert not any(watched)
     broker.close()

@@ -2,7 +2,8 @@
 the eyes of the broker.
 
 1. What is due goes first: a beat, a reconciliation, a recovery, due jobs.
-2. Threads idle or buffer low, and jobs known to be there: it fetches.
+2. Threads idle or buffer low, and jobs known to be there: it fetches, over a distant line
+   after a moment for threads that are about to be idle.
 3. Threads idle and nothing known: it hands its turn to the subscriber.
 4. Nothing to do: it waits for its bell or for the next thing that is due.
 5. Told to stop: it gives the buffer back, keeps beating while jobs run and
@@ -148,6 +149,8 @@ class Arbiter:
                 if barren and demand.gather:
                     # Not on the broker's clock, which a test may have stopped.
                     time.sleep(demand.gather)
+                    if self._stopping:
+                        return True
                     demand = self._handover.demand()
                 came = self._consumer.fetch(idle=demand.idle, extra=demand.extra)
                 self._barren = demand.extra > 0 and came <= demand.idle

@@ -89,13 +89,13 @@ class Crew:
         arbiter_bell, self._notifier_bell, self._subscriber_bell = (
             Doorbell(clock) for _ in range(3)
         )
-        self._hurry = Doorbell(SystemClock())
+        self._hurry_bell = Doorbell(SystemClock())
         self._handover = HandOver(
             clock,
             Pace(),
             wake_arbiter=arbiter_bell.ring,
             wake_notifier=self._notifier_bell.ring,
-            hurry_notifier=self._hurry.ring,
+            hurry_notifier=self._hurry_bell.ring,
             tell_empty=orders.stop_when_empty,
         )
         self._consumer = Consumer(
@@ -123,7 +123,7 @@ class Crew:
             self._notifier_bell,
             self._ending,
             orders.source,
-            hurry=self._hurry,
+            hurry=self._hurry_bell,
         )
         self._workers: dict[int, threading.Thread] = {}
         for number in range(1, orders.number + 1):
@@ -232,7 +232,7 @@ class Crew:
     def _end_upkeep(self) -> None:
         self._ending.set()
         self._notifier_bell.ring()
-        self._hurry.ring()
+        self._hurry_bell.ring()
         self._subscriber_bell.ring()
 
     def _at_exit(self) -> None:

@@ -2,7 +2,7 @@
 
 1. It waits until an outcome is handed in.
 2. It reports all there are. Meanwhile further ones collect, and leave together; so they do
-   for a moment after a report, unless somebody waits for one of them.
+   for a moment from the beginning of a report, unless somebody waits for one of them.
 3. What got no answer it sends again, after a wait, each queue for itself.
 
 It ends when told to and nothing is left, or when told to give up.

@@ -27,8 +27,9 @@ _SWITCH_SECONDS = 0.005
 
 #: A fetch for idle threads waits so much of its own duration for others to become idle.
 _GATHER_SHARE = 1 / 8
-#: Over a near line that is not worth a sleep.
+#: Over a near line that is not worth a sleep, and after a fetch that hung it would last.
 _LEAST_GATHER_SECONDS = 0.0005
+_MOST_GATHER_SECONDS = 0.01
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -80,8 +81,8 @@ class Pace:
         A thread that misses a fetch by a moment waits for all of it. Over a distant line two
         groups of threads would take turns for ever, each call made for half of them.
         """
-        wait = (self._fetch or 0.0) * _GATHER_SHARE
-        if self._job is None or self._job > wait or wait < _LEAST_GATHER_SECONDS:
+        wait = min((self._fetch or 0.0) * _GATHER_SHARE, _MOST_GATHER_SECONDS)
+        if self.stalled or self._job is None or self._job > wait or wait < _LEAST_GATHER_SECONDS:
             return 0.0
         return wait
 

@@ -189,7 +189,8 @@ class Link:
         return max(time.monotonic() - FRESH_SECONDS, self._health.failed_at) < self._answered_at
 
     def _stale(self) -> bool:
-        # Between calls there is nothing to read but the end of the connection.
+        # Between calls there is nothing to read but the end of the connection, neither at the
+        # socket nor in redis-py's parser: nothing is pushed without RESP3.
         try:
             return not is_silent(self._socket) if self._bound else self._connection.can_read(0)
         except (RedisError, OSError):

@@ -1,4 +1,4 @@
-"""Waits for a server that the kernel ends, where it can.
+"""Waits for a server, ended by the kernel where it can.
 
 A Python socket with a timeout asks the kernel twice, for `poll` before each `send` and
 each `recv`, and gives up the interpreter lock each time. A call of a broker is one `send`
@@ -14,6 +14,8 @@ import sys
 import threading
 from typing import Final
 
+from spinach.upkeep import UpkeepThread
+
 __all__ = ["MOST_SENT_AT_ONCE", "bind_to_kernel", "is_silent", "kernel_timeout", "may_bind"]
 
 #: What mostly fits into a send buffer, in bytes. `sendall` waits anew for each part of what
@@ -26,12 +28,13 @@ _TIMEVAL: Final = struct.Struct("@ll")
 
 
 def may_bind() -> bool:
-    """Whether the kernel may end waits of this thread.
+    """Whether the kernel may end waits of this thread: the engine's own threads alone.
 
-    Only where no signal comes in: after each of them Python begins such a wait anew, with
-    the whole limit. See `spinach.upkeep`.
+    After a signal that reaches the thread Python begins such a wait anew, with the whole
+    limit. Signals go to the main thread, and to any other one where that blocks them; a
+    producer's call on either of them keeps its deadline.
     """
-    return _SUPPORTED and getattr(threading.current_thread(), "signals_blocked", False)
+    return _SUPPORTED and isinstance(threading.current_thread(), UpkeepThread)
 
 
 def bind_to_kernel(sock: object, seconds: float) -> bool:
@@ -42,12 +45,11 @@ def bind_to_kernel(sock: object, seconds: float) -> bool:
         seconds: longest wait.
 
     Returns:
-        Whether that was done. Sockets of other classes are left as they are: TLS waits for
-        more than one `recv`, and those of gevent and eventlet wait in another way.
+        Whether that was done. Sockets of other classes are left as they are: one read of
+        TLS may take several `recv`, and gevent's and eventlet's wait in another way.
     """
-    if type(sock).__module__ != "socket":
+    if not isinstance(sock, socket.socket) or type(sock).__module__ != "socket":
         return False
-    assert isinstance(sock, socket.socket)
     # A limit of 0 would be none.
     limit = _TIMEVAL.pack(int(seconds), max(1, int(seconds % 1 * 1_000_000)))
     with contextlib.suppress(OSError):
