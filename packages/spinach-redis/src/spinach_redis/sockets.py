@@ -25,6 +25,8 @@ MOST_SENT_AT_ONCE: Final = 16 * 1024
 #: Where the layout of `struct timeval` below holds.
 _SUPPORTED: Final = sys.platform == "linux" and sys.maxsize > 2**32
 _TIMEVAL: Final = struct.Struct("@ll")
+#: Windows has no such flag, and no socket there gets so far.
+_LOOK: Final[int] = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 
 
 def may_bind() -> bool:
@@ -67,7 +69,7 @@ def is_silent(sock: socket.socket) -> bool:
         OSError: the connection broke.
     """
     try:
-        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        sock.recv(1, _LOOK)
     except BlockingIOError:
         return True
     return False
