@@ -258,7 +258,7 @@ def test_server_that_stands_still_ends_a_call_in_time(
     assert exchange.replies == []
 
 
-@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python bounds all waits here")
+@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
 @pytest.mark.parametrize("size, bound", [(10, None), (sockets.MOST_SENT_AT_ONCE, SHORT_SECONDS)])
 def test_one_bound_holds_for_all_parts_of_a_large_request(
     own_server: Server, monkeypatch: pytest.MonkeyPatch, size: int, bound: float | None
