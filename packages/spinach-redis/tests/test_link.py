@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -50,8 +50,9 @@ class _Settings:
 
     address = "nowhere"
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, introduction: Sequence[tuple[str, ...]] = ()) -> None:
         self._connection = connection
+        self.introduction = introduction
 
     def connection(self, _timeout_seconds: float) -> Any:
         return self._connection
@@ -81,6 +82,49 @@ def test_same_bytes_are_sent_with_hiredis_and_without(
     assert bytes_of_requests(own_server, asking=asking) == with_it
     assert b"\r\n$7\r\nEVALSHA\r\n" in with_it
     assert with_it.count(b"ASKING") == (len(REQUESTS) if asking else 0)
+
+
+def test_introduction_goes_with_the_first_requests_and_only_with_those(
+    own_server: Server,
+) -> None:
+    with own_server.client() as client:
+        recording = _Recording(client.connection_pool.make_connection())
+    settings: Any = _Settings(recording, [("CLIENT", "SETINFO", "LIB-NAME", "it")])
+    line = Link(Node(settings), CALL_TIMEOUT_SECONDS)
+    line.open()
+    assert not recording.sent
+    line.send(REQUESTS)
+    first = b"".join(recording.sent)
+    line.send(REQUESTS)
+    second = b"".join(recording.sent)[len(first) :]
+    assert (first.count(b"SETINFO"), second.count(b"SETINFO")) == (1, 0)
+    assert first.endswith(second)
+
+
+def test_server_lists_the_library_of_each_connection(own_server: Server) -> None:
+    with own_server.client() as client:
+        told = {value for *_, value in settings_of_url(own_server.unix_url).introduction}
+        line = Link(Node(settings_of_url(own_server.unix_url)), CALL_TIMEOUT_SECONDS)
+        line.open(with_id=True)
+        listed = next(c for c in client.client_list() if int(c["id"]) == line.client_id)
+    assert len(told) == 2
+    assert {listed["lib-name"], listed["lib-ver"]} == told
+
+
+def test_connection_that_may_not_introduce_itself_works_all_the_same(own_server: Server) -> None:
+    with own_server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "shy", "on", ">secret", "~*", "+@all", "-client|setinfo"
+        )
+        shy = own_server.unix_url.replace("unix://", "unix://shy:secret@")
+        broker = RedisBroker.from_url(shy)
+        broker.bind("plain", object())
+        broker.enqueue([deposit()])
+        leases = Member(broker).take()
+        assert broker.report([success(lease) for lease in leases]).verdicts == (Verdict.APPLIED,)
+        broker.close()
+        refused = {entry["object"] for entry in client.acl_log()}
+    assert refused == {"client|setinfo"}
 
 
 @pytest.mark.usefixtures("without_hiredis")

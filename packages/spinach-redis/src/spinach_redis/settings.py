@@ -15,7 +15,7 @@ from .cluster import Cluster
 from .topology import SingleServer, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = [
     "CALL_TIMEOUT_SECONDS",
@@ -83,9 +83,14 @@ class ConnectionSettings:
         if issubclass(connection_class, UnixDomainSocketConnection):
             del self._options["socket_connect_timeout"]  # see `connection`
         try:
-            self._connection_class(**self._options, socket_timeout=CALL_TIMEOUT_SECONDS)
+            sample = self._connection_class(**self._options, socket_timeout=CALL_TIMEOUT_SECONDS)
         except (TypeError, ValueError, RedisError) as exc:
             raise InvalidArgument(f"The settings of the Redis client are unusable: {exc}.") from exc
+        #: Commands that tell the server which library this is, for its list of clients. What
+        #: it answers is nobody's business: those before 7.2 do not know them.
+        self.introduction = tuple(
+            ("CLIENT", "SETINFO", attribute, value) for attribute, value in _library(sample)
+        )
 
     def check(self) -> None:
         """Refuse what could never connect. Of settings as the user gave them: later, a file
@@ -127,6 +132,8 @@ class ConnectionSettings:
         if isinstance(connection, UnixDomainSocketConnection):
             # Older releases of redis-py know the attribute, but not the option.
             connection.socket_connect_timeout = CONNECT_TIMEOUT_SECONDS
+        # It would wait for the answer to each part of its introduction.
+        connection.driver_info = connection.lib_name = connection.lib_version = None
         return connection
 
     def client(self, timeout_seconds: float) -> Redis:
@@ -199,3 +206,14 @@ class ClusterSettings:
 
 
 Settings = ConnectionSettings | ClusterSettings
+
+
+def _library(connection: Any) -> Iterator[tuple[str, str]]:
+    """What a connection of redis-py would introduce itself with."""
+    # Newer releases have both in one object.
+    info = getattr(connection, "driver_info", None)
+    if info is None:
+        name, version = (getattr(connection, f"lib_{part}", None) for part in ("name", "version"))
+    else:
+        name, version = info.formatted_name, info.lib_version
+    return ((key, value) for key, value in (("LIB-NAME", name), ("LIB-VER", version)) if value)
