@@ -23,7 +23,8 @@ HEAD = """\
 <!-- Written by `nox -s bench -- --page ...`; the other page says how, and what it means. -->
 
 What is measured, how, and what it means stands in [Benchmarks](../benchmarks.md). A value is
-the median of all repeats, with the lowest and the highest behind it.
+the median of all repeats, with the lowest and the highest behind it. *n/a* stands where
+a contestant offers no such thing, or where it cannot be seen from outside.
 """
 
 
@@ -86,7 +87,7 @@ def _measure(results: Results, measure: Measure, drawn: bool) -> Iterator[str]:
 def _cell(results: Results, measure: Measure, name: str, metric: str) -> str:
     found = results.summary(measure.name, name, metric)
     if found is None:
-        return ""
+        return "n/a"
     digits = measure.metrics[metric].digits
     text = f"{found.median:,.{digits}f}"
     if found.count > 1:

@@ -25,6 +25,7 @@ class Contestant:
         drained: jobs of the drain measure; fewer for those that would take minutes. The
             rate does not depend on it.
         distant: jobs drained at a round trip of 10 ms.
+        batch: jobs of a batch.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Contestant:
     kind: str = "peer"
     drained: int = 20_000
     distant: int = 1_000
+    batch: int = 10_000
 
     @property
     def environment(self) -> str:
@@ -42,6 +44,10 @@ class Contestant:
         if self.kind == "peer":
             return self.adapter
         return {"floor": "redis", "spinach": "spinach", "before": "before"}[self.kind]
+
+    def several(self, most: int) -> int:
+        """Jobs of a measure that drains several times; a peer has as few as takes seconds."""
+        return self.drained // 8 if self.kind == "peer" else most
 
 
 FLOOR = "floor, prefetch 1000"
@@ -110,6 +116,7 @@ ROSTER = (
         options={"pool": "threads"},
         drained=4_000,
         distant=200,
+        batch=1_000,
     ),
     Contestant(
         name="Celery, prefork",
@@ -119,6 +126,7 @@ ROSTER = (
         options={"pool": "prefork"},
         drained=4_000,
         distant=200,
+        batch=1_000,
     ),
     Contestant(
         name="RQ",
@@ -154,6 +162,13 @@ ROSTER = (
         # It imports typing_extensions on every Python, but asks for it on some only.
         requirements=("saq[redis]", "typing_extensions"),
     ),
-    Contestant(name="arq", adapter="arq", imports="arq", requirements=("arq",)),
+    Contestant(
+        name="arq",
+        adapter="arq",
+        imports="arq",
+        requirements=("arq",),
+        drained=2_000,
+        distant=200,
+    ),
     Contestant(name="streaQ", adapter="streaq", imports="streaq", requirements=("streaq",)),
 )

@@ -53,8 +53,10 @@ def run(
             say(f"{measure.name}: already measured")
             continue
         taking = [contestant for contestant in contestants if measure.takes(contestant)]
-        for repeat in range(min(repeats, measure.repeats or repeats)):
+        for repeat in range(repeats):
             for contestant in taking:
+                if repeat and contestant.kind in measure.once:
+                    continue
                 begin = time.monotonic()
                 values = _once(stage, measure, contestant, results)
                 shown = "  ".join(f"{name} {value:,.5g}" for name, value in values.items())

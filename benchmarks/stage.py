@@ -137,10 +137,15 @@ class Stage:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
 
-    def enqueue(self, contestant: Contestant, task: str, count: int) -> None:
-        """Have jobs wait, in the quickest way that there is."""
+    def enqueue(self, contestant: Contestant, task: str, count: int) -> float:
+        """Have jobs wait, in the quickest way that there is.
+
+        Returns:
+            Seconds that it took the producer.
+        """
         command = "batch" if self.card(contestant)["has_batch"] else "enqueue"
-        self.play(contestant, command, task=task, count=count)
+        seconds: float = self.play(contestant, command, task=task, count=count)["seconds"]
+        return seconds
 
     @contextlib.contextmanager
     def worker(

@@ -45,6 +45,8 @@ class Adapter(ABC):
     distribution: ClassVar[str]
     #: Whether there is a call that schedules many jobs.
     has_batch: ClassVar[bool] = False
+    #: Whether it plays on a Cluster, with `queues` among its options to spread jobs over.
+    on_cluster: ClassVar[bool] = False
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         self.url = url
@@ -145,6 +147,7 @@ def play(contestant: type[Adapter]) -> None:
             "python": sys.version.split()[0],
             "guarantee": adapter.guarantee,
             "has_batch": contestant.has_batch,
+            "on_cluster": contestant.on_cluster,
             "pending": adapter.pending(),
         }
     elif command == "work":
@@ -167,13 +170,18 @@ def _produce(adapter: Adapter, order: dict[str, Any]) -> float:
         return adapter.produce(iter(_deferred(count, *order["span"])), None)
     if command == "spread":
         tasks = order["tasks"]
-        return adapter.produce(iter(()), [Call(tasks[n % len(tasks)]) for n in range(count)])
+        calls = [Call(tasks[n % len(tasks)]) for n in range(count)]
+        return _produce_all(adapter, calls)
     if command == "sequence":
         calls = [Call(task, tuple(args)) for task, args in order["calls"]]
-        if type(adapter).has_batch:
-            return adapter.produce(iter(()), calls)
-        return adapter.produce(iter(calls), None)
+        return _produce_all(adapter, calls)
     raise ValueError(f"Unknown command {command!r}.")
+
+
+def _produce_all(adapter: Adapter, calls: Sequence[Call]) -> float:
+    if type(adapter).has_batch:
+        return adapter.produce(iter(()), calls)
+    return adapter.produce(iter(calls), None)
 
 
 def _trickle(count: int, interval: float) -> Iterator[Call]:

@@ -21,6 +21,7 @@ class Spinach(SyncAdapter):
 
     distribution = "spinach-redis"
     has_batch = True
+    on_cluster = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from streaq import Worker
 
@@ -20,29 +23,53 @@ class Streaq(AsyncAdapter):
     guarantee = "at least once, after a minute"
     distribution = "streaq"
     has_batch = True
+    on_cluster = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)
-        self._worker = self._new_worker(1)
+        self._queues: list[str] = options.get("queues", [])
+        self._tasks: dict[str, Any] = {}
+        self._workers = self._new_workers(1)
 
-    def _new_worker(self, slots: int) -> Any:
-        worker: Any = Worker(redis_url=self.url, concurrency=slots)
-        self._tasks = {
-            name: worker.task(name=name, ttl=0, silent=True)(async_version(name)) for name in TASKS
-        }
-        return worker
+    def _new_workers(self, slots: int) -> list[Any]:
+        if not self._queues:
+            worker: Any = Worker(redis_url=self.url, concurrency=slots)
+            for name in TASKS:
+                self._add(worker, name, name)
+            return [worker]
+        # A worker has one queue.
+        share = -(-slots // len(self._queues))
+        parts = urlsplit(self.url)
+        workers: list[Any] = []
+        for queue in self._queues:
+            worker = Worker(
+                cluster_nodes=[(str(parts.hostname), int(parts.port or 0))],
+                queue_name=f"{{bench/{queue}}}",
+                concurrency=share,
+                handle_signals=False,
+            )
+            self._add(worker, f"noop.{queue}", "noop")
+            workers.append(worker)
+        return workers
+
+    def _add(self, worker: Any, name: str, function: str) -> None:
+        task = worker.task(name=name, ttl=0, silent=True)
+        self._tasks[name] = task(async_version(function))
 
     def pending(self) -> list[list[str]]:
         """An entry goes from the stream when it is acknowledged."""
-        return [["XLEN", "streaq:default:queues:normal"]]
+        names = [f"{{bench/{queue}}}" for queue in self._queues] or ["default"]
+        return [["XLEN", f"streaq:{name}:queues:normal"] for name in names]
 
     async def open(self) -> None:
         """Connect."""
-        await self._worker.__aenter__()
+        for worker in self._workers:
+            await worker.__aenter__()
 
     async def close(self) -> None:
         """Disconnect."""
-        await self._worker.__aexit__(None, None, None)
+        for worker in reversed(self._workers):
+            await worker.__aexit__(None, None, None)
 
     async def asend(self, call: Call) -> None:
         """`enqueue`."""
@@ -52,14 +79,27 @@ class Streaq(AsyncAdapter):
         await task
 
     async def asend_batch(self, calls: Sequence[Call]) -> None:
-        """`enqueue_many`."""
-        await self._worker.enqueue_many(
-            [self._tasks[call.task].enqueue(*call.args) for call in calls]
-        )
+        """`enqueue_many`, for each worker."""
+        for worker in self._workers:
+            mine = [call for call in calls if self._tasks[call.task].worker is worker]
+            await worker.enqueue_many([self._tasks[call.task].enqueue(*call.args) for call in mine])
 
     def work(self, slots: int) -> None:
-        """Its worker."""
-        self._new_worker(slots).run_sync()
+        """Its worker, or one for each queue."""
+        workers = self._new_workers(slots)
+        if self._queues:
+            asyncio.run(_run_all(workers))
+        else:
+            workers[0].run_sync()
+
+
+async def _run_all(workers: list[Any]) -> None:
+    running = [asyncio.create_task(worker.run_async()) for worker in workers]
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    for each in running:
+        each.cancel()
 
 
 if __name__ == "__main__":

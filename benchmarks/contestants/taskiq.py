@@ -9,7 +9,7 @@ from typing import Any
 
 from taskiq import TaskiqScheduler
 from taskiq.api import run_receiver_task, run_scheduler_task
-from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker
+from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker, RedisStreamClusterBroker
 
 from .adapter import AsyncAdapter, Call, play
 from .jobs import TASKS, async_version
@@ -33,26 +33,42 @@ class Taskiq(AsyncAdapter):
 
     guarantee = "at least once, after ten minutes"
     distribution = "taskiq-redis"
+    on_cluster = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)
         # The group is to find what was sent before it came to be.
-        self._broker = RedisStreamBroker(url, consumer_id="0")
+        self._brokers: list[Any] = [
+            RedisStreamClusterBroker(url, stream, consumer_id="0") for stream in self._streams()
+        ]
+        if not self._brokers:
+            self._brokers.append(RedisStreamBroker(url, consumer_id="0"))
+        self._broker = self._brokers[0]
         self._tasks = {name: self._broker.task(name)(async_version(name)) for name in TASKS}
+        for queue, broker in zip(options.get("queues", []), self._brokers, strict=False):
+            name = f"noop.{queue}"
+            self._tasks[name] = broker.task(name)(async_version("noop"))
         self._source = ListRedisScheduleSource(url)
+
+    def _streams(self) -> list[str]:
+        # A read of several streams is for one node, so each has a broker of its own.
+        return [f"{{bench/{queue}}}" for queue in self.options.get("queues", [])]
 
     def pending(self) -> list[list[str]]:
         """See the script."""
-        return [["EVAL", PENDING_SCRIPT, "1", "taskiq"]]
+        streams = self._streams() or ["taskiq"]
+        return [["EVAL", PENDING_SCRIPT, "1", stream] for stream in streams]
 
     async def open(self) -> None:
-        """Start the broker."""
-        await self._broker.startup()
+        """Start the brokers."""
+        for broker in self._brokers:
+            await broker.startup()
         await self._source.startup()
 
     async def close(self) -> None:
-        """Stop it."""
-        await self._broker.shutdown()
+        """Stop them."""
+        for broker in self._brokers:
+            await broker.shutdown()
 
     async def asend(self, call: Call) -> None:
         """`kiq`, or `schedule_by_time`."""
@@ -68,13 +84,14 @@ class Taskiq(AsyncAdapter):
         asyncio.run(self._work(slots))
 
     async def _work(self, slots: int) -> None:
-        await self._broker.startup()
-        running = [
-            asyncio.create_task(
-                run_receiver_task(self._broker, max_async_tasks=slots, max_prefetch=slots)
-            )
-        ]
-        if self.options.get("scheduler"):
+        running = []
+        share = -(-slots // len(self._brokers))
+        for broker in self._brokers:
+            await broker.startup()
+            receiver = run_receiver_task(broker, max_async_tasks=share, max_prefetch=share)
+            running.append(asyncio.create_task(receiver))
+        # Its source of schedules is for a server that is no node of a Cluster.
+        if self.options.get("scheduler") and not self._streams():
             scheduler = TaskiqScheduler(self._broker, [self._source])
             second = timedelta(seconds=1)
             running.append(

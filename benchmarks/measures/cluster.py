@@ -26,7 +26,7 @@ COUNT = 30_000
 
 
 class OnCluster(Measure):
-    """Spinach, one process with ten threads."""
+    """Those that play on a Cluster; one process with ten threads, or what takes their place."""
 
     name = "cluster"
     title = "Drain six queues on a Cluster of 1 node and of 3"
@@ -39,19 +39,17 @@ class OnCluster(Measure):
         )
     }
 
-    def takes(self, contestant: Contestant) -> bool:
-        """Floor and peers have no such queues."""
-        return contestant.kind == "spinach"
-
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """What the nodes could carry follows from the time that they used for a job."""
         values: dict[str, float] = {}
+        if not stage.card(contestant)["on_cluster"]:
+            return values
         for nodes in NODES:
             queues = even_queues("bench", QUEUES, nodes)
             variant = replace(contestant, options={**contestant.options, "queues": queues})
             with private_cluster(nodes) as cluster:
                 inner = stage.on(cluster)
-                count = COUNT // stage.share
+                count = contestant.several(COUNT) // stage.share
                 before = cluster.cpu_seconds()
                 tasks = [f"noop.{queue}" for queue in queues]
                 inner.play(variant, "spread", tasks=tasks, count=count)

@@ -18,6 +18,9 @@ __all__ = ["Growth"]
 #: Jobs that wait in the same queue, by what the metric says.
 WAITING = {"1e3": 1_000, "1e5": 100_000, "1e6": 1_000_000}
 
+#: More waiting jobs than this only for those whose batches make it a matter of seconds.
+MOST_OF_PEERS = 100_000
+
 #: Jobs due in an hour, and jobs held back by a limit.
 FUTURE, HELD = 100_000, 100_000
 
@@ -27,7 +30,7 @@ COUNT = 10_000
 #: How many jobs of the task with a limit were put aside.
 HELD_KEY = ["LLEN", "{bench/spinach}:held:stuck"]
 
-#: Jobs that one call schedules at most.
+#: Jobs that one producer schedules at most.
 PORTION = 100_000
 
 #: An hour from now, as a span.
@@ -35,7 +38,10 @@ LATER = (3600.0, 3700.0)
 
 
 class Growth(Measure):
-    """Spinach at least once; cost is CPU time of the server a job, and the rates."""
+    """Cost is CPU time of the server a job, and the rates.
+
+    A peer has fewer sizes: a million jobs that it schedules one by one would take minutes.
+    """
 
     name = "growth"
     title = "Cost of a job beside waiting, future and held ones"
@@ -48,32 +54,40 @@ class Growth(Measure):
             ("server", Metric("µs of the server's CPU a job", False, 1)),
         )
     }
-    #: A million jobs take their time.
-    repeats = 1
+    #: It takes a peer a minute or two.
+    once = frozenset({"peer"})
 
     def takes(self, contestant: Contestant) -> bool:
-        """One variant shows it."""
-        return bool(contestant.options.get("retries"))
+        """One variant of each shows it: how its worker runs jobs is nothing to the server."""
+        others = contestant.options in ({"retries": 0}, {"pool": "prefork"}, {"fork": True})
+        return not others and super().takes(contestant)
 
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """Jobs wait first; those that are scheduled for the value come on top."""
         values: dict[str, float] = {}
+        is_peer = contestant.kind == "peer"
         for size, waiting in WAITING.items():
+            if is_peer and waiting > MOST_OF_PEERS:
+                continue
             stage.server.clear()
             for count in _portions(waiting // stage.share):
-                stage.play(contestant, "batch", task="noop", count=count)
+                stage.enqueue(contestant, "noop", count)
             values |= self._cost(stage, contestant, size)
+        if contestant.kind == "floor":
+            return values
         stage.server.clear()
         stage.play(contestant, "defer", count=FUTURE // stage.share, span=LATER)
         values |= self._cost(stage, contestant, "future")
+        if is_peer:
+            # None holds jobs back at the server.
+            return values
         stage.server.clear()
         self._hold(stage, contestant, HELD // stage.share)
-        values |= self._cost(stage, contestant, "held")
-        return values
+        return values | self._cost(stage, contestant, "held")
 
     def _hold(self, stage: Stage, contestant: Contestant, count: int) -> None:
         """Have jobs wait for a slot whose owner has died, which is not noticed for now."""
-        stage.play(contestant, "batch", task="stuck", count=count)
+        stage.enqueue(contestant, "stuck", count)
         deadline = time.monotonic() + LIMIT_SECONDS
         with stage.worker(contestant, 2, kill=True) as work:
             while stage.server.count([HELD_KEY]) < count - 1:
@@ -83,10 +97,10 @@ class Growth(Measure):
                 time.sleep(0.1)
 
     def _cost(self, stage: Stage, contestant: Contestant, size: str) -> dict[str, float]:
-        count = COUNT // min(stage.share, 5)
+        count = contestant.several(COUNT) // min(stage.share, 5)
         before = stage.pending(contestant)
         cpus = [stage.server.cpu_seconds()]
-        seconds = stage.play(contestant, "batch", task="noop", count=count)["seconds"]
+        seconds = stage.enqueue(contestant, "noop", count)
         cpus.append(stage.server.cpu_seconds())
         with stage.worker(contestant, 10) as work:
             end, left = stage.await_done(contestant, [work], LIMIT_SECONDS, before)

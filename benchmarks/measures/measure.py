@@ -36,8 +36,8 @@ class Measure(ABC):
     metrics: ClassVar[dict[str, Metric]]
     #: Whether `--quick` includes it.
     quick: ClassVar[bool] = False
-    #: Repeats, if other than what the command line says.
-    repeats: ClassVar[int | None] = None
+    #: Kinds of contestants that are measured once, however many repeats there are.
+    once: ClassVar[frozenset[str]] = frozenset()
 
     def takes(self, contestant: Contestant) -> bool:
         """Whether a contestant takes part: the peers, Spinach, and one floor."""
@@ -48,7 +48,8 @@ class Measure(ABC):
         """Measure once, on an empty server.
 
         Returns:
-            Values by name of the metric; those that cannot be had are left out.
+            Values by name of the metric; those that cannot be had are left out, all of them
+            where the contestant does not offer such a thing.
 
         Raises:
             TimeIsUp: the contestant did not get done.

@@ -15,9 +15,6 @@ __all__ = ["BatchOfMany", "OneByOne"]
 #: Jobs scheduled one after the other.
 ONE_BY_ONE = 5_000
 
-#: Jobs of the batch.
-BATCH = 10_000
-
 
 class OneByOne(Measure):
     """One producer thread, one call a job."""
@@ -46,5 +43,6 @@ class BatchOfMany(Measure):
         """Time the call in the producer's process."""
         if not stage.card(contestant)["has_batch"]:
             return {}
-        answer = stage.play(contestant, "batch", task="noop", count=BATCH)
-        return {"rate": BATCH / answer["seconds"]}
+        count = contestant.batch
+        answer = stage.play(contestant, "batch", task="noop", count=count)
+        return {"rate": count / answer["seconds"]}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 from ..proxy import proxied
 from .drain import METRICS, drained
 from .measure import Measure, Metric
-from .producing import BATCH
 
 if TYPE_CHECKING:
     from ..roster import Contestant
@@ -45,8 +44,9 @@ class DistantBatch(Measure):
         """One right after the other, so that they compare."""
         if not stage.card(contestant)["has_batch"]:
             return {}
-        near = stage.play(contestant, "batch", task="noop", count=BATCH)["seconds"]
+        count = contestant.batch
+        near = stage.play(contestant, "batch", task="noop", count=count)["seconds"]
         stage.server.clear()
         with proxied(stage.server.port, ROUND_TRIP_SECONDS / 2) as proxy:
-            far = stage.play(contestant, "batch", proxy.url, task="noop", count=BATCH)["seconds"]
-        return {"rate": BATCH / far, "share": 100 * near / far}
+            far = stage.play(contestant, "batch", proxy.url, task="noop", count=count)["seconds"]
+        return {"rate": count / far, "share": 100 * near / far}

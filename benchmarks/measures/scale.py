@@ -22,7 +22,7 @@ SHARE = 20_000
 
 
 class ScaleOut(Measure):
-    """Spinach and the floor; the peers stand in the table of the drain."""
+    """All of them."""
 
     name = "scale"
     title = "Drain by 1, 2 and 4 processes on one server"
@@ -32,16 +32,13 @@ class ScaleOut(Measure):
         "one core": Metric("jobs/s that one core of a server carries"),
     }
 
-    def takes(self, contestant: Contestant) -> bool:
-        """See the class."""
-        return contestant.kind in {"floor", "spinach"} and super().takes(contestant)
-
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """The server's time is that of scheduling and draining with one process."""
         values: dict[str, float] = {}
+        share = contestant.several(SHARE)
         for number in PROCESSES:
             stage.server.clear()
-            count = SHARE * number // stage.share
+            count = share * number // stage.share
             before = stage.server.cpu_seconds()
             stage.enqueue(contestant, "noop", count)
             with contextlib.ExitStack() as stack:
