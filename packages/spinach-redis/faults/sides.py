@@ -43,16 +43,16 @@ def server_time_stands_still() -> Iterator[None]:
     So that instants are equal to the ms, and two that coincide in memory do so there.
     """
     reading = b"local time = call('TIME')"
-    kept = [(each, each.text, each.sha) for each in script.SCRIPTS]
-    for each, text, _ in kept:
-        assert text.count(reading) == 1, each
-        each.text = text.replace(reading, b"local time = {0, 0}")
+    kept = [(each, each.parts, each.sha) for each in script.SCRIPTS]
+    for each, parts, _ in kept:
+        assert each.text.count(reading) == 1, each
+        each.parts = tuple(part.replace(reading, b"local time = {0, 0}") for part in parts)
         each.sha = hashlib.sha1(each.text, usedforsecurity=False).hexdigest().encode()
     try:
         yield
     finally:
-        for each, text, sha in kept:
-            each.text, each.sha = text, sha
+        for each, parts, sha in kept:
+            each.parts, each.sha = parts, sha
 
 
 class Side(ABC):

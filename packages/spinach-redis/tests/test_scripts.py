@@ -57,6 +57,11 @@ def test_all_files_are_used() -> None:
         assert entry.read_bytes() in used, entry.name
 
 
+def test_a_file_of_several_scripts_is_kept_once() -> None:
+    kept = {id(part) for each in script.SCRIPTS for part in each.parts}
+    assert len(kept) == len([*FOLDER.iterdir(), *(FOLDER / "shared").iterdir()]) - 1
+
+
 def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> None:
     broker = RedisBroker.from_url(own_server.unix_url)
     broker.bind("forgetful", object())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -185,6 +187,18 @@ def test_host_that_cannot_be_one_is_refused(host: str) -> None:
     ):
         with pytest.raises(InvalidArgument, match="cannot be the name of a host"):
             make()
+
+
+def test_names_of_hosts_are_not_looked_at_where_there_are_none() -> None:
+    program = (
+        "import sys\n"
+        "from spinach_redis import RedisBroker\n"
+        "for url in ('unix:///there/x.sock', 'redis://there'):\n"
+        "    RedisBroker.from_url(url)\n"
+        "    print('encodings.idna' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.split() == [b"False", b"True"]
 
 
 def test_certificate_that_is_not_there_is_named() -> None:

@@ -103,7 +103,9 @@ class ConnectionSettings:
         self._check_files()
 
     def _check_host(self) -> None:
-        host = self._options.get("host", "localhost")
+        host = self._options.get("host")
+        if host is None:
+            return  # a unix socket: the codec is 0.2 MiB of a worker, and nothing else loads it
         try:
             str(host).encode("idna")
         except UnicodeError:
