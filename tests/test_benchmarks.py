@@ -8,6 +8,8 @@ import os
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from unittest import mock
 
 import pytest
 from redis.crc import key_slot
@@ -21,17 +23,27 @@ from benchmarks.chart import bars  # noqa: E402
 from benchmarks.cluster import even_queues  # noqa: E402
 from benchmarks.environment import Environments  # noqa: E402
 from benchmarks.goals import verdicts  # noqa: E402
-from benchmarks.measures import ALL  # noqa: E402
+from benchmarks.measures import ALL, Measure, Metric  # noqa: E402
 from benchmarks.measures.mixed import overtaken  # noqa: E402
 from benchmarks.page import page  # noqa: E402
 from benchmarks.proxy import CommandCounter  # noqa: E402
 from benchmarks.report import report  # noqa: E402
 from benchmarks.results import Results  # noqa: E402
-from benchmarks.roster import AT_LEAST_ONCE, AT_MOST_ONCE, FLOOR, ROSTER  # noqa: E402
+from benchmarks.roster import (  # noqa: E402
+    AT_LEAST_ONCE,
+    AT_MOST_ONCE,
+    FLOOR,
+    ROSTER,
+    Contestant,
+)
+from benchmarks.runner import run  # noqa: E402
 from benchmarks.server import find_binary, private_server  # noqa: E402
 from benchmarks.stages import measure as measure_stages  # noqa: E402
 from benchmarks.summary import percentile, summary  # noqa: E402
 from benchmarks.usage import usage  # noqa: E402
+
+if TYPE_CHECKING:
+    from benchmarks.stage import Stage
 
 
 @pytest.fixture
@@ -86,6 +98,45 @@ def test_smallest_run_of_floor_and_spinach_measures_what_it_should(
     assert "≥ 50 % of the floor" in capsys.readouterr().out
     drawn = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert drawn == ["batch.svg", "drain.svg"]
+
+
+@pytest.mark.usefixtures("binary")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+def test_smallest_run_with_several_processes_and_on_a_cluster(tmp_path: Path) -> None:
+    only = [part for name in (FLOOR, AT_LEAST_ONCE) for part in ("--only", name)]
+    measures = [part for name in ("scale", "cluster", "growth") for part in ("--measure", name)]
+    where = ["--json", str(tmp_path / "found.json"), "--plots", str(tmp_path / "plots")]
+    assert command.main(["--quick", "--here", *only, *measures, *where]) == 0
+
+    found = Results.load(tmp_path / "found.json")
+    assert found.troubles == []
+    for measure in (measure for measure in ALL if measure.name in found.values):
+        ours = found.values[measure.name][AT_LEAST_ONCE]
+        assert set(ours) == set(measure.metrics), measure.name
+        assert all(value > 0 for values in ours.values() for value in values)
+    assert found.values["cluster"][FLOOR] == {}, "it has no queues to spread"
+    assert len(found.values) == 3
+
+
+class _Counted(Measure):
+    """Counts how often each contestant is measured."""
+
+    name = "counted"
+    title = "Counted"
+    metrics: ClassVar = {"times": Metric("times")}
+    once = frozenset({"peer"})
+
+    def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
+        return {"times": 1.0}
+
+
+def test_measure_that_takes_a_peer_minutes_is_taken_once_for_each() -> None:
+    stage: Any = mock.MagicMock()
+    takers = [contestant for contestant in ROSTER if contestant.name in {AT_LEAST_ONCE, "Huey"}]
+    kept: list[Results] = []
+    found = run(stage, [_Counted()], takers, 3, say=lambda _: None, keep=kept.append)
+    assert found.values["counted"] == {AT_LEAST_ONCE: {"times": [1.0] * 3}, "Huey": {"times": [1]}}
+    assert kept == [found]
 
 
 def test_every_peer_of_the_comparison_takes_part_and_has_an_adapter() -> None:
@@ -184,6 +235,14 @@ def test_page_shows_what_the_report_shows(results: Results) -> None:
     assert f"| {FLOOR} | 55,000 (50,000 to 60,000) |" in text
     assert f"| {FLOOR} | 1.0 | as it says |" in text
     assert "3.00 times Dramatiq | **missed** |" in text
+
+
+def test_page_says_where_a_contestant_offers_no_such_thing(results: Results) -> None:
+    results.add("batch", "Huey", {})
+    results.add("batch", AT_LEAST_ONCE, {"rate": 7.0})
+    text = page(results, ALL, [])
+    assert "| Huey | n/a |" in text
+    assert f"| {AT_LEAST_ONCE} | 7 |" in text
 
 
 def test_results_come_back_from_their_file(results: Results, tmp_path: Path) -> None:
