@@ -10,7 +10,7 @@ from msgspec import structs
 
 from spinach import Engine, Job, Tasks
 from spinach.assignment import Assignment
-from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply
+from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply, TickReply, Verdict
 from spinach.consumer import Consumer
 from spinach.exc import BrokerUnavailable
 from spinach.handover import HandOver
@@ -279,6 +279,27 @@ def test_due_jobs_are_made_ready_when_their_time_comes(rig: Rig) -> None:
     rig.advance(5)
     assert rig.upkeep() == ["tick"]
     assert rig.fetch() == 1
+
+
+def test_tick_that_comes_a_hair_early_is_made_once_more_when_its_time_has_come(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clocks of two machines go at slightly different rates."""
+    rig.upkeep()
+    rig.engine.schedule_at("print", rig.clock.now() + timedelta(seconds=5))
+    rig.fetch()
+    rig.advance(5)
+    early = TickReply(verdict=Verdict.APPLIED, next_due_in_ms=0.125)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.broker, "tick", lambda *_: early)
+        rig.upkeep()
+    assert rig.consumer.next_event_in() == pytest.approx(0.000125, abs=2e-6)
+    rig.advance(0.0001)
+    assert rig.upkeep() == []
+    rig.advance(0.000025)
+    assert rig.upkeep() == ["tick"]
+    assert rig.fetch() == 1
+    assert rig.upkeep() == []
 
 
 def test_in_the_end_it_only_keeps_what_is_left_alive(rig: Rig) -> None:

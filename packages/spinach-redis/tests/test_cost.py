@@ -7,15 +7,17 @@ job dearer, and should say what it buys.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from spinach import Batch, Engine
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import TickReply, Verdict
 from spinach_redis import RedisBroker, requests
 from spinach_redis.keys import QueueKeys
 from spinach_redis.script import SCRIPTS
@@ -238,3 +240,31 @@ def test_drain_sends_few_commands_for_many_jobs(own_server: Server, spin: Engine
     # How many depends on how threads take turns: 20 when measured. Two commands a job, the
     # way of a naive worker, would be 10,000.
     assert sent.total <= 500, sent.by_name
+
+
+def test_job_that_becomes_due_takes_one_look(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told too little, a worker would look again and again until the instant."""
+    broker = RedisBroker.from_url(own_server.unix_url)
+    spin = Engine(broker)
+    looks: list[float | None] = []
+    tick = broker.tick
+
+    def counting(queue: str, periodic: Sequence[str]) -> TickReply:
+        reply = tick(queue, periodic)
+        looks.append(reply.next_due_in_ms)
+        return reply
+
+    monkeypatch.setattr(broker, "tick", counting)
+    ran = threading.Semaphore(0)
+    spin.task(name="ran", max_retries=0)(ran.release)
+    first = datetime.now(UTC) + timedelta(milliseconds=100)
+    for number in range(20):
+        spin.schedule_at("ran", first + number * timedelta(milliseconds=10.25))
+    spin.start_workers(2, block=False)
+    assert all(ran.acquire(timeout=20) for _ in range(20))
+    spin.stop_workers()
+    broker.close()
+    # Two to spare for clocks that are being set, and for a wake-up that crosses a look.
+    assert len(looks) <= 20 + 2, looks

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import Enrolment, Verdict
 from spinach_redis import RedisBroker
+from spinach_redis.script import SCRIPTS
 
 from .jobs import LEASE_MS, QUEUE, TASK, Member, deposit
 
 HOUR_MS = 3_600_000
+NOW_MS = 1_900_000_000_000
 NewBroker = Callable[..., RedisBroker]
 
 
@@ -91,3 +94,54 @@ def test_periodic_task_does_not_wait_for_a_clock_that_was_set_back(
     assert reply.due == ()
     assert reply.next_periodic_in_ms is not None
     assert reply.next_periodic_in_ms <= 60_000
+
+
+@pytest.fixture
+def set_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the time that scripts read, in us after `NOW_MS`."""
+    texts = {each: each.text for each in SCRIPTS}
+
+    def set_time(us: int) -> None:
+        for each, text in texts.items():
+            assert text.count(b"call('TIME')") == 1, each
+            seconds, ms = divmod(NOW_MS, 1000)
+            text = text.replace(b"call('TIME')", b"{%d, %d}" % (seconds, ms * 1000 + us))
+            monkeypatch.setattr(each, "text", text)
+            monkeypatch.setattr(each, "sha", hashlib.sha1(text).hexdigest().encode())
+
+    return set_time
+
+
+def test_job_is_due_at_the_very_instant_that_was_told(
+    broker: RedisBroker, set_time: Callable[[int], None]
+) -> None:  # I8
+    set_time(1)
+    member = Member(broker)
+    broker.enqueue([deposit(due_ms=NOW_MS + 2)])
+    assert member.fetch().next_due_in_ms == 1.999
+    assert broker.tick(QUEUE, []).next_due_in_ms == 1.999
+    # 1 us before. Told that nothing is left, a process would tick again and again.
+    set_time(1999)
+    assert broker.tick(QUEUE, []).next_due_in_ms == 0.001
+    assert member.take() == []
+    set_time(2000)
+    assert broker.tick(QUEUE, []).next_due_in_ms is None
+    assert len(member.take()) == 1
+
+
+def test_periodic_task_is_due_at_the_very_instant_that_was_told(
+    broker: RedisBroker, set_time: Callable[[int], None]
+) -> None:  # I15
+    set_time(250)
+    enrolment = Enrolment(lease_ms=LEASE_MS, periodic={TASK: 1000})
+    assert broker.join(QUEUE, "me", enrolment).next_due_in_ms == 999.75
+    assert broker.tick(QUEUE, [TASK]).next_periodic_in_ms == 999.75
+    set_time(999_999)
+    early = broker.tick(QUEUE, [TASK])
+    assert (early.due, early.next_periodic_in_ms) == ((), 0.001)
+    refused = broker.fire(QUEUE, TASK, NOW_MS + 1000, deposit())
+    assert (refused.verdict, refused.next_due_in_ms) == (Verdict.REFUSED, 0.001)
+    set_time(1_000_100)
+    [due] = broker.tick(QUEUE, [TASK]).due
+    fired = broker.fire(QUEUE, TASK, due.due_ms, deposit())
+    assert (fired.verdict, fired.next_due_in_ms) == (Verdict.APPLIED, 999.9)

@@ -170,7 +170,7 @@ class Maintenance:
             member.periodic_at = next_at
         return True
 
-    def _after_ms(self, milliseconds: int | None) -> float | None:
+    def _after_ms(self, milliseconds: float | None) -> float | None:
         if milliseconds is None:
             return None
         return self._clock.monotonic() + max(0, milliseconds) / 1000

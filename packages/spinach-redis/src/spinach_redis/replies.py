@@ -65,6 +65,10 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode()
 
 
+def _ms(us: int | None) -> float | None:
+    return None if us is None else us / 1000
+
+
 def _attempts(value: bytes | None) -> tuple[int, int]:
     """Retries and losses."""
     if value is None:
@@ -108,7 +112,7 @@ def join_reply(reply: Any) -> JoinReply:
     """Answer of join.lua."""
     verdict = _VERDICTS[reply[0]]
     return JoinReply(
-        verdict=verdict, next_due_in_ms=reply[1] if verdict is Verdict.APPLIED else None
+        verdict=verdict, next_due_in_ms=_ms(reply[1]) if verdict is Verdict.APPLIED else None
     )
 
 
@@ -132,7 +136,8 @@ def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
         leases=_leases(turn, leases),
         more=bool(more),
         parks=tuple(names(parks)),
-        next_due_in_ms=due,
+        # Without a call: each fetch comes here, and most are told nothing.
+        next_due_in_ms=None if due is None else due / 1000,
         dead=_text(dead),
     )
 
@@ -165,14 +170,16 @@ def tick_reply(reply: Any) -> TickReply:
             PeriodicDue(task=task.decode(), due_ms=int(instant))
             for task, instant in zip(flat[::2], flat[1::2], strict=True)
         ),
-        next_due_in_ms=min((ms for ms in (next_job, next_task) if ms is not None), default=None),
-        next_periodic_in_ms=next_task,
+        next_due_in_ms=_ms(
+            min((us for us in (next_job, next_task) if us is not None), default=None)
+        ),
+        next_periodic_in_ms=_ms(next_task),
     )
 
 
 def fire_reply(reply: Any) -> FireReply:
     """Answer of fire.lua."""
-    return FireReply(verdict=_VERDICTS[reply[0]], next_due_in_ms=reply[1])
+    return FireReply(verdict=_VERDICTS[reply[0]], next_due_in_ms=_ms(reply[1]))
 
 
 def recover_reply(reply: Any) -> RecoverReply:

@@ -103,7 +103,7 @@ class JoinReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `join`."""
 
     #: Ms until a periodic task of the enrolment is due; None without any.
-    next_due_in_ms: int | None = None
+    next_due_in_ms: float | None = None
 
 
 class BeatReply(TurnReply, frozen=True, kw_only=True):
@@ -123,10 +123,11 @@ class FetchReply(TurnReply, frozen=True, kw_only=True):
     more: bool = False
     #: Tasks with parked jobs, a bounded number.
     parks: tuple[str, ...] = ()
-    #: Ms until the queue's next waiting job is due; told to one member of the
-    #: queue at a time, its timekeeper, which then calls `tick`. None: nothing
-    #: waits, or another member keeps the time.
-    next_due_in_ms: int | None = None
+    #: Ms until the queue's next waiting job is due, with the fraction where the
+    #: store's clock has one; told to one member of the queue at a time, its
+    #: timekeeper, which then calls `tick`. Never less than is left, so that one
+    #: call does. None: nothing waits, or another member keeps the time.
+    next_due_in_ms: float | None = None
     #: A member of the queue to recover; named to one caller at a time.
     dead: str | None = None
 
@@ -167,17 +168,17 @@ class TickReply(TurnReply, frozen=True, kw_only=True):
     due: tuple[PeriodicDue, ...] = ()
     #: Ms until a waiting job or a declared task is due next, those in `due`
     #: left out; 0 when more jobs are due than one call promotes. None: nothing.
-    next_due_in_ms: int | None = None
+    next_due_in_ms: float | None = None
     #: The same for declared tasks alone: what a process has to know that does not
     #: keep the time of the waiting jobs.
-    next_periodic_in_ms: int | None = None
+    next_periodic_in_ms: float | None = None
 
 
 class FireReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `fire`: APPLIED, or REFUSED when another member was first."""
 
     #: Ms until the task is due next; None when the store does not know it.
-    next_due_in_ms: int | None = None
+    next_due_in_ms: float | None = None
 
 
 class LostJob(msgspec.Struct, frozen=True, kw_only=True):

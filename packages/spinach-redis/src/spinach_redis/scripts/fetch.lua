@@ -26,7 +26,7 @@
 --   for each turn: member, number, count of limited tasks, the tasks,
 --   count of parks, the parks
 -- Reply, for each turn
---   {'APPLIED', leases, more, parks, ms until the next job is due or nil,
+--   {'APPLIED', leases, more, parks, us until the next job is due or nil,
 --    member to recover or nil}
 --     leases: stored id, token, record, attempts or nil for each, in order; a token
 --     is `d` (direct) or `b` (buffered) and a number that grows
@@ -37,7 +37,7 @@ local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'seq', 'info', 
 local MOST_HELD = 500
 local PEEK, FIRST_PEEK = 100, 10
 
-local now = now_ms(ARGV[1])
+local now, _, now_us = now_ms(ARGV[1])
 local idle = tonumber(ARGV[2])
 local want = idle + tonumber(ARGV[3])
 local most_bytes = tonumber(ARGV[4])
@@ -203,7 +203,7 @@ for i = 1, #turns do
     end
     more = more and not q.is_paused
     local parks = q.is_paused and {} or call('SRANDMEMBER', q.parks, 100)
-    local due = keeps_time(q, q.member, now) and next_due(q, now)
+    local due = keeps_time(q, q.member, now) and next_due(q, now_us)
     answers[i] = {'APPLIED', leases, more and 1 or 0, parks, due,
       name_dead(q, q.member, now, pause)}
   end

@@ -11,11 +11,11 @@
 -- ARGV
 --   1 clock offset, ms   2 task   3 due, ms since 1970   4 stored id   5 record
 -- Reply
---   {'APPLIED' or 'REFUSED', ms until the task is due next or nil}
+--   {'APPLIED' or 'REFUSED', us until the task is due next or nil}
 local NAMES = {'jobs', 'ready', 'future', 'timekeeper', 'marker', 'paused', 'enqueued', 'periodic',
   'periodic-info', 'guard', 'members', 'info'}
 local q = named(NAMES, 0)
-local now = now_ms(ARGV[1])
+local now, _, now_us = now_ms(ARGV[1])
 local task, asked = ARGV[2], tonumber(ARGV[3])
 local due = tonumber(call('ZSCORE', q.periodic, task))
 local interval = tonumber(string.match(call('HGET', q['periodic-info'], task) or '', '^%d+'))
@@ -23,11 +23,11 @@ local interval = tonumber(string.match(call('HGET', q['periodic-info'], task) or
 if not due or not interval or due ~= asked or due > now then
   admit_when_full(q.ready)
   step(q, now)
-  return {'REFUSED', due and interval and math.max(0, due - now) or false}
+  return {'REFUSED', due and interval and until_us(due, now_us) or false}
 end
 -- Before anything else is written: a full server refuses this.
 deposit_one(q, ARGV[4], ARGV[5])
 due = due + (math.floor((now - due) / interval) + 1) * interval
 call('ZADD', q.periodic, due, task)
 step(q, now)
-return {'APPLIED', due - now}
+return {'APPLIED', until_us(due, now_us)}

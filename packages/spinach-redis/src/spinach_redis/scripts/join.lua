@@ -21,7 +21,7 @@
 --   then count of periodic tasks; task, interval in ms for each
 --   then count of members known, the members
 -- Reply
---   {'APPLIED', ms until a periodic task of the member is due or nil}
+--   {'APPLIED', us until a periodic task of the member is due or nil}
 --   {'FENCED'}: under this name a dead member is being recovered
 --   {'KEYS', members}: nothing was done, their keys are needed
 --   {'VERSION', schema found}: nothing was done
@@ -30,7 +30,7 @@ local NAMES = {'version', 'members', 'seq', 'info', 'guard', 'limits', 'brought'
 -- Read at once, so that large ones do not fill the memory of the server.
 local RECORDS = 100
 local q = named(NAMES, 0)
-local now = now_ms(ARGV[1])
+local now, _, now_us = now_ms(ARGV[1])
 local member, lease = ARGV[3], tonumber(ARGV[4])
 
 local declared, a, k = declared_limits(7, #NAMES)
@@ -128,4 +128,4 @@ for i = 1, #periods do
     earliest = math.min(earliest or due, due)
   end
 end
-return {'APPLIED', earliest and math.max(0, earliest - now) or false}
+return {'APPLIED', earliest and until_us(earliest, now_us) or false}

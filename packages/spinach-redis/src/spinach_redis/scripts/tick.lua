@@ -12,13 +12,13 @@
 -- ARGV
 --   1 clock offset, ms   2 most jobs   then the periodic tasks that the caller declares
 -- Reply
---   {ms until a job is due next or nil, due: task, instant for each,
---   ms until a task is due next or nil}
+--   {us until a job is due next or nil, due: task, instant for each,
+--   us until a task is due next or nil}
 local NAMES = {'ready', 'future', 'retrying', 'timekeeper', 'marker', 'paused', 'members', 'info',
   'guard', 'periodic', 'periodic-info'}
 local DAY_MS = 24 * 60 * 60 * 1000
 local q = named(NAMES, 0)
-local now = now_ms(ARGV[1])
+local now, _, now_us = now_ms(ARGV[1])
 
 admit_when_full(q.ready)
 step(q, now)
@@ -45,11 +45,11 @@ for i = 3, #ARGV do
       due[#due + 1] = task
       due[#due + 1] = string.format('%.0f', instant)
     else
-      next_task = math.min(next_task or instant - now, instant - now)
+      next_task = math.min(next_task or instant, instant)
     end
     if seen and tonumber(seen) < now - DAY_MS then
       call('HSET', q['periodic-info'], task, string.format('%s %.0f', interval, now))
     end
   end
 end
-return {next_due(q, now) or false, due, next_task or false}
+return {next_due(q, now_us), due, next_task and until_us(next_task, now_us) or false}

@@ -6,11 +6,19 @@ local call = redis.call
 local PORTION = 1000
 
 -- Server time in ms since 1970, rounded down, and rounded up for what durations are
--- added to, so that none is cut short (I8). The offset is 0 outside tests.
+-- added to, so that none is cut short (I8); and in us, for what tells how long is left.
+-- The offset is 0 outside tests.
 local function now_ms(offset)
   local time = call('TIME')
   local ms = time[1] * 1000 + tonumber(offset)
-  return ms + math.floor(time[2] / 1000), ms + math.ceil(time[2] / 1000)
+  return ms + math.floor(time[2] / 1000), ms + math.ceil(time[2] / 1000), ms * 1000 + time[2]
+end
+
+-- Us until an instant in ms, 0 when it has come: what is due at a whole ms is due as soon
+-- as the time rounded down says so. Replies carry whole numbers, and a worker that was told
+-- whole ms slept half of one too long.
+local function until_us(instant, now_us)
+  return math.max(0, instant * 1000 - now_us)
 end
 
 -- The keys after position `at`, under their names.

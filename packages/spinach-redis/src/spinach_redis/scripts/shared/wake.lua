@@ -62,13 +62,13 @@ local function announce(q)
   end
 end
 
--- Ms until the first waiting job is due, 0 when it is overdue; false without one.
-local function next_due(q, now)
+-- Us until the first waiting job is due, 0 when it is overdue; false without one.
+local function next_due(q, now_us)
   local first = call('ZRANGE', q.future, 0, 0, 'WITHSCORES')
   if not first[1] then
     return false
   end
-  return math.max(0, math.floor(tonumber(first[2])) - now)
+  return until_us(math.floor(tonumber(first[2])), now_us)
 end
 
 -- Lets jobs wait; `entries` is {due, id, ...}. A new earliest instant is news that the

@@ -27,7 +27,7 @@ def fire(process: Process, due: PeriodicDue) -> FireReply:
     return process.broker.fire(QUEUE, due.task, due.due_ms, deposit(due.task))
 
 
-def near(value: int | None, expected_ms: int) -> bool:
+def near(value: float | None, expected_ms: int) -> bool:
     """Whether a duration is what it was, less the real time that has passed."""
     return value is not None and expected_ms - TOLERANCE_MS < value <= expected_ms
 

@@ -120,7 +120,7 @@ class ScheduleBehaviour(BrokerBehaviour):
         keeper, *others = [lab.process() for _ in range(3)]
         assert keeper.fetch().next_due_in_ms is not None
         # Within one lease; how much sooner is the broker's choice.
-        told: list[int] = []
+        told: list[float] = []
         for _ in range(3):
             lab.live(BEAT, *others)
             told += [due for each in others if (due := each.fetch().next_due_in_ms) is not None]
