@@ -8,66 +8,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from spinach import Engine, Job, Tasks
+from spinach import Tasks
 from spinach.assignment import Assignment
-from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply, TickReply, Verdict
-from spinach.consumer import Consumer
+from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply
 from spinach.exc import BrokerUnavailable
-from spinach.handover import HandOver
 from spinach.outcome import OutcomeKind
-from spinach.pace import Pace
-from spinach_memory import MemoryStore
-from spinach_testing.clock import VirtualClock
 
-from .support import Fixed, FlakyBroker
-
-
-class Rig:
-    """A consumer without threads: the test is arbiter and worker."""
-
-    def __init__(self, *queues: str, tasks: Tasks | None = None, **plan: list[str]) -> None:
-        self.clock = VirtualClock()
-        self.calls: list[str] = []
-        self._plan = plan
-        self.broker = FlakyBroker(MemoryStore(), plan=self._fate, clock=self.clock)
-        self.engine = Engine(self.broker)
-        self.tasks = tasks or Tasks()
-        if tasks is None:
-            self.tasks.add(print, "print")
-        self.engine.attach_tasks(self.tasks)
-        self.handover = HandOver(
-            self.clock,
-            Pace(),
-            wake_arbiter=lambda: None,
-            wake_notifier=lambda: None,
-            hurry_notifier=lambda: None,
-        )
-        self.lost: list[Job] = []
-        self.consumer = Consumer(
-            self.broker,
-            {queue: Enrolment(lease_ms=30_000) for queue in queues or ("spinach",)},
-            self.tasks.tasks,
-            self.handover,
-            self.lost.append,
-            Fixed(),
-        )
-
-    def _fate(self, call: str) -> str | None:
-        self.calls.append(call)
-        cuts = self._plan.get(call)
-        return cuts.pop(0) if cuts else None
-
-    def advance(self, seconds: float) -> None:
-        self.clock.advance(timedelta(seconds=seconds))
-
-    def upkeep(self, **options: Any) -> list[str]:
-        """The calls that were due."""
-        self.calls.clear()
-        self.consumer.upkeep(**options)
-        return list(self.calls)
-
-    def fetch(self, idle: int = 1, extra: int = 0) -> int:
-        return self.consumer.fetch(idle=idle, extra=extra)
+from .rig import Rig
 
 
 @pytest.fixture
@@ -281,27 +228,6 @@ def test_due_jobs_are_made_ready_when_their_time_comes(rig: Rig) -> None:
     assert rig.fetch() == 1
 
 
-def test_tick_that_comes_a_hair_early_is_made_once_more_when_its_time_has_come(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The clocks of two machines go at slightly different rates."""
-    rig.upkeep()
-    rig.engine.schedule_at("print", rig.clock.now() + timedelta(seconds=5))
-    rig.fetch()
-    rig.advance(5)
-    early = TickReply(verdict=Verdict.APPLIED, next_due_in_ms=0.125)
-    with monkeypatch.context() as patch:
-        patch.setattr(rig.broker, "tick", lambda *_: early)
-        rig.upkeep()
-    assert rig.consumer.next_event_in() == pytest.approx(0.000125, abs=2e-6)
-    rig.advance(0.0001)
-    assert rig.upkeep() == []
-    rig.advance(0.000025)
-    assert rig.upkeep() == ["tick"]
-    assert rig.fetch() == 1
-    assert rig.upkeep() == []
-
-
 def test_in_the_end_it_only_keeps_what_is_left_alive(rig: Rig) -> None:
     rig.upkeep()
     rig.engine.schedule_at("print", rig.clock.now() + timedelta(seconds=5))
@@ -319,12 +245,3 @@ def test_it_leaves_only_what_it_has_joined() -> None:
     rig.calls.clear()
     rig.consumer.leave()
     assert rig.calls == ["leave"]
-
-
-def test_a_wait_does_not_delay_the_next_beat(rig: Rig) -> None:
-    rig.upkeep()
-    assert rig.consumer.block_seconds() == 5.0
-    rig.advance(7)
-    assert rig.consumer.block_seconds() == 3.0
-    rig.advance(3)
-    assert rig.consumer.block_seconds() == 0.1

@@ -160,7 +160,7 @@ class Arbiter:
             self._subscriber.take_turn(
                 idle=demand.idle,
                 extra=demand.extra,
-                block_seconds=self._consumer.block_seconds(most),
+                block_seconds=self._consumer.prepare_wait(most),
             )
         elif demand.low and not self._barren and self._consumer.backlog:
             self._barren = self._consumer.fetch(idle=0, extra=demand.extra) == 0

@@ -34,9 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["Consumer"]
 
 
-#: A fetch that waits ends before the next beat is due, and its answer takes this long
-#: at most. Later it is only after the process, or its clock, stood still meanwhile.
-_BEAT_SLACK_SECONDS = 2.0
+#: A fetch that waits may end so long after the next beat is due. Two waits take a little
+#: longer than the time between two beats, and one cut short for that costs a call more.
+_OVERRUN_SECONDS = 1.0
+
+#: Its answer takes two seconds more at most. Later it is only after the process, or its
+#: clock, stood still meanwhile.
+_BEAT_SLACK_SECONDS = _OVERRUN_SECONDS + 2.0
 
 #: Sums of float seconds that should be equal may differ by less than this. A clock
 #: that a test turns stands exactly at the instant that is due.
@@ -134,12 +138,6 @@ class Consumer:
         beats = [m.beat_at for m in self._memberships if m.usable(now)]
         return max(0.0, min(beats) + _BEAT_SLACK_SECONDS - now) if beats else None
 
-    def block_seconds(self, most: float = BLOCK_SECONDS) -> float:
-        """How long a fetch may wait without delaying another call with a number."""
-        now = self._clock.monotonic()
-        plans = [m.beat_at if m.usable(now) else m.not_before for m in self._memberships]
-        return max(0.1, min(most, min(plans) - now))
-
     def close(self) -> None:
         """From now on only keep what is left alive: no joins, recoveries, ticks."""
         self._closing = True
@@ -181,6 +179,21 @@ class Consumer:
         due_in = self.next_event_in()
         if due_in is not None and may_sequence and not news:
             self._quiet_until = self._clock.monotonic() + due_in - _TOLERANCE_SECONDS
+
+    def prepare_wait(self, most: float = BLOCK_SECONDS) -> float:
+        """Make ready for a fetch that waits: a beat that would cut it short goes before it.
+
+        Returns:
+            How long it may wait without delaying another call with a number for long.
+        """
+        if self._beat(ahead=max(0.0, most - _OVERRUN_SECONDS)):
+            self._quiet_until = 0.0
+        now = self._clock.monotonic()
+        plans = [
+            m.beat_at + _OVERRUN_SECONDS if m.usable(now) else m.not_before
+            for m in self._memberships
+        ]
+        return max(0.1, min(most, min(plans) - now))
 
     def fetch(self, *, idle: int, extra: int, block_seconds: float = 0.0) -> int:
         """Fetch from every queue that can be fetched from, and hand the jobs over.
@@ -244,15 +257,16 @@ class Consumer:
         if reply.next_due_in_ms is not None:
             member.periodic_at = now + reply.next_due_in_ms / 1000
 
-    def _beat(self) -> None:
+    def _beat(self, ahead: float = 0.0) -> bool:
+        """Make the beats that are due within so many seconds; whether there were any."""
         sent_at = self._clock.monotonic()
         due = [
             index
             for index, member in enumerate(self._memberships)
-            if member.may_beat(sent_at) and sent_at + _TOLERANCE_SECONDS >= member.beat_at
+            if member.beat_due(sent_at, ahead + _TOLERANCE_SECONDS)
         ]
         if not due:
-            return
+            return False
         # Counted before: meanwhile outcomes are answered, but nobody else brings leases.
         held = [len(self._handover.held(self._memberships[index].member)) for index in due]
         replies = self._broker.beat([self._memberships[index].turn() for index in due])
@@ -266,6 +280,7 @@ class Consumer:
                     # forgotten outcomes that it answered. Nobody else would end those leases.
                     member.uncertain = member.forgotten = True
         self._handover.membership_renewed()
+        return True
 
     def _reconcile(self, index: int) -> None:
         member = self._memberships[index]

@@ -34,6 +34,7 @@ class Membership:
     __slots__ = (
         "backoff",
         "beat_at",
+        "beat_seconds",
         "dead",
         "failing",
         "fire_backoff",
@@ -59,6 +60,8 @@ class Membership:
         self.queue = queue
         self.member = uuid.uuid4().hex
         self.lease_seconds = lease_seconds
+        #: From one beat to the next.
+        self.beat_seconds = lease_seconds / BEATS_PER_LEASE
         #: Of the last sequenced call.
         self.number = 0
         self.joined = False
@@ -105,14 +108,19 @@ class Membership:
         """Whether a fetch or a beat may be sent."""
         return self.joined and not self.uncertain and now >= self.not_before
 
-    def may_beat(self, now: float) -> bool:
-        """Whether a beat may be sent: nothing else is before the store's answer is known."""
-        return self.joined and (self.withheld or self.usable(now))
+    def beat_due(self, now: float, ahead: float) -> bool:
+        """Whether a beat may be sent, and is due in so many seconds, or half of those between two.
+
+        Nothing else may be sent before the store's answer is known.
+        """
+        if not self.joined or not (self.withheld or self.usable(now)):
+            return False
+        return now + min(ahead, self.beat_seconds / 2) >= self.beat_at
 
     def renewed(self, sent_at: float) -> None:
         """The store answered a proof of life that was sent at this instant."""
         self.safe_until = sent_at + self.lease_seconds - LEASE_MARGIN_SECONDS
-        self.beat_at = sent_at + self.lease_seconds / BEATS_PER_LEASE
+        self.beat_at = sent_at + self.beat_seconds
 
     def failed(self, call: str, error: BrokerError | None, now: float) -> None:
         """A call got no answer: wait before the next one."""
