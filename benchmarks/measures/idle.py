@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Idle"]
 
-#: How long the worker is left alone before it counts, in seconds.
-SETTLE_SECONDS = 3.0
+#: How long the worker is left alone before it counts, in seconds: until it has done for the
+#: first time what it does each ten.
+SETTLE_SECONDS = 12.0
 
 #: How long it is looked at, in seconds.
 WATCH_SECONDS = 20.0

@@ -308,6 +308,7 @@ class Link:
         handled = sys.exception()
         try:
             while result.broken is None and len(result.replies) < count:
+                refusal = None
                 try:
                     while self._asides:
                         self._asides -= 1

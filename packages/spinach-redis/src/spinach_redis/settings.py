@@ -131,11 +131,11 @@ class ConnectionSettings:
             RedisError, OSError: nobody knows where to; as redis-py has it.
         """
         connection = self._connection_class(**self._options, socket_timeout=timeout_seconds)
+        # It would wait for the answer to each part of its introduction.
+        connection.driver_info = connection.lib_name = connection.lib_version = None
         if isinstance(connection, UnixDomainSocketConnection):
             # Older releases of redis-py know the attribute, but not the option.
             connection.socket_connect_timeout = CONNECT_TIMEOUT_SECONDS
-        # It would wait for the answer to each part of its introduction.
-        connection.driver_info = connection.lib_name = connection.lib_version = None
         return connection
 
     def client(self, timeout_seconds: float) -> Redis:
