@@ -24,7 +24,8 @@ HEAD = """\
 
 What is measured, how, and what it means stands in [Benchmarks](../benchmarks.md). A value is
 the median of all repeats, with the lowest and the highest behind it. *n/a* stands where
-a contestant offers no such thing, or where it cannot be seen from outside.
+a contestant offers no such thing, where it would take minutes, or where it cannot be seen from
+outside.
 """
 
 

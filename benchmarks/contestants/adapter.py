@@ -10,6 +10,7 @@ import asyncio
 import importlib.metadata
 import json
 import logging
+import signal
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Adapter", "AsyncAdapter", "Call", "SyncAdapter", "play"]
+__all__ = ["Adapter", "AsyncAdapter", "Call", "SyncAdapter", "play", "until_stopped"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,18 @@ class AsyncAdapter(Adapter):
         seconds = time.perf_counter() - begin
         await self.close()
         return seconds
+
+
+async def until_stopped(running: Sequence[asyncio.Task[Any]]) -> None:
+    """Let parts of a worker run until SIGTERM, or until one of them fails."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    done, left = await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+    for each in left:
+        each.cancel()
+    for each in done:
+        each.result()
 
 
 def play(contestant: type[Adapter]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from streaq import Worker
 
-from .adapter import AsyncAdapter, Call, play
+from .adapter import AsyncAdapter, Call, play, until_stopped
 from .jobs import TASKS, async_version
 
 if TYPE_CHECKING:
@@ -80,9 +79,12 @@ class Streaq(AsyncAdapter):
 
     async def asend_batch(self, calls: Sequence[Call]) -> None:
         """`enqueue_many`, for each worker."""
+        tasks = [self._tasks[call.task].enqueue(*call.args) for call in calls]
+        if not self._queues:
+            await self._workers[0].enqueue_many(tasks)
+            return
         for worker in self._workers:
-            mine = [call for call in calls if self._tasks[call.task].worker is worker]
-            await worker.enqueue_many([self._tasks[call.task].enqueue(*call.args) for call in mine])
+            await worker.enqueue_many([task for task in tasks if task.worker is worker])
 
     def work(self, slots: int) -> None:
         """Its worker, or one for each queue."""
@@ -94,12 +96,7 @@ class Streaq(AsyncAdapter):
 
 
 async def _run_all(workers: list[Any]) -> None:
-    running = [asyncio.create_task(worker.run_async()) for worker in workers]
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
-    for each in running:
-        each.cancel()
+    await until_stopped([asyncio.create_task(worker.run_async()) for worker in workers])
 
 
 if __name__ == "__main__":

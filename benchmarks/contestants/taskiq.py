@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from taskiq import TaskiqScheduler
 from taskiq.api import run_receiver_task, run_scheduler_task
 from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker, RedisStreamClusterBroker
 
-from .adapter import AsyncAdapter, Call, play
+from .adapter import AsyncAdapter, Call, play, until_stopped
 from .jobs import TASKS, async_version
 
 #: Entries not read by the group and those read and not acknowledged. The stream itself
@@ -99,11 +98,7 @@ class Taskiq(AsyncAdapter):
                     run_scheduler_task(scheduler, interval=second, loop_interval=second)
                 )
             )
-        stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        await stop.wait()
-        for each in running:
-            each.cancel()
+        await until_stopped(running)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ COUNT = 30_000
 
 
 class OnCluster(Measure):
-    """Those that play on a Cluster; one process with ten threads, or what takes their place."""
+    """Those that play on a Cluster; one process with ten threads.
+
+    A peer has two slots for each of the queues, since it needs a worker for each.
+    """
 
     name = "cluster"
     title = "Drain six queues on a Cluster of 1 node and of 3"

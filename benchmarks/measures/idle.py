@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Idle"]
 
-#: How long the worker is left alone before it counts, in seconds: until it has done for the
-#: first time what it does each ten.
+#: How long the worker is left alone before it counts, in seconds. Spinach sends a script's
+#: text to a server that has never seen it, for its first beat after ten.
 SETTLE_SECONDS = 12.0
 
 #: How long it is looked at, in seconds.
@@ -33,7 +33,7 @@ class Idle(Measure):
         "rss": Metric("MiB", False, 1),
         "processes": Metric("processes", None),
     }
-    #: Nothing happens by chance here, and each takes 25 seconds.
+    #: Nothing happens by chance here, and each takes half a minute.
     once = frozenset({"floor", "spinach", "peer", "before"})
 
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:

@@ -6,6 +6,8 @@ import itertools
 
 import pytest
 
+from spinach.brokers.calls import Enrolment
+
 from .rig import Rig
 
 
@@ -42,8 +44,22 @@ def test_with_a_short_lease_no_beat_follows_another_at_once() -> None:
     assert ("beat", "beat") not in set(itertools.pairwise(calls))
 
 
+def test_death_that_a_beat_before_a_wait_tells_of_is_seen_to_during_the_wait(rig: Rig) -> None:
+    rig.upkeep()
+    rig.broker.join("spinach", "doomed", Enrolment(lease_ms=3_000))
+    for _ in range(4):  # It may take a lease until somebody is declared dead.
+        rig.advance(9.0)
+        rig.upkeep()
+        rig.consumer.prepare_wait()
+        [membership] = rig.consumer._memberships
+        if membership.dead:
+            break
+    assert membership.dead == "doomed"
+    assert rig.upkeep(may_sequence=False) == ["recover"]
+
+
 @pytest.mark.parametrize("late", [0.0, 0.001, 0.05, 0.3])
-@pytest.mark.parametrize("phase", [0.0, 0.5, 4.0, 7.0, 9.99])
+@pytest.mark.parametrize("phase", [0.0, 0.5, 1.2, 2.0, 4.0, 7.0, 9.99])
 def test_an_idle_process_sends_ten_commands_in_twenty_seconds_at_most(
     rig: Rig, late: float, phase: float
 ) -> None:

@@ -32,7 +32,7 @@ def allow(client: Redis, rule: str, *without: str) -> None:
 
 
 def refused(client: Redis) -> set[str]:
-    """What the server refused to a user, redis-py's introduction of itself apart."""
+    """What the server refused to a user, the introduction of a connection apart."""
     return {
         entry["object"].decode() if isinstance(entry["object"], bytes) else entry["object"]
         for entry in client.acl_log()

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from redis.exceptions import MovedError, ResponseError
+from redis.exceptions import AuthenticationError, MovedError, ResponseError
+from redis.exceptions import ConnectionError as ServerDown
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.brokers.calls import Verdict
@@ -37,9 +38,19 @@ class _Recording:
         self._sock = object()
         self.pack_commands = real.pack_commands
         self.sent: list[bytes] = []
+        self.answers: list[object] = []
 
     def connect(self) -> None:
         pass
+
+    def disconnect(self) -> None:
+        pass
+
+    def read_response(self) -> object:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def send_packed_command(self, packed: Any) -> None:
         self.sent += packed
@@ -84,21 +95,33 @@ def test_same_bytes_are_sent_with_hiredis_and_without(
     assert with_it.count(b"ASKING") == (len(REQUESTS) if asking else 0)
 
 
-def test_introduction_goes_with_the_first_requests_and_only_with_those(
+def test_connection_introduces_itself_in_one_packet_before_the_first_call(
     own_server: Server,
 ) -> None:
     with own_server.client() as client:
         recording = _Recording(client.connection_pool.make_connection())
-    settings: Any = _Settings(recording, [("CLIENT", "SETINFO", "LIB-NAME", "it")])
+    introduction = [("CLIENT", "SETINFO", part, "it") for part in ("LIB-NAME", "LIB-VER")]
+    recording.answers = [ResponseError("unknown subcommand"), b"OK", 7]
+    settings: Any = _Settings(recording, introduction)
     line = Link(Node(settings), CALL_TIMEOUT_SECONDS)
-    line.open()
-    assert not recording.sent
-    line.send(REQUESTS)
-    first = b"".join(recording.sent)
-    line.send(REQUESTS)
-    second = b"".join(recording.sent)[len(first) :]
-    assert (first.count(b"SETINFO"), second.count(b"SETINFO")) == (1, 0)
-    assert first.endswith(second)
+    line.open(with_id=True)
+    assert line.client_id == 7
+    [packet] = recording.sent
+    assert [packet.count(word) for word in (b"SETINFO", b"ID\r\n", b"EVALSHA")] == [2, 1, 0]
+    assert not recording.answers
+
+
+@pytest.mark.parametrize("answer", [ServerDown("closed"), AuthenticationError("NOAUTH")])
+def test_server_that_takes_no_introduction_gets_no_call(
+    own_server: Server, answer: Exception
+) -> None:
+    with own_server.client() as client:
+        recording = _Recording(client.connection_pool.make_connection())
+    recording.answers = [answer]
+    settings: Any = _Settings(recording, [("CLIENT", "SETINFO", "LIB-NAME", "it")])
+    with pytest.raises(type(answer)):
+        Link(Node(settings), CALL_TIMEOUT_SECONDS).open()
+    assert len(recording.sent) == 1
 
 
 def test_server_lists_the_library_of_each_connection(own_server: Server) -> None:

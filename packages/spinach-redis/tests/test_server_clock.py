@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -128,6 +129,16 @@ def test_job_is_due_at_the_very_instant_that_was_told(
     set_time(2000)
     assert broker.tick(QUEUE, []).next_due_in_ms is None
     assert len(member.take()) == 1
+
+
+def test_time_until_what_never_comes_is_no_time_at_all_in_no_reply(broker: RedisBroker) -> None:
+    longest = timedelta.max // timedelta(milliseconds=1)
+    told = [broker.join(QUEUE, "me", Enrolment(lease_ms=LEASE_MS, periodic={TASK: longest}))]
+    told += [broker.tick(QUEUE, [TASK]), broker.fire(QUEUE, TASK, NOW_MS, deposit())]
+    broker.enqueue([deposit(due_ms=longest)])
+    told += [broker.tick(QUEUE, []), Member(broker).fetch()]
+    centuries_ms = 100 * 365 * 24 * HOUR_MS
+    assert all(each.next_due_in_ms > centuries_ms for each in told)
 
 
 def test_periodic_task_is_due_at_the_very_instant_that_was_told(

@@ -38,8 +38,8 @@ __all__ = ["Consumer"]
 #: longer than the time between two beats, and one cut short for that costs a call more.
 _OVERRUN_SECONDS = 1.0
 
-#: Its answer takes two seconds more at most. Later it is only after the process, or its
-#: clock, stood still meanwhile.
+#: The answer to such a fetch takes two seconds more at most. Later it is only after the
+#: process, or its clock, stood still meanwhile.
 _BEAT_SLACK_SECONDS = _OVERRUN_SECONDS + 2.0
 
 #: Sums of float seconds that should be equal may differ by less than this. A clock
@@ -186,8 +186,7 @@ class Consumer:
         Returns:
             How long it may wait without delaying another call with a number for long.
         """
-        if self._beat(ahead=max(0.0, most - _OVERRUN_SECONDS)):
-            self._quiet_until = 0.0
+        self._beat(ahead=max(0.0, most - _OVERRUN_SECONDS))
         now = self._clock.monotonic()
         plans = [
             m.beat_at + _OVERRUN_SECONDS if m.usable(now) else m.not_before
@@ -257,8 +256,8 @@ class Consumer:
         if reply.next_due_in_ms is not None:
             member.periodic_at = now + reply.next_due_in_ms / 1000
 
-    def _beat(self, ahead: float = 0.0) -> bool:
-        """Make the beats that are due within so many seconds; whether there were any."""
+    def _beat(self, ahead: float = 0.0) -> None:
+        """Make the beats that are due within so many seconds."""
         sent_at = self._clock.monotonic()
         due = [
             index
@@ -266,7 +265,9 @@ class Consumer:
             if member.beat_due(sent_at, ahead + _TOLERANCE_SECONDS)
         ]
         if not due:
-            return False
+            return
+        # A death that it tells of, or forgotten outcomes.
+        self._quiet_until = 0.0
         # Counted before: meanwhile outcomes are answered, but nobody else brings leases.
         held = [len(self._handover.held(self._memberships[index].member)) for index in due]
         replies = self._broker.beat([self._memberships[index].turn() for index in due])
@@ -280,7 +281,6 @@ class Consumer:
                     # forgotten outcomes that it answered. Nobody else would end those leases.
                     member.uncertain = member.forgotten = True
         self._handover.membership_renewed()
-        return True
 
     def _reconcile(self, index: int) -> None:
         member = self._memberships[index]

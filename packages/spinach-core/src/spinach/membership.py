@@ -109,9 +109,10 @@ class Membership:
         return self.joined and not self.uncertain and now >= self.not_before
 
     def beat_due(self, now: float, ahead: float) -> bool:
-        """Whether a beat may be sent, and is due in so many seconds, or half of those between two.
+        """Whether a beat may be sent, and is due within `ahead` seconds.
 
-        Nothing else may be sent before the store's answer is known.
+        Of those half the time between two beats counts at most, so that none follows another
+        at once. While an answer is withheld, a beat is all that may be sent.
         """
         if not self.joined or not (self.withheld or self.usable(now)):
             return False

@@ -99,7 +99,7 @@ class Command:
 Request = Call | Command
 
 _ASKING: Final = (b"ASKING",)
-_CLIENT_ID: Final = Command(b"CLIENT", b"ID")
+_CLIENT_ID: Final = ("CLIENT", "ID")
 
 
 @dataclass(slots=True)
@@ -139,10 +139,6 @@ class Link:
         self._requests: Sequence[Request] = ()
         self._asking = False
         self._broken: Exception | None = None
-        # What the server is told together with the first requests, and how many answers to
-        # that are not read yet.
-        self._introduction: tuple[tuple[str, ...], ...] = ()
-        self._asides = 0
 
     def open(self, *, with_id: bool = False) -> None:
         """Connect unless connected; a connection that the server ended is renewed.
@@ -163,10 +159,8 @@ class Link:
             # Made anew, since behind Sentinels the server may be another one now.
             self._connection = self._settings.connection(self.timeout_seconds)
             self._connection.connect()
+            self._introduce(with_id=with_id)
             self._bound = self._unbindable = False
-            self._introduction, self._asides = self._settings.introduction, 0
-            if with_id:
-                self.client_id = self._ask_id()
             if may_bind():
                 self._bind()
         except (RedisError, OSError):
@@ -180,13 +174,20 @@ class Link:
             self.close()
             raise
 
-    def _ask_id(self) -> int:
-        result = self.exchange(_CLIENT_ID)
-        if result.broken is not None:
-            raise result.broken
-        if isinstance(result.replies[0], Exception):
-            raise result.replies[0]
-        return int(result.replies[0])
+    def _introduce(self, *, with_id: bool) -> None:
+        # One packet. It does not carry the first call as well: a server that closes new
+        # connections, or hangs, is found out here, before the fate of a job is at stake.
+        commands: list[tuple[str, ...]] = [*self._settings.introduction]
+        told = len(commands)
+        if with_id:
+            commands.append(_CLIENT_ID)
+        if commands:
+            self._connection.send_packed_command(self._packed(commands))
+        for _ in range(told):
+            with contextlib.suppress(ResponseError):
+                self._connection.read_response()
+        if with_id:
+            self.client_id = int(self._connection.read_response())
 
     def _bind(self) -> None:
         """Have the waits end as this thread needs it."""
@@ -278,10 +279,6 @@ class Link:
     def _write(self, commands: Sequence[tuple[_Part, ...]]) -> None:
         if self._asking:
             commands = [part for command in commands for part in (_ASKING, command)]
-        if self._introduction:
-            # It costs no round trip of its own, which a producer far away would feel.
-            commands = [*self._introduction, *commands]
-            self._asides, self._introduction = len(self._introduction), ()
         packed = self._packed(commands)
         handled = sys.exception()
         try:
@@ -308,12 +305,8 @@ class Link:
         handled = sys.exception()
         try:
             while result.broken is None and len(result.replies) < count:
-                refusal = None
+                refusal = self._read_asking() if self._asking else None
                 try:
-                    while self._asides:
-                        self._asides -= 1
-                        self._read_aside()
-                    refusal = self._read_aside() if self._asking else None
                     result.replies.append(self._connection.read_response())
                 except ResponseError as error:
                     result.refused = True
@@ -341,11 +334,11 @@ class Link:
             return timeout
         return error
 
-    def _read_aside(self) -> ResponseError | None:
-        """Why a command was refused that goes before others; None: it was not.
+    def _read_asking(self) -> ResponseError | None:
+        """Why ASKING was refused; None: it was not.
 
-        What follows an ASKING is then answered as for anybody, mostly by leading back, which
-        says less than this.
+        What follows is then answered as for anybody, mostly by leading back, which says
+        less than this.
         """
         try:
             self._connection.read_response()

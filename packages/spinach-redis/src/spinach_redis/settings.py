@@ -105,7 +105,9 @@ class ConnectionSettings:
     def _check_host(self) -> None:
         host = self._options.get("host")
         if host is None:
-            return  # a unix socket: the codec is 0.2 MiB of a worker, and nothing else loads it
+            # A unix socket, or the default. The codec is 0.2 MiB of a worker that has no other
+            # use for it.
+            return
         try:
             str(host).encode("idna")
         except UnicodeError:

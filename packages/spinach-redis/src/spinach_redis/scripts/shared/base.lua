@@ -16,9 +16,11 @@ end
 
 -- Us until an instant in ms, 0 when it has come: what is due at a whole ms is due as soon
 -- as the time rounded down says so. Replies carry whole numbers, and a worker that was told
--- whole ms slept half of one too long.
+-- whole ms slept half of one too long. What is centuries away would not fit into a reply;
+-- whoever has waited that long asks again.
+local MOST_US = 2 ^ 53
 local function until_us(instant, now_us)
-  return math.max(0, instant * 1000 - now_us)
+  return math.min(math.max(0, instant * 1000 - now_us), MOST_US)
 end
 
 -- The keys after position `at`, under their names.
