@@ -74,7 +74,11 @@ def _once(
     try:
         values = measure.run(stage, contestant)
     except (TimeIsUp, RuntimeError, subprocess.SubprocessError) as exc:
-        results.troubles.append(f"{measure.name}, {contestant.name}: {exc}")
+        trouble: object = exc
+        if isinstance(exc, subprocess.CalledProcessError):
+            # What it said stands above; its command line names this machine.
+            trouble = f"the adapter ended with {exc.returncode}"
+        results.troubles.append(f"{measure.name}, {contestant.name}: {trouble}")
         return {}
     results.add(measure.name, contestant.name, values)
     return values
