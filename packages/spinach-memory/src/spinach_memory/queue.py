@@ -262,7 +262,7 @@ class Queue:
         Returns:
             The jobs that are in the failed store now.
         """
-        lost: list[LostJob] = []
+        given_up: list[tuple[StoredJob, str]] = []
         unharmed: list[StoredJob] = []
         for _ in range(min(MAINTENANCE_CHUNK, len(member.running))):
             stored_id, lease = member.running.popitem()
@@ -281,6 +281,11 @@ class Queue:
                 delay = exponential_backoff(job.losses - 1, source=source)
                 self._retry(job, now_ms + delay // _MILLISECOND, now_ms)
                 continue
+            given_up.append((job, reason))
+        self._put_first(unharmed[::-1])
+        lost: list[LostJob] = []
+        # The failed store keeps the order of the queue, too.
+        for job, reason in reversed(given_up):
             self._fail(job, Failure(error=_WORKER_LOST, message=reason), now_ms)
             lost.append(
                 LostJob(
@@ -290,8 +295,7 @@ class Queue:
                     losses=job.losses,
                 )
             )
-        self._put_first(unharmed[::-1])
-        return tuple(lost[::-1])
+        return tuple(lost)
 
     # -- the failed store --------------------------------------------------
 

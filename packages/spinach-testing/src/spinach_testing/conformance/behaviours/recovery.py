@@ -71,6 +71,15 @@ class RecoveryBehaviour(BrokerBehaviour):
         assert "WorkerLost" in failed.failure.error
         assert lab.counts().unfinished == 0
 
+    @holds("I3")
+    def test_jobs_that_fail_together_keep_their_order(self, lab: Lab) -> None:
+        jobs = [once() for _ in range(5)]
+        lab.enqueue(*jobs)
+        doomed, survivor = lab.process(), lab.process()
+        doomed.take(idle=5)
+        assert ids(lab.bury(doomed, survivor)) == ids(jobs)
+        assert ids(lab.client.failed_jobs(QUEUE)) == ids(jobs)[::-1]
+
     @holds("I4", "I11")
     def test_job_without_retries_left_fails(self, lab: Lab) -> None:
         job = deposit(max_retries=1)
