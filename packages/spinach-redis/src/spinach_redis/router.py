@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError, ResponseError, TryAgainError
@@ -75,6 +75,9 @@ class Router:
         Returns:
             An answer for each, in order.
         """
+        behind = self.confirmation(timeout_seconds) if confirmed else []
+        if self.topology.only is not None:
+            return self._ask(self.topology.only, requests, behind, timeout_seconds)
         answers: dict[int, Answer] = {}
         left: Sequence[int] = range(len(requests))
         led_on: dict[int, Node] = {}
@@ -89,7 +92,7 @@ class Router:
                     answers[i] = Answer(error, self.topology.health, unsent=True)
                 else:
                     groups.setdefault((node, asking), []).append(i)
-            self._exchange(groups, requests, answers, timeout_seconds, confirmed=confirmed)
+            self._ask_all(groups, requests, behind, timeout_seconds, answers)
             again = []
             for (node, _), positions in groups.items():
                 for i in positions:
@@ -118,54 +121,85 @@ class Router:
             self.topology.doubt()
         return None
 
-    def _exchange(
+    def _ask(
+        self,
+        node: Node,
+        requests: Sequence[Request],
+        behind: Sequence[Command],
+        timeout_seconds: float,
+    ) -> list[Answer]:
+        """Send to one node and read from it."""
+        begin = time.monotonic()
+        link = self._opened(node, begin, timeout_seconds)
+        if isinstance(link, Answer):
+            return [link] * len(requests)
+        try:
+            link.send([*requests, *behind])
+            return self._heard(node, link, len(requests), begin, confirmed=bool(behind))
+        except BaseException:
+            # Answers are left unread: the next owner must not take them for its own.
+            link.close()
+            raise
+        finally:
+            self.pool.give_back(node, link)
+
+    def _ask_all(
         self,
         groups: dict[tuple[Node, bool], list[int]],
         requests: Sequence[Request],
-        answers: dict[int, Answer],
+        behind: Sequence[Command],
         timeout_seconds: float,
-        *,
-        confirmed: bool,
+        answers: dict[int, Answer],
     ) -> None:
         """Send to every node, then read from each; notes the answers."""
-        behind = self.confirmation(timeout_seconds) if confirmed else []
-        lent: list[tuple[Node, Link]] = []
         sent: list[tuple[Node, Link, list[int]]] = []
         begin = time.monotonic()
         try:
             for (node, asking), positions in groups.items():
-                if node.health.rest_until > begin:
-                    for i in positions:
-                        answers[i] = rested(node)
-                    continue
-                link = self.pool.take(node, timeout_seconds)
-                lent.append((node, link))
-                try:
-                    link.open()
-                except (RedisError, OSError) as error:
-                    node.health.hung(error, begin)
-                    for i in positions:
-                        answers[i] = Answer(error, node.health, unsent=True)
+                link = self._opened(node, begin, timeout_seconds)
+                if isinstance(link, Answer):
+                    answers.update((i, replace(link)) for i in positions)
                     continue
                 sent.append((node, link, positions))
                 link.send([*[requests[i] for i in positions], *behind], asking=asking)
             for node, link, positions in sent:
-                exchange = link.receive()
-                if exchange.broken is not None:
-                    node.health.hung(exchange.broken, begin)
-                elif node.health.rest_until:
-                    node.health.heard()
-                doubt = self.doubt_of(exchange, len(positions)) if behind else None
-                of_node = answers_of(exchange, len(positions), node.health, doubt)
-                answers.update(zip(positions, of_node, strict=True))
+                heard = self._heard(node, link, len(positions), begin, confirmed=bool(behind))
+                answers.update(zip(positions, heard, strict=True))
         except BaseException:
-            # Answers are left unread: the next owners must not take them for theirs.
+            # As above.
             for _, link, _ in sent:
                 link.close()
             raise
         finally:
-            for node, link in lent:
+            for node, link, _ in sent:
                 self.pool.give_back(node, link)
+
+    def _opened(self, node: Node, begin: float, timeout_seconds: float) -> Link | Answer:
+        """A link to the node, for the pool when it was used, or why nothing can be sent."""
+        if node.health.rest_until > begin:
+            return rested(node)
+        link = self.pool.take(node, timeout_seconds)
+        try:
+            link.open()
+        except BaseException as error:
+            self.pool.give_back(node, link)
+            if not isinstance(error, (RedisError, OSError)):
+                raise
+            node.health.hung(error, begin)
+            return Answer(error, node.health, unsent=True)
+        return link
+
+    def _heard(
+        self, node: Node, link: Link, count: int, begin: float, *, confirmed: bool
+    ) -> list[Answer]:
+        """Reads the answers of a node to `count` requests."""
+        exchange = link.receive()
+        if exchange.broken is not None:
+            node.health.hung(exchange.broken, begin)
+        elif node.health.rest_until:
+            node.health.heard()
+        doubt = self.doubt_of(exchange, count) if confirmed else None
+        return answers_of(exchange, count, node.health, doubt)
 
     def confirmation(self, timeout_seconds: float) -> list[Command]:
         """What makes a node wait for its replicas, and answer before the timeout."""
@@ -211,5 +245,6 @@ def answers_of(
 ) -> list[Answer]:
     """An answer for each of the requests that were sent together to one node."""
     answers = [Answer(reply, health, doubt=doubt) for reply in exchange.replies[:count]]
-    missing = count - len(answers)
-    return answers + [Answer(exchange.broken, health, uncertain=True) for _ in range(missing)]
+    while len(answers) < count:
+        answers.append(Answer(exchange.broken, health, uncertain=True))
+    return answers

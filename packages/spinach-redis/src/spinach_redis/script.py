@@ -36,13 +36,14 @@ class Script:
 
     Args:
         name: of the file in `scripts/`.
-        shared: files of `scripts/shared/` that go before it, in this order.
+        shared: files of `scripts/shared/` that go before it, in this order, after `base`.
+        first: a file of `scripts/shared/` that goes before all of them, if any.
     """
 
     __slots__ = ("name", "parts", "sha")
 
-    def __init__(self, name: str, *shared: str) -> None:
-        paths = [f"shared/{part}" for part in ("base", *shared)]
+    def __init__(self, name: str, *shared: str, first: str = "") -> None:
+        paths = [f"shared/{part}" for part in (first, "base", *shared) if part]
         paths.append(name)
         self.name = name
         #: The files that it consists of. Scripts share them: with a whole text for each, a
@@ -60,7 +61,7 @@ class Script:
         return f"<Script {self.name}>"
 
 
-ENQUEUE: Final = Script("enqueue", "wake", "deposit")
+ENQUEUE: Final = Script("enqueue", "wake", "deposit", first="single")
 FIRE: Final = Script("fire", "members", "wake", "deposit")
 JOIN: Final = Script("join", "record", "members", "wake", "slots")
 BEAT: Final = Script("beat", "members")

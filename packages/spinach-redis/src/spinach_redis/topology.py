@@ -23,6 +23,8 @@ class Topology(ABC):
 
     #: Whether one script may take the keys of several queues.
     joint: bool
+    #: The node that serves every key and redirects nobody; None: there are several.
+    only: Node | None = None
     #: For what concerns no node in particular.
     health: Health
 
@@ -64,7 +66,7 @@ class SingleServer(Topology):
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.joint = True
-        self._node = Node(settings)
+        self.only = self._node = Node(settings)
         self.health = self._node.health
 
     def node_of(self, key: bytes) -> Node:  # noqa: ARG002 - there is but one

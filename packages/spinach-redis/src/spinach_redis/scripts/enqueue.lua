@@ -43,12 +43,7 @@ if number > last then
     end
     call('SET', q.version, ARGV[2])
   end
-  -- Jobs are mostly scheduled one at a time; without tables that takes a sixth less.
-  if #flags == 1 and flags[1] == '1' then
-    deposit_one(q, ARGV[FIRST], ARGV[FIRST + 1])
-  else
-    deposit(q, ARGV, FIRST, flags)
-  end
+  deposit(q, ARGV, FIRST, flags)
   call('SET', session, number, 'PX', ARGV[4])
 else
   -- A repeat. Replicas that confirm this write have the chunk, too.

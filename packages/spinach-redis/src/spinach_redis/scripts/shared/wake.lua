@@ -55,9 +55,9 @@ local function wake(q, now)
   end
 end
 
--- After jobs were added to `ready`.
+-- After jobs were added to `ready`; nothing to do where the marker is there.
 local function announce(q)
-  if call('EXISTS', q.paused) == 0 then
+  if call('EXISTS', q.paused, q.marker) == 0 then
     call('ZADD', q.marker, 0, '1')
   end
 end
