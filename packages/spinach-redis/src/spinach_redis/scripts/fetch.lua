@@ -51,8 +51,13 @@ for i = 1, tonumber(ARGV[7]) do
   q.member, q.number = ARGV[a], tonumber(ARGV[a + 1])
   local declared
   declared, a, k = declared_limits(a + 2, k)
-  local missing
-  q.limited, missing = limits_of(q, declared)
+  -- Most queues have none of these, and one command tells.
+  q.plain = call('EXISTS', q.limits, q.attempts, q.future, q.parks, q.paused) == 0
+  local missing = {}
+  q.limited = {}
+  if not q.plain then
+    q.limited, missing = limits_of(q, declared)
+  end
   incomplete = incomplete or #missing > 0
   answers[i] = {'KEYS', missing}
   q.parked = {}
@@ -78,10 +83,10 @@ local function peek()
   return math.max(1, math.min(count, math.floor((most_bytes - bytes) * taken / bytes) + 1))
 end
 
--- Takes jobs from the head of a list; false when something at its head bars the way.
+-- Takes jobs from the head of a list; whether that is known to have emptied it.
 -- Of each lease: stored id, first character of the token, record, attempts or false.
 local function take(q, list, leases)
-  local counted = call('EXISTS', q.attempts) == 1
+  local counted = not q.plain and call('EXISTS', q.attempts) == 1
   local limited = next(q.limited) ~= nil
   while taken < want do
     local count = math.max(peek(), limited and FIRST_PEEK or 0)
@@ -152,7 +157,7 @@ local function take(q, list, leases)
       return true
     end
   end
-  return true
+  return false
 end
 
 -- Leases what the turn may have, and answers it as Redis wants it: a flat list.
@@ -167,7 +172,7 @@ local function lease(q)
       call('SREM', q.parks, q.parked[i][1])
     end
   end
-  take(q, q.ready, leases)
+  q.emptied = take(q, q.ready, leases)
   for _, limit in pairs(q.limited) do
     many('RPUSH', limit.held, limit.aside or {})
     to_front(limit.held, limit.again or {})
@@ -187,26 +192,32 @@ end
 
 for i = 1, #turns do
   local q = turns[i]
-  admit_when_full(q.ready)
+  -- A full server admits this first write, and then the others. Nothing was taken yet, so
+  -- that the marker tells the truth again at the end.
+  call('DEL', q.marker)
   local pause = step(q, now)
   local refused = refusal(q, q.member, q.number)
   if refused then
     answers[i] = {refused}
+    wake(q, now)
   else
     -- A paused queue names nothing to take, or the process would not wait (I14).
-    q.is_paused = call('EXISTS', q.paused) == 1
+    q.is_paused = not q.plain and call('EXISTS', q.paused) == 1
     local leases = lease(q)
     catch_up(q, q.limited)
-    local more = call('LLEN', q.ready) > 0
-    for j = 1, #q.parked do
+    local ready = not (q.is_paused or (q.emptied and q.plain)) and call('LLEN', q.ready) > 0
+    local more = ready
+    for j = 1, q.is_paused and 0 or #q.parked do
       more = more or call('EXISTS', q.parked[j][2]) == 1
     end
-    more = more and not q.is_paused
-    local parks = q.is_paused and {} or call('SRANDMEMBER', q.parks, 100)
-    local due = keeps_time(q, q.member, now) and next_due(q, now_us)
+    local parks = (q.plain or q.is_paused) and {} or call('SRANDMEMBER', q.parks, 100)
+    local due = keeps_time(q, q.member, now) and not q.plain and next_due(q, now_us)
     answers[i] = {'APPLIED', leases, more and 1 or 0, parks, due,
       name_dead(q, q.member, now, pause)}
+    -- What `wake` does, when somebody keeps the time.
+    if ready then
+      call('ZADD', q.marker, 0, '1')
+    end
   end
-  wake(q, now)
 end
 return answers

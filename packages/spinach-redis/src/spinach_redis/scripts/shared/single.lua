@@ -15,8 +15,7 @@ if #ARGV == 7 and ARGV[7] == '' then
         call('ZADD', marker, 0, '1')
       end
     end
-    call('INCR', session)
-    call('PEXPIRE', session, ARGV[4])
+    call('SET', session, number, 'PX', ARGV[4])
     return {'OK', '1'}
   end
 end
