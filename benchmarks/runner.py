@@ -40,7 +40,7 @@ def run(
         stage: where.
         measures: in this order.
         contestants: in this order within each repeat.
-        repeats: of each measure that does not say otherwise.
+        repeats: of each measure.
         say: is told what goes on.
         keep: is given what there is after each measure.
         earlier: of a run that is to be continued: measures that it has are left out.
@@ -55,8 +55,6 @@ def run(
         taking = [contestant for contestant in contestants if measure.takes(contestant)]
         for repeat in range(repeats):
             for contestant in taking:
-                if repeat and contestant.kind in measure.once:
-                    continue
                 begin = time.monotonic()
                 values = _once(stage, measure, contestant, results)
                 shown = "  ".join(f"{name} {value:,.5g}" for name, value in values.items())

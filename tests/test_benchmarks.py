@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import os
 import sys
@@ -119,23 +120,28 @@ def test_smallest_run_with_several_processes_and_on_a_cluster(tmp_path: Path) ->
 
 
 class _Counted(Measure):
-    """Counts how often each contestant is measured."""
+    """Numbers its values in the order in which they are taken."""
 
     name = "counted"
     title = "Counted"
-    metrics: ClassVar = {"times": Metric("times")}
-    once = frozenset({"peer"})
+    metrics: ClassVar = {"place": Metric("place")}
+
+    def __init__(self) -> None:
+        self.places = itertools.count(1)
 
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
-        return {"times": 1.0}
+        return {"place": next(self.places)}
 
 
-def test_measure_that_takes_a_peer_minutes_is_taken_once_for_each() -> None:
+def test_contestants_take_turns_in_each_repeat() -> None:
     stage: Any = mock.MagicMock()
     takers = [contestant for contestant in ROSTER if contestant.name in {AT_LEAST_ONCE, "Huey"}]
     kept: list[Results] = []
     found = run(stage, [_Counted()], takers, 3, say=lambda _: None, keep=kept.append)
-    assert found.values["counted"] == {AT_LEAST_ONCE: {"times": [1.0] * 3}, "Huey": {"times": [1]}}
+    assert found.values["counted"] == {
+        AT_LEAST_ONCE: {"place": [1, 3, 5]},
+        "Huey": {"place": [2, 4, 6]},
+    }
     assert kept == [found]
 
 

@@ -54,8 +54,6 @@ class Growth(Measure):
             ("server", Metric("µs of the server's CPU a job", False, 1)),
         )
     }
-    #: It takes a peer a minute or two.
-    once = frozenset({"peer"})
 
     def takes(self, contestant: Contestant) -> bool:
         """One variant of each, to save time."""

@@ -33,8 +33,6 @@ class Idle(Measure):
         "rss": Metric("MiB", False, 1),
         "processes": Metric("processes", None),
     }
-    #: Nothing happens by chance here, and each takes half a minute.
-    once = frozenset({"floor", "spinach", "peer", "before"})
 
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """Commands are counted on the way, since the server also counts those in scripts."""

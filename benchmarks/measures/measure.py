@@ -36,8 +36,6 @@ class Measure(ABC):
     metrics: ClassVar[dict[str, Metric]]
     #: Whether `--quick` includes it.
     quick: ClassVar[bool] = False
-    #: Kinds of contestants that are measured once, however many repeats there are.
-    once: ClassVar[frozenset[str]] = frozenset()
 
     def takes(self, contestant: Contestant) -> bool:
         """Whether a contestant takes part: the peers, Spinach, and one floor."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import FetchTurn, Verdict
 from spinach_redis import RedisBroker
 from spinach_redis.keys import QueueKeys
 
@@ -38,3 +38,31 @@ def test_timekeeper_that_leaves_wakes_the_next_one(
     assert is_set()
     assert other.fetch().next_due_in_ms is not None
     assert not is_set()
+
+
+def test_fetch_that_takes_the_last_job_takes_the_wake_up(
+    new_broker: Callable[..., RedisBroker], is_set: Callable[[], bool]
+) -> None:  # I14
+    broker = new_broker()
+    member = Member(broker)
+    broker.enqueue([deposit(), deposit()])
+    assert len(member.take(idle=1)) == 1
+    assert is_set()
+    assert len(member.take(idle=1)) == 1
+    assert not is_set()
+
+
+def test_refused_fetch_leaves_the_wake_up(
+    new_broker: Callable[..., RedisBroker], is_set: Callable[[], bool]
+) -> None:  # I14
+    broker = new_broker()
+    member = Member(broker)
+    member.fetch()
+    broker.enqueue([deposit()])
+    earlier = FetchTurn(QUEUE, member.name, 1)
+    foreign = FetchTurn(QUEUE, "nobody", 1)
+    for turn, verdict in ((earlier, Verdict.STALE), (foreign, Verdict.FENCED)):
+        [reply] = broker.fetch([turn], idle=1, extra=0, max_bytes=1_000)
+        assert reply.verdict is verdict
+        assert is_set()
+    assert len(member.take()) == 1

@@ -20,6 +20,9 @@ from .servers import Server, until
 NewBroker = Callable[..., RedisBroker]
 
 #: Five chunks, the last one small: more than go out together here.
+#: An instant that no test lives to see, in ms since 1970.
+FAR_MS = 2**41
+
 MANY = 4 * producer.CHUNK_JOBS + 3
 
 
@@ -190,6 +193,10 @@ def test_full_server_refuses_cleanly_and_drains(own_server: Server) -> None:  # 
             broker.enqueue(jobs)
         assert (caught.value.stored, caught.value.unknown) == ((), ())
         assert caught.value.not_sent == uuids(jobs)
+        for lone in (deposit(), deposit(due_ms=FAR_MS)):
+            with pytest.raises(BrokerFull) as caught:
+                broker.enqueue([lone])
+            assert caught.value.not_sent == uuids([lone])
         assert client.dbsize() == before
         member = Member(broker)
         leases = member.take(idle=5)

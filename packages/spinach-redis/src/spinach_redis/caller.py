@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
-
-from redis.exceptions import RedisError
 
 from .errors import Fault, fault_of, to_broker_error
 from .link import LinkPool
-from .router import Answer, Router, answers_of, rested
+from .router import Answer, Router
 from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -81,7 +78,7 @@ class Caller:
         if node is None:
             answers = self._router.send(requests, CALL_TIMEOUT_SECONDS)
         else:
-            answers = self._at(node, requests)
+            answers = self._router.ask(node, requests, CALL_TIMEOUT_SECONDS)
         if any(answer.uncertain or answer.unsent for answer in answers):
             return []
         return [answer.reply for answer in answers]
@@ -92,27 +89,8 @@ class Caller:
         Raises:
             BrokerError: as `ask`.
         """
-        return [value for value, _ in judge(self._at(node, commands))]
-
-    def _at(self, node: Node, requests: Sequence[Request]) -> list[Answer]:
-        begin = time.monotonic()
-        if node.health.rest_until > begin:
-            return [rested(node) for _ in requests]
-        link = self._router.pool.take(node, CALL_TIMEOUT_SECONDS)
-        try:
-            link.open()
-        except (RedisError, OSError) as error:
-            node.health.hung(error, begin)
-            return [Answer(error, node.health, unsent=True) for _ in requests]
-        else:
-            exchange = link.exchange(*requests)
-        finally:
-            self._router.pool.give_back(node, link)
-        if exchange.broken is not None:
-            node.health.hung(exchange.broken, begin)
-        else:
-            node.health.heard()
-        return answers_of(exchange, len(requests), node.health)
+        answers = self._router.ask(node, commands, CALL_TIMEOUT_SECONDS)
+        return [value for value, _ in judge(answers)]
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""

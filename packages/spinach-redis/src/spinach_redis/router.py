@@ -77,7 +77,7 @@ class Router:
         """
         behind = self.confirmation(timeout_seconds) if confirmed else []
         if self.topology.only is not None:
-            return self._ask(self.topology.only, requests, behind, timeout_seconds)
+            return self.ask(self.topology.only, requests, timeout_seconds, behind)
         answers: dict[int, Answer] = {}
         left: Sequence[int] = range(len(requests))
         led_on: dict[int, Node] = {}
@@ -121,18 +121,28 @@ class Router:
             self.topology.doubt()
         return None
 
-    def _ask(
+    def ask(
         self,
         node: Node,
         requests: Sequence[Request],
-        behind: Sequence[Command],
         timeout_seconds: float,
+        behind: Sequence[Command] = (),
     ) -> list[Answer]:
-        """Send to one node and read from it."""
+        """Send to one node, whose redirections are answers.
+
+        Args:
+            node: that is asked.
+            requests: to send.
+            timeout_seconds: for each answer.
+            behind: what `confirmation` made, if anything.
+
+        Returns:
+            An answer for each request, in order.
+        """
         begin = time.monotonic()
         link = self._opened(node, begin, timeout_seconds)
         if isinstance(link, Answer):
-            return [link] * len(requests)
+            return [replace(link) for _ in requests]
         try:
             link.send([*requests, *behind])
             return self._heard(node, link, len(requests), begin, confirmed=bool(behind))
@@ -166,7 +176,7 @@ class Router:
                 heard = self._heard(node, link, len(positions), begin, confirmed=bool(behind))
                 answers.update(zip(positions, heard, strict=True))
         except BaseException:
-            # As above.
+            # Answers are left unread here as well.
             for _, link, _ in sent:
                 link.close()
             raise
@@ -175,7 +185,7 @@ class Router:
                 self.pool.give_back(node, link)
 
     def _opened(self, node: Node, begin: float, timeout_seconds: float) -> Link | Answer:
-        """A link to the node, for the pool when it was used, or why nothing can be sent."""
+        """An open link, for the caller to give back, or the answer to all that is not sent."""
         if node.health.rest_until > begin:
             return rested(node)
         link = self.pool.take(node, timeout_seconds)

@@ -1,4 +1,5 @@
--- Stores a chunk of jobs of one queue, once however often it is sent (I2).
+-- Stores a chunk of jobs of one queue, once however often it is sent (I2). One ready job under
+-- the next number has been stored by shared/single.lua, which takes the keys by position.
 --
 -- KEYS, in this order; those without a remark are told in keys.py
 --   version     string  schema of the queue; written here if absent

@@ -154,7 +154,7 @@ local function take(q, list, leases)
       return false
     end
     if #ids < count then
-      return true
+      return passed == #ids
     end
   end
   return false
@@ -192,8 +192,8 @@ end
 
 for i = 1, #turns do
   local q = turns[i]
-  -- A full server admits this first write, and then the others. Nothing was taken yet, so
-  -- that the marker tells the truth again at the end.
+  -- A full server admits this first write, which needs no memory, and then the others. At
+  -- the end the marker is set again where there is something to take.
   call('DEL', q.marker)
   local pause = step(q, now)
   local refused = refusal(q, q.member, q.number)
@@ -207,8 +207,10 @@ for i = 1, #turns do
     catch_up(q, q.limited)
     local ready = not (q.is_paused or (q.emptied and q.plain)) and call('LLEN', q.ready) > 0
     local more = ready
-    for j = 1, q.is_paused and 0 or #q.parked do
-      more = more or call('EXISTS', q.parked[j][2]) == 1
+    if not q.is_paused then
+      for j = 1, #q.parked do
+        more = more or call('EXISTS', q.parked[j][2]) == 1
+      end
     end
     local parks = (q.plain or q.is_paused) and {} or call('SRANDMEMBER', q.parks, 100)
     local due = keeps_time(q, q.member, now) and not q.plain and next_due(q, now_us)

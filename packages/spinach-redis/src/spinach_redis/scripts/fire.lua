@@ -26,7 +26,11 @@ if not due or not interval or due ~= asked or due > now then
   return {'REFUSED', due and interval and until_us(due, now_us) or false}
 end
 -- Before anything else is written: a full server refuses this.
-deposit_one(q, ARGV[4], ARGV[5])
+if call('HSETNX', q.jobs, ARGV[4], ARGV[5]) == 1 then
+  call('RPUSH', q.ready, ARGV[4])
+  call('INCRBY', q.enqueued, 1)
+  announce(q)
+end
 due = due + (math.floor((now - due) / interval) + 1) * interval
 call('ZADD', q.periodic, due, task)
 step(q, now)

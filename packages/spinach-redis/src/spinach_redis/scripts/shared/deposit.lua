@@ -2,15 +2,6 @@
 -- come behind ready ones are announced as well: whoever took the marker for those may have
 -- died before its fetch.
 
--- Stores a job that is ready, unless it is stored.
-local function deposit_one(q, id, record)
-  if call('HSETNX', q.jobs, id, record) == 1 then
-    call('RPUSH', q.ready, id)
-    call('INCRBY', q.enqueued, 1)
-    announce(q)
-  end
-end
-
 -- Stores the jobs that are not stored yet. `jobs` holds id, record and due of each from
 -- position `from` on; the flag of a job is '1' if it is ready, else it waits until its due,
 -- in ms since 1970.

@@ -1,6 +1,7 @@
 -- What enqueue.lua is asked most: to store one job that is ready, under the number that comes
 -- next. It stands before the other shared files and makes neither tables nor functions, which
 -- takes a quarter off the time of the script. Whatever else it is asked goes on to the rest.
+-- As there, the first write is one that a full server refuses (I2).
 
 if #ARGV == 7 and ARGV[7] == '' then
   local call = redis.call

@@ -45,7 +45,7 @@ local function resign(q, member, now)
 end
 
 -- Makes the marker tell the truth; last in every script that takes jobs or may leave
--- some without a taker.
+-- some without a taker. A fetch, after which somebody keeps the time, does so by itself.
 local function wake(q, now)
   if (call('LLEN', q.ready) > 0 and call('EXISTS', q.paused) == 0)
       or (call('EXISTS', q.future) == 1 and not timekeeper(q, now)) then
