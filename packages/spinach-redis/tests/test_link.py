@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -373,3 +375,37 @@ def test_line_that_is_alive_is_kept(short_line: Link) -> None:
     short_line._answered_at = 0.0
     short_line.open()
     assert short_line._socket is old
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
+def test_request_that_python_may_wait_with_is_sent_without_asking_the_kernel_first(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = line_to(own_server)
+    rests: list[int] = []
+    send = line._connection.send_packed_command
+
+    def noted(packed: Any) -> None:
+        rests.append(sum(map(len, packed)))
+        send(packed)
+
+    monkeypatch.setattr(line._connection, "send_packed_command", noted)
+    assert line.exchange(Command(b"PING")).replies == [b"PONG"]
+    assert rests == []
+    # What the kernel does not take at once follows, and nothing goes out twice.
+    large = b"x" * (16 * 1024 * 1024)
+    own_server.freeze()
+    line.send([Command(b"ECHO", large)])
+    own_server.thaw()
+    line.close()
+    assert len(rests) == 1
+    assert 0 < rests[0] < len(large)
+
+
+@pytest.mark.parametrize("size", [10, 16 * 1024 * 1024])
+def test_request_of_any_size_arrives_whole(own_server: Server, short_line: Link, size: int) -> None:
+    short_line.timeout_seconds = 20.0
+    short_line.close()
+    short_line.open()
+    text = random.Random(size).randbytes(size)
+    assert short_line.exchange(Command(b"ECHO", text)).replies == [text]

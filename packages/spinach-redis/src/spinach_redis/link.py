@@ -20,7 +20,15 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .errors import TRANSPORT_ERRORS, NoConnection, is_readonly
-from .sockets import MOST_SENT_AT_ONCE, bind_to_kernel, is_silent, kernel_timeout, may_bind
+from .sockets import (
+    MOST_SENT_AT_ONCE,
+    bind_to_kernel,
+    is_plain,
+    is_silent,
+    kernel_timeout,
+    may_bind,
+    send_at_once,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -135,6 +143,8 @@ class Link:
         self._bound = False
         # It never does: the socket is of a kind that cannot be bound.
         self._unbindable = False
+        # Nothing stands between the socket and the kernel.
+        self._plain = False
         self._answered_at = 0.0
         self._requests: Sequence[Request] = ()
         self._asking = False
@@ -161,6 +171,7 @@ class Link:
             self._connection.connect()
             self._introduce(with_id=with_id)
             self._bound = self._unbindable = False
+            self._plain = is_plain(self._socket)
             if may_bind():
                 self._bind()
         except (RedisError, OSError):
@@ -286,8 +297,10 @@ class Link:
                 self._socket.settimeout(self.timeout_seconds)
                 self._connection.send_packed_command(packed)
                 self._socket.settimeout(None)
-            else:
+            elif self._bound or not self._plain:
                 self._connection.send_packed_command(packed)
+            elif rest := send_at_once(self._socket, b"".join(packed)):
+                self._connection.send_packed_command((rest,))
         except TRANSPORT_ERRORS as error:
             self._broken = self._told(error, handled)
         except BaseException:

@@ -2,21 +2,31 @@
 
 A Python socket with a timeout asks the kernel twice, for `poll` before each `send` and
 each `recv`, and gives up the interpreter lock each time. A call of a broker is one `send`
-and one `recv`, so half of its system calls go without.
+and one `recv`, so half of its system calls go without. Where Python has to end the waits, the
+`poll` before the `send` is spared all the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import sys
 import threading
-from typing import Final
+from typing import Final, TypeGuard
 
 from spinach.upkeep import UpkeepThread
 
-__all__ = ["MOST_SENT_AT_ONCE", "bind_to_kernel", "is_silent", "kernel_timeout", "may_bind"]
+__all__ = [
+    "MOST_SENT_AT_ONCE",
+    "bind_to_kernel",
+    "is_plain",
+    "is_silent",
+    "kernel_timeout",
+    "may_bind",
+    "send_at_once",
+]
 
 #: What mostly fits into a send buffer, in bytes. `sendall` waits anew for each part of what
 #: does not, so that one limit would not hold for all.
@@ -39,6 +49,19 @@ def may_bind() -> bool:
     return _SUPPORTED and isinstance(threading.current_thread(), UpkeepThread)
 
 
+def is_plain(sock: object) -> TypeGuard[socket.socket]:
+    """Whether a socket is a file whose methods are system calls and nothing else.
+
+    One read of TLS may take several `recv`, and gevent's and eventlet's sockets wait in another
+    way. On Windows sockets are no files.
+    """
+    return (
+        sys.platform != "win32"
+        and isinstance(sock, socket.socket)
+        and type(sock).__module__ == "socket"
+    )
+
+
 def bind_to_kernel(sock: object, seconds: float) -> bool:
     """Have the kernel end waits of a connected socket, and Python no longer.
 
@@ -47,10 +70,9 @@ def bind_to_kernel(sock: object, seconds: float) -> bool:
         seconds: longest wait.
 
     Returns:
-        Whether that was done. Sockets of other classes are left as they are: one read of
-        TLS may take several `recv`, and gevent's and eventlet's wait in another way.
+        Whether that was done. Sockets that are not plain are left as they are.
     """
-    if not isinstance(sock, socket.socket) or type(sock).__module__ != "socket":
+    if not is_plain(sock):
         return False
     # A limit of 0 would be none.
     limit = _TIMEVAL.pack(int(seconds), max(1, int(seconds % 1 * 1_000_000)))
@@ -60,6 +82,18 @@ def bind_to_kernel(sock: object, seconds: float) -> bool:
         sock.settimeout(None)
         return True
     return False
+
+
+def send_at_once(sock: socket.socket, data: bytes) -> bytes:
+    """Send what the kernel takes without a wait, on a plain socket that Python ends waits of.
+
+    Returns:
+        What is left to send. All of it where that failed: whoever sends it meets the error.
+    """
+    try:
+        return data[os.write(sock.fileno(), data) :]
+    except OSError:
+        return data
 
 
 def is_silent(sock: socket.socket) -> bool:
