@@ -214,8 +214,9 @@ def test_calls_do_little_in_python_for_each_of_their_jobs(own_server: Server) ->
         assert len(leases) == count
         fetched.append(len(fetching))
         reported.append(len(reporting))
-    # The number of jobs does not matter, but for one look at each outcome.
-    assert fetched[0] == fetched[1] <= 47
+    # The number of jobs does not matter, but for one look at each outcome. One is the write that
+    # spares a system call.
+    assert fetched[0] == fetched[1] <= 48
     assert reported[1] - reported[0] == 90
     assert reported[0] - 10 <= 38
     broker.close()
