@@ -214,11 +214,11 @@ def test_calls_do_little_in_python_for_each_of_their_jobs(own_server: Server) ->
         assert len(leases) == count
         fetched.append(len(fetching))
         reported.append(len(reporting))
-    # The number of jobs does not matter, but for one look at each outcome. One is the write that
-    # spares a system call.
+    # The number of jobs does not matter, but for one look at each outcome. One of them is the
+    # write that spares a system call.
     assert fetched[0] == fetched[1] <= 48
     assert reported[1] - reported[0] == 90
-    assert reported[0] - 10 <= 38
+    assert reported[0] - 10 <= 39
     broker.close()
 
 
