@@ -76,7 +76,9 @@ def _once(
         if isinstance(exc, subprocess.CalledProcessError):
             # What it said stands above; its command line names this machine.
             trouble = f"the adapter ended with {exc.returncode}"
-        results.troubles.append(f"{measure.name}, {contestant.name}: {trouble}")
+        told = f"{measure.name}, {contestant.name}: {trouble}"
+        if told not in results.troubles:
+            results.troubles.append(told)
         return {}
     results.add(measure.name, contestant.name, values)
     return values
