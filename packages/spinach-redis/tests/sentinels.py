@@ -66,13 +66,13 @@ class Watched:
     def wait_for_other_primary(self, than: Server, seconds: float = 120.0) -> Server:
         """Wait until all Sentinels name another primary, and that it takes writes."""
 
-        def named() -> Server | None:
-            new = self.primary()
-            with new.client() as client:
-                well = new is not than and client.info("replication")["role"] == "master"
-            return new if well else None
+        return until(lambda: self._other_primary(than), "another primary", seconds)
 
-        return until(named, "another primary", seconds)
+    def _other_primary(self, than: Server) -> Server | None:
+        new = self.primary()
+        with new.client() as client:
+            well = new is not than and client.info("replication")["role"] == "master"
+        return new if well else None
 
     def agreed(self) -> bool:
         """Whether all Sentinels hold one server for the primary, and for well.
@@ -91,18 +91,18 @@ class Watched:
         old = self.primary()
         with self.sentinels[0].client() as client:
 
-            def done() -> bool:
+            def changed() -> Server | None:
                 facts = _facts(client)
                 if int(facts["port"]) != old.port:
-                    return True
-                # A Sentinel refuses while it has not seen the replica once more, and gives
-                # up when a step takes longer than its timeout: then it is asked again.
+                    return self._other_primary(old)
+                # A Sentinel refuses while it has not seen the replica once more, gives up when
+                # a step takes longer than its timeout, and on a busy machine the others may
+                # bring the old primary back: then it is asked again.
                 if "failover_in_progress" not in facts["flags"]:
                     client.execute_command("SENTINEL", "FAILOVER", SERVICE)
-                return False
+                return None
 
-            until(done, "the Sentinel changes the primary", seconds=60.0)
-        new = self.wait_for_other_primary(old)
+            new: Server = until(changed, "the Sentinels change the primary", seconds=120.0)
         # Until it is told so the old one takes writes, which are lost.
         with old.client() as client:
             until(lambda: client.info("replication")["role"] == "slave", "old primary follows")

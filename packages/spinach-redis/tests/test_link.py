@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -409,3 +410,25 @@ def test_request_of_any_size_arrives_whole(own_server: Server, short_line: Link,
     short_line.open()
     text = random.Random(size).randbytes(size)
     assert short_line.exchange(Command(b"ECHO", text)).replies == [text]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
+def test_request_is_not_sent_again_when_a_signal_handler_raises(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = line_to(own_server)
+    write = os.write
+
+    def interrupted(number: int, data: bytes) -> int:
+        write(number, data)
+        raise TimeoutError("as a handler of SIGALRM has it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", interrupted)
+        exchange = line.exchange(Command(b"INCR", b"counted"))
+    assert exchange.replies == []
+    assert isinstance(exchange.broken, TimeoutError)
+    # On a new connection, so that no answer to the one before is taken for its own.
+    line.open()
+    assert line.exchange(Command(b"INCR", b"counted")).replies == [2]
+    line.close()

@@ -88,11 +88,15 @@ def send_at_once(sock: socket.socket, data: bytes) -> bytes:
     """Send what the kernel takes without a wait, on a plain socket that Python ends waits of.
 
     Returns:
-        What is left to send. All of it where that failed: whoever sends it meets the error.
+        What is left to send.
+
+    Raises:
+        OSError: the connection broke, or a signal handler raised it; some may have been sent.
     """
     try:
         return data[os.write(sock.fileno(), data) :]
-    except OSError:
+    except BlockingIOError:
+        # It takes nothing now.
         return data
 
 
