@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from spinach import Engine, MemoryBroker
-from spinach.upkeep import UpkeepThread
+from spinach.upkeep import EngineThread, UpkeepThread
 
 from .support import wait_for
 
@@ -28,6 +28,6 @@ def test_threads_of_the_engine_are_of_a_class_of_their_own() -> None:
         "kinds-arbiter": UpkeepThread,
         "kinds-subscriber": UpkeepThread,
         "kinds-result-notifier": UpkeepThread,
-        "kinds-worker-1": threading.Thread,
+        "kinds-worker-1": EngineThread,
     }
     assert not isinstance(of_job[0], UpkeepThread)

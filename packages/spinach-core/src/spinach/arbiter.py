@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from .brokers.calls import Verdict
 from .const import BLOCK_SECONDS
+from .forks import leave_child
 from .log import WORKER_LOGGER
 
 if TYPE_CHECKING:
@@ -108,11 +109,21 @@ class Arbiter:
         """Serve until told to stop, then wind up."""
         try:
             while not self._stopping:
-                if not self.step():
+                again = self.step()
+                leave_child()
+                if not again:
                     self._bell.wait(self._wait_seconds())
+        except BaseException as exc:
+            # Before it winds up, which would be in the parent's name.
+            leave_child(exc)
+            raise
         finally:
             try:
                 self._wind_up()
+                leave_child()
+            except BaseException as exc:
+                leave_child(exc)
+                raise
             finally:
                 self._handover.close()
                 self._handover.dissolve()
@@ -246,6 +257,7 @@ class Arbiter:
         while True:
             my_turn = not self._subscriber.has_turn
             self._consumer.upkeep(may_sequence=my_turn)
+            leave_child()
             left = _IDLE_WAIT_SECONDS if end is None else end - self._clock.monotonic()
             if left <= 0 or not busy():
                 return

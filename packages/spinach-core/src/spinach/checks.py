@@ -5,14 +5,17 @@ They take `Any`, because callers without a type checker hand in anything.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import wire
 from .const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
 from .exc import InvalidArgument, InvalidTask, SpinachError
+from .exception_text import class_name, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 __all__ = [
+    "refuse_unfinished",
     "require_callable",
     "require_clock",
     "require_concurrency",
@@ -29,6 +33,26 @@ __all__ = [
     "require_retries",
     "require_timedelta",
 ]
+
+_OF_ASYNC = (
+    "and calling it in a worker thread would run nothing. Register a plain function that calls "
+    "asyncio.run(...)."
+)
+_OF_GENERATOR = (
+    "and calling it would run nothing. Register a plain function that consumes the generator."
+)
+
+#: Class of results that somebody has to await or iterate, how to call one, and the rest of the
+#: message.
+_UNFINISHED = (
+    (Coroutine, "a coroutine", _OF_ASYNC),
+    (AsyncGenerator, "an async generator", _OF_ASYNC),
+    (Generator, "a generator", _OF_GENERATOR),
+    (Awaitable, "an awaitable", _OF_ASYNC),
+)
+
+#: Results of these classes need no closer look.
+_FINISHED = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
 
 
 def require_int(
@@ -109,20 +133,50 @@ def require_callable(func: Any) -> Callable[..., object]:
         raise InvalidTask(
             f"{func!r} of type {type(func).__name__} is not callable. Register a function."
         )
-    called = type(func).__call__ if not inspect.isroutine(func) else func
-    for candidate in (func, called):
+    bare = func
+    while isinstance(bare, functools.partial):
+        bare = bare.func
+    called = type(bare).__call__ if not inspect.isroutine(bare) else bare
+    for candidate in (bare, called):
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise InvalidTask(
-                f"{func!r} is an async function, and calling it in a worker thread would run "
-                "nothing. Register a plain function that calls asyncio.run(...)."
-            )
+            raise InvalidTask(f"{func!r} is an async function, {_OF_ASYNC}")
         if inspect.isgeneratorfunction(candidate):
-            raise InvalidTask(
-                f"{func!r} is a generator function, and calling it would run nothing. "
-                "Register a plain function that consumes the generator."
-            )
+            raise InvalidTask(f"{func!r} is a generator function, {_OF_GENERATOR}")
     checked: Callable[..., object] = func
     return checked
+
+
+def refuse_unfinished(func: Callable[..., object], result: object) -> InvalidTask | None:
+    """Why a call does not count as done, with the remedy that registering would have named.
+
+    It does not if it returned what somebody has to await or to iterate: a coroutine, a generator,
+    an async generator, or whatever else can be awaited. Other iterators, such as a `map` or a
+    file, are results like any other. A coroutine or generator is closed, so that Python does not
+    warn of it as well.
+
+    Args:
+        func: what was called, for the message.
+        result: what it returned.
+
+    Returns:
+        The error, to be told; None: the result is as good as any other.
+    """
+    kind = type(result)
+    if kind in _FINISHED:
+        return None
+    for unfinished, what, remedy in _UNFINISHED:
+        try:
+            # By its class, as `await` looks: an object may pretend to have any attribute.
+            if not issubclass(kind, unfinished):
+                continue
+        except Exception:  # noqa: BLE001 - a class that refuses to tell is no failure of the job
+            return None
+        if isinstance(result, (Coroutine, Generator)):
+            with suppress(BaseException):  # one that had begun runs to its end, which may raise
+                result.close()
+        named = f"{what} of type {class_name(kind)}" if unfinished is Awaitable else what
+        return InvalidTask(f"{shown(func)} returned {named}, {remedy}")
+    return None
 
 
 def require_retries(value: Any) -> int:

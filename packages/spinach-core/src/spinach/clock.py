@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from .exc import InvalidArgument
+from .exception_text import class_name, message_of, shown
 
 if TYPE_CHECKING:
     import threading
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "SystemClock", "as_utc", "from_ms", "to_ms"]
 
 _DAY_SECONDS = 24 * 60 * 60.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Of the standard library's class, which is reached by this object: while freezegun freezes the
+# time, whatever names the class in a module stands for a subclass of its own.
+_EPOCH: datetime = next(each for each in datetime.__mro__ if each.__module__ == "datetime")(
+    1970, 1, 1, tzinfo=UTC
+)
 _MILLISECOND = timedelta(milliseconds=1)
 #: Rounded up to the millisecond, it is still a datetime.
-_LATEST = datetime.max.replace(tzinfo=UTC) - _MILLISECOND
+_LATEST = type(_EPOCH).max.replace(tzinfo=UTC) - _MILLISECOND
 
 
 class Clock(Protocol):
@@ -69,10 +74,14 @@ class SystemClock:
 
 
 def as_utc(at: datetime, *, what: str = "at") -> datetime:
-    """Return an instant in UTC; a naive datetime counts as UTC.
+    """Return an instant in UTC, as a plain `datetime`; a naive datetime counts as UTC.
+
+    Args:
+        at: a datetime, or an object of a subclass, as other libraries have them.
+        what: how the message of an error calls it.
 
     Raises:
-        InvalidArgument: `at` is not a datetime.
+        InvalidArgument: `at` is not a datetime, or names no instant.
     """
     if not isinstance(at, datetime):
         raise InvalidArgument(
@@ -80,19 +89,40 @@ def as_utc(at: datetime, *, what: str = "at") -> datetime:
             "Pass an aware datetime such as datetime.now(timezone.utc) + timedelta(minutes=5)."
         )
     try:
-        utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        utc = _plain(at)
         if utc > _LATEST:
             raise OverflowError
     except OverflowError as exc:
         raise InvalidArgument(
-            f"{what} is {at!r}, which is outside the years 1 to 9999 in UTC. "
+            f"{what} is {shown(at)}, which is outside the years 1 to 9999 in UTC. "
             "Pass an instant inside them."
+        ) from exc
+    except Exception as exc:
+        raise InvalidArgument(
+            f"{what} is {shown(at)} of type {class_name(type(at))}, which names no instant "
+            f"({message_of(exc)}). Pass a datetime.datetime of that instant."
         ) from exc
     return utc
 
 
+def _plain(at: datetime) -> datetime:
+    """The instant as a `datetime` of the standard library, in UTC.
+
+    From the fields and the offset alone: arithmetic of a subclass may be another one.
+    """
+    plain = type(_EPOCH)(
+        at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, UTC
+    )
+    offset = at.utcoffset()
+    if offset is None:
+        return plain
+    return plain - timedelta(offset.days, offset.seconds, offset.microseconds)
+
+
 def to_ms(at: datetime) -> int:
     """Milliseconds since 1970 of an aware datetime, rounded up: never early (I8)."""
+    if type(at) is not type(_EPOCH):
+        at = _plain(at)  # from a clock of the user's own
     return -((_EPOCH - at) // _MILLISECOND)
 
 

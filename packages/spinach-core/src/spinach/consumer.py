@@ -8,6 +8,7 @@ the subscriber while it waits for a wake-up.
 from __future__ import annotations
 
 import math
+import os
 import uuid
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from . import wire
 from .assignment import Assignment
 from .brokers.calls import Verdict
 from .const import BLOCK_SECONDS, MAX_FETCH_BYTES
+from .forks import leave_child
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .maintenance import Maintenance
 from .membership import Membership
@@ -74,6 +76,7 @@ class Consumer:
         self._tasks = tasks
         self._handover = handover
         self._source = source
+        self._pid = os.getpid()
         self._closing = False
         self._leaving = False
         # Nothing is due before this instant, so that the arbiter, which looks at each
@@ -217,6 +220,7 @@ class Consumer:
             max_bytes=MAX_FETCH_BYTES,
             block_seconds=block_seconds,
         )
+        self._leave_child()
         now = self._clock.monotonic()
         if not block_seconds:
             self._handover.fetch_took(now - sent_at)
@@ -314,6 +318,7 @@ class Consumer:
 
     def _accept(self, index: int, call: str, reply: TurnReply) -> bool:
         """Note how a call with a number ended; whether its reply counts."""
+        self._leave_child()
         member = self._memberships[index]
         if reply.verdict is Verdict.APPLIED:
             if member.failing and reply.error is None:
@@ -384,6 +389,12 @@ class Consumer:
         self._handover.post(Outcome(OutcomeKind.PARK, lease, task))
 
     # -- helpers -----------------------------------------------------------
+
+    def _leave_child(self) -> None:
+        """After a call, in which a provider of credentials may have forked."""
+        # The child of a task may start workers of its own; the thread is its parent's then.
+        if self._pid != os.getpid():
+            leave_child()
 
     def _new_membership(self, queue: str) -> Membership:
         return Membership(queue, self._enrolments[queue].lease_ms / 1000, self._source)

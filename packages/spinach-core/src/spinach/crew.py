@@ -23,13 +23,14 @@ from .const import VERSION
 from .consumer import Consumer
 from .doorbell import Doorbell
 from .exc import BrokerError, WorkerLost
+from .forks import leave_child
 from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
 from .pace import Pace
 from .subscriber import Subscriber
-from .upkeep import UpkeepThread
-from .worker import Worker
+from .upkeep import EngineThread, UpkeepThread
+from .worker import SHIELD, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,7 +130,7 @@ class Crew:
         for number in range(1, orders.number + 1):
             name = f"{orders.namespace}-worker-{number}"
             worker = Worker(number, name, orders.namespace, broker, self._handover, orders.source)
-            self._workers[number] = self._thread(threading.Thread, name, worker.run)
+            self._workers[number] = self._thread(EngineThread, name, worker.run)
         prefix = orders.namespace
         self._notifier = self._thread(UpkeepThread, f"{prefix}-result-notifier", notifier.run)
         self._upkeep = [
@@ -141,7 +142,12 @@ class Crew:
     @property
     def running(self) -> bool:
         """Whether it was not stopped to the end; False in a forked child."""
-        return not self._ended.is_set() and self._pid == os.getpid()
+        return not self._ended.is_set() and self._here
+
+    @property
+    def _here(self) -> bool:
+        """Whether its threads are in this process, and not in one that it was forked from."""
+        return self._pid == os.getpid()
 
     def start(self) -> None:
         """Join the queues and start the threads.
@@ -168,16 +174,18 @@ class Crew:
             raise
 
     def request_stop(self) -> None:
-        """Ask for the stop and return; again is fine."""
-        self._arbiter.stop()
+        """Ask for the stop and return; again is fine. In a forked child it does nothing."""
+        if self._here:
+            self._arbiter.stop()
 
     def hurry(self) -> None:
-        """End the grace of a stop now."""
-        self._arbiter.hurry()
+        """End the grace of a stop now. In a forked child it does nothing."""
+        if self._here:
+            self._arbiter.hurry()
 
     def join(self) -> None:
-        """Wait until it is over; returns at once on one of its own threads."""
-        if threading.current_thread() in self:
+        """Wait until it is over; returns at once on its own threads and in a forked child."""
+        if threading.current_thread() in self or not self._here:
             return
         while not self._ended.wait(_JOIN_SLICE_SECONDS):
             pass
@@ -190,7 +198,7 @@ class Crew:
     # -- threads -----------------------------------------------------------
 
     def _thread(
-        self, kind: type[threading.Thread], name: str, run: Callable[[], None]
+        self, kind: type[EngineThread], name: str, run: Callable[[], None]
     ) -> threading.Thread:
         return kind(target=self._guarded, args=(name, run), name=name, daemon=True)
 
@@ -198,7 +206,9 @@ class Crew:
         """Run a thread's function; if it fails, stop the crew and say so."""
         try:
             run()
+            leave_child()
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the crew must hear of it
+            leave_child(exc)
             # The arbiter first: a log handler may take its time.
             self.error = self.error or exc
             if threading.current_thread() is self._notifier:
@@ -208,12 +218,14 @@ class Crew:
                 "Thread %s of the engine died, workers stop", name, exc_info=exc,
                 extra={"thread_name": name},
             )  # fmt: skip
+            leave_child()
 
     def _run_arbiter(self) -> None:
         """The arbiter is the last to end, and sees the others off."""
         try:
             self._arbiter.run()
         except BaseException as exc:
+            leave_child(exc)
             self.error = self.error or exc
             raise
         finally:
@@ -261,13 +273,14 @@ class Crew:
             f"The worker of job {job.id_text} ({job.task_name}, attempt {job.attempt}) died or "
             "lost its lease. The job is in the failed store."
         )
-        JOB_LOGGER.error(
-            "Job failed: %s %s, its worker was lost", job.task_name, job.id_text,
-            extra={
-                "job_id": job.id_text,
-                "task": job.task_name,
-                "queue": job.queue,
-                "attempt": job.attempt,
-            },
-        )  # fmt: skip
+        with SHIELD:
+            JOB_LOGGER.error(
+                "Job failed: %s %s, its worker was lost", job.task_name, job.id_text,
+                extra={
+                    "job_id": job.id_text,
+                    "task": job.task_name,
+                    "queue": job.queue,
+                    "attempt": job.attempt,
+                },
+            )  # fmt: skip
         signals.job_failed.send(self._orders.namespace, job=job, err=err)

@@ -64,7 +64,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     task_name: str
     #: The queue it was scheduled to; it stays there even if its task moves.
     queue: str
-    #: Aware, UTC: when it was to start.
+    #: Aware, UTC: when it was to start; of one that waits for a retry, when that is due.
     at: datetime
     #: Further attempts it may have after the first one failed.
     max_retries: int
@@ -97,6 +97,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         if status is self.status:
             return self
         return msgspec.structs.replace(self, status=status)
+
+    def retried_at(self, at: datetime) -> Job:
+        """The same job after an attempt that failed, waiting for the next one.
+
+        Args:
+            at: when that is due; aware, UTC.
+        """
+        return msgspec.structs.replace(
+            self, status=JobStatus.WAITING, at=at, retries=self.retries + 1
+        )
 
 
 def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobStatus) -> Job:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from .backoff import Backoff
 from .const import REPORT_CHUNK
+from .forks import leave_child
 from .log import WORKER_LOGGER
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class ResultNotifier:
         """Report until told to end."""
         while not self._ending.is_set():
             began = time.monotonic()
-            if not self.report_once():
+            reported = self.report_once()
+            leave_child()
+            if not reported:
                 self._bell.wait(self._wait_seconds())
             else:
                 self._hurry.wait(began + _REPORT_INTERVAL_SECONDS - time.monotonic())
@@ -98,6 +101,7 @@ class ResultNotifier:
         if not outcomes:
             return False
         reply = self._broker.report(outcomes)
+        leave_child()
         refused, unanswered = self._handover.answered(reply.verdicts)
         for outcome in refused:
             WORKER_LOGGER.warning(

@@ -12,11 +12,15 @@ may send more.
 
 from __future__ import annotations
 
-import inspect
 import logging
+from contextlib import suppress
 from typing import Any
 
 from blinker import NamedSignal
+
+from .checks import refuse_unfinished
+from .exception_text import shown
+from .forks import leave_child
 
 __all__ = [
     "job_failed",
@@ -45,16 +49,20 @@ class SafeSignal(NamedSignal):
         for receiver in self.receivers_for(sender):
             try:
                 result = receiver(sender, **kwargs)
-                if inspect.iscoroutine(result):
-                    result.close()
+                leave_child()
+                if refuse_unfinished(receiver, result) is not None:
                     raise TypeError("receivers run in worker threads and cannot be async")
                 results.append((receiver, result))
-            except BaseException:
-                _LOGGER.exception(
-                    "A receiver of %s raised; the sender goes on",
-                    self.name,
-                    extra={"signal": self.name, "receiver": repr(receiver)},
-                )
+            except BaseException as exc:
+                leave_child(exc)
+                # The log handlers are the user's as well.
+                with suppress(BaseException):
+                    _LOGGER.exception(
+                        "A receiver of %s raised; the sender goes on",
+                        self.name,
+                        extra={"signal": self.name, "receiver": shown(receiver)},
+                    )
+                leave_child()
         return results
 
 

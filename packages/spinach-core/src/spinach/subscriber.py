@@ -12,6 +12,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from .forks import leave_child
+
 if TYPE_CHECKING:
     from threading import Event
 
@@ -72,7 +74,9 @@ class Subscriber:
                 if self._consumer.fetch(idle=idle, extra=extra, block_seconds=block_seconds):
                     # Not on the broker's clock, which a test may have stopped.
                     time.sleep(_YIELD_SECONDS)
-            except BaseException:
+                leave_child()
+            except BaseException as exc:
+                leave_child(exc)
                 self._dead = True
                 raise
             finally:

@@ -4,29 +4,36 @@
 2. It reads the arguments, sends `job_started`, calls the task's function.
 3. It decides: succeeded, retry, or failed; logs it; sends the signals.
 
-It talks to no broker; the result notifier reports what it hands in.
+2 and 3 run in a `contextvars.Context` that each attempt has to itself. The thread talks to no
+broker; the result notifier reports what it hands in. Where code of the user's comes back in
+another process than it began in, that process ends (see `spinach.forks`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import traceback
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from contextvars import Context
+from os import getpid
+from typing import TYPE_CHECKING, Final
 
 from . import signals, wire
 from .assignment import Assignment
 from .backoff import Backoff, exponential_backoff
 from .brokers.calls import Verdict
+from .checks import refuse_unfinished
 from .clock import as_utc, from_ms, to_ms
 from .exc import AbortException, BrokerError, RetryException
+from .exception_text import class_name, message_of, trace_of, traceback_of
+from .forks import end_child, leave_child
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind, cut_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import TracebackType
 
     from .backoff import RandomSource
     from .brokers.base import Broker
@@ -34,10 +41,40 @@ if TYPE_CHECKING:
     from .handover import HandOver
     from .outcome import Lease
 
-__all__ = ["Worker", "describe"]
+__all__ = ["SHIELD", "Worker", "describe"]
 
 #: How often an outcome that came after the stop is reported before it is given up.
 _LATE_TRIES = 5
+
+
+class _Shield:
+    """For a block of logging or signals: what goes wrong there must not harm the job."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        err: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        leave_child(err)
+        if kind is None or err is None:
+            return False
+        # If it was logging that failed, this may fail as well.
+        with suppress(BaseException):
+            WORKER_LOGGER.error(
+                "Telling of a job failed; the worker goes on", exc_info=(kind, err, trace)
+            )
+        leave_child()
+        return True
+
+
+#: Has no state, so one does for all.
+SHIELD: Final = _Shield()
 
 
 class Worker:
@@ -68,29 +105,34 @@ class Worker:
         self._clock: Clock = broker.clock
         self._handover = handover
         self._source = source
+        self._pid = getpid()
 
     def run(self) -> None:
         """Run jobs until the hand-over says to end."""
-        WORKER_LOGGER.debug("Worker %s started", self._name)
+        with SHIELD:
+            WORKER_LOGGER.debug("Worker %s started", self._name)
         signals.worker_started.send(self._namespace, worker_name=self._name)
         outcome: Outcome | None = None
         try:
             while (work := self._handover.exchange(self._number, outcome)) is not None:
+                # A context of its own, empty: what one job leaves there is not the next one's.
                 if isinstance(work, Assignment):
-                    outcome = self._execute(work)
+                    outcome = Context().run(self._execute, work)
                 else:
                     outcome = None
-                    self._run_errand(work)
+                    Context().run(self._run_errand, work)
                 # An idle thread must not keep the last job's arguments alive.
                 del work
-        except BaseException:
+        except BaseException as exc:
+            leave_child(exc)
             self._handover.forget(self._number)
             raise
         late = self._handover.late(self._number)
         if late is not None:
             self._report_late(late)
         signals.worker_terminated.send(self._namespace, worker_name=self._name)
-        WORKER_LOGGER.debug("Worker %s terminated", self._name)
+        with SHIELD:
+            WORKER_LOGGER.debug("Worker %s terminated", self._name)
 
     def _report_late(self, outcome: Outcome) -> None:
         """Report without the notifier, which is gone: it counts if the lease still stands."""
@@ -99,6 +141,7 @@ class Worker:
         for _ in range(_LATE_TRIES):
             try:
                 reply = self._broker.report([outcome])
+                leave_child()
             except BrokerError as exc:
                 error = exc
                 break
@@ -113,18 +156,8 @@ class Worker:
         )  # fmt: skip
 
     def _run_errand(self, errand: Callable[[], None]) -> None:
-        with self._shielded():
+        with SHIELD:
             errand()
-
-    @contextmanager
-    def _shielded(self) -> Iterator[None]:
-        """Log what goes wrong in logging and signals: it must not harm the job."""
-        try:
-            yield
-        except BaseException:  # noqa: BLE001 - a thread must outlive what it runs
-            # If it was logging that failed, this may fail as well.
-            with suppress(BaseException):
-                WORKER_LOGGER.exception("Telling of a job failed; the worker goes on")
 
     def _execute(self, work: Assignment) -> Outcome:
         lease, task = work.lease, work.task
@@ -134,89 +167,138 @@ class Worker:
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
             job = _snapshot(lease) if watched else None
         except wire.UnreadableRecord as exc:
-            with self._shielded():
+            with SHIELD:
                 JOB_LOGGER.error(
                     "Job %s cannot be read: %s", lease.stored_id[1:], exc,
                     extra={"job_id": lease.stored_id[1:], "task": task.name, "queue": lease.queue},
                 )  # fmt: skip
             return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
         if job is not None:
-            with self._shielded():
+            with SHIELD:
                 JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id_text, extra=_extra(job))
+            with SHIELD:
                 signals.job_started.send(self._namespace, job=job)
         started = self._clock.monotonic()
         try:
             # On threads like these SystemExit and KeyboardInterrupt are a task's
             # doing, so they fail the job; the thread goes on.
-            task.func(*args, **kwargs)
+            result = task.func(*args, **kwargs)
+            refusal = None if result is None else refuse_unfinished(task.func, result)
+            del result
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
+            if getpid() != self._pid:
+                end_child(exc)
             return self._failed(lease, exc, self._clock.monotonic() - started)
+        if getpid() != self._pid:
+            end_child(None)
+        if refusal is not None:
+            seconds = self._clock.monotonic() - started
+            return self._failed(lease, refusal, seconds, may_pass=False)
         if job is not None or signals.job_finished.receivers:
-            with self._shielded():
+            with SHIELD:
                 self._tell_success(job or _snapshot(lease), self._clock.monotonic() - started)
         return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
 
     def _tell_success(self, job: Job, seconds: float) -> None:
-        JOB_LOGGER.info(
-            "Job succeeded: %s %s, %.1f ms",
-            job.task_name,
-            job.id_text,
-            seconds * 1000,
-            extra=_extra(job, seconds),
-        )
+        with SHIELD:
+            JOB_LOGGER.info(
+                "Job succeeded: %s %s, %.1f ms",
+                job.task_name,
+                job.id_text,
+                seconds * 1000,
+                extra=_extra(job, seconds),
+            )
         signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
 
-    def _failed(self, lease: Lease, err: BaseException, seconds: float) -> Outcome:
-        """Decide what a failed attempt means, and tell of it."""
+    def _failed(
+        self, lease: Lease, err: BaseException, seconds: float, *, may_pass: bool = True
+    ) -> Outcome:
+        """Decide what a failed attempt means, and tell of it.
+
+        Args:
+            lease: of the job.
+            err: why it failed. Only its class is asked what it is: an object may lie, or raise.
+            seconds: how long it took.
+            may_pass: False: another attempt would end in the same way.
+        """
         header = wire.read_header(lease.record)
-        if isinstance(err, AbortException) or lease.retries >= header.max_retries:
+        final = not may_pass or issubclass(type(err), AbortException)
+        if final or lease.retries >= header.max_retries:
             outcome = Outcome(OutcomeKind.FAILED, lease, header.task, failure=describe(err))
         else:
             outcome = self._retry(lease, header.task, err)
-        with self._shielded():
+        leave_child()
+        with SHIELD:
             self._tell_failure(outcome, err, seconds)
         return outcome
 
     def _retry(self, lease: Lease, task: str, err: BaseException) -> Outcome:
-        if isinstance(err, RetryException):
-            # The class may be the user's own: without an instant, with one that no clock
-            # shows, or one that raises when asked. Then the backoff chooses.
-            with suppress(BaseException):
-                if err.at is not None:
-                    return Outcome(OutcomeKind.RETRY, lease, task, at_ms=to_ms(as_utc(err.at)))
+        if issubclass(type(err), RetryException):
+            at_ms = self._wanted_at(lease, task, err)
+            if at_ms is not None:
+                return Outcome(OutcomeKind.RETRY, lease, task, at_ms=at_ms)
         wait = exponential_backoff(lease.retries, source=self._source)
         return Outcome(OutcomeKind.RETRY, lease, task, delay_ms=int(wait.total_seconds() * 1000))
 
+    def _wanted_at(self, lease: Lease, task: str, err: BaseException) -> int | None:
+        """The instant that a `RetryException` asks for, in ms since 1970.
+
+        None: the backoff chooses. The class may be the user's own: without an instant, with one
+        that no clock shows, or one that raises when asked.
+        """
+        try:
+            at = getattr(err, "at", None)
+            return None if at is None else to_ms(as_utc(at))
+        except BaseException as exc:  # noqa: BLE001 - see above
+            leave_child(exc)
+            job_id, reason = lease.stored_id[1:], message_of(exc)
+        with SHIELD:
+            JOB_LOGGER.warning(
+                "Job asks for a retry at an instant that cannot be used, the backoff chooses one: "
+                "%s %s, %s", task, job_id, reason,
+                extra={"job_id": job_id, "task": task, "queue": lease.queue},
+            )  # fmt: skip
+        return None
+
     def _tell_failure(self, outcome: Outcome, err: BaseException, seconds: float) -> None:
         job = _snapshot(outcome.lease)
+        with SHIELD:
+            self._log_failure(job, outcome, err, seconds)
+        if outcome.kind is OutcomeKind.FAILED:
+            job = job.with_status(JobStatus.FAILED)
+            signals.job_failed.send(self._namespace, job=job, err=err)
+        else:
+            at_ms = outcome.at_ms
+            if at_ms is None:
+                at_ms = to_ms(self._clock.now()) + (outcome.delay_ms or 0)
+            job = job.retried_at(from_ms(at_ms))
+            signals.job_schedule_retry.send(self._namespace, job=job, err=err)
+        signals.job_finished.send(self._namespace, job=job)
+
+    def _log_failure(self, job: Job, outcome: Outcome, err: BaseException, seconds: float) -> None:
         extra = _extra(job, seconds)
-        # The frame of `_execute` says nothing to the reader of a traceback.
-        info = (type(err), err, err.__traceback__.tb_next if err.__traceback__ else None)
+        info = (type(err), err, trace_of(err))
         if outcome.kind is OutcomeKind.FAILED:
             JOB_LOGGER.error(
                 "Job failed: %s %s, attempt %d", job.task_name, job.id_text, job.attempt,
                 exc_info=info, extra=extra,
             )  # fmt: skip
-            job = job.with_status(JobStatus.FAILED)
-            signals.job_failed.send(self._namespace, job=job, err=err)
         else:
             if outcome.at_ms is not None:
                 when = f"at {from_ms(outcome.at_ms).isoformat()}"
             else:
                 when = f"in {(outcome.delay_ms or 0) / 1000:.1f} s"
-            if isinstance(err, RetryException):
+            if issubclass(type(err), RetryException):
                 JOB_LOGGER.info(
                     "Job asks for a retry: %s %s, attempt %d, again %s: %s",
-                    job.task_name, job.id_text, job.attempt, when, err, extra=extra,
+                    job.task_name, job.id_text, job.attempt, when, message_of(err),
+                    extra=extra,
                 )  # fmt: skip
             else:
                 JOB_LOGGER.warning(
                     "Job will be retried: %s %s, attempt %d, again %s",
                     job.task_name, job.id_text, job.attempt, when, exc_info=info, extra=extra,
                 )  # fmt: skip
-            job = job.with_status(JobStatus.WAITING)
-            signals.job_schedule_retry.send(self._namespace, job=job, err=err)
-        signals.job_finished.send(self._namespace, job=job)
 
 
 def _snapshot(lease: Lease) -> Job:
@@ -227,19 +309,8 @@ def _snapshot(lease: Lease) -> Job:
 
 def describe(err: BaseException) -> Failure:
     """An exception as the failed store keeps it, cut to its bounds."""
-    kind = type(err)
-    trace = err.__traceback__
-    try:
-        message = str(err)
-        text = "".join(traceback.format_exception(kind, err, trace.tb_next if trace else None))
-    except BaseException as exc:  # noqa: BLE001 - an exception whose __str__ raises must not lose the job
-        message = text = f"<unprintable {kind.__qualname__}: {type(exc).__name__}>"
-    # Lone surrogates, as in names of files, would stand in the way of storing the text.
-    message, text = (
-        part.encode("utf-8", "backslashreplace").decode("utf-8") for part in (message, text)
-    )
     return cut_failure(
-        Failure(error=f"{kind.__module__}.{kind.__qualname__}", message=message, traceback=text)
+        Failure(error=class_name(type(err)), message=message_of(err), traceback=traceback_of(err))
     )
 
 
