@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["class_name", "message_of", "shown", "trace_of", "traceback_of"]
+__all__ = ["class_name", "line_of", "message_of", "shown", "trace_of", "traceback_of"]
 
 # As `type` and `BaseException` have them. A class may put its own in their place.
 _module_of = vars(type)["__module__"].__get__
@@ -36,6 +36,14 @@ def message_of(err: BaseException) -> str:
         return _storable(str(err))
     except BaseException as exc:  # noqa: BLE001 - the class is the user's
         return f"<unprintable {_short_name(err)}: {_short_name(exc)}>"
+
+
+def line_of(err: BaseException) -> str:
+    """Class and text of the exception, as a traceback ends with them."""
+    try:
+        return _storable(traceback.format_exception_only(err)[0].strip())
+    except BaseException:  # noqa: BLE001 - the class is the user's
+        return f"{class_name(type(err))}: {message_of(err)}"
 
 
 def shown(value: object) -> str:

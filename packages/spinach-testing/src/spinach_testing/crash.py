@@ -6,16 +6,19 @@ under a second name through the broker it has, whatever that is, and drops it.
 
 from __future__ import annotations
 
-import threading
+import contextvars
 import uuid
 from typing import TYPE_CHECKING
 
 from spinach import Job, signals
 from spinach.brokers.calls import Enrolment, FetchTurn, Verdict
+from spinach.checks import refuse_unfinished
 from spinach.const import MAX_FETCH_BYTES
 from spinach.exc import BrokerError, InvalidArgument
+from spinach.forks import leave_child
 from spinach.job import JobStatus
 from spinach.outcome import Outcome, OutcomeKind
+from spinach.upkeep import EngineThread
 
 from . import listing
 from .errors import DrainTimeout
@@ -130,15 +133,22 @@ class Crash:
             signals.worker_started.send(namespace, worker_name=name)
             signals.job_started.send(namespace, job=job)
             try:
-                task.func(*args, **kwargs)
+                result = task.func(*args, **kwargs)
+                leave_child()
+                refusal = refuse_unfinished(task.func, result)
+                if refusal is not None:
+                    self._recording.failures.raised(job, refusal, final=True)
             except BaseException as exc:  # noqa: BLE001 - it is the test that hears of it
+                leave_child(exc)
                 final = job.retries >= job.max_retries
                 self._recording.failures.raised(job, exc, final=final)
             finally:
                 self._recording.running.end()
                 signals.worker_terminated.send(namespace, worker_name=name)
 
-        thread = threading.Thread(target=body, name=name, daemon=True)
+        thread = EngineThread(
+            target=contextvars.Context().run, args=(body,), name=name, daemon=True
+        )
         thread.start()
         if join([thread], self._timeout):
             raise DrainTimeout(

@@ -32,4 +32,5 @@ class LeakedThreads(AssertionError):
 
 class TaskRaised(AssertionError):
     """A task raised what would skip the test, end the run, or not arrive: `pytest.skip`,
-    `SystemExit` and their like. What it raised is the `__cause__`."""
+    `SystemExit` and their like. What it raised is the `__cause__`. Or one whose class raises when
+    it is shown; that one has no `__cause__`."""

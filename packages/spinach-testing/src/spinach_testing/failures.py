@@ -12,15 +12,15 @@ from __future__ import annotations
 import enum
 import re
 import threading
-import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from spinach import RetryException
 from spinach.exc import InvalidArgument, WorkerLost
+from spinach.exception_text import line_of, message_of
 
 from .listing import call_text
-from .notes import with_note
+from .notes import notes_of, with_note
 
 if TYPE_CHECKING:
     from spinach import Job
@@ -90,8 +90,9 @@ class ExpectedFailure:
         """Whether a failure is one of those expected."""
         return (
             failure.job.task_name == self.task
-            and isinstance(failure.err, self.exc_type)
-            and (self.match is None or re.search(self.match, _text(failure.err)) is not None)
+            # By its class: an object may pretend to be of another one, or raise when asked.
+            and issubclass(type(failure.err), self.exc_type)
+            and (self.match is None or re.search(self.match, message_of(failure.err)) is not None)
         )
 
     def __str__(self) -> str:
@@ -125,15 +126,16 @@ class Failures:
             err: what it raised.
             final: it was the last attempt. A `RetryException` of another one is no failure.
         """
-        if isinstance(err, RetryException) and not final:
+        kind = type(err)
+        if issubclass(kind, RetryException) and not final:
             return
         with self._lock:
-            if isinstance(err, WorkerLost) and job.id_text in self._ordered:
+            if issubclass(kind, WorkerLost) and job.id_text in self._ordered:
                 return  # the test asked for it
             again = id(err) in self._raised
             self._raised[id(err)] = err
         call = call_text(job.task_name, job.task_args, job.task_kwargs)
-        verb = "told of" if isinstance(err, WorkerLost) else "raised by"
+        verb = "told of" if issubclass(kind, WorkerLost) else "raised by"
         noted = with_note(err, f"{verb} job {call}, attempt {job.attempt}", again=again)
         with self._lock:
             self._all.append(Failure(job, noted))
@@ -170,9 +172,7 @@ class Failures:
     def tell_with(self, exc: BaseException) -> None:
         """Write what nobody has heard of yet on another exception, which is about to leave."""
         for err in self.tell():
-            notes = "; ".join(getattr(err, "__notes__", ()))
-            text = traceback.format_exception_only(err)[0].strip()
-            exc.add_note(f"Meanwhile: {text} ({notes})")
+            exc.add_note(f"Meanwhile: {line_of(err)} ({'; '.join(notes_of(err))})")
 
     def _acknowledge(self) -> None:
         for failure in self._all:
@@ -193,11 +193,3 @@ def require_on_failure(on_failure: object) -> None:
     """
     if on_failure not in ("raise", "collect"):  # a set would refuse a list by itself
         raise InvalidArgument(f'on_failure is {on_failure!r}, expected "raise" or "collect".')
-
-
-def _text(err: BaseException) -> str:
-    """The text of an exception; empty if its class fails to give one."""
-    try:
-        return str(err)
-    except Exception:  # noqa: BLE001 - whatever the user's class raises
-        return ""

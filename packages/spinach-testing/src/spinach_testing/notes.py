@@ -5,13 +5,21 @@ from __future__ import annotations
 import copy
 from contextlib import suppress
 
-__all__ = ["with_note"]
+__all__ = ["notes_of", "with_note"]
 
 
 class _Note(str):
     """A note of this plugin's, told from those of the user by its type."""
 
     __slots__ = ()
+
+
+def notes_of(err: BaseException) -> list[str]:
+    """The notes on an exception; none if its class refuses to tell."""
+    try:
+        return [str(each) for each in getattr(err, "__notes__", ())]
+    except BaseException:  # noqa: BLE001 - whatever the user's class raises
+        return []
 
 
 def with_note(err: BaseException, note: str, *, again: bool) -> BaseException:
@@ -27,7 +35,7 @@ def with_note(err: BaseException, note: str, *, again: bool) -> BaseException:
         The exception, or its copy. Some cannot be copied: those collect their notes.
     """
     # Whatever it runs is the user's: a class may refuse notes, or to be copied.
-    with suppress(Exception):
+    with suppress(BaseException):
         kept = [each for each in getattr(err, "__notes__", ()) if not isinstance(each, _Note)]
         if again:
             twin = _copy(err)
@@ -51,7 +59,7 @@ def _copy(err: BaseException) -> BaseException | None:
         twin.args = err.args
         if str(twin) != str(err):
             return None
-    except Exception:  # noqa: BLE001 - see `with_note`
+    except BaseException:  # noqa: BLE001 - see `with_note`
         return None
     twin.__cause__, twin.__context__ = err.__cause__, err.__context__
     twin.__suppress_context__ = err.__suppress_context__

@@ -2,18 +2,22 @@
 
 Most exceptions come as they are. Some would not fail the test: pytest takes them for its
 outcome, or for the end of the run, or Python for the end of a generator. `TaskRaised`
-stands for these, raised from them.
+stands for these, raised from them. It stands for those, too, that a report could not show
+because their class raises when asked; they are not its cause, since it would be shown as well.
 """
 
 from __future__ import annotations
 
 import traceback
 import unittest
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
+from spinach.exception_text import line_of, traceback_of
+
 from .errors import TaskRaised
+from .notes import notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,15 +49,27 @@ def _as_failure(err: BaseException) -> Exception:
     Those beyond `Exception` are none of these: a skip is one, KeyboardInterrupt ends the
     run, and others keep fixtures from being torn down.
     """
-    if isinstance(err, Exception) and not isinstance(err, _OUTCOMES):
-        return err
-    # Its text by `traceback`, since the class may be the user's own and refuse.
-    failure = TaskRaised(f"A task raised what is no failure to pytest: {_text(err)}")
-    failure.__cause__ = err
-    for note in getattr(err, "__notes__", ()):
+    kind = type(err)
+    showable = _can_be_shown(err)
+    if showable and issubclass(kind, Exception) and not issubclass(kind, _OUTCOMES):
+        return cast("Exception", err)
+    if showable:
+        failure = TaskRaised(f"A task raised what is no failure to pytest: {line_of(err)}")
+        failure.__cause__ = err
+    else:
+        failure = TaskRaised(f"A task raised what cannot be shown as it is: {line_of(err)}")
+        failure.add_note(traceback_of(err))
+    for note in notes_of(err):
         failure.add_note(note)
     return failure
 
 
-def _text(err: BaseException) -> str:
-    return traceback.format_exception_only(err)[0].strip()
+def _can_be_shown(err: BaseException) -> bool:
+    """Whether a report can ask the exception for all that it shows; its class may raise."""
+    kind = type(err)
+    try:
+        traceback.format_exception(err)
+        names = (kind.__name__, kind.__qualname__, kind.__module__)
+    except BaseException:  # noqa: BLE001 - whatever the user's class raises
+        return False
+    return all(issubclass(type(each), str) for each in names)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from spinach import signals
 from spinach.brokers.base import Broker
 from spinach.clock import to_ms
@@ -85,7 +87,9 @@ class Recording:
 
     def _on_retry(self, sender: object, *, job: Job, err: BaseException, **_: object) -> None:
         if self._entry(sender, job) is not None:
-            self.failures.raised(job, err, final=False)
+            # The signal shows the job as it waits for its next attempt.
+            failed = msgspec.structs.replace(job, retries=job.retries - 1)
+            self.failures.raised(failed, err, final=False)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
