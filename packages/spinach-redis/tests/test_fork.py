@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -11,6 +13,7 @@ from spinach.brokers.calls import Verdict
 from spinach_redis import RedisBroker
 
 from .jobs import QUEUE, Member, deposit, success
+from .servers import Server
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -112,3 +115,59 @@ def test_jobs_of_a_process_that_was_killed_are_run_again_or_accounted_for(
     broker.report([success(lease)])
     counts = broker.counts([QUEUE])[0]
     assert (counts.unfinished, counts.failed, counts.members) == (0, 1, 1)
+
+
+WORKER = """
+import os, sys, tempfile, warnings
+from collections import Counter
+import redis
+from spinach import Batch, Engine, RedisBroker
+
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+parent = os.getpid()
+path = tempfile.mktemp()
+log = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+statuses = {}
+spin = Engine(RedisBroker(redis.Redis(port=int(sys.argv[1]))), namespace=sys.argv[2])
+
+@spin.task(name="note")
+def note(number):
+    os.write(log, f"{os.getpid()} {number}\\n".encode())
+
+@spin.task(name="leave")
+def leave(how):
+    pid = os.fork()
+    if pid:
+        statuses[how] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    elif how == "exit":
+        sys.exit(3)
+    elif how == "raise":
+        raise ValueError("in the child")
+
+batch = Batch()
+for number in range(6000):
+    batch.schedule("note", number)
+    if number in (1000, 2500, 4000):
+        batch.schedule("leave", {1000: "return", 2500: "exit", 4000: "raise"}[number])
+spin.schedule_batch(batch)
+spin.start_workers(5, stop_when_queue_empty=True)
+with open(path) as lines:
+    ran = [line.split() for line in lines.read().splitlines()]
+assert {process for process, _ in ran} == {str(parent)}
+assert Counter(number for _, number in ran) == Counter(map(str, range(6000)))
+assert statuses == {"return": 0, "exit": 3, "raise": 1}, statuses
+assert spin.failed.list() == []
+"""
+
+
+@pytest.mark.concurrency
+def test_a_task_that_forks_makes_no_second_worker(server: Server, namespace: str) -> None:  # I3
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, str(server.port), namespace],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ValueError: in the child" in done.stderr
