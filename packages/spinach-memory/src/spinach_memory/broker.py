@@ -346,8 +346,7 @@ class MemoryBroker(Broker):
             place = shelves.find(self.namespace, queue)
             if place is None:
                 return []
-            place.trim_failed(self._now_ms())
-            return place.failed.newest(offset, limit, after)
+            return place.failed.newest(self._now_ms(), offset, limit, after)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         shelves = self.store.shelves()

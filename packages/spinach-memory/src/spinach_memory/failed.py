@@ -98,9 +98,19 @@ class FailedStore:
         del self._entries[stored_id]
         self._bytes -= self._sizes.pop(stored_id)
 
-    def newest(self, offset: int, limit: int, after: Cursor | None = None) -> list[FailedJob]:
-        """A page of the entries, the newest first, or from the first one after a place."""
+    def newest(
+        self, now_ms: int, offset: int, limit: int, after: Cursor | None = None
+    ) -> list[FailedJob]:
+        """A page of the entries that are not too old, the newest first.
+
+        Args:
+            now_ms: the store's now.
+            offset: how many to pass over.
+            limit: how many to return.
+            after: begin behind this place; None begins with the newest.
+        """
+        oldest = bisect_left(self._places, Cursor(now_ms - _MAX_AGE_MS, 0, ""))
         end = len(self._places) if after is None else bisect_left(self._places, after)
-        end = max(0, end - max(0, offset))
-        page = self._places[max(0, end - max(0, limit)) : end]
+        end -= max(0, offset)
+        page = self._places[max(oldest, end - max(0, limit)) : max(oldest, end)]
         return [self._entries[place.stored_id] for place in reversed(page)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Verdict
 from spinach.const import NAMING_MS, STEP_MS
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from spinach.outcome import Lease
 
 __all__ = ["Member", "Members"]
-
-_CLAIMED: Final = attrgetter("claimed_until_ms")
-
 
 class Member:
     """One worker process in one queue."""
@@ -145,18 +142,22 @@ class Members:
         The one named longest ago comes first, so that one whose recovery fails does
         not keep the others waiting.
         """
-        dead = [
-            member
-            for member in self
-            if member is not asking
-            and member.deadline_ms < now_ms
-            # A claim that ends later than any can was made before the clock was set back.
-            and not now_ms < member.claimed_until_ms <= now_ms + NAMING_MS
-            and self.condemned(member, now_ms)
-        ]
+        dead: list[tuple[int, int, Member]] = []
+        for member in self:
+            named_until_ms = member.claimed_until_ms
+            if named_until_ms > now_ms + NAMING_MS:
+                # Claimed before the clock was set back.
+                named_until_ms = 0
+            if (
+                member is not asking
+                and member.deadline_ms < now_ms
+                and named_until_ms <= now_ms
+                and self.condemned(member, now_ms)
+            ):
+                dead.append((named_until_ms, member.deadline_ms, member))
         if not dead:
             return None
-        member = min(dead, key=_CLAIMED)
+        *_, member = min(dead, key=itemgetter(0, 1))
         self.claim(member, now_ms)
         return member.name
 

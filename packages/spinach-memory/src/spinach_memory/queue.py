@@ -277,6 +277,7 @@ class Queue:
             The jobs that are in the failed store now.
         """
         given_up: list[tuple[StoredJob, str]] = []
+        again: list[tuple[StoredJob, int]] = []
         unharmed: list[StoredJob] = []
         told_bytes = 0
         for _ in range(min(MAINTENANCE_CHUNK, len(member.running))):
@@ -299,9 +300,12 @@ class Queue:
             job.losses += 1
             if reason is None:
                 delay = _delay(job.losses, source)
-                self._retry(job, now_ms + delay // _MILLISECOND, now_ms)
+                again.append((job, now_ms + delay // _MILLISECOND))
                 continue
             given_up.append((job, reason))
+        # Those of one instant run again in the order in which they were leased.
+        for job, due_ms in reversed(again):
+            self._retry(job, due_ms, now_ms)
         self._put_first(unharmed[::-1])
         lost: list[LostJob] = []
         # The failed store keeps the order of the queue, too.

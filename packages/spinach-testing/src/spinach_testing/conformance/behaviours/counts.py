@@ -91,7 +91,7 @@ class CountsBehaviour(BrokerBehaviour):
         assert due is not None
         # Delay and rest are rounded up, so that neither is cut short.
         assert 3_600_000 - TOLERANCE_MS < due <= 3_600_001
-        lab.advance(HOUR)
+        lab.advance(HOUR + timedelta(milliseconds=1))
         due = lab.counts().next_due_in_ms
         assert due is not None
         assert due <= 0
