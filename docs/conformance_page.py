@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spinach_memory import MemoryBroker, MemoryStore
-from spinach_testing import VirtualClock
-from spinach_testing.conformance import Harness, conformance_tests
+from spinach_testing.conformance import Harness, WallClock, conformance_tests
 from spinach_testing.conformance.breakers import BREAKERS
 from spinach_testing.conformance.table import behaviour_table, catches, invariant_table
 
@@ -52,7 +51,7 @@ class MemoryHarness(Harness):
 
     def __init__(self) -> None:
         self._store = MemoryStore()
-        self._clock = VirtualClock()
+        self._clock = WallClock()
 
     def new_broker(self, *, namespace: str) -> MemoryBroker:
         """See `Harness`."""
@@ -63,6 +62,10 @@ class MemoryHarness(Harness):
     def advance(self, by: timedelta) -> None:
         """See `Harness`."""
         self._clock.advance(by)
+
+    def set_back(self, by: timedelta) -> None:
+        """See `Harness`."""
+        self._clock.set_back(by)
 
     def now(self) -> datetime:
         """See `Harness`."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spinach_memory import MemoryBroker, MemoryStore
-from spinach_testing.clock import VirtualClock
-from spinach_testing.conformance import Harness, Lab
+from spinach_testing.conformance import Harness, Lab, WallClock
 from spinach_testing.conformance.harness import NAMESPACE
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 
-class WatchedClock(VirtualClock):
+class WatchedClock(WallClock):
     """Tells how many waits have begun."""
 
     def __init__(self) -> None:
@@ -49,6 +48,9 @@ class MemoryHarness(Harness):
 
     def advance(self, by: timedelta) -> None:
         self.clock.advance(by)
+
+    def set_back(self, by: timedelta) -> None:
+        self.clock.set_back(by)
 
     def now(self) -> datetime:
         return self.clock.now()

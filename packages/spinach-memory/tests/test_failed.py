@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from spinach import const
 from spinach.const import MAX_FAILED_AGE
 from spinach.outcome import Failure, Outcome, OutcomeKind
-from spinach_memory import failed
 from spinach_testing.conformance import Lab, deposit, ids
 
 QUEUE = "letters"
@@ -25,7 +25,7 @@ def test_failure_without_a_reason_is_kept_all_the_same(lab: Lab) -> None:
 def test_oldest_are_dropped_when_there_are_too_many(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # I19
-    monkeypatch.setattr(failed, "MAX_FAILED", 3)
+    monkeypatch.setattr(const, "MAX_FAILED", 3)
     jobs = [deposit() for _ in range(5)]
     lab.enqueue(*jobs)
     process = lab.process()

@@ -44,6 +44,9 @@ class RedisHarness(Harness):
     def advance(self, by: timedelta) -> None:
         self._offset_ms += -(-by // MILLISECOND)
 
+    def set_back(self, by: timedelta) -> None:
+        self._offset_ms -= by // MILLISECOND
+
     def now(self) -> datetime:
         seconds, microseconds = self._client.time()
         return from_ms(seconds * 1000 + self._offset_ms) + timedelta(microseconds=microseconds)

@@ -8,9 +8,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from spinach.brokers.calls import Enrolment, Verdict
+from spinach.const import NAMING_MS
 from spinach.exc import BrokerError, BrokerUnavailable
 from spinach.outcome import Failure, Outcome, OutcomeKind
-from spinach_memory.members import CLAIM_MS
 from spinach_redis import RedisBroker, script
 
 from .jobs import QUEUE, TASK, Member, deposit, success
@@ -258,7 +258,7 @@ def test_dead_member_is_named_again_after_the_time_that_the_memory_broker_gives(
         assert named(member, 7_000) is None
     assert named(one, 7_000) == doomed.name
     assert named(other, 6_000) is None
-    assert named(other, CLAIM_MS - 6_000) == doomed.name
+    assert named(other, NAMING_MS - 6_000) == doomed.name
 
 
 def test_server_that_is_away_is_no_error_but_an_answer(new_broker: NewBroker) -> None:

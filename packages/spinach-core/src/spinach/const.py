@@ -37,9 +37,6 @@ BEATS_PER_LEASE: Final = 3
 #: slow thread cannot start what another process may already own.
 LEASE_MARGIN_SECONDS: Final = 5.0
 
-#: Lost workers after which a job is poison and goes to the failed store.
-MAX_LOSSES: Final = 3
-
 #: Retries that one job may have; bounds the backoff's arithmetic.
 MAX_RETRIES_LIMIT: Final = 1_000_000
 
@@ -57,21 +54,67 @@ BLOCK_SECONDS: Final = 5.0
 #: Most bytes of jobs that one fetch brings, one larger job excepted.
 MAX_FETCH_BYTES: Final = 1024 * 1024
 
-#: Most items of maintenance (promotions, recoveries) that one call does.
-MAINTENANCE_CHUNK: Final = 100
-
 #: Most outcomes that one report carries.
 REPORT_CHUNK: Final = 1000
 
 #: Text of an error that the failed store keeps, in bytes.
 MAX_ERROR_BYTES: Final = 16 * 1024
 
-#: Failed jobs that a queue keeps, by number and by age.
-MAX_FAILED: Final = 10_000
-MAX_FAILED_AGE: Final = timedelta(days=30)
-
 #: Shortest period of a periodic task.
 MIN_PERIODICITY: Final = timedelta(seconds=1)
 
 #: Nesting of arguments beyond which `schedule` refuses them; also ends cycles.
 MAX_ARGUMENT_DEPTH: Final = 200
+
+# -- what all brokers decide alike -----------------------------------------
+#
+# A broker may write these down a second time, in the language of its server, where a
+# test compares them: test_scripts.py of spinach-redis does.
+
+#: Lost workers after which a job is poison and goes to the failed store.
+MAX_LOSSES: Final = 3
+
+#: A job that lost its worker runs again after a delay that is drawn evenly from 0 to this,
+#: and to twice as much after each further loss, in seconds.
+RECOVERY_BASE_SECONDS: Final = 3.0
+RECOVERY_CAP_SECONDS: Final = 1200.0
+
+#: What the failed store says of a job that recovery gives up: error, and message by reason.
+WORKER_LOST: Final = "spinach.exc.WorkerLost"
+LOST_ONCE: Final = "The worker process died while it owned the job, which runs at most once."
+LOST_POISON: Final = f"The job is poison: {MAX_LOSSES} worker processes died while they ran it."
+LOST_LAST: Final = "The worker process died in the last attempt of the job."
+
+#: A clock that goes back by no more was not set back, in ms: time servers do that all day.
+#: Signs of life are kept no more exactly than this, so that it takes no write for each.
+STEP_MS: Final = 1000
+
+#: Whoever is told of a dead member has this long before another one is told, in ms. It
+#: recovers at once, and when the server does not answer (5 s), once more after a pause (5 s at
+#: most). Not to be told again at the next beat, 10 s later, is what keeps others out of its
+#: way. When it dies as well before it did anything, the leases are taken back that much later.
+NAMING_MS: Final = 12_000
+
+#: How long a timekeeper stays one without fetching, in ms; longer than a blocking fetch of
+#: five seconds, so that one that waits idly keeps its office. It is renewed by a fetch that
+#: comes at least so much later than the last renewal.
+TIMEKEEPER_MS: Final = 6000
+RENEWAL_MS: Final = 500
+
+#: Most items of maintenance (promotions, recoveries) that one call does.
+MAINTENANCE_CHUNK: Final = 100
+
+#: Most jobs without a slot that one fetch sets aside.
+SET_ASIDE_CHUNK: Final = 500
+
+#: Most tasks with parked jobs that one fetch tells of.
+PARKS_TOLD: Final = 100
+
+#: Failed jobs that a queue keeps: by number, by age, and by the bytes of their records and
+#: reasons. The bytes never cost the newest one.
+MAX_FAILED: Final = 10_000
+MAX_FAILED_AGE: Final = timedelta(days=30)
+MAX_FAILED_BYTES: Final = 256 * 1024 * 1024
+
+#: A periodic task that nobody has declared for this long is forgotten.
+MAX_PERIODIC_SILENCE: Final = timedelta(days=30)

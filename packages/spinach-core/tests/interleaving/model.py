@@ -191,7 +191,10 @@ class ModelBroker(Broker):
     def enqueue(self, deposits):
         return [True for _ in deposits]
 
-    def failed_jobs(self, queue, *, offset=0, limit=100):
+    def queues(self):
+        return []
+
+    def failed_jobs(self, queue, *, offset=0, limit=100, after=None):
         return []
 
     def retry_failed(self, queue, stored_ids):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from spinach.const import SET_ASIDE_CHUNK
 
-__all__ = ["SET_ASIDE_CHUNK", "Appetite"]
-
-#: Most jobs without a slot that one fetch sets aside.
-SET_ASIDE_CHUNK: Final = 500
+__all__ = ["Appetite"]
 
 
 class Appetite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.base import Broker
@@ -20,7 +21,7 @@ from spinach.brokers.calls import (
     Verdict,
 )
 from spinach.clock import to_ms
-from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
+from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BYTES
 from spinach.exc import InvalidArgument
 
 from .appetite import Appetite
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.calls import Deposit, Enrolment, FailedJob, FetchTurn, Turn
+    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
@@ -107,18 +108,19 @@ class MemoryBroker(Broker):
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)
-            now_ms = self._step(place)
             known = place.members.get(member)
+            if known is not None and known.number is None:
+                # Its recovery began; under this name it cannot come back.
+                return JoinReply(verdict=Verdict.FENCED)
+            now_ms = self._step(place)
             if known is None:
                 newcomer = Member(member, enrolment, now_ms)
+                place.listed = True
                 place.members.add(newcomer)
                 place.declare_limits(newcomer)
                 place.periodic.declare(enrolment.periodic, now_ms)
                 place.forget_undeclared(now_ms)
                 place.settle()
-            elif known.number is None:
-                # Its recovery began; under this name it cannot come back.
-                return JoinReply(verdict=Verdict.FENCED)
             else:
                 place.members.rejoin(known, enrolment.lease_ms, now_ms)
             next_ms = place.periodic.next_due_ms(enrolment.periodic)
@@ -200,10 +202,14 @@ class MemoryBroker(Broker):
             member.renew(now_ms)
             owned = {(lease.stored_id, lease.token): lease for lease in member.running.values()}
             received = set(held)
+            lacking = [lease for pair, lease in owned.items() if pair not in received]
+            sizes = accumulate(len(lease.record) for lease in lacking)
+            fits = max(1, sum(1 for _ in takewhile(MAX_FETCH_BYTES.__ge__, sizes)))
             return ReconcileReply(
                 verdict=Verdict.APPLIED,
-                missing=tuple(lease for pair, lease in owned.items() if pair not in received),
+                missing=tuple(lacking[:fits]),
                 strays=tuple(pair for pair in held if pair not in owned),
+                more=fits < len(lacking),
             )
 
     def leave(self, turn: Turn) -> TurnReply:
@@ -248,6 +254,9 @@ class MemoryBroker(Broker):
                     queue.step(now_ms)
                 applied = queue.finish(outcome, now_ms, after_ms)
                 verdicts.append(Verdict.APPLIED if applied else Verdict.REFUSED)
+                if not applied:
+                    # As a server does, whose replicas confirm by this that they have it all.
+                    queue.members.seen(now_ms)
             for queue in touched.values():
                 queue.settle()
             return ReportReply(verdicts=tuple(verdicts))
@@ -324,14 +333,20 @@ class MemoryBroker(Broker):
 
     # -- failed store ------------------------------------------------------
 
-    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
+    def queues(self) -> list[str]:
+        shelves = self.store.shelves()
+        with shelves.lock:
+            return shelves.names(self.namespace)
+
+    def failed_jobs(
+        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+    ) -> list[FailedJob]:
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.find(self.namespace, queue)
             if place is None:
                 return []
-            place.trim_failed(self._now_ms())
-            return place.failed.newest(offset, limit)
+            return place.failed.newest(self._now_ms(), offset, limit, after)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         shelves = self.store.shelves()

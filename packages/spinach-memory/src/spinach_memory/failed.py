@@ -1,13 +1,14 @@
-"""The failed store: jobs that ended in failure, bounded by number and age."""
+"""The failed store: jobs that ended in failure, bounded by number, age and bytes."""
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left, insort
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from spinach.brokers.calls import FailedJob
-from spinach.const import MAX_FAILED, MAX_FAILED_AGE
+from spinach import const
+from spinach.brokers.calls import Cursor, FailedJob
 from spinach.outcome import Failure, cut_failure
 
 if TYPE_CHECKING:
@@ -15,55 +16,101 @@ if TYPE_CHECKING:
 
 __all__ = ["FailedStore"]
 
-_MAX_AGE_MS: Final = MAX_FAILED_AGE // timedelta(milliseconds=1)
+_MAX_AGE_MS: Final = const.MAX_FAILED_AGE // timedelta(milliseconds=1)
 _UNSTATED: Final = Failure(error="", message="")
 
 
 class FailedStore:
-    """Failed jobs by id, the oldest first.
+    """Failed jobs, ordered by the instants at which they failed.
 
     Whatever falls out at the old end is named to the caller, who forgets the job.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_bytes", "_entries", "_places", "_sizes")
 
     def __init__(self) -> None:
         self._entries: dict[str, FailedJob] = {}
+        #: In order, the oldest first. That they come in order is the rule, but for a clock
+        #: that was set back.
+        self._places: list[Cursor] = []
+        #: Stored id → bytes that it counts for, and their sum.
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def add(self, job: StoredJob, failure: Failure | None, now_ms: int) -> None:
         """Keep a job that failed now."""
-        self._entries[job.stored_id] = FailedJob(
+        kept = cut_failure(failure or _UNSTATED)
+        entry = FailedJob(
             stored_id=job.stored_id,
             record=job.record,
             retries=job.retries,
             losses=job.losses,
             failed_at_ms=now_ms,
-            failure=cut_failure(failure or _UNSTATED),
+            order=self._next_order(now_ms),
+            failure=kept,
         )
+        self._entries[job.stored_id] = entry
+        insort(self._places, entry.cursor)
+        # A reason counts for what a server would keep of it.
+        reason = json.dumps([kept.error, kept.message, kept.traceback])
+        self._sizes[job.stored_id] = len(job.record) + len(reason)
+        self._bytes += self._sizes[job.stored_id]
+
+    def _next_order(self, now_ms: int) -> int:
+        behind = bisect_left(self._places, Cursor(now_ms + 1, 0, ""))
+        if not behind or self._places[behind - 1].at_ms != now_ms:
+            return 0
+        return self._places[behind - 1].order + 1
 
     def trim(self, now_ms: int) -> list[str]:
-        """Drop what is too old or too much (I19).
+        """Drop what is too old or too much (I19); the bytes never cost the newest.
 
         Returns:
             The stored ids that were dropped.
         """
         dropped: list[str] = []
-        while self._entries:
-            oldest = next(iter(self._entries.values()))
-            if len(self._entries) <= MAX_FAILED and oldest.failed_at_ms >= now_ms - _MAX_AGE_MS:
+        left, size = len(self._places), self._bytes
+        for place in self._places:
+            crowded = left > const.MAX_FAILED or (size > const.MAX_FAILED_BYTES and left > 1)
+            if not crowded and place.at_ms >= now_ms - _MAX_AGE_MS:
                 break
-            del self._entries[oldest.stored_id]
-            dropped.append(oldest.stored_id)
+            left, size = left - 1, size - self._sizes[place.stored_id]
+            dropped.append(place.stored_id)
+        if dropped:
+            del self._places[: len(dropped)]
+            for stored_id in dropped:
+                self._forget(stored_id)
         return dropped
 
     def remove(self, stored_id: str) -> bool:
         """Take a job out; whether it was there."""
-        return self._entries.pop(stored_id, None) is not None
+        entry = self._entries.get(stored_id)
+        if entry is None:
+            return False
+        del self._places[bisect_left(self._places, entry.cursor)]
+        self._forget(stored_id)
+        return True
 
-    def newest(self, offset: int, limit: int) -> list[FailedJob]:
-        """A page of the entries, the newest first."""
-        first = max(0, offset)
-        return list(islice(reversed(self._entries.values()), first, first + max(0, limit)))
+    def _forget(self, stored_id: str) -> None:
+        del self._entries[stored_id]
+        self._bytes -= self._sizes.pop(stored_id)
+
+    def newest(
+        self, now_ms: int, offset: int, limit: int, after: Cursor | None = None
+    ) -> list[FailedJob]:
+        """A page of the entries that are not too old, the newest first.
+
+        Args:
+            now_ms: the store's now.
+            offset: how many to pass over.
+            limit: how many to return.
+            after: begin behind this place; None begins with the newest.
+        """
+        oldest = bisect_left(self._places, Cursor(now_ms - _MAX_AGE_MS, 0, ""))
+        end = len(self._places) if after is None else bisect_left(self._places, after)
+        end -= max(0, offset)
+        page = self._places[max(oldest, end - max(0, limit)) : max(oldest, end)]
+        return [self._entries[place.stored_id] for place in reversed(page)]

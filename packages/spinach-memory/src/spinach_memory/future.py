@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from spinach.const import RENEWAL_MS, TIMEKEEPER_MS
 
 if TYPE_CHECKING:
     from .jobs import StoredJob
 
-__all__ = ["KEEPER_MS", "FutureJobs", "Timekeeper"]
-
-#: How long a member keeps the time without fetching, in ms; longer than a blocking
-#: fetch of five seconds, so that one that waits idly keeps its office.
-KEEPER_MS: Final = 6000
+__all__ = ["FutureJobs", "Timekeeper"]
 
 
 class FutureJobs:
@@ -79,10 +77,13 @@ class Timekeeper:
         Returns:
             Whether it is the timekeeper.
         """
-        if not (self.wanted or self._member in (None, member) or self._until_ms <= now_ms):
+        # An office that ends later than any can was taken before the clock was set back.
+        vacant = self._member is None or not now_ms < self._until_ms <= now_ms + TIMEKEEPER_MS
+        if not (vacant or self.wanted or self._member == member):
             return False
-        self._member = member
-        self._until_ms = now_ms + KEEPER_MS
+        if vacant or self.wanted or self._until_ms - now_ms < TIMEKEEPER_MS - RENEWAL_MS:
+            self._member = member
+            self._until_ms = now_ms + TIMEKEEPER_MS
         self.wanted = False
         return True
 
@@ -94,9 +95,5 @@ class Timekeeper:
         """
         if self._member != member:
             return False
-        self.vacate()
-        return True
-
-    def vacate(self) -> None:
-        """End the office of whoever has it."""
         self._member = None
+        return True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Verdict
+from spinach.const import NAMING_MS, STEP_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,17 +14,7 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Enrolment, Turn
     from spinach.outcome import Lease
 
-__all__ = ["CLAIM_MS", "Member", "Members"]
-
-#: How long the one process that was told of a dead member has to recover it before
-#: another one is told, in ms. As on Redis, where it recovers at once, and when the
-#: server does not answer (5 s), once more after a pause (5 s at most). Not to be told
-#: again at the next beat, 10 s later, is what keeps others out of its way. When it dies
-#: as well before it did anything, the leases are taken back that much later.
-CLAIM_MS: Final = 12_000
-
-_CLAIMED: Final = attrgetter("claimed_until_ms")
-
+__all__ = ["Member", "Members"]
 
 class Member:
     """One worker process in one queue."""
@@ -69,13 +60,15 @@ class Members:
     away. Then nobody is declared dead until each had one lease to prove life.
     """
 
-    __slots__ = ("_by_name", "_last_step_ms", "_longest_lease_ms", "_spared_until_ms")
+    __slots__ = ("_by_name", "_longest_lease_ms", "_seen_ms", "_spared_until_ms")
 
     def __init__(self) -> None:
         self._by_name: dict[str, Member] = {}
-        self._longest_lease_ms = 0
-        self._last_step_ms: int | None = None
-        self._spared_until_ms: int | None = None
+        #: That anybody joined with since the queue had no member; None before the first.
+        self._longest_lease_ms: int | None = None
+        #: The last sign of life, kept to the second.
+        self._seen_ms: int | None = None
+        self._spared_until_ms = 0
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self._by_name.values())
@@ -86,19 +79,18 @@ class Members:
 
     def add(self, member: Member) -> None:
         """Let a new member in."""
+        self._measure(member.lease_ms)
         self._by_name[member.name] = member
-        self._measure()
 
     def remove(self, member: Member) -> None:
         """Let a member go."""
         del self._by_name[member.name]
-        self._measure()
 
     def rejoin(self, member: Member, lease_ms: int, now_ms: int) -> None:
         """Start the lease of a member that joins again."""
         member.lease_ms = lease_ms
         member.renew(now_ms)
-        self._measure()
+        self._measure(lease_ms)
 
     def take_turn(self, turn: Turn) -> Member | Verdict:
         """Admit a sequenced call: its member, or FENCED or STALE."""
@@ -110,33 +102,39 @@ class Members:
         member.number = turn.number
         return member
 
-    def step(self, now_ms: int) -> bool:
+    def step(self, now_ms: int) -> None:
         """Note that somebody called.
 
-        Returns:
-            False when time went backwards or stood still for long, so that nothing
-            may be concluded from deadlines for one lease.
+        When time was set back, or nobody called for half a lease, nothing is concluded
+        from deadlines for one lease.
         """
-        last_ms, self._last_step_ms = self._last_step_ms, now_ms
-        if last_ms is None or 0 <= now_ms - last_ms <= self._longest_lease_ms // 2:
-            return True
-        self._spared_until_ms = now_ms + self._longest_lease_ms
+        seen_ms, longest_ms = self._seen_ms, self._longest_lease_ms
+        if seen_ms is None or longest_ms is None:
+            self.seen(now_ms)
+            return
+        if now_ms >= seen_ms - STEP_MS and now_ms - seen_ms <= longest_ms / 2:
+            if abs(now_ms - seen_ms) >= STEP_MS:
+                self.seen(now_ms)
+            return
+        self.seen(now_ms)
+        self._spared_until_ms = now_ms + longest_ms
         for member in self:
             # A deadline from before the clock went back would keep a dead one alive.
             member.deadline_ms = min(member.deadline_ms, now_ms + member.lease_ms)
-            member.claimed_until_ms = 0
-        return False
+
+    def seen(self, now_ms: int) -> None:
+        """Note a sign of life to the ms."""
+        self._seen_ms = now_ms
 
     def condemned(self, member: Member, now_ms: int) -> bool:
         """Whether the member may be, or already is, declared dead."""
         if member.number is None:
             return True
-        spared = self._spared_until_ms is not None and now_ms < self._spared_until_ms
-        return not spared and member.deadline_ms < now_ms
+        return member.deadline_ms < now_ms and now_ms >= self._spared_until_ms
 
     def claim(self, member: Member, now_ms: int) -> None:
         """Let nobody else be told of this dead member for a while."""
-        member.claimed_until_ms = now_ms + CLAIM_MS
+        member.claimed_until_ms = now_ms + NAMING_MS
 
     def name_dead(self, asking: Member, now_ms: int) -> str | None:
         """A dead member for the asking one to recover; None without one to name.
@@ -144,19 +142,26 @@ class Members:
         The one named longest ago comes first, so that one whose recovery fails does
         not keep the others waiting.
         """
-        dead = [
-            member
-            for member in self
-            if member is not asking
-            and member.claimed_until_ms <= now_ms
-            and self.condemned(member, now_ms)
-        ]
+        dead: list[tuple[int, int, Member]] = []
+        for member in self:
+            named_until_ms = member.claimed_until_ms
+            if named_until_ms > now_ms + NAMING_MS:
+                # Claimed before the clock was set back.
+                named_until_ms = 0
+            if (
+                member is not asking
+                and member.deadline_ms < now_ms
+                and named_until_ms <= now_ms
+                and self.condemned(member, now_ms)
+            ):
+                dead.append((named_until_ms, member.deadline_ms, member))
         if not dead:
             return None
-        member = min(dead, key=_CLAIMED)
+        *_, member = min(dead, key=itemgetter(0, 1))
         self.claim(member, now_ms)
         return member.name
 
-    def _measure(self) -> None:
+    def _measure(self, lease_ms: int) -> None:
         # The longest, since the others are judged by whoever still calls.
-        self._longest_lease_ms = max((m.lease_ms for m in self), default=0)
+        longest_ms = (self._longest_lease_ms or 0) if self._by_name else 0
+        self._longest_lease_ms = max(longest_ms, lease_ms)

@@ -6,17 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.calls import PeriodicDue
+from spinach.const import MAX_PERIODIC_SILENCE, STEP_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["UNDECLARED_MS", "PeriodicTasks"]
+__all__ = ["PeriodicTasks"]
 
-#: A clock that goes back by less was not set back, in ms.
-STEP_MS: Final = 1000
-
-#: An entry that nobody has declared for this long is forgotten, in ms.
-UNDECLARED_MS: Final = timedelta(days=30) // timedelta(milliseconds=1)
+_SILENCE_MS: Final = MAX_PERIODIC_SILENCE // timedelta(milliseconds=1)
 
 
 class _Entry:
@@ -77,7 +74,7 @@ class PeriodicTasks:
     def forget(self, now_ms: int) -> None:
         """Drop entries that nobody has declared for long (I19)."""
         for task, entry in list(self._entries.items()):
-            if entry.declared_ms < now_ms - UNDECLARED_MS:
+            if entry.declared_ms < now_ms - _SILENCE_MS:
                 del self._entries[task]
 
     def due(self, tasks: Iterable[str], now_ms: int) -> tuple[PeriodicDue, ...]:

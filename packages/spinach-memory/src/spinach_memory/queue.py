@@ -6,14 +6,25 @@ answer is the broker's business; here jobs move.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-from spinach.backoff import exponential_backoff
 from spinach.brokers.calls import LostJob
-from spinach.const import MAINTENANCE_CHUNK, MAX_LOSSES
+from spinach.const import (
+    LOST_LAST,
+    LOST_ONCE,
+    LOST_POISON,
+    MAINTENANCE_CHUNK,
+    MAX_FETCH_BYTES,
+    MAX_LOSSES,
+    PARKS_TOLD,
+    RECOVERY_BASE_SECONDS,
+    RECOVERY_CAP_SECONDS,
+    WORKER_LOST,
+)
 from spinach.outcome import Failure, Lease, OutcomeKind
 
 from .failed import FailedStore
@@ -37,7 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["Queue"]
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_WORKER_LOST: Final = "spinach.exc.WorkerLost"
 
 
 class Queue:
@@ -56,6 +66,7 @@ class Queue:
         "future",
         "limits",
         "line",
+        "listed",
         "members",
         "name",
         "parked",
@@ -82,6 +93,8 @@ class Queue:
         self.line = WaitingLine()
         #: Jobs ever accepted.
         self.enqueued = 0
+        #: It took a job or a member, rather than questions alone.
+        self.listed = False
         self._released: list[StoredJob] = []
         self._news = False
 
@@ -89,9 +102,7 @@ class Queue:
 
     def step(self, now_ms: int) -> None:
         """Note that a member called."""
-        if not self.members.step(now_ms):
-            # Its office may have been given until an instant that is far off now.
-            self.timekeeper.vacate()
+        self.members.step(now_ms)
 
     def forget_undeclared(self, now_ms: int) -> None:
         """Drop periodic tasks that nobody has declared for long."""
@@ -131,6 +142,7 @@ class Queue:
         job = StoredJob(deposit.stored_id, deposit.record)
         self._jobs[job.stored_id] = job
         self.enqueued += 1
+        self.listed = True
         return self._put(job, due_ms, now_ms)
 
     def promote_due(self, now_ms: int) -> None:
@@ -188,6 +200,8 @@ class Queue:
                     slots.hold(source.popleft())
                     continue
             if len(job.record) > appetite.bytes_left and appetite.taken:
+                # Nothing that is smaller overtakes it, out of another queue either.
+                appetite.want = appetite.taken
                 return
             source.popleft()
             if slots is not None:
@@ -241,7 +255,7 @@ class Queue:
         elif kind is OutcomeKind.RETRY:
             due_ms = outcome.at_ms
             if due_ms is None:
-                due_ms = after_ms + (outcome.delay_ms or 0)
+                due_ms = after_ms + outcome.delay_ms if outcome.delay_ms else now_ms
             self._retry(job, due_ms, now_ms)
         elif kind is OutcomeKind.FAILED:
             self._fail(job, outcome.failure, now_ms)
@@ -263,10 +277,18 @@ class Queue:
             The jobs that are in the failed store now.
         """
         given_up: list[tuple[StoredJob, str]] = []
+        again: list[tuple[StoredJob, int]] = []
         unharmed: list[StoredJob] = []
+        told_bytes = 0
         for _ in range(min(MAINTENANCE_CHUNK, len(member.running))):
-            stored_id, lease = member.running.popitem()
+            stored_id, lease = next(reversed(member.running.items()))
             job = self._jobs[stored_id]
+            reason = _reason_to_give_up(job) if lease.direct else None
+            if reason is not None:
+                if told_bytes and told_bytes + len(job.record) > MAX_FETCH_BYTES:
+                    break
+                told_bytes += len(job.record)
+            del member.running[stored_id]
             if job.slots is not None:
                 self._free_slot(job)
             if not lease.direct:
@@ -276,17 +298,19 @@ class Queue:
                 unharmed.append(job)
                 continue
             job.losses += 1
-            reason = _reason_to_give_up(job)
             if reason is None:
-                delay = exponential_backoff(job.losses - 1, source=source)
-                self._retry(job, now_ms + delay // _MILLISECOND, now_ms)
+                delay = _delay(job.losses, source)
+                again.append((job, now_ms + delay // _MILLISECOND))
                 continue
             given_up.append((job, reason))
+        # Those of one instant run again in the order in which they were leased.
+        for job, due_ms in reversed(again):
+            self._retry(job, due_ms, now_ms)
         self._put_first(unharmed[::-1])
         lost: list[LostJob] = []
         # The failed store keeps the order of the queue, too.
         for job, reason in reversed(given_up):
-            self._fail(job, Failure(error=_WORKER_LOST, message=reason), now_ms)
+            self._fail(job, Failure(error=WORKER_LOST, message=reason), now_ms)
             lost.append(
                 LostJob(
                     stored_id=job.stored_id,
@@ -324,7 +348,7 @@ class Queue:
 
     def park_names(self) -> tuple[str, ...]:
         """Tasks with parked jobs, a bounded number; in the course of calls each of them."""
-        names = tuple(islice(self.parked, MAINTENANCE_CHUNK))
+        names = tuple(islice(self.parked, PARKS_TOLD))
         if len(names) < len(self.parked):
             for task in names:
                 self.parked[task] = self.parked.pop(task)
@@ -353,15 +377,11 @@ class Queue:
         """
         if not held:
             return
-        earlier: list[StoredJob] = []
-        while (
-            self.ready
-            and 0 < self.ready[0].turn < held[0].turn
-            and len(earlier) < MAINTENANCE_CHUNK
-        ):
-            earlier.append(self.ready.popleft())
+        turn = held[0].turn
+        earlier = sum(1 for _ in takewhile(lambda job: 0 < job.turn < turn, self.ready))
+        self.ready.rotate(-earlier)
         self._put_first(held)
-        self._put_first(earlier)
+        self.ready.rotate(earlier)
 
     def _want_timekeeper(self) -> None:
         self.timekeeper.wanted = True
@@ -389,12 +409,18 @@ class Queue:
 
 
 def _reason_to_give_up(job: StoredJob) -> str | None:
-    """Why a job that lost its worker just now is not run again; None when it is."""
+    """Why a job that loses its worker now is not run again; None when it is."""
     if not job.repeatable:
-        return "The worker process died while it owned the job, which runs at most once."
-    if job.losses >= MAX_LOSSES:
-        return f"The job is poison: {job.losses} worker processes died while they ran it."
+        return LOST_ONCE
+    if job.losses + 1 >= MAX_LOSSES:
+        return LOST_POISON
     header = header_of(job.record)
     if header is not None and job.retries >= header.max_retries:
-        return "The worker process died in the last attempt of the job."
+        return LOST_LAST
     return None
+
+
+def _delay(losses: int, source: RandomSource | None) -> timedelta:
+    """How long a job waits that has lost so many workers, before it runs again."""
+    longest = min(RECOVERY_CAP_SECONDS, RECOVERY_BASE_SECONDS * 2.0 ** (losses - 1))
+    return timedelta(seconds=(random if source is None else source).uniform(0.0, longest))

@@ -47,6 +47,10 @@ class Shelves:
             found = self._queues[key] = Queue(queue)
         return found
 
+    def names(self, namespace: str) -> list[str]:
+        """The queues of a namespace that took a job or a member."""
+        return [name for (of, name), queue in self._queues.items() if of == namespace and queue.listed]
+
     def new_token(self) -> str:
         """A token that no lease had before."""
         return str(next(self._tokens))

@@ -18,7 +18,7 @@ __all__ = ["acl_line", "commands"]
 #: Sent outside of scripts, by purpose.
 _SENT: Final = (
     # Scripts, and the list of queues.
-    *("eval", "evalsha", "sadd"),
+    *("eval", "evalsha", "sadd", "smembers"),
     # Waiting for jobs, and ending the wait.
     *("bzpopmin", "client|id", "client|unblock"),
     # Whether the server may evict jobs. HELLO, which tells its version, is free to all.

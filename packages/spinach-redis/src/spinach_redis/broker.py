@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.cluster import RedisCluster
 
-    from spinach.brokers.calls import Deposit, Enrolment, FailedJob, FetchTurn, Turn
+    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
@@ -317,9 +317,17 @@ class RedisBroker(Broker):
 
     # -- failed store ------------------------------------------------------
 
-    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
+    def queues(self) -> list[str]:
         """See `Broker`."""
-        return self._failed(queue).page(max(0, offset), limit)
+        queues = queues_key(self.namespace)
+        listed = self._lines.people.ask(Command(b"SMEMBERS", queues, key=queues), repeatable=True)
+        return replies.names(listed)
+
+    def failed_jobs(
+        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+    ) -> list[FailedJob]:
+        """See `Broker`."""
+        return self._failed(queue).page(max(0, offset), limit, after)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         """See `Broker`; to the end of the queue. Atomic for 500 jobs."""
@@ -364,13 +372,15 @@ class RedisBroker(Broker):
             node.examined = examine(lines.workers, node)
 
     def _list_queue(self, queue: str) -> None:
-        """Put a queue on the list of queues; a full server may refuse, the next one tries."""
+        """Put a queue on the list of queues; a full server may refuse, the next one tries.
+
+        Each join does, as one follows where the server forgot members, and the list with them.
+        """
         lines = self._lines
-        for name in lines.producer.unregistered({queue}):
-            queues = queues_key(self.namespace)
-            answers = lines.workers.probe(Command(b"SADD", queues, name, key=queues))
-            if answers and not isinstance(answers[0], Exception):
-                lines.producer.registered([name])
+        queues = queues_key(self.namespace)
+        answers = lines.workers.probe(Command(b"SADD", queues, queue, key=queues))
+        if answers and not isinstance(answers[0], Exception):
+            lines.producer.registered([queue])
 
     def _ask_with_limits(self, queue: str, request: Callable[[], Call]) -> Any:
         """Make a call that needs the keys of all limited tasks of the queue."""

@@ -9,7 +9,7 @@ from . import replies, requests
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach.brokers.calls import FailedJob
+    from spinach.brokers.calls import Cursor, FailedJob
 
     from .keys import QueueKeys
     from .patience import PatientCaller
@@ -34,18 +34,21 @@ class FailedJobs:
         self._names = names
         self._offset = offset
 
-    def page(self, skip: int, limit: int) -> list[FailedJob]:
+    def page(self, skip: int, limit: int, after: Cursor | None = None) -> list[FailedJob]:
         """Some of them, the newest first, read in portions of 1 MiB.
 
-        Between two portions jobs may come and go.
+        Jobs that come and go between two portions make none of the others come twice, or
+        not at all.
 
         Raises:
             BrokerError: no answer until the deadline.
         """
         jobs: list[FailedJob] = []
         while len(jobs) < limit:
+            if jobs:
+                skip, after = 0, jobs[-1].cursor
             call = requests.failed_page(
-                self._names, self._offset, skip=skip + len(jobs), limit=limit - len(jobs)
+                self._names, self._offset, skip=skip, limit=limit - len(jobs), after=after
             )
             portion = replies.failed_jobs(self._caller.ask(call, repeatable=True))
             if not portion:

@@ -11,9 +11,7 @@ __all__ = ["decode_failure", "encode_failure"]
 
 def encode_failure(failure: Failure | None) -> bytes:
     """A reason as bytes, with at most `MAX_ERROR_BYTES` of text."""
-    if failure is None:
-        return b'["","",""]'
-    kept = cut_failure(failure)
+    kept = cut_failure(failure or Failure(error="", message=""))
     # ASCII only, so that lone surrogates of broken texts survive.
     return json.dumps([kept.error, kept.message, kept.traceback]).encode("ascii")
 

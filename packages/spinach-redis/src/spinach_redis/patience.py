@@ -14,7 +14,7 @@ from .router import Router
 from .settings import CALL_TIMEOUT_SECONDS, DEADLINE_SECONDS
 
 if TYPE_CHECKING:
-    from .link import Call
+    from .link import Request
     from .topology import Topology
 
 __all__ = ["PatientCaller"]
@@ -32,7 +32,7 @@ class PatientCaller:
         self._deadline_seconds = deadline_seconds
         self._router = Router(topology, LinkPool())
 
-    def ask(self, call: Call, *, repeatable: bool) -> Any:
+    def ask(self, call: Request, *, repeatable: bool) -> Any:
         """The answer of a call.
 
         Args:

@@ -228,8 +228,8 @@ def counts_reply(queue: str, reply: Any) -> QueueCounts:
 def failed_jobs(reply: Any) -> list[FailedJob]:
     """Answer of failed_page.lua."""
     jobs = []
-    for at in range(0, len(reply), 5):
-        stored_id, record, counted, reason, instant = reply[at : at + 5]
+    for at in range(0, len(reply), 6):
+        stored_id, record, counted, reason, instant, order = reply[at : at + 6]
         retries, losses = _attempts(counted)
         jobs.append(
             FailedJob(
@@ -238,6 +238,7 @@ def failed_jobs(reply: Any) -> list[FailedJob]:
                 retries=retries,
                 losses=losses,
                 failed_at_ms=int(instant),
+                order=order,
                 failure=decode_failure(reason),
             )
         )

@@ -11,14 +11,21 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from spinach.backoff import JOB_BASE_SECONDS, JOB_CAP_SECONDS
 from spinach.const import (
+    LOST_LAST,
+    LOST_ONCE,
+    LOST_POISON,
     MAINTENANCE_CHUNK,
     MAX_FAILED,
     MAX_FAILED_AGE,
+    MAX_FAILED_BYTES,
     MAX_FETCH_BYTES,
     MAX_LOSSES,
+    MAX_PERIODIC_SILENCE,
+    RECOVERY_BASE_SECONDS,
+    RECOVERY_CAP_SECONDS,
     REPORT_CHUNK,
+    WORKER_LOST,
 )
 from spinach.outcome import Failure, OutcomeKind
 
@@ -29,7 +36,7 @@ from .link import Call
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn
+    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FetchTurn, Turn
     from spinach.outcome import Outcome
 
     from .directory import Names
@@ -52,12 +59,6 @@ __all__ = [
     "tick",
 ]
 
-#: Records and reasons that the failed store of a queue keeps, in bytes.
-MAX_FAILED_BYTES: Final = 256 * 1024 * 1024
-
-#: A periodic task that nobody has declared for this long is forgotten.
-MAX_PERIODIC_SILENCE: Final = timedelta(days=30)
-
 _MS: Final = timedelta(milliseconds=1)
 _MAX_FAILED_AGE_MS: Final = MAX_FAILED_AGE // _MS
 _FAILED_BOUNDS: Final = (MAX_FAILED, _MAX_FAILED_AGE_MS, MAX_FAILED_BYTES)
@@ -73,15 +74,10 @@ _KINDS: Final = {
 _DETAILED: Final = (OutcomeKind.FAILED, OutcomeKind.RETRY)
 
 
-def _lost(message: str) -> bytes:
-    return encode_failure(Failure(error="spinach.exc.WorkerLost", message=message))
-
-
-#: Why recovery gives a job up: it runs at most once, it is poison, no attempt is left.
-_LOST_REASONS: Final = (
-    _lost("The worker process died while it owned the job, which runs at most once."),
-    _lost(f"The job is poison: {MAX_LOSSES} worker processes died while they ran it."),
-    _lost("The worker process died in the last attempt of the job."),
+#: Why recovery gives a job up, in the order of the script.
+_LOST_REASONS: Final = tuple(
+    encode_failure(Failure(error=WORKER_LOST, message=message))
+    for message in (LOST_ONCE, LOST_POISON, LOST_LAST)
 )
 
 
@@ -304,8 +300,8 @@ def recover(names: QueueKeys, offset: str, dead: str, known: Names) -> Call:
             MAINTENANCE_CHUNK,
             MAX_FETCH_BYTES,
             MAX_LOSSES,
-            int(JOB_BASE_SECONDS * 1000),
-            int(JOB_CAP_SECONDS * 1000),
+            int(RECOVERY_BASE_SECONDS * 1000),
+            int(RECOVERY_CAP_SECONDS * 1000),
             random.getrandbits(31),
             *_LOST_REASONS,
             len(known.limited),
@@ -328,12 +324,15 @@ def counts(queues: Sequence[tuple[QueueKeys, Names]], offset: str) -> Call:
     return Call(script.COUNTS, key_list, args)
 
 
-def failed_page(names: QueueKeys, offset: str, *, skip: int, limit: int) -> Call:
+def failed_page(
+    names: QueueKeys, offset: str, *, skip: int, limit: int, after: Cursor | None = None
+) -> Call:
     """One page of the failed store."""
+    place = () if after is None else (after.at_ms, after.order, after.stored_id)
     return Call(
         script.FAILED_PAGE,
         names.fixed(keys.FAILED_PAGE),
-        (offset, _MAX_FAILED_AGE_MS, skip, limit, MAX_FETCH_BYTES),
+        (offset, _MAX_FAILED_AGE_MS, skip, limit, MAX_FETCH_BYTES, *place),
     )
 
 

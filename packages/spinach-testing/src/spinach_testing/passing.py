@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import (
         BeatReply,
+        Cursor,
         Deposit,
         Enrolment,
         FailedJob,
@@ -102,9 +103,15 @@ class PassingBroker(Broker):
         """See `Broker`."""
         return self.inner.counts(queues)
 
-    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
+    def queues(self) -> list[str]:
         """See `Broker`."""
-        return self.inner.failed_jobs(queue, offset=offset, limit=limit)
+        return self.inner.queues()
+
+    def failed_jobs(
+        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+    ) -> list[FailedJob]:
+        """See `Broker`."""
+        return self.inner.failed_jobs(queue, offset=offset, limit=limit, after=after)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         """See `Broker`."""

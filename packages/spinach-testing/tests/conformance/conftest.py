@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from spinach_memory import MemoryBroker, MemoryStore
-from spinach_testing.clock import VirtualClock
-from spinach_testing.conformance import Harness
+from spinach_testing.conformance import Harness, WallClock
 
 
 class MemoryHarness(Harness):
     def __init__(self) -> None:
         self._store = MemoryStore()
-        self._clock = VirtualClock()
+        self._clock = WallClock()
 
     def new_broker(self, *, namespace: str) -> MemoryBroker:
         broker = MemoryBroker(self._store, clock=self._clock)
@@ -23,6 +22,9 @@ class MemoryHarness(Harness):
 
     def advance(self, by: timedelta) -> None:
         self._clock.advance(by)
+
+    def set_back(self, by: timedelta) -> None:
+        self._clock.set_back(by)
 
     def now(self) -> datetime:
         return self._clock.now()

@@ -9,15 +9,15 @@ pytest_plugins = ["pytester"]
 THEIR_FILE = """
 import pytest
 from spinach_memory import MemoryBroker, MemoryStore
-from spinach_testing.clock import VirtualClock
-from spinach_testing.conformance import BrokerConformance, Harness
+from spinach_testing.conformance import BrokerConformance, Harness, WallClock
 from spinach_testing.conformance.breakers import Breaker, BrokenHarness
 from spinach_testing.conformance.breakers.outcomes import HidesStrays
 
 class MyHarness(Harness):
     def __init__(self):
-        self.store, self.clock = MemoryStore(), VirtualClock()
+        self.store, self.clock = MemoryStore(), WallClock()
         self.advance, self.now = self.clock.advance, self.clock.now
+        self.set_back = self.clock.set_back
 
     def new_broker(self, *, namespace):
         broker = MemoryBroker(self.store, clock=self.clock)
@@ -25,6 +25,7 @@ class MyHarness(Harness):
         return broker
 
     def advance(self, by): ...
+    def set_back(self, by): ...
     def now(self): ...
     def close(self): ...
 

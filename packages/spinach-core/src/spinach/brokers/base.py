@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..outcome import Outcome
     from .calls import (
         BeatReply,
+        Cursor,
         Deposit,
         Enrolment,
         FailedJob,
@@ -278,8 +279,25 @@ class Broker(ABC):
     # -- failed store ------------------------------------------------------
 
     @abstractmethod
-    def failed_jobs(self, queue: str, *, offset: int = 0, limit: int = 100) -> list[FailedJob]:
-        """Failed jobs of a queue, the newest first.
+    def queues(self) -> list[str]:
+        """The queues of the namespace: those that took a job or a member once, in any order.
+
+        Raises:
+            BrokerError: see `enqueue`.
+        """
+
+    @abstractmethod
+    def failed_jobs(
+        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+    ) -> list[FailedJob]:
+        """Failed jobs of a queue, the newest first: in the falling order of their cursors.
+
+        Args:
+            queue: to look into.
+            offset: how many to pass over.
+            limit: how many to return.
+            after: begin behind this place, whether a job stands there or not; None
+                begins with the newest.
 
         Raises:
             BrokerError: see `enqueue`.

@@ -17,6 +17,7 @@ from ..outcome import Failure, Lease  # noqa: TC001 - fields are read at run tim
 
 __all__ = [
     "BeatReply",
+    "Cursor",
     "Deposit",
     "Enrolment",
     "FailedJob",
@@ -221,13 +222,27 @@ class QueueCounts(TurnReply, frozen=True, kw_only=True):
     #: Jobs ever enqueued; grows only.
     enqueued: int = 0
     #: Ms until the first waiting job or periodic task that a live member declares
-    #: is due, negative or 0 when it is overdue; None when nothing waits.
+    #: is due, rounded up; negative or 0 when it is overdue; None when nothing waits.
     next_due_in_ms: int | None = None
 
     @property
     def unfinished(self) -> int:
         """Jobs that workers still have to do before the queue counts as empty."""
         return self.ready + self.held + self.leased + self.leased_by_dead + self.retrying
+
+
+class Cursor(msgspec.Struct, frozen=True, order=True):
+    """Where a job stands among those that are ordered by an instant.
+
+    Compares as the jobs stand, those of several queues among each other, too, and tells the
+    place of a job that is there no longer.
+    """
+
+    at_ms: int
+    #: Among the jobs of one ms.
+    order: int
+    #: Settles the order where nothing else does.
+    stored_id: str
 
 
 class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,4 +254,11 @@ class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
     losses: int
     #: When it failed, in ms since 1970 on the store's clock.
     failed_at_ms: int
+    #: Grows with the failures of one ms, as far as the store tells them apart.
+    order: int = 0
     failure: Failure
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where it stands in the failed store."""
+        return Cursor(self.failed_at_ms, self.order, self.stored_id)

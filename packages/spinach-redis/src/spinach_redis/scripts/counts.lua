@@ -17,7 +17,7 @@
 --   {'KEYS', members, limited tasks, parks}: their keys are needed
 local NAMES = {'ready', 'future', 'retrying', 'members', 'seq', 'info', 'limits', 'parks', 'jobs',
   'attempts', 'failed', 'errors', 'failed-bytes', 'enqueued', 'periodic'}
-local now, now_up = now_ms(ARGV[1])
+local now = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
 local a, k = 6, 0
 
@@ -84,7 +84,7 @@ for i = 1, tonumber(ARGV[5]) do
     answers[i] = {'APPLIED', call('LLEN', q.ready), lengths(limits, held), leased, leased_by_dead,
       call('ZCARD', q.future) - retrying, retrying, lengths(parks, parked),
       call('ZCOUNT', q.failed, now - bounds[2], '+inf'), alive,
-      tonumber(call('GET', q.enqueued) or 0), due and due - now_up or false}
+      tonumber(call('GET', q.enqueued) or 0), due and due - now or false}
   end
 end
 return answers

@@ -8,15 +8,41 @@
 -- ARGV
 --   1 clock offset, ms   2 age after which a failed job is forgotten, ms
 --   3 how many to pass over   4 most jobs   5 most bytes; one larger job comes alone
+--   6 to 8 instant, order and stored id of the place to begin behind, if any
 -- Reply
---   stored id, record, attempts or nil, reason, instant for each
+--   stored id, record, attempts or nil, reason, instant, order in its ms for each
 local NAMES = {'jobs', 'attempts', 'failed', 'errors'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local most_bytes = tonumber(ARGV[5])
+-- As in shared/failed.lua.
+local SAME_INSTANT = 2048
 
-local page = call('ZREVRANGEBYSCORE', q.failed, '+inf', now - tonumber(ARGV[2]), 'WITHSCORES',
-  'LIMIT', tonumber(ARGV[3]), tonumber(ARGV[4]))
+-- Whether an id stands before another one of the same score, by bytes as the server has it;
+-- Lua would compare as the locale does.
+local function before(one, other)
+  for i = 1, math.min(#one, #other) do
+    local a, b = string.byte(one, i), string.byte(other, i)
+    if a ~= b then
+      return a < b
+    end
+  end
+  return #one < #other
+end
+
+local newest, skip = '+inf', tonumber(ARGV[3])
+if ARGV[6] then
+  newest = string.format('%.17g', tonumber(ARGV[6]) + tonumber(ARGV[7]) / SAME_INSTANT)
+  local same = call('ZREVRANGEBYSCORE', q.failed, newest, newest)
+  for i = 1, #same do
+    if before(same[i], ARGV[8]) then
+      break
+    end
+    skip = skip + 1
+  end
+end
+local page = call('ZREVRANGEBYSCORE', q.failed, newest, now - tonumber(ARGV[2]), 'WITHSCORES',
+  'LIMIT', skip, tonumber(ARGV[4]))
 local answer, bytes = {}, 0
 for i = 1, #page, 2 do
   local id = page[i]
@@ -29,6 +55,8 @@ for i = 1, #page, 2 do
   answer[#answer + 1] = record
   answer[#answer + 1] = call('HGET', q.attempts, id)
   answer[#answer + 1] = reason
-  answer[#answer + 1] = string.format('%.0f', math.floor(tonumber(page[i + 1])))
+  local score = tonumber(page[i + 1])
+  answer[#answer + 1] = string.format('%.0f', math.floor(score))
+  answer[#answer + 1] = math.floor((score - math.floor(score)) * SAME_INSTANT)
 end
 return answer

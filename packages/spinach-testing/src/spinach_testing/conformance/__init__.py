@@ -6,7 +6,7 @@ Whoever writes a broker runs it in a test file of their own::
     from spinach_testing.conformance import BrokerConformance, Harness
 
     class MyHarness(Harness):
-        ...  # new_broker, advance, now, close
+        ...  # new_broker, advance, set_back, now, close
 
     class TestMyBroker(BrokerConformance):
         @pytest.fixture
@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
 )
 
 from .behaviour import BrokerBehaviour  # noqa: E402 - after register_assert_rewrite
+from .clock import WallClock  # noqa: E402
 from .deposits import deposit, ids  # noqa: E402
 from .harness import Harness  # noqa: E402
 from .invariants import BROKER_INVARIANTS, holds, invariants_of  # noqa: E402
@@ -48,6 +49,7 @@ __all__ = [
     "Harness",
     "Lab",
     "Process",
+    "WallClock",
     "conformance_tests",
     "deposit",
     "holds",

@@ -49,9 +49,15 @@ def deposit(
     )
 
 
-def once(task: str = TASK, *, queue: str = QUEUE, due_ms: int | None = None) -> Deposit:
+def once(
+    task: str = TASK,
+    *,
+    queue: str = QUEUE,
+    due_ms: int | None = None,
+    payload: bytes = _PAYLOAD,
+) -> Deposit:
     """A job that runs at most once."""
-    return deposit(task, queue=queue, max_retries=0, due_ms=due_ms)
+    return deposit(task, queue=queue, max_retries=0, due_ms=due_ms, payload=payload)
 
 
 def ids(jobs: Iterable[Deposit | Lease | FailedJob | LostJob]) -> list[str]:

@@ -48,6 +48,16 @@ class Harness(ABC):
         """
 
     @abstractmethod
+    def set_back(self, by: timedelta) -> None:
+        """Set the store's clock back, as an operator or a time server does.
+
+        What brokers and the suite measure by `advance` goes on all the same.
+
+        Args:
+            by: not negative.
+        """
+
+    @abstractmethod
     def now(self) -> datetime:
         """The store's clock, aware."""
 

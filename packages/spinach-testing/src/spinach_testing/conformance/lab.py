@@ -174,6 +174,10 @@ class Lab:
         """Let time pass in one jump, while nobody does anything."""
         self.harness.advance(by)
 
+    def set_back(self, by: timedelta) -> None:
+        """Set the store's clock back."""
+        self.harness.set_back(by)
+
     def live(self, span: timedelta, *processes: Process) -> list[str]:
         """Let time pass while the processes beat in all their queues.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .behaviours.bounds import BoundsBehaviour
 from .behaviours.buffer import BufferBehaviour
+from .behaviours.clock import ClockBehaviour
 from .behaviours.counts import CountsBehaviour
 from .behaviours.empty import EmptyBehaviour
 from .behaviours.enqueue import EnqueueBehaviour
@@ -52,6 +53,7 @@ class BrokerConformance(
     LeaseBehaviour,
     RecoveryBehaviour,
     FencingBehaviour,
+    ClockBehaviour,
     ReconciliationBehaviour,
     ParksBehaviour,
     BufferBehaviour,

@@ -4,7 +4,7 @@
 local function dismiss(q, limits, member, now)
   call('HDEL', q.seq, member)
   withdraw(q, limits, member)
-  resign(q, member, now)
+  resign(q, member)
   local info = call('HGET', q.info, member) or ''
   for task in string.gmatch(string.match(info, '^%d+ ([^\n]*)') or '', '%S+') do
     local interval = string.match(call('HGET', q['periodic-info'], task) or '', '^%d+')

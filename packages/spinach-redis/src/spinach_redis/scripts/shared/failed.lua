@@ -3,6 +3,10 @@
 
 local TRIM = 100
 
+-- Failures of one ms keep their order: their scores differ by so much of a ms, as those of
+-- waiting jobs do in wake.lua.
+local SAME_INSTANT = 2048
+
 -- What a failed job counts for.
 local function size_of(q, id)
   return call('HSTRLEN', q.jobs, id) + call('HSTRLEN', q.errors, id)
@@ -69,17 +73,15 @@ local function fail(q, now, entries, bounds)
   if #entries == 0 then
     return
   end
-  -- Failures of one ms keep their order, as in `postpone`.
-  local score = now
-  local last = tonumber(call('ZRANGE', q.failed, -1, -1, 'WITHSCORES')[2])
-  if last and last >= now and last < now + 1 then
-    score = last + 1 / 2048
-  end
+  -- The last one is not of this ms, nor before it, where the clock was set back.
+  local last = call('ZREVRANGEBYSCORE', q.failed, string.format('(%.0f', now + 1),
+    string.format('%.0f', now), 'WITHSCORES', 'LIMIT', 0, 1)
+  local score = last[2] and tonumber(last[2]) + 1 / SAME_INSTANT or now
   local scores, bytes = {}, 0
   for i = 1, #entries, 2 do
-    scores[#scores + 1] = string.format('%.17g', math.min(score, now + 1 - 1 / 2048))
+    scores[#scores + 1] = string.format('%.17g', math.min(score, now + 1 - 1 / SAME_INSTANT))
     scores[#scores + 1] = entries[i]
-    score = score + 1 / 2048
+    score = score + 1 / SAME_INSTANT
     bytes = bytes + call('HSTRLEN', q.jobs, entries[i]) + #entries[i + 1]
   end
   many('ZADD', q.failed, scores)

@@ -1,9 +1,6 @@
 -- Memberships: their numbers, and who may be declared dead (I11).
 
--- As in the memory broker: who is told of a dead member recovers it at once, and when
--- the server does not answer (5 s), once more after a pause (5 s at most). Not to be
--- told again at the next beat, 10 s later, is what keeps others out of its way. When it
--- dies as well before it did anything, the leases are taken back that much later.
+-- As in spinach.const, which says why.
 local NAMING_MS = 12000
 local STEP_MS = 1000
 
@@ -70,18 +67,26 @@ local function claim(q, member, now)
   call('HSET', q.guard, 'named:' .. member, now + NAMING_MS)
 end
 
--- A member for the caller to recover, or false.
+-- A member for the caller to recover, or false. The one named longest ago comes first, so
+-- that one whose recovery fails does not keep the others waiting.
 local function name_dead(q, caller, now, pause)
+  local dead, named = false, nil
   local over = call('ZRANGEBYSCORE', q.members, '-inf', '(' .. string.format('%.0f', now),
     'LIMIT', 0, 10)
   for i = 1, #over do
     if over[i] ~= caller then
       local ends = tonumber(call('HGET', q.guard, 'named:' .. over[i]) or 0)
-      if (ends <= now or ends > now + NAMING_MS) and condemned(q, over[i], now, pause) then
-        claim(q, over[i], now)
-        return over[i]
+      if ends > now + NAMING_MS then
+        -- Claimed before the clock was set back.
+        ends = 0
+      end
+      if ends <= now and (not dead or ends < named) and condemned(q, over[i], now, pause) then
+        dead, named = over[i], ends
       end
     end
   end
-  return false
+  if dead then
+    claim(q, dead, now)
+  end
+  return dead
 end

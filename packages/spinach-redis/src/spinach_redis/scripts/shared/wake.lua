@@ -38,8 +38,10 @@ local function keeps_time(q, member, now)
   return true
 end
 
-local function resign(q, member, now)
-  if timekeeper(q, now) == member then
+-- Also of an office that is over, or was before the clock was set back: it could be in force
+-- again, and nobody would keep the time.
+local function resign(q, member)
+  if string.match(call('GET', q.timekeeper) or '', '^%d+ (.*)$') == member then
     call('DEL', q.timekeeper)
   end
 end

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Verdict
-from spinach.const import MAINTENANCE_CHUNK
+from spinach.const import MAINTENANCE_CHUNK, MAX_FETCH_BYTES
 
 from ..behaviour import BrokerBehaviour
 from ..deposits import QUEUE, deposit, ids, once
 from ..invariants import holds
 from ..lab import DEATH_NOTICE, Lab
+
+if TYPE_CHECKING:
+    from spinach.outcome import Lease
 
 HOUR = timedelta(hours=1)
 
@@ -149,3 +153,49 @@ class BoundsBehaviour(BrokerBehaviour):
             # A park that was emptied makes way for another one.
             process.succeed(*process.take(idle=len(names), parks=names))
         assert found == set(tasks)
+
+    @holds("I9", "I19")
+    def test_job_that_is_too_large_for_the_rest_is_not_overtaken(self, lab: Lab) -> None:
+        first, large = (deposit("new", payload=size(number)) for number in (1000, 3000))
+        lab.enqueue(first, large)
+        process = lab.process()
+        process.park(*process.take(idle=2))
+        lab.enqueue(deposit())
+        reply = process.fetch(idle=9, max_bytes=2000, parks=["new"])
+        assert ids(reply.leases) == [first.stored_id]
+        assert reply.more
+
+    @holds("I6", "I19")
+    def test_reconcile_returns_what_fits_into_a_reply(self, lab: Lab) -> None:
+        jobs = [deposit(payload=size(400 * 1024)) for _ in range(5)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        leases: list[Lease] = []
+        while len(leases) < len(jobs):
+            leases += process.take(idle=len(jobs) - len(leases))
+        found: list[Lease] = []
+        while len(found) < len(jobs):
+            reply = process.reconcile(found)
+            assert 0 < sum(len(lease.record) for lease in reply.missing) <= MAX_FETCH_BYTES
+            found += reply.missing
+            assert reply.more == (len(found) < len(jobs))
+        assert ids(found) == ids(jobs)
+        process.succeed(*leases)
+
+    @holds("I11", "I19")
+    def test_recover_tells_of_what_fits_into_a_reply(self, lab: Lab) -> None:
+        jobs = [once(payload=size(400 * 1024)) for _ in range(5)]
+        lab.enqueue(*jobs)
+        doomed, survivor = lab.process(), lab.process()
+        taken = 0
+        while taken < len(jobs):
+            taken += len(doomed.take(idle=len(jobs) - taken))
+        lab.live(DEATH_NOTICE, survivor)
+        lost: list[str] = []
+        while len(lost) < len(jobs):
+            reply = survivor.broker.recover(QUEUE, doomed.member())
+            assert reply.verdict is Verdict.APPLIED
+            assert 0 < sum(len(job.record) for job in reply.lost) <= MAX_FETCH_BYTES
+            lost += ids(reply.lost)
+            assert reply.more == (len(lost) < len(jobs))
+        assert sorted(lost) == sorted(ids(jobs))

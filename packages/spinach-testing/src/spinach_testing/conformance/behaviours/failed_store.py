@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from spinach.const import MAX_ERROR_BYTES, MAX_FAILED, MAX_FAILED_AGE, REPORT_CHUNK
+from msgspec import structs
+
+from spinach.brokers.calls import Cursor
+from spinach.const import (
+    MAX_ERROR_BYTES,
+    MAX_FAILED,
+    MAX_FAILED_AGE,
+    MAX_FAILED_BYTES,
+    REPORT_CHUNK,
+)
 from spinach.outcome import Failure
 
 from ..behaviour import BrokerBehaviour
@@ -182,3 +191,117 @@ class FailedStoreBehaviour(BrokerBehaviour):
         counts = lab.counts()
         assert counts.failed <= MAX_FAILED
         assert (counts.enqueued, counts.unfinished) == (2 * MAX_FAILED, 0)
+
+    @holds("I19")
+    def test_failed_jobs_are_kept_in_limited_bytes(self, lab: Lab) -> None:
+        # Large ones, since many would take long; all of one record, which is kept as it is.
+        large = once()
+        record = large.record + b"x" * (16 * 1024 * 1024)
+        number = MAX_FAILED_BYTES // len(record) + 3
+        process = lab.process()
+        jobs: list[Deposit] = []
+        for _ in range(number):
+            jobs.append(structs.replace(once(), record=record))
+            lab.enqueue(jobs[-1])
+            process.fail(process.take_one())
+        found = lab.client.failed_jobs(QUEUE, limit=number)
+        assert ids(found) == ids(reversed(jobs))[: MAX_FAILED_BYTES // len(record)]
+        assert lab.counts().failed == len(found)
+        # What is not needed any more is no burden to the tests that follow on this server.
+        assert lab.client.discard_failed(QUEUE, ids(found)) == len(found)
+
+    # -- pages -------------------------------------------------------------
+
+    @holds("I1")
+    def test_page_follows_the_one_before_it_whatever_came_and_went(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(7)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        leases = process.take(idle=7)
+        process.fail(*leases[:3])
+        lab.advance(timedelta(minutes=1))
+        process.fail(*leases[3:6])
+        newest = ids(jobs[5::-1])
+        page = lab.client.failed_jobs(QUEUE, limit=2)
+        assert ids(page) == newest[:2]
+        assert lab.client.discard_failed(QUEUE, newest[1:2]) == 1
+        assert lab.client.retry_failed(QUEUE, newest[:1]) == 1
+        lab.advance(timedelta(minutes=1))
+        process.fail(leases[6])
+        page = lab.client.failed_jobs(QUEUE, limit=2, after=page[-1].cursor)
+        assert ids(page) == newest[2:4]
+        assert lab.client.discard_failed(QUEUE, newest[2:5]) == 3
+        page = lab.client.failed_jobs(QUEUE, limit=2, after=page[-1].cursor)
+        assert ids(page) == newest[5:]
+        assert lab.client.failed_jobs(QUEUE, after=page[-1].cursor) == []
+
+    @holds("I1")
+    def test_offset_counts_from_the_place_of_a_cursor(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(5)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        process.fail(*process.take(idle=5))
+        newest = ids(jobs[::-1])
+        [first] = lab.client.failed_jobs(QUEUE, limit=1)
+        page = lab.client.failed_jobs(QUEUE, offset=1, limit=2, after=first.cursor)
+        assert ids(page) == newest[2:4]
+        assert lab.client.failed_jobs(QUEUE, offset=4, after=first.cursor) == []
+
+    @holds("I1")
+    def test_cursors_fall_in_a_list_and_compare_over_queues(self, lab: Lab) -> None:
+        here, there = [deposit() for _ in range(4)], [deposit(queue="invoices") for _ in range(4)]
+        lab.enqueue(*here, *there)
+        process = lab.process(QUEUE, "invoices")
+        leases, others = process.take(idle=4), process.take(idle=4, queue="invoices")
+        for some in (leases[:2], others[:2], leases[2:], others[2:]):
+            process.fail(*some)
+            lab.advance(timedelta(seconds=1))
+        found = [lab.client.failed_jobs(queue) for queue in (QUEUE, "invoices")]
+        for each in found:
+            cursors = [job.cursor for job in each]
+            assert cursors == sorted(cursors, reverse=True)
+            assert len(set(cursors)) == 4
+        merged = sorted((job for each in found for job in each), key=lambda job: job.cursor)
+        assert ids(merged) == ids([*here[:2], *there[:2], *here[2:], *there[2:]])
+        # A place of another queue is one of this queue, too.
+        page = lab.client.failed_jobs(QUEUE, after=found[1][-1].cursor)
+        assert ids(page) == ids(here[1::-1])
+
+    @holds("I1")
+    def test_place_where_no_job_ever_stood_will_do(self, lab: Lab) -> None:
+        old, new = deposit(), deposit()
+        lab.enqueue(old, new)
+        process = lab.process()
+        first, second = process.take(idle=2)
+        process.fail(first)
+        lab.advance(timedelta(minutes=1))
+        between = Cursor(lab.now_ms(), 0, "1")
+        lab.advance(timedelta(minutes=1))
+        process.fail(second)
+        assert ids(lab.client.failed_jobs(QUEUE, after=between)) == [old.stored_id]
+        assert lab.client.failed_jobs(QUEUE, after=Cursor(0, 0, "0")) == []
+        assert len(lab.client.failed_jobs(QUEUE, after=Cursor(2**52, 0, "1"))) == 2
+
+    # -- the queues of the namespace ---------------------------------------
+
+    @holds("I1", "I21")
+    def test_queues_are_those_that_took_a_job_or_a_member(self, lab: Lab) -> None:
+        assert lab.client.queues() == []
+        lab.client.failed_jobs("asked")
+        lab.client.retry_failed("asked", ["1nothing"])
+        lab.client.counts(["asked"])
+        assert lab.client.queues() == []
+        lab.enqueue(deposit(), deposit(queue="invoices"))
+        lab.process("idle").leave("idle")
+        elsewhere = lab.broker(namespace="elsewhere")
+        elsewhere.enqueue([deposit(queue="theirs")])
+        assert sorted(lab.client.queues()) == sorted([QUEUE, "invoices", "idle"])
+        assert elsewhere.queues() == ["theirs"]
+
+    @holds("I1")
+    def test_queue_whose_jobs_are_gone_is_a_queue_still(self, lab: Lab) -> None:
+        lab.enqueue(deposit())
+        process = lab.process()
+        process.succeed(process.take_one())
+        process.leave()
+        assert lab.client.queues() == [QUEUE]

@@ -198,6 +198,16 @@ class LimitsBehaviour(BrokerBehaviour):
             leased += len(leases)
         assert leased == 700
 
+    @holds("I9", "I10")
+    def test_many_slots_that_are_freed_at_once_go_on_in_order(self, lab: Lab) -> None:
+        jobs = [deposit(LIMITED) for _ in range(300)]
+        lab.enqueue(*jobs)
+        process = lab.process(limits={LIMITED: 150})
+        leases = process.take(idle=300)
+        assert ids(leases) == ids(jobs[:150])
+        process.succeed(*leases)
+        assert ids(process.take(idle=300)) == ids(jobs[150:])
+
 
 def hold_many(lab: Lab) -> list[Deposit]:
     """Jobs of which all but the first, which is done, were put aside for want of a slot.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from spinach.brokers.base import Broker
-    from spinach.brokers.calls import FetchReply
+    from spinach.brokers.calls import FailedJob, FetchReply
     from spinach.outcome import Lease
 
 __all__ = ["Breaker", "BrokenHarness", "Family", "map_leases"]
@@ -40,6 +40,15 @@ class Family:
     highest: dict[str, int] = field(default_factory=dict)
     #: Periodic task → its period in ms.
     periods: dict[str, int] = field(default_factory=dict)
+    #: The latest time that was ever seen, and until when nobody is named, in ms.
+    latest_ms: int = 0
+    spared_until_ms: int = 0
+    #: Jobs that failed, in the order in which they did.
+    failed: list[str] = field(default_factory=list)
+    #: Large ones among them, as they were listed.
+    large: dict[str, FailedJob] = field(default_factory=dict)
+    #: Queues whose failed jobs were asked for.
+    asked: set[str] = field(default_factory=set)
 
 
 class Breaker(PassingBroker):
@@ -84,6 +93,10 @@ class BrokenHarness(Harness):
     def advance(self, by: timedelta) -> None:
         """Passed on."""
         self._inner.advance(by)
+
+    def set_back(self, by: timedelta) -> None:
+        """Passed on."""
+        self._inner.set_back(by)
 
     def now(self) -> datetime:
         """Passed on."""
