@@ -6,9 +6,9 @@ They take `Any`, because callers without a type checker hand in anything.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import wire
 from .const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 __all__ = [
+    "MISSING",
+    "missing_position",
     "require_callable",
     "require_clock",
     "require_concurrency",
@@ -29,6 +31,38 @@ __all__ = [
     "require_retries",
     "require_timedelta",
 ]
+
+
+class _Missing:
+    """Stands in for an argument that was left out."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<missing>"
+
+
+#: Default of what a call takes by position and cannot do without. Python's own message would
+#: say that it is missing even where it was given by name.
+MISSING: Final[Any] = _Missing()
+
+
+def missing_position(call: str, parameter: str, named: Mapping[str, object]) -> InvalidArgument:
+    """The error for a call that names a task when the task or the instant is not at its position.
+
+    Args:
+        call: name of the method.
+        parameter: "task" or "at".
+        named: keyword arguments of the call; all of them are meant for the task.
+    """
+    example = f"{call}(task, when, ...)" if call == "schedule_at" else f"{call}(task, ...)"
+    place = {"task": "the task as the first", "at": "the instant as the second"}[parameter]
+    if parameter in named:
+        return InvalidArgument(
+            f"{call} got {parameter}= as a keyword, which would be an argument of the task's "
+            f"function. Pass {place} positional argument: {example}."
+        )
+    return InvalidArgument(f"{call} lacks {place} positional argument. Write {example}.")
 
 
 def require_int(

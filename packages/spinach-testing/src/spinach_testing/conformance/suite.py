@@ -19,6 +19,7 @@ from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour
 from .behaviours.life import LifeBehaviour
 from .behaviours.limits import LimitsBehaviour
+from .behaviours.names import NamesBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
 from .behaviours.outcome import OutcomeBehaviour
 from .behaviours.parks import ParksBehaviour
@@ -63,6 +64,7 @@ class BrokerConformance(
     FailedStoreBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
+    NamesBehaviour,
     BoundsBehaviour,
     ThreadsBehaviour,
     LifeBehaviour,
