@@ -116,7 +116,8 @@ Tests run all the brokers' behaviours as such a user, and deny each of the comma
 see that it is missed.
 
 Where a provider withholds `info` or `client|unblock`, Spinach goes without: nobody warns of
-eviction, or cuts the last wait short at a stop.
+eviction, or cuts the last wait short at a stop. Without the keys `shop/*` nobody warns of
+[jobs that the older `spinach` left](../guides/migrating.md).
 
 The line for your own user and namespace:
 
