@@ -22,6 +22,7 @@ from .const import DEFAULT_NAMESPACE, DEFAULT_QUEUE, DEFAULT_WORKER_NUMBER
 from .crew import Crew, Orders
 from .exc import InvalidArgument, WorkersRunning
 from .failed import FailedStore
+from .installation import warn_of_older_spinach
 from .log import ENGINE_LOGGER
 from .shutdown import Shutdown
 from .task import Task, Tasks
@@ -316,6 +317,7 @@ class Engine:
             raise InvalidArgument(
                 f"stop_when_queue_empty is {stop_when_queue_empty!r}, expected True or False."
             )
+        warn_of_older_spinach()
         shutdown = Shutdown()
         # The handlers come first: a signal counts from the moment that jobs may run.
         with shutdown if block else nullcontext():

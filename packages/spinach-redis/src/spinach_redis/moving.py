@@ -358,11 +358,12 @@ class Move:
 
     def _report(self) -> Migration:
         tally = self._tally
+        # A plus leaves out tasks whose jobs were all taken by others.
         return Migration(
-            queued=dict(tally.queued),
-            future=dict(tally.future),
-            recovered=dict(tally.recovered),
-            failed=dict(tally.failed),
+            queued=dict(+tally.queued),
+            future=dict(+tally.future),
+            recovered=dict(+tally.recovered),
+            failed=dict(+tally.failed),
             periodic=tuple(sorted(tally.periodic)),
             left=tuple(
                 Left(task=task, place=place, reason=reason, count=count)
