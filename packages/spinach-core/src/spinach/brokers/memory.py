@@ -1,4 +1,4 @@
-"""The path that `MemoryBroker` had in the older spinach; `from spinach import MemoryBroker` is shorter."""
+"""The older path of `MemoryBroker`; `from spinach import MemoryBroker` is shorter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spinach_memory import MemoryBroker as MemoryBroker
+    from spinach_memory import MemoryBroker as MemoryBroker  # noqa: PLC0414 - for type checkers alone
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The path that `RedisBroker` had in the older spinach; `from spinach import RedisBroker` is shorter."""
+"""The older path of `RedisBroker`; `from spinach import RedisBroker` is shorter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spinach_redis import RedisBroker as RedisBroker
+    from spinach_redis import RedisBroker as RedisBroker  # noqa: PLC0414 - for type checkers alone
 
 
 def __getattr__(name: str) -> Any:
