@@ -46,8 +46,9 @@ together. What an operator may set by hand stands at the end.
 
 All keys of a queue begin with `{namespace/queue}:`, whose braces keep them on one node of a
 Cluster; on a Cluster an application grows by adding queues. `{namespace}:queues` is the set of
-the queues that exist. Names cannot contain `/`, `{` or `}`, so no two applications meet
-unless they share a namespace.
+the queues that exist. Namespaces cannot contain `/`, and no name `{` or `}`, so no two
+applications meet unless they share a namespace. Keys without braces, such as `shop/mail`, are of
+[the older `spinach`](../guides/migrating.md).
 
 | after the tag | type | holds | written or read by |
 |---|---|---|---|
@@ -116,7 +117,8 @@ Tests run all the brokers' behaviours as such a user, and deny each of the comma
 see that it is missed.
 
 Where a provider withholds `info` or `client|unblock`, Spinach goes without: nobody warns of
-eviction, or cuts the last wait short at a stop.
+eviction, or cuts the last wait short at a stop. Without the keys `shop/*` nobody warns of
+[jobs that the older `spinach` left](../guides/migrating.md).
 
 The line for your own user and namespace:
 

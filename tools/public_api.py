@@ -36,6 +36,7 @@ PUBLIC = (
     "spinach.utils",
     "spinach_memory",
     "spinach_redis",
+    "spinach_redis.migrate",
     "spinach_testing",
     "spinach_testing.clock",
     "spinach_testing.conformance",

@@ -88,6 +88,18 @@ def test_the_memory_broker_is_importable_from_the_package() -> None:
     assert "MemoryBroker" not in vars(spinach)
 
 
+def test_the_path_that_it_had_in_the_older_spinach_leads_to_it() -> None:
+    from spinach.brokers.memory import MemoryBroker
+
+    assert MemoryBroker is spinach_memory.MemoryBroker
+
+
+@pytest.mark.parametrize("name", ["redis", "memory"])
+def test_other_names_of_those_paths_are_gone(name: str) -> None:
+    with pytest.raises(ImportError, match="cannot import name 'recommended_socket_opts'"):
+        exec(f"from spinach.brokers.{name} import recommended_socket_opts")
+
+
 def test_a_name_that_is_nowhere_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'spinach' has no attribute 'Nonsense'"):
         _ = spinach.Nonsense
@@ -100,12 +112,14 @@ def test_a_name_that_is_nowhere_is_an_attribute_error() -> None:
         ("MemoryBroker", "spinach_memory", "spinach-memory"),
     ],
 )
+@pytest.mark.parametrize("older", [False, True], ids=["", "by its older path"])
 def test_a_missing_distribution_is_named_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch, broker: str, module: str, distribution: str
+    monkeypatch: pytest.MonkeyPatch, broker: str, module: str, distribution: str, older: bool
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    place = module.replace("spinach_", "spinach.brokers.") if older else "spinach"
     with pytest.raises(ImportError) as info:
-        exec(f"from spinach import {broker}")
+        exec(f"from {place} import {broker}")
     assert f"{broker} comes with the distribution {distribution}" in str(info.value)
     assert f"pip install {distribution}" in str(info.value)
     assert info.value.name == module

@@ -9,7 +9,7 @@ import pytest
 
 from spinach import Engine, Tasks
 
-from .support import Bench, FlakyBroker
+from .support import Bench, Ear, FlakyBroker
 
 MINUTE = timedelta(minutes=1)
 STEP = timedelta(seconds=5)
@@ -164,3 +164,19 @@ def test_jobs_of_one_tick_have_one_id_whoever_fires_it(
         bench.clock.now() - MINUTE,
         bench.clock.now(),
     ]
+
+
+def test_ticks_of_two_tasks_have_two_ids_wherever_slashes_stand_in_their_names(
+    bench: Bench,
+) -> None:
+    tasks = Tasks()
+    tasks.add(lambda: None, "c", queue="a/b", periodicity=MINUTE)
+    tasks.add(lambda: None, "b/c", queue="a", periodicity=MINUTE)
+    engine = bench.engine(tasks, namespace="app")
+    with Ear("app") as ear:
+        engine.start_workers(1, ["a", "a/b"], block=False)
+        bench.advance(MINUTE, STEP)
+    started = [kw["job"] for kw in ear.of("job_started")]
+    assert {(job.queue, job.task_name) for job in started} == {("a/b", "c"), ("a", "b/c")}
+    assert {job.at for job in started} == {bench.clock.now()}
+    assert len({job.id for job in started}) == 2

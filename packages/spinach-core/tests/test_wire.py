@@ -297,13 +297,49 @@ def test_names_of_the_pattern_pass(name: str) -> None:
 
 @pytest.mark.parametrize("what", ["task", "queue", "namespace"])
 @pytest.mark.parametrize(
-    "name", ["", "a b", "a/b", "ä", "a\n", "a|b", "{a}", "x" * 201, None, 5, b"a", ["a"]]
+    "name", ["", "a b", "ä", "a\n", "a|b", "{a}", "x" * 201, None, 5, b"a", ["a"]]
 )
 def test_other_names_are_refused_with_what_is_allowed(name: Any, what: str) -> None:
     with pytest.raises(InvalidName) as info:
         wire.check_name(name, what)
     assert f"{what} name is {name!r}" in str(info.value)
     assert "1 to 200 of the characters A-Z a-z 0-9 _ . : -" in str(info.value)
+
+
+@pytest.mark.parametrize("name", ["mail/send", "mail.send@example.org", "/", "@"])
+def test_tasks_and_queues_may_have_slashes_and_at_signs_but_namespaces_may_not(name: str) -> None:
+    assert wire.check_name(name, "task") == wire.check_name(name, "queue") == name
+    with pytest.raises(InvalidName, match=r"expected 1 to 200 .* 0-9 _ \. : -(\. Replace|$)"):
+        wire.check_name(name, "namespace")
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "usable"),
+    [
+        ("send mail", "task", "'send_mail'"),
+        ("mail/send now", "queue", "'mail/send_now'"),
+        ("prod/eu", "namespace", "'prod_eu'"),
+    ],
+)
+def test_a_refused_name_is_answered_with_one_that_is_allowed(
+    name: str, what: str, usable: str
+) -> None:
+    with pytest.raises(InvalidName, match=rf"Replace the others, as in {usable}\.$"):
+        wire.check_name(name, what)
+
+
+@pytest.mark.parametrize("name", ["", "ä", "x" * 201, None])
+def test_what_is_no_name_at_all_is_answered_without_one(name: object) -> None:
+    with pytest.raises(InvalidName) as info:
+        wire.check_name(name, "queue")
+    assert "Replace" not in str(info.value)
+
+
+def test_a_header_has_the_names_that_are_allowed_and_no_others() -> None:
+    record = wire.header_line(max_retries=1, queue="mail/eu", task="a/b@c") + b"[[],{},0]"
+    assert wire.read_header(record) == wire.Header(1, "mail/eu", "a/b@c")
+    with pytest.raises(wire.UnreadableRecord):
+        wire.read_header(b"1|1|-|mail eu|a\n[[],{},0]")
 
 
 def test_only_queues_have_reserved_names() -> None:

@@ -112,7 +112,8 @@ def everything(broker: RedisBroker, server: Server) -> None:
 def test_line_allows_one_namespace_and_no_channel() -> None:
     line = acl_line("worker", NAMESPACE)
     assert line.startswith(
-        "worker reset on ~{letters-app/*}:* ~{letters-app}:queues resetchannels -@all +"
+        "worker reset on ~{letters-app/*}:* ~{letters-app}:queues ~letters-app/* "
+        "resetchannels -@all +"
     )
     assert "+evalsha" in line.split()
     assert "+@" not in line

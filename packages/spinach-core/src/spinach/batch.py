@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, overload
 import msgspec
 
 from . import wire
+from .checks import MISSING, missing_position
 from .clock import as_utc
 from .exc import InvalidArgument
 
@@ -57,12 +58,14 @@ class Batch:
     @overload
     def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
 
-    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> None:
+    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> None:
         """Add a job that starts as soon as possible; see `Engine.schedule`.
 
         Raises:
-            InvalidArgument: an argument that cannot be sent.
+            InvalidArgument: an argument that cannot be sent; `task` as a keyword.
         """
+        if task is MISSING:
+            raise missing_position("schedule", "task", kwargs)
         self._add(task, None, args, kwargs)
 
     @overload
@@ -88,12 +91,16 @@ class Batch:
         **kwargs: P.kwargs,
     ) -> None: ...
 
-    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> None:
+    def schedule_at(
+        self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
+    ) -> None:
         """Add a job that starts at an instant; see `Engine.schedule_at`.
 
         Raises:
-            InvalidArgument: an argument that cannot be sent, `at` is no datetime.
+            InvalidArgument: an argument that cannot be sent, `at` is no datetime or a keyword.
         """
+        if at is MISSING:
+            raise missing_position("schedule_at", "task" if task is MISSING else "at", kwargs)
         self._add(task, as_utc(at), args, kwargs)
 
     def pending(self) -> Sequence[BatchEntry]:

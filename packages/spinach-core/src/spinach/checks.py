@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import wire
 from .const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 __all__ = [
+    "MISSING",
+    "missing_position",
     "refuse_unfinished",
     "require_callable",
     "require_clock",
@@ -53,6 +55,38 @@ _UNFINISHED = (
 
 #: Results of these classes need no closer look.
 _FINISHED = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
+
+
+class _Missing:
+    """Stands in for an argument that was left out."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<missing>"
+
+
+#: Default of what a call takes by position and cannot do without. Python's own message would
+#: say that it is missing even where it was given by name.
+MISSING: Final[Any] = _Missing()
+
+
+def missing_position(call: str, parameter: str, named: Mapping[str, object]) -> InvalidArgument:
+    """The error for a call that names a task when the task or the instant is not at its position.
+
+    Args:
+        call: name of the method.
+        parameter: "task" or "at".
+        named: keyword arguments of the call; all of them are meant for the task.
+    """
+    example = f"{call}(task, when, ...)" if call == "schedule_at" else f"{call}(task, ...)"
+    place = {"task": "the task as the first", "at": "the instant as the second"}[parameter]
+    if parameter in named:
+        return InvalidArgument(
+            f"{call} got {parameter}= as a keyword, which would be an argument of the task's "
+            f"function. Pass {place} positional argument: {example}."
+        )
+    return InvalidArgument(f"{call} lacks {place} positional argument. Write {example}.")
 
 
 def require_int(

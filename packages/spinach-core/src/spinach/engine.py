@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from . import producer, wire
 from .brokers.base import Broker
 from .catalog import Catalog
-from .checks import require_int, require_queues, require_timedelta
+from .checks import (
+    MISSING,
+    missing_position,
+    require_int,
+    require_queues,
+    require_timedelta,
+)
 from .const import DEFAULT_NAMESPACE, DEFAULT_QUEUE, DEFAULT_WORKER_NUMBER
 from .crew import Crew, Orders
 from .exc import InvalidArgument, WorkersRunning
 from .failed import FailedStore
+from .installation import warn_of_older_spinach
 from .log import ENGINE_LOGGER
 from .shutdown import Shutdown
 from .task import Task, Tasks
@@ -152,7 +159,7 @@ class Engine:
     @overload
     def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
 
-    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule a job to start as soon as possible.
 
         Args:
@@ -166,10 +173,12 @@ class Engine:
         Raises:
             UnknownTask: not attached to this engine.
             InvalidJobSignatureError: the arguments do not fit the function.
-            InvalidArgument: a value that would not come back equal.
+            InvalidArgument: a value that would not come back equal; `task` as a keyword.
             PayloadTooLarge: the encoded arguments exceed the broker's limit.
             BrokerError: the broker did not accept it; says what became of the job.
         """
+        if task is MISSING:
+            raise missing_position("schedule", "task", kwargs)
         return producer.schedule_one(self._broker, self._catalog, task, None, args, kwargs)
 
     @overload
@@ -195,7 +204,9 @@ class Engine:
         **kwargs: P.kwargs,
     ) -> Job: ...
 
-    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule_at(
+        self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
+    ) -> Job:
         """Schedule a job to start at an instant, never before it.
 
         Args:
@@ -209,8 +220,11 @@ class Engine:
             A snapshot of the job as the broker stored it.
 
         Raises:
-            InvalidArgument: also when `at` is no datetime. And whatever `schedule` raises.
+            InvalidArgument: also when `at` is no datetime, or a keyword. And whatever
+                `schedule` raises.
         """
+        if at is MISSING:
+            raise missing_position("schedule_at", "task" if task is MISSING else "at", kwargs)
         if at is None:
             raise InvalidArgument(
                 "at is None, expected a datetime. Use schedule() to start as soon as possible."
@@ -244,7 +258,7 @@ class Engine:
     @overload
     def execute(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    def execute(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
         """Call a task's function here and now: no broker, no signals, no retries.
 
         Returns:
@@ -252,7 +266,10 @@ class Engine:
 
         Raises:
             UnknownTask: not attached to this engine.
+            InvalidArgument: `task` as a keyword.
         """
+        if task is MISSING:
+            raise missing_position("execute", "task", kwargs)
         return self._catalog.resolve(task).func(*args, **kwargs)
 
     # -- workers -----------------------------------------------------------
@@ -300,6 +317,7 @@ class Engine:
             raise InvalidArgument(
                 f"stop_when_queue_empty is {stop_when_queue_empty!r}, expected True or False."
             )
+        warn_of_older_spinach()
         shutdown = Shutdown()
         # The handlers come first: a signal counts from the moment that jobs may run.
         with shutdown if block else nullcontext():

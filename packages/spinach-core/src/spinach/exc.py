@@ -3,21 +3,21 @@
 ::
 
     SpinachError
-    ├── UnknownTask                (LookupError)   no such task on this engine
-    ├── InvalidJobSignatureError   (TypeError)     arguments do not fit the task
-    ├── InvalidTask                (TypeError)     this cannot be a task
-    ├── DuplicateTask              (ValueError)    the name is taken
-    ├── InvalidName                (ValueError)    bad task, queue or namespace name
-    ├── InvalidArgument            (TypeError)     a value that cannot be used or stored
-    ├── PayloadTooLarge            (ValueError)    encoded arguments beyond the limit
-    ├── TasksNotAttached           (RuntimeError)  a registry that no engine knows
-    ├── WorkersRunning             (RuntimeError)  not while workers run
-    ├── BrokerInUse                (RuntimeError)  the broker belongs to another engine
-    ├── BrokerError                                the broker could not do it
-    │   ├── BrokerUnavailable                      not reachable; nothing is unknown
-    │   ├── BrokerFull                             refused for want of memory
-    │   └── ScheduleUncertain                      some jobs have an unknown fate
-    └── WorkerLost                                 the worker process of a job died
+    ├── UnknownTask                (LookupError)            no such task on this engine
+    ├── InvalidJobSignatureError   (TypeError)              arguments do not fit the task
+    ├── InvalidTask                (TypeError, ValueError)  this cannot be a task
+    ├── DuplicateTask              (ValueError)             the name is taken
+    ├── InvalidName                (ValueError)             bad task, queue or namespace name
+    ├── InvalidArgument            (TypeError, ValueError)  a value that cannot be used or stored
+    ├── PayloadTooLarge            (ValueError)             encoded arguments beyond the limit
+    ├── TasksNotAttached           (RuntimeError)           a registry that no engine knows
+    ├── WorkersRunning             (RuntimeError)           not while workers run
+    ├── BrokerInUse                (RuntimeError)           the broker belongs to another engine
+    ├── BrokerError                                         the broker could not do it
+    │   ├── BrokerUnavailable                               not reachable; nothing is unknown
+    │   ├── BrokerFull                                      refused for want of memory
+    │   └── ScheduleUncertain                               some jobs have an unknown fate
+    └── WorkerLost                                          the worker process of a job died
 
 `RetryException` and `AbortException` are raised by tasks, for Spinach to catch;
 they are signals of intent rather than errors and stand outside the tree.
@@ -66,7 +66,7 @@ class InvalidJobSignatureError(SpinachError, TypeError):
     """The arguments do not fit the task's signature; nothing was scheduled."""
 
 
-class InvalidTask(SpinachError, TypeError):
+class InvalidTask(SpinachError, TypeError, ValueError):
     """This object cannot be a task; register a plain callable under a name."""
 
 
@@ -78,7 +78,7 @@ class InvalidName(SpinachError, ValueError):
     """A task, queue or namespace name with characters or a length not allowed."""
 
 
-class InvalidArgument(SpinachError, TypeError):
+class InvalidArgument(SpinachError, TypeError, ValueError):
     """A value that cannot be used here; the message says where it stands."""
 
 

@@ -146,7 +146,8 @@ class Maintenance:
     def _fire(self, member: Membership, due: PeriodicDue) -> bool:
         """Enqueue one tick of a task, unless another process did (I15); False: no answer."""
         task = self._tasks[due.task]
-        name = f"{self._broker.namespace}/{member.queue}/{due.task}/{due.due_ms}"
+        # No name has `|`, so no two ticks make the same text.
+        name = f"{self._broker.namespace}|{member.queue}|{due.task}|{due.due_ms}"
         stored_id = wire.stored_id(str(uuid.uuid5(_TICK_IDS, name)), task.max_retries)
         payload = wire.complete_payload(
             wire.encode_arguments((), {}, task=task.name),

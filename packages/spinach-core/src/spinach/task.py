@@ -22,6 +22,7 @@ from typing import (
 from . import wire
 from .batch import Batch
 from .checks import (
+    MISSING,
     require_callable,
     require_concurrency,
     require_periodicity,
@@ -257,7 +258,7 @@ class Tasks:
     @overload
     def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
 
-    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule on the engine attached last; see `Engine.schedule`.
 
         Raises:
@@ -288,7 +289,9 @@ class Tasks:
         **kwargs: P.kwargs,
     ) -> Job: ...
 
-    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule_at(
+        self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
+    ) -> Job:
         """Schedule on the engine attached last; see `Engine.schedule_at`.
 
         Raises:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .const import MAX_ARGUMENT_DEPTH, NAME_PATTERN
+from .const import MAX_ARGUMENT_DEPTH, NAME_PATTERN, NAMESPACE_PATTERN
 from .exc import InvalidArgument, InvalidName, PayloadTooLarge, SpinachError
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ RECORD_VERSION: Final = 1
 READABLE_PARKS: Final = frozenset(f"record|{v + 1}" for v in range(RECORD_VERSION))
 
 _NO_FLAGS: Final = "-"
+_LONGEST_NAME: Final = 200
 _HEADER: Final = re.compile(
     rb"1\|(?P<retries>[0-9]{1,7})\|(?P<flags>-|[a-z]+)\|"
-    rb"(?P<queue>[A-Za-z0-9_.:-]{1,200})\|(?P<task>[A-Za-z0-9_.:-]{1,200})"
+    rb"(?P<queue>[A-Za-z0-9_.:/@-]{1,200})\|(?P<task>[A-Za-z0-9_.:/@-]{1,200})"
 )
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_ARGUMENTS: Final = b"[[],{}"
@@ -109,16 +110,29 @@ def check_name(name: object, what: str) -> str:
     Raises:
         InvalidName: wrong type, length or characters; a queue that is reserved.
     """
-    if not isinstance(name, str) or NAME_PATTERN.fullmatch(name) is None:
-        raise InvalidName(
-            f"{what} name is {name!r}, expected 1 to 200 of the characters A-Z a-z 0-9 _ . : -"
+    pattern = NAMESPACE_PATTERN if what == "namespace" else NAME_PATTERN
+    if not isinstance(name, str) or pattern.fullmatch(name) is None:
+        allowed = "_ . : -" if what == "namespace" else "_ . : - / @"
+        message = (
+            f"{what} name is {name!r}, expected 1 to 200 of the characters A-Z a-z 0-9 {allowed}"
         )
+        if usable := _usable_name(name, what):
+            message += f". Replace the others, as in {usable!r}."
+        raise InvalidName(message)
     if what == "queue" and name.startswith("_"):
         raise InvalidName(
             f"queue name is {name!r}, but names that start with _ are reserved. "
             "Choose one that starts with a letter or a digit."
         )
     return str(name)
+
+
+def _usable_name(name: object, what: str) -> str:
+    """A name that is allowed and reads like this one; empty without any."""
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return ""
+    kept = "A-Za-z0-9_.:-" if what == "namespace" else "A-Za-z0-9_.:/@-"
+    return re.sub(f"[^{kept}]+", "_", name).strip("_")
 
 
 def stored_id(job_id: str, max_retries: int) -> str:

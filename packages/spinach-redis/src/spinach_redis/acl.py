@@ -78,5 +78,6 @@ def acl_line(
     allowed = (f"+{name}" for name in commands(
         cluster=cluster, wait_replicas=wait_replicas, database=database
     ))  # fmt: skip
-    keys = f"~{{{namespace}/*}}:* ~{{{namespace}}}:queues"
+    # The last ones are of the older spinach: workers look whether it left jobs.
+    keys = f"~{{{namespace}/*}}:* ~{{{namespace}}}:queues ~{namespace}/*"
     return " ".join((user, "reset", "on", keys, "resetchannels", "-@all", *allowed))

@@ -38,6 +38,7 @@ from .fetching import Fetch
 from .keys import QueueKeys, queues_key
 from .lines import Lines, LinesByProcess
 from .link import Command
+from .lookout import warn_of_jobs
 from .producer import version_error
 from .server import examine
 
@@ -122,6 +123,8 @@ class RedisBroker(Broker):
         )
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
+        # Queues of which it is known whether the older spinach has jobs there.
+        self._looked_at: set[str] = set()
 
     @classmethod
     def from_url(
@@ -171,10 +174,12 @@ class RedisBroker(Broker):
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
-        """See `Broker`. The first join on a server also checks its version."""
+        """See `Broker`. The first join on a server also checks its version, and the first one
+        of a queue whether the older spinach left jobs there."""
         lines = self._lines
         names = self._keys_of(queue)
         self._examine(names.marker)
+        self._look_for_older_jobs(queue)
         members: tuple[str, ...] = ()
         for _ in range(NAMES_ATTEMPTS):
             [answer] = lines.workers.ask(
@@ -370,6 +375,15 @@ class RedisBroker(Broker):
             return  # The join will meet it, and say so.
         if not node.examined:
             node.examined = examine(lines.workers, node)
+
+    def _look_for_older_jobs(self, queue: str) -> None:
+        """Warn once of what the older spinach has in a queue; it worked on no Cluster."""
+        lines = self._lines
+        if queue in self._looked_at or lines.topology.only is None:
+            return
+        first = not self._looked_at
+        if warn_of_jobs(lines.workers, self.namespace, queue, all_of_it=first):
+            self._looked_at.add(queue)
 
     def _list_queue(self, queue: str) -> None:
         """Put a queue on the list of queues; a full server may refuse, the next one tries.

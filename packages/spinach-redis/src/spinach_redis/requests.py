@@ -46,6 +46,7 @@ __all__ = [
     "beat",
     "counts",
     "enqueue",
+    "failed_bounds",
     "failed_page",
     "fetch",
     "fire",
@@ -343,3 +344,8 @@ def revive(names: QueueKeys, offset: str, stored_ids: Sequence[str], *, run: boo
         names.fixed(keys.REVIVE),
         (offset, *_FAILED_BOUNDS, "retry" if run else "discard", *stored_ids),
     )
+
+
+def failed_bounds() -> tuple[int, int, int]:
+    """What the failed store of a queue keeps: jobs, their age in ms, and their bytes."""
+    return _FAILED_BOUNDS

@@ -20,6 +20,7 @@ from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour
 from .behaviours.life import LifeBehaviour
 from .behaviours.limits import LimitsBehaviour
+from .behaviours.names import NamesBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
 from .behaviours.outcome import OutcomeBehaviour
 from .behaviours.parks import ParksBehaviour
@@ -65,6 +66,7 @@ class BrokerConformance(
     FailedStoreBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
+    NamesBehaviour,
     BoundsBehaviour,
     ThreadsBehaviour,
     LifeBehaviour,

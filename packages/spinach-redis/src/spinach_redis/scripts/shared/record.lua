@@ -5,7 +5,7 @@
 -- it aside under a name that is not its task's, so that a slot would be lost (I10).
 local function header_of(record)
   local retries, queue, task = string.match(record,
-    '^1|(%d+)|%-|([%w_.:%-]+)|([%w_.:%-]+)\n')
+    '^1|(%d+)|%-|([%w_.:/@%-]+)|([%w_.:/@%-]+)\n')
   if retries and #retries <= 7 and #queue <= 200 and #task <= 200 then
     return tonumber(retries), task
   end

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AltersRecords",
+    "CutsQueueNames",
     "HandsOutEarly",
     "LosesAJob",
     "MixesNamespaces",
@@ -104,3 +105,14 @@ class MixesNamespaces(Breaker):
             other = next(each for each in self.family.breakers if each.namespace == namespace)
             other.inner.enqueue(deposits)
         return self.inner.enqueue(deposits)
+
+
+class CutsQueueNames(Breaker):
+    """Stores each job in the queue whose name ends before the first slash."""
+
+    breaks = "I21"
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        return self.inner.enqueue(
+            [replace(each, queue=each.queue.partition("/")[0]) for each in deposits]
+        )
