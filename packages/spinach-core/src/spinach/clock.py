@@ -7,11 +7,11 @@ that a test can turn it.
 from __future__ import annotations
 
 import functools
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from .exc import InvalidArgument
+from .realtime import Real, time
 
 if TYPE_CHECKING:
     import threading
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "SystemClock", "as_utc", "from_ms", "to_ms"]
 
 _DAY_SECONDS = 24 * 60 * 60.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = Real.datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 #: Rounded up to the millisecond, it is still a datetime.
-_LATEST = datetime.max.replace(tzinfo=UTC) - _MILLISECOND
+_LATEST = Real.datetime.max.replace(tzinfo=UTC) - _MILLISECOND
 
 
 class Clock(Protocol):
@@ -51,11 +51,15 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, also in a test that froze the time with freezegun.
+
+    So jobs come due there as they do on a server, whose clock no test freezes.
+    time-machine does reach `now`.
+    """
 
     def now(self) -> datetime:
         """The machine's wall clock."""
-        return datetime.now(UTC)
+        return Real.datetime.now(UTC)
 
     # The function itself: called several times a job, it needs no frame of its own.
     monotonic = staticmethod(time.monotonic)

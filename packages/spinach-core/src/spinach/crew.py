@@ -10,7 +10,6 @@ import atexit
 import os
 import platform
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
 from .pace import Pace
+from .realtime import time
 from .subscriber import Subscriber
 from .upkeep import UpkeepThread
 from .worker import Worker

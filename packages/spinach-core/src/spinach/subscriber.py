@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
+
+from .realtime import time
 
 if TYPE_CHECKING:
     from threading import Event

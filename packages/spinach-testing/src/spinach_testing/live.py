@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from spinach.brokers.calls import Verdict
 from spinach.exc import InvalidArgument, WorkersRunning
+from spinach.realtime import time
 
-from . import listing, realtime
+from . import listing
 from .clock import VirtualClock
 from .errors import DrainTimeout
 from .session import queues_of, workers_gone
@@ -65,9 +66,9 @@ class LiveWorker:
                 "wait_idle() was called inside a task, which would wait for itself. "
                 "Call it from the test."
             )
-        end, look = realtime.seconds() + seconds, threading.Event()
+        end, look = time.monotonic() + seconds, threading.Event()
         while not self._idle():
-            if realtime.seconds() > end:
+            if time.monotonic() > end:
                 raise DrainTimeout(
                     f"Jobs were not done after {seconds} s. Running:\n"
                     f"{self._recording.running.report()}\n"

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from spinach.brokers.calls import Verdict
 from spinach.const import BEATS_PER_LEASE
 from spinach.job import JobStatus
+from spinach.realtime import time
 
-from . import listing, realtime
+from . import listing
 from .clock import VirtualClock
 from .errors import DrainTimeout, UnfinishedJobs
 from .threads import join, of_engine
@@ -92,13 +93,13 @@ class Session:
             DrainTimeout: it is over.
             UnfinishedJobs: the workers are gone.
         """
-        end = realtime.seconds() + self._timeout
+        end = time.monotonic() + self._timeout
         pause = _SHORTEST_PAUSE_SECONDS
         while True:
             yield
             if self.threads and (gone := workers_gone(self._recording)):
                 raise gone
-            if realtime.seconds() > end:
+            if time.monotonic() > end:
                 raise self.timed_out()
             self._look.wait(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
