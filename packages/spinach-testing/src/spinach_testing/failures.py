@@ -13,6 +13,7 @@ import enum
 import re
 import threading
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,8 @@ from .listing import call_text
 from .notes import with_note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from spinach import Job
 
 __all__ = ["ExpectedFailure", "Failure", "Failures", "OnFailure", "require_on_failure"]
@@ -174,6 +177,25 @@ class Failures:
             text = traceback.format_exception_only(err)[0].strip()
             exc.add_note(f"Meanwhile: {text} ({notes})")
 
+    def seen(self, errors: Iterable[BaseException]) -> dict[tuple[str, type[BaseException]], int]:
+        """How many attempts have raised what these have, by task and type.
+
+        Those count, too, that blocks which still stand open have acknowledged: a block that
+        expected them all would have to count them.
+
+        Args:
+            errors: what attempts raised, as `tell` returned it.
+        """
+        told = {id(err) for err in errors}
+        with self._lock:
+            of = [_kind(failure) for failure in self._all if id(failure.err) in told]
+            counted = dict(Counter(of))
+            for expected in self._expected:
+                for failure in expected.found:
+                    if _kind(failure) in counted:
+                        counted[_kind(failure)] += 1
+            return counted
+
     def _acknowledge(self) -> None:
         for failure in self._all:
             if failure.standing is not Standing.PENDING:
@@ -193,6 +215,10 @@ def require_on_failure(on_failure: object) -> None:
     """
     if on_failure not in ("raise", "collect"):  # a set would refuse a list by itself
         raise InvalidArgument(f'on_failure is {on_failure!r}, expected "raise" or "collect".')
+
+
+def _kind(failure: Failure) -> tuple[str, type[BaseException]]:
+    return failure.job.task_name, type(failure.err)
 
 
 def _text(err: BaseException) -> str:
