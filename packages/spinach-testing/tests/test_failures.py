@@ -126,8 +126,7 @@ def test_the_original_exception_comes_with_its_traceback_and_a_note(spinach_work
     )
     assert raised.value.__notes__ == [
         "raised by job broken('no ink', kind='KeyError'), attempt 1",
-        "If the test means this to happen, write around the call: "
-        "with spinach_jobs.expect_failure('broken', KeyError)",
+        f"{REMEDY}with spinach_jobs.expect_failure('broken', KeyError)",
     ]
 
 

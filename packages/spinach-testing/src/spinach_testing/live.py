@@ -11,9 +11,7 @@ from spinach.brokers.calls import Verdict
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.realtime import time
 
-from . import listing
 from .clock import VirtualClock
-from .errors import DrainTimeout
 from .session import queues_of, workers_gone
 from .threads import join, of_engine
 from .timeouts import require_timeout
@@ -69,12 +67,7 @@ class LiveWorker:
         end, look = time.monotonic() + seconds, threading.Event()
         while not self._idle():
             if time.monotonic() > end:
-                raise DrainTimeout(
-                    f"Jobs were not done after {seconds} s. Running:\n"
-                    f"{self._recording.running.report()}\n"
-                    "Jobs:\n"
-                    f"{listing.lines(self._recording.ledger.entries(), self._recording.now_ms)}"
-                )
+                raise self._recording.timed_out(seconds, f"Jobs:\n{self._recording.listing()}")
             # What they did last may have been all there was.
             if (gone := workers_gone(self._recording)) and not self._idle():
                 raise gone

@@ -21,7 +21,7 @@ from spinach.realtime import time
 
 from . import listing
 from .clock import VirtualClock
-from .errors import DrainTimeout, UnfinishedJobs
+from .errors import UnfinishedJobs
 from .threads import join, of_engine
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import QueueCounts
 
+    from .errors import DrainTimeout
     from .recording import Recording
 
 __all__ = ["Session", "queues_of", "session"]
@@ -154,11 +155,7 @@ class Session:
 
     def timed_out(self) -> DrainTimeout:
         """The error that tells what runs, and what was left."""
-        return DrainTimeout(
-            f"Jobs were not done after {self._timeout} s. Running:\n"
-            f"{self._recording.running.report()}\n"
-            f"Not done:\n{_left(self._recording)}"
-        )
+        return self._recording.timed_out(self._timeout, f"Not done:\n{_left(self._recording)}")
 
     def unfinished(self, reason: str) -> UnfinishedJobs:
         """The error for jobs that do not come to an end."""

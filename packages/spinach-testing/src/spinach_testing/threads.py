@@ -48,6 +48,8 @@ def join(threads: Collection[threading.Thread], seconds: float) -> set[threading
 def check_for_leaks(recording: Recording, left: Collection[threading.Thread]) -> None:
     """Fail if threads of the engine outlive the test.
 
+    Those that a hang of the test has named already are left out: one report is enough.
+
     Args:
         recording: of the engine.
         left: those that did not end while the test's end waited for them.
@@ -57,6 +59,7 @@ def check_for_leaks(recording: Recording, left: Collection[threading.Thread]) ->
     """
     __tracebackhide__ = True
     namespace = recording.engine.namespace
+    left = set(left) - recording.told_threads
     if not left:
         return
     parts = []
