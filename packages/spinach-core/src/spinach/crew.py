@@ -175,6 +175,10 @@ class Crew:
         """End the grace of a stop now."""
         self._arbiter.hurry()
 
+    def flush(self) -> None:
+        """Report outcomes that wait for others to leave with them now; again is fine."""
+        self._hurry_bell.ring()
+
     def join(self) -> None:
         """Wait until it is over; returns at once on one of its own threads."""
         if threading.current_thread() in self:
