@@ -103,6 +103,13 @@ def numbered():
     raise NUMBERED
 
 
+#: How the note begins that says what to write if a failure is meant to happen.
+REMEDY = "If the test means this to happen, write around the call: "
+
+#: What a test says about itself, which no test expects.
+VERDICTS = {"Skip", "EndOfRun", "ExpectedToFail"}
+
+
 @pytest.fixture(scope="module")
 def spinach_tasks():
     return [tasks]
@@ -117,7 +124,10 @@ def test_the_original_exception_comes_with_its_traceback_and_a_note(spinach_work
         "test_the_original_exception_comes_with_its_traceback_and_a_note",
         "broken",
     )
-    assert raised.value.__notes__ == ["raised by job broken('no ink', kind='KeyError'), attempt 1"]
+    assert raised.value.__notes__ == [
+        "raised by job broken('no ink', kind='KeyError'), attempt 1",
+        f"{REMEDY}with spinach_jobs.expect_failure('broken', KeyError)",
+    ]
 
 
 def test_every_attempt_that_raised_is_told(spinach_worker):
@@ -129,6 +139,38 @@ def test_every_attempt_that_raised_is_told(spinach_worker):
     ]
 
 
+def test_the_remedy_counts_what_an_open_block_has_taken_and_names_each_kind(
+    spinach_worker, spinach_jobs
+):
+    tasks.schedule(broken, "no ink")
+    tasks.schedule(flaky)
+    with (
+        pytest.raises(ExceptionGroup) as raised,
+        spinach_jobs.expect_failure(flaky, ConnectionError),
+    ):
+        spinach_worker.run_until_finished()
+    assert sorted(raised.value.__notes__[0].removeprefix(REMEDY).split(" and ")) == [
+        "with spinach_jobs.expect_failure('broken', ValueError)",
+        "with spinach_jobs.expect_failure('flaky', ConnectionError, count=3)",
+    ]
+    # What the note says to write passes.
+    tasks.schedule(flaky)
+    with spinach_jobs.expect_failure("flaky", ConnectionError, count=3):
+        spinach_worker.run_until_finished()
+
+
+def test_the_remedy_does_not_count_what_a_block_took_that_is_over(spinach_worker, spinach_jobs):
+    with spinach_jobs.expect_failure(broken, ValueError):
+        tasks.schedule(broken, "no ink")
+        spinach_worker.drain()
+    tasks.schedule(broken, "no paper")
+    with pytest.raises(ValueError, match="no paper") as raised:
+        spinach_worker.drain()
+    assert raised.value.__notes__[1:] == [
+        f"{REMEDY}with spinach_jobs.expect_failure('broken', ValueError)"
+    ]
+
+
 def test_a_request_for_a_retry_is_no_failure_but_one_that_comes_too_late_is(
     spinach_worker, spinach_jobs
 ):
@@ -137,7 +179,10 @@ def test_a_request_for_a_retry_is_no_failure_but_one_that_comes_too_late_is(
     assert spinach_jobs.one().status is JobStatus.WAITING
     with pytest.raises(RetryException, match="not yet") as raised:
         spinach_worker.run_until_finished()
-    assert raised.value.__notes__ == ["raised by job patient(), attempt 3"]
+    assert raised.value.__notes__ == [
+        "raised by job patient(), attempt 3",
+        f"{REMEDY}with spinach_jobs.expect_failure('patient', RetryException)",
+    ]
     assert spinach_jobs.one().status is JobStatus.FAILED
 
 
@@ -194,7 +239,9 @@ def test_what_is_no_failure_to_pytest_becomes_one(spinach_worker, kind, name):
     assert str(raised.value) == (f"A task raised what is no failure to pytest: {name}: so it goes")
     assert type(raised.value.__cause__) is kinds[kind]
     note = f"raised by job broken('so it goes', kind={kind!r}), attempt 1"
-    assert raised.value.__notes__ == raised.value.__cause__.__notes__ == [note]
+    assert raised.value.__cause__.__notes__ == [note]
+    remedy = f"{REMEDY}with spinach_jobs.expect_failure('broken', {kinds[kind].__name__})"
+    assert raised.value.__notes__ == ([note] if kind in VERDICTS else [note, remedy])
 
     tasks.schedule(broken, "so it goes", kind=kind)
     (err,) = spinach_worker.drain(on_failure="collect")

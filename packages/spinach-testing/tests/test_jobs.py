@@ -278,6 +278,45 @@ def test_a_failed_assertion_shows_every_job_with_its_state(
     )
 
 
+def test_an_assertion_that_comes_before_the_jobs_ran_says_how_to_run_them(
+    spinach_jobs, spinach_worker
+):
+    tasks.schedule(mails, ["ada"])
+    tasks.schedule(mails, [])
+
+    def expect_outcome():
+        spinach_jobs.one(mails, JobStatus.SUCCEEDED)
+
+    def expect_what_a_job_schedules():
+        spinach_jobs.assert_scheduled(mail)
+
+    def expect_failure():
+        with spinach_jobs.expect_failure(mails, ValueError):
+            pass
+
+    asked = [expect_outcome, expect_what_a_job_schedules, expect_failure]
+    advice = "\n2 jobs are ready to run. spinach_worker.drain() runs them."
+    for ask in asked:
+        with pytest.raises(AssertionError) as raised:
+            ask()
+        assert message(raised).endswith(advice), ask
+    spinach_worker.drain()
+    spinach_jobs.assert_scheduled(mail)
+    for ask in (expect_outcome, expect_failure):
+        with pytest.raises(AssertionError) as raised:
+            ask()
+        assert "ready to run" not in message(raised), ask
+
+
+def test_nobody_is_told_to_run_jobs_of_which_there_are_too_many(spinach_jobs):
+    tasks.schedule(mail, "ada")
+    tasks.schedule(mail, "ada")
+    for ask in (spinach_jobs.one, spinach_jobs.assert_scheduled, spinach_jobs.assert_not_scheduled):
+        with pytest.raises(AssertionError) as raised:
+            ask(mail)
+        assert "ready to run" not in message(raised)
+
+
 def test_long_arguments_and_long_lists_of_jobs_are_cut(spinach_jobs):
     for _ in range(60):
         tasks.schedule(mail, "x" * 1000)
@@ -285,7 +324,7 @@ def test_long_arguments_and_long_lists_of_jobs_are_cut(spinach_jobs):
         spinach_jobs.assert_scheduled(mail, call("bob"))
     lines = message(raised).splitlines()
     assert lines[1] == "  (10 earlier jobs left out)"
-    assert len(lines) == 52
+    assert len(lines) == 53
     assert max(map(len, lines)) < 140
 
 

@@ -77,6 +77,16 @@ def test_jobs_run_while_the_test_goes_on(spinach_live_worker, spinach_jobs):
     assert spinach_jobs.one().status is JobStatus.SUCCEEDED
 
 
+def test_an_assertion_that_comes_too_early_says_what_waits(spinach_live_worker, spinach_jobs):
+    for _ in range(6):  # one more than there are threads
+        tasks.schedule(wait)
+    advice = r"ready to run\. spinach_live_worker\.wait_idle\(\) waits for (it|them)\.$"
+    with pytest.raises(AssertionError, match=advice):
+        spinach_jobs.one(wait, JobStatus.SUCCEEDED)
+    gate.set()
+    spinach_live_worker.wait_idle()
+
+
 def test_a_failure_is_acknowledged_even_if_it_came_before_the_block(
     spinach_live_worker, spinach_jobs
 ):

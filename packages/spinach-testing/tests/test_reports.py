@@ -85,6 +85,7 @@ def test_a_failing_test_shows_its_jobs_and_their_outcomes_a_passing_one_does_not
             "  mail('eve')  QUEUED  attempt 1  due now",
             "*- Spinach jobs -*",
             "  mail('sam')  QUEUED  attempt 1  due now",
+            "1 job is ready to run. spinach_worker.drain() runs it.",
         ]
     )
     assert str(result.stdout).count("- Spinach jobs -") == 2
@@ -104,6 +105,10 @@ def test_a_task_that_raises_fails_the_test_at_the_task(project):
             ">       raise ValueError(reason)",
             "E       ValueError: no ink",
             "E       raised by job broken('no ink'), attempt 1",
+            (
+                "E       If the test means this to happen, write around the call: "
+                "with spinach_jobs.expect_failure('broken', ValueError)"
+            ),
             "conftest.py:*: ValueError",
         ]
     )
@@ -126,7 +131,7 @@ def test_a_failed_assertion_shows_no_frame_of_the_plugin(project):
     result.stdout.no_fnmatch_line("*spinach_testing*jobs.py*")
 
 
-def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
+def test_a_task_that_never_ends_is_named_once_with_its_thread(project):
     result = project("""
         def test_it(spinach_worker):
             tasks.schedule(stuck)
@@ -137,7 +142,47 @@ def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
             tasks.schedule(mail, "ada")
             spinach_worker.drain()
     """)
-    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E * spinach_testing.errors.DrainTimeout: Jobs were not done after 0.3 s. Running:",
+            "E * stuck() *, attempt 1, in test-*-worker-*:",
+            "E * gate.wait()",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        # Of a hang that the test expected nobody has told yet.
+        """
+        def test_it(spinach_worker):
+            tasks.schedule(stuck)
+            with pytest.raises(AssertionError):
+                spinach_worker.drain(timeout=0.3)
+        """,
+        # Nor is it told by another failure, not even if it was one that pytest shows.
+        """
+        def test_it(spinach_worker):
+            tasks.schedule(stuck)
+            with pytest.raises(AssertionError):
+                spinach_worker.drain(timeout=0.3)
+            assert not "something else"
+        """,
+    ],
+)
+def test_a_hang_that_failed_no_test_is_told_at_its_end(project, test):
+    result = project(
+        test
+        + """
+        def test_next(spinach_worker):
+            gate.set()
+            tasks.schedule(mail, "ada")
+            spinach_worker.drain()
+        """
+    )
+    result.assert_outcomes(passed=1 + ("else" not in test), failed="else" in test, errors=1)
     result.stdout.fnmatch_lines(
         [
             (
@@ -146,8 +191,6 @@ def test_a_task_that_never_ends_is_named_and_so_is_its_thread(project):
             ),
             "E * test-*-worker-* still runs stuck() *, attempt 1:",
             "E * gate.wait()",
-            "E * spinach_testing.errors.DrainTimeout: Jobs were not done after 0.3 s. Running:",
-            "E * stuck() *, attempt 1, in test-*-worker-*:",
         ]
     )
 
@@ -166,7 +209,7 @@ def test_the_end_of_the_process_does_not_wait_for_a_task_that_never_ends(
     result = pytester.runpytest_subprocess(
         "-p", "spinach_testing.plugin", "-o", "spinach_timeout=0.5", timeout=50
     )
-    result.assert_outcomes(failed=1, errors=1)
+    result.assert_outcomes(failed=1)
 
 
 def test_other_threads_are_none_of_the_plugins_business(project):
@@ -215,6 +258,34 @@ def test_the_error_of_an_unknown_task_says_what_to_override(project, call, error
             ),
         ]
     )
+
+
+@pytest.mark.parametrize("takes", ["", "order"])
+def test_the_error_of_a_registry_in_a_test_without_an_engine_names_the_fixture(project, takes):
+    result = project(f"""
+        @pytest.fixture
+        def order():
+            tasks.schedule(mail, "ada")
+
+        def test_it({takes}):
+            tasks.schedule(mail, "ada")
+    """)
+    result.stdout.fnmatch_lines(
+        [
+            "E *spinach.exc.TasksNotAttached: This registry *",
+            "E *In a test the fixture spinach_engine attaches the tasks *: def test_it(spin*)",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*The engine of this test knows*")
+
+
+def test_an_unknown_task_of_an_engine_of_ones_own_is_left_alone(project):
+    project("""
+        from spinach import Engine, MemoryBroker
+
+        def test_it():
+            Engine(MemoryBroker()).schedule("mail")
+    """).stdout.no_fnmatch_line("*spinach_tasks*")
 
 
 def test_registries_that_are_none_are_refused(project):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from spinach import JobStatus, Tasks, signals
+from spinach.clock import SystemClock
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach_memory import MemoryBroker
 from spinach_testing import DrainTimeout, UnfinishedJobs
@@ -294,6 +295,19 @@ def test_a_daily_task_runs_each_day_of_a_year(
     assert done == [timedelta(days=day) for day in range(1, 366)]
     assert spinach_clock.now() - start == timedelta(days=365)
     assert {job.status for job in spinach_jobs.all("daily")} == {JobStatus.SUCCEEDED}
+
+
+def test_no_wait_of_real_time_has_to_end_for_virtual_time_to_pass(spinach_worker, monkeypatch):
+    # A test of many virtual days would be slow by as many of them.
+    def wait_until_notified(self, condition, timeout_seconds):
+        return condition.wait()
+
+    monkeypatch.setattr(SystemClock, "wait", wait_until_notified)
+    tasks.schedule(chain, 3)
+    spinach_worker.drain()
+    spinach_worker.advance(3 * HOUR)
+    assert done.count("hourly") == 3
+    assert "chain 0" in done
 
 
 # -- run_until_finished --------------------------------------------------------

@@ -7,7 +7,6 @@ spinach-redis, and are importable from here once those are installed.
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 from .const import VERSION
@@ -32,9 +31,6 @@ __all__ = [
 ]
 
 __version__ = VERSION
-
-# The one thing that logging asks of a library; no level, no other handler.
-logging.getLogger("spinach").addHandler(logging.NullHandler())
 
 _BROKERS = {
     "MemoryBroker": ("spinach_memory", "spinach-memory"),

@@ -15,13 +15,13 @@ It never sleeps in a backoff, and no user code runs on it.
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
 from .brokers.calls import Verdict
 from .const import BLOCK_SECONDS
 from .forks import leave_child
 from .log import WORKER_LOGGER
+from .realtime import time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,12 @@ that a test can turn it.
 from __future__ import annotations
 
 import functools
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from .exc import InvalidArgument
 from .exception_text import class_name, message_of, shown
+from .realtime import Real, time
 
 if TYPE_CHECKING:
     import threading
@@ -20,14 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "SystemClock", "as_utc", "from_ms", "to_ms"]
 
 _DAY_SECONDS = 24 * 60 * 60.0
-# Of the standard library's class, which is reached by this object: while freezegun freezes the
-# time, whatever names the class in a module stands for a subclass of its own.
-_EPOCH: datetime = next(each for each in datetime.__mro__ if each.__module__ == "datetime")(
-    1970, 1, 1, tzinfo=UTC
-)
+_EPOCH = Real.datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 #: Rounded up to the millisecond, it is still a datetime.
-_LATEST = type(_EPOCH).max.replace(tzinfo=UTC) - _MILLISECOND
+_LATEST = Real.datetime.max.replace(tzinfo=UTC) - _MILLISECOND
 
 
 class Clock(Protocol):
@@ -56,11 +52,15 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, also in a test that froze the time with freezegun.
+
+    So jobs come due there as they do on a server, whose clock no test freezes.
+    time-machine does reach `now`.
+    """
 
     def now(self) -> datetime:
         """The machine's wall clock."""
-        return datetime.now(UTC)
+        return Real.datetime.now(UTC)
 
     # The function itself: called several times a job, it needs no frame of its own.
     monotonic = staticmethod(time.monotonic)
@@ -110,7 +110,7 @@ def _plain(at: datetime) -> datetime:
 
     From the fields and the offset alone: arithmetic of a subclass may be another one.
     """
-    plain = type(_EPOCH)(
+    plain = Real.datetime(
         at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, UTC
     )
     offset = at.utcoffset()
@@ -121,7 +121,7 @@ def _plain(at: datetime) -> datetime:
 
 def to_ms(at: datetime) -> int:
     """Milliseconds since 1970 of an aware datetime, rounded up: never early (I8)."""
-    if type(at) is not type(_EPOCH):
+    if type(at) is not Real.datetime:
         at = _plain(at)  # from a clock of the user's own
     return -((_EPOCH - at) // _MILLISECOND)
 

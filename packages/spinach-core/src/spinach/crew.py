@@ -10,7 +10,6 @@ import atexit
 import os
 import platform
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
 from .pace import Pace
+from .realtime import time
 from .subscriber import Subscriber
 from .upkeep import EngineThread, UpkeepThread
 from .worker import SHIELD, Worker
@@ -182,6 +182,10 @@ class Crew:
         """End the grace of a stop now. In a forked child it does nothing."""
         if self._here:
             self._arbiter.hurry()
+
+    def flush(self) -> None:
+        """Report outcomes that wait for others to leave with them now; again is fine."""
+        self._hurry_bell.ring()
 
     def join(self) -> None:
         """Wait until it is over; returns at once on its own threads and in a forked child."""

@@ -1,4 +1,8 @@
-"""The loggers of Spinach: literal names, no handler but a null one, no level."""
+"""The loggers of Spinach: literal names, no handler, no level.
+
+Not even a null handler: without one, the standard library prints warnings and errors to
+stderr in a program that has not set up logging, so that no failure is silent there.
+"""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ It ends when told to and nothing is left, or when told to give up.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from .backoff import Backoff
 from .const import REPORT_CHUNK
 from .forks import leave_child
 from .log import WORKER_LOGGER
+from .realtime import time
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable

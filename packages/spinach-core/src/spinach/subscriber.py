@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from .forks import leave_child
+from .realtime import time
 
 if TYPE_CHECKING:
     from threading import Event

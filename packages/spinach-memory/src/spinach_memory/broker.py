@@ -27,6 +27,7 @@ from spinach.exc import InvalidArgument
 from .appetite import Appetite
 from .counts import count, earliest
 from .members import Member
+from .standing import StandingClock
 from .store import MemoryStore
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class MemoryBroker(Broker):
             )
         self.store = MemoryStore() if store is None else store
         self._random_source = random_source
+        self._standing = StandingClock(self.clock)
 
     # -- producers ---------------------------------------------------------
 
@@ -174,6 +176,7 @@ class MemoryBroker(Broker):
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         """Prove life, also after the deadline as long as nobody began to recover."""
+        self._standing.look()
         namespace = self.namespace
         shelves = self.store.shelves()
         replies: list[BeatReply] = []
@@ -264,6 +267,8 @@ class MemoryBroker(Broker):
     # -- upkeep ------------------------------------------------------------
 
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
+        # This call comes when something is due, or should be; `beat` while it is far off.
+        self._standing.look()
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)

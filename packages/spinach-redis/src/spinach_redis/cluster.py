@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
+
+from spinach.realtime import time
 
 from .errors import redirection_of
 from .health import MOST_REST_OF_NODE_SECONDS, Health

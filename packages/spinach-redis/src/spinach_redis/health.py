@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Final
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from spinach.realtime import time
 
 __all__ = ["LOGGER", "MOST_REST_OF_NODE_SECONDS", "MOST_REST_SECONDS", "Health"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from spinach.backoff import Backoff
 from spinach.exc import BrokerError
+from spinach.realtime import time
 
 from .errors import Fault, fault_of, to_broker_error
 from .link import LinkPool

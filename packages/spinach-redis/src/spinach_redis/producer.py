@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from spinach.backoff import Backoff
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
+from spinach.realtime import time
 
 from . import keys, requests
 from .errors import Fault, fault_of, to_broker_error

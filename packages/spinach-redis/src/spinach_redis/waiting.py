@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 from spinach.backoff import Backoff
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import BrokerError
+from spinach.realtime import time
 
 from .alarm import Alarm
 from .caller import judge

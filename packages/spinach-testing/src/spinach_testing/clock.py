@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.clock import as_utc
 from spinach.exc import InvalidArgument, WorkersRunning
-
-from . import realtime
+from spinach.realtime import Real, plain, time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sized
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["LATEST", "START", "VirtualClock"]
 
 #: Where every virtual clock starts unless told otherwise.
-START = realtime.plain(datetime(2030, 1, 1, tzinfo=UTC))
+START = plain(datetime(2030, 1, 1, tzinfo=UTC))
 
 #: It cannot be turned beyond. Datetimes end a year later, which leaves the engine room
 #: for the instants it counts ahead from now.
-LATEST = realtime.plain(datetime(9999, 1, 1, tzinfo=UTC))
+LATEST = plain(datetime(9999, 1, 1, tzinfo=UTC))
 
 #: Where no clock starts before: stores count from here.
-_EARLIEST = realtime.plain(datetime(1970, 1, 1, tzinfo=UTC))
+_EARLIEST = plain(datetime(1970, 1, 1, tzinfo=UTC))
 
 #: Sums of float seconds that should be equal may differ by less than this.
 _TOLERANCE_SECONDS = 1e-6
@@ -224,9 +223,9 @@ class VirtualClock:
         """
         with self._lock:
             if self._flows_from is None:
-                self._flows_from = realtime.seconds()
+                self._flows_from = time.monotonic()
                 here = self._start + self._turned
-                self._offset_ms = (here - datetime.now(UTC)) // _MILLISECOND
+                self._offset_ms = (here - Real.datetime.now(UTC)) // _MILLISECOND
 
     @property
     def flows(self) -> bool:
@@ -277,7 +276,7 @@ class VirtualClock:
     def _elapsed(self) -> timedelta:
         if self._flows_from is None:
             return self._turned
-        return self._turned + timedelta(seconds=realtime.seconds() - self._flows_from)
+        return self._turned + timedelta(seconds=time.monotonic() - self._flows_from)
 
     def _look(self, elapsed: timedelta) -> None:
         if self._looks.first is None:
@@ -357,7 +356,7 @@ class Absence:
 
 
 def _require_start(start: Any) -> datetime:
-    utc = realtime.plain(as_utc(start, what="start"))
+    utc = plain(as_utc(start, what="start"))
     if not _EARLIEST <= utc < LATEST:
         raise InvalidArgument(
             f"start is {start!r}, expected a datetime from {_EARLIEST} on and before {LATEST}."

@@ -119,7 +119,7 @@ def adopted(engine: Engine) -> Iterator[Recording]:
         unheard.tell_with(exc)
         raise
     if errors := unheard.tell():
-        raise_all(errors)
+        raise_all(errors, unheard)
 
 
 def _attached(engine: Engine) -> list[Tasks]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import re
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,8 @@ from .listing import call_text
 from .notes import notes_of, with_note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from spinach import Job
 
 __all__ = ["ExpectedFailure", "Failure", "Failures", "OnFailure", "require_on_failure"]
@@ -174,6 +177,25 @@ class Failures:
         for err in self.tell():
             exc.add_note(f"Meanwhile: {line_of(err)} ({'; '.join(notes_of(err))})")
 
+    def seen(self, errors: Iterable[BaseException]) -> dict[tuple[str, type[BaseException]], int]:
+        """How many attempts have raised what these have, by task and type.
+
+        Those count, too, that blocks which still stand open have acknowledged: a block that
+        expected them all would have to count them.
+
+        Args:
+            errors: what attempts raised, as `tell` returned it.
+        """
+        told = {id(err) for err in errors}
+        with self._lock:
+            of = [_kind(failure) for failure in self._all if id(failure.err) in told]
+            counted = dict(Counter(of))
+            for expected in self._expected:
+                for failure in expected.found:
+                    if _kind(failure) in counted:
+                        counted[_kind(failure)] += 1
+            return counted
+
     def _acknowledge(self) -> None:
         for failure in self._all:
             if failure.standing is not Standing.PENDING:
@@ -193,3 +215,7 @@ def require_on_failure(on_failure: object) -> None:
     """
     if on_failure not in ("raise", "collect"):  # a set would refuse a list by itself
         raise InvalidArgument(f'on_failure is {on_failure!r}, expected "raise" or "collect".')
+
+
+def _kind(failure: Failure) -> tuple[str, type[BaseException]]:
+    return failure.job.task_name, type(failure.err)

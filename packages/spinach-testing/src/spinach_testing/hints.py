@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spinach.exc import TasksNotAttached, UnknownTask
 
-__all__ = ["HINT", "add_hint"]
+__all__ = ["ATTACH", "HINT", "add_hint"]
 
 #: Written on the errors of a task that the test's engine does not know.
 HINT = (
@@ -12,13 +12,31 @@ HINT = (
     "in conftest.py: @pytest.fixture(scope='session') def spinach_tasks(): return [your_tasks]"
 )
 
+#: Written on the error of a registry in a test that has no engine of the plugin.
+ATTACH = (
+    "In a test the fixture spinach_engine attaches the tasks that the fixture spinach_tasks "
+    "returns; spinach_jobs and spinach_worker bring it along. Let the test, or the fixture that "
+    "schedules, take one of them as an argument: def test_it(spinach_worker)"
+)
 
-def add_hint(error: BaseException) -> None:
-    """Write the hint on errors of unknown tasks, also on those inside groups."""
+
+def add_hint(error: BaseException, *, engine: bool) -> None:
+    """Write the hint on errors of unknown tasks, also on those inside groups.
+
+    Args:
+        error: that a test raised.
+        engine: the test has an engine of the plugin. Without one it may have an engine of
+            its own, of which tasks it knows nothing can be said.
+    """
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
-            add_hint(each)
-    elif isinstance(error, UnknownTask | TasksNotAttached) and HINT not in getattr(
-        error, "__notes__", ()
-    ):
-        error.add_note(HINT)
+            add_hint(each, engine=engine)
+        return
+    if isinstance(error, UnknownTask | TasksNotAttached) and engine:
+        hint = HINT
+    elif isinstance(error, TasksNotAttached):
+        hint = ATTACH
+    else:
+        return
+    if hint not in getattr(error, "__notes__", ()):
+        error.add_note(hint)

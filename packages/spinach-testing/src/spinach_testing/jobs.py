@@ -85,7 +85,8 @@ class Jobs:
             what = "job" if task is None else f"job of task {self._resolve(task).name!r}"
             state = "" if status is None else f" in state {status.name}"
             raise AssertionError(
-                f"Expected one {what}{state}, found {len(found)}. Jobs:\n{self._listing()}"
+                f"Expected one {what}{state}, found {len(found)}. "
+                f"Jobs:\n{self._listing(more=not found)}"
             )
         return found[0]
 
@@ -117,7 +118,7 @@ class Jobs:
         if len(found) != count:
             raise AssertionError(
                 f"Expected {count} {_jobs(count)} {expected}{_when(at)}, found {len(found)}. "
-                f"Jobs:\n{self._listing()}"
+                f"Jobs:\n{self._listing(more=len(found) < count)}"
             )
         return found
 
@@ -194,7 +195,7 @@ class Jobs:
             raise AssertionError(
                 f"Expected {count} {'attempt' if count == 1 else 'attempts'} of task "
                 f"{expected.task!r} to raise {expected}, found {len(expected.found)}. "
-                f"{hint}Jobs:\n{self._listing()}"
+                f"{hint}Jobs:\n{self._listing(more=True)}"
             )
 
     @contextmanager
@@ -242,8 +243,16 @@ class Jobs:
             if expected.matches(job) and (instant is None or bool(instant == job.at))
         ]
 
-    def _listing(self) -> str:
-        return listing.lines(self._entries(), self.recording.now_ms)
+    def _listing(self, *, more: bool = False) -> str:
+        """The jobs as text.
+
+        Args:
+            more: too little was found, which those that are ready might change: say how to
+                run them.
+        """
+        entries = self._entries()
+        listed = listing.lines(entries, self.recording.now_ms)
+        return listed + self.recording.advice(entries) if more else listed
 
 
 def _require_pattern(match: Any) -> None:

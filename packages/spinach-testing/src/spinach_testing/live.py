@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from spinach.brokers.calls import Verdict
 from spinach.exc import InvalidArgument, WorkersRunning
+from spinach.realtime import time
 
-from . import listing, realtime
 from .clock import VirtualClock
-from .errors import DrainTimeout
 from .session import queues_of, workers_gone
 from .threads import join, of_engine
 from .timeouts import require_timeout
@@ -65,15 +64,10 @@ class LiveWorker:
                 "wait_idle() was called inside a task, which would wait for itself. "
                 "Call it from the test."
             )
-        end, look = realtime.seconds() + seconds, threading.Event()
+        end, look = time.monotonic() + seconds, threading.Event()
         while not self._idle():
-            if realtime.seconds() > end:
-                raise DrainTimeout(
-                    f"Jobs were not done after {seconds} s. Running:\n"
-                    f"{self._recording.running.report()}\n"
-                    "Jobs:\n"
-                    f"{listing.lines(self._recording.ledger.entries(), self._recording.now_ms)}"
-                )
+            if time.monotonic() > end:
+                raise self._recording.timed_out(seconds, f"Jobs:\n{self._recording.listing()}")
             # What they did last may have been all there was.
             if (gone := workers_gone(self._recording)) and not self._idle():
                 raise gone

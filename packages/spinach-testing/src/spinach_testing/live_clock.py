@@ -7,8 +7,7 @@ from typing import NoReturn
 
 from spinach.clock import SystemClock
 from spinach.exc import WorkersRunning
-
-from . import realtime
+from spinach.realtime import plain, time
 
 __all__ = ["LiveClock"]
 
@@ -21,15 +20,12 @@ class LiveClock(SystemClock):
     """
 
     def __init__(self) -> None:
-        self._start = realtime.plain(datetime.now(UTC))
-        self._start_seconds = realtime.seconds()
+        self._start = plain(datetime.now(UTC))
+        self._start_seconds = time.monotonic()
 
     def now(self) -> datetime:
         """Real time; UTC."""
-        return self._start + timedelta(seconds=realtime.seconds() - self._start_seconds)
-
-    # The same function for all; the base class has it as a static method, too.
-    monotonic = staticmethod(realtime.seconds)
+        return self._start + timedelta(seconds=time.monotonic() - self._start_seconds)
 
     def flow(self) -> None:
         """Does nothing: it runs in real time anyway."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import suppress
 
-__all__ = ["notes_of", "with_note"]
+__all__ = ["add_note", "notes_of", "with_note"]
 
 
 class _Note(str):
@@ -46,6 +46,12 @@ def with_note(err: BaseException, note: str, *, again: bool) -> BaseException:
             err.__notes__ = kept
         err.add_note(_Note(note))
     return err
+
+
+def add_note(err: BaseException, note: str) -> None:
+    """Write one more note; the next test's `with_note` takes it away."""
+    with suppress(Exception):  # see there
+        err.add_note(_Note(note))
 
 
 def _copy(err: BaseException) -> BaseException | None:

@@ -7,6 +7,7 @@ merely have the plugin installed stay as fast as they were.
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 import uuid
 from contextlib import contextmanager, suppress
@@ -178,15 +179,18 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show a failing test's jobs, and how an unknown task becomes known."""
     recorded = item.stash.get(_RECORDING, None)
-    if call.excinfo is not None and _uses_fixtures(item):
+    # Only then it can be an error of Spinach.
+    if call.excinfo is not None and "spinach.exc" in sys.modules:
         from .hints import add_hint
 
         # An exception of the user's own class may refuse a note.
         with suppress(Exception):
-            add_hint(call.excinfo.value)
+            add_hint(call.excinfo.value, engine=recorded is not None)
     report = yield
     if recorded is not None:
         if report.failed:
+            if call.excinfo is not None:
+                recorded.told(call.excinfo.value)
             report.sections.append((_SECTION, _section(recorded)))
         if call.when == "teardown":
             del item.stash[_RECORDING]
@@ -249,7 +253,7 @@ def _live_remedy(request: pytest.FixtureRequest, recorded: Recording) -> str:
 def _section(recorded: Recording) -> str:
     """The jobs as text, or why there is none: what leaves a hook ends the whole run."""
     try:
-        return recorded.listing()
+        return recorded.listing() + recorded.advice()
     except Exception as exc:  # noqa: BLE001 - the broker and its clock may be the user's own
         return "The jobs cannot be listed:\n" + "".join(traceback.format_exception(exc))
 
@@ -257,8 +261,3 @@ def _section(recorded: Recording) -> str:
 def _namespace() -> str:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     return f"test-{worker}-{uuid.uuid4().hex[:12]}"
-
-
-def _uses_fixtures(item: pytest.Item) -> bool:
-    names: list[str] = getattr(item, "fixturenames", [])
-    return any(name.startswith("spinach_") for name in names)

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
-from spinach.exception_text import line_of, traceback_of
+from spinach.exception_text import class_name, line_of, traceback_of
 
 from .errors import TaskRaised
-from .notes import notes_of
+from .notes import add_note, notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .failures import Failures
 
 __all__ = ["raise_all"]
 
@@ -28,19 +30,46 @@ __all__ = ["raise_all"]
 #: RuntimeError on its way through a context manager, and breaks a Future.
 _OUTCOMES = (pytest.exit.Exception, unittest.SkipTest, StopIteration)
 
+#: What a test says about itself, from wherever it is called.
+_VERDICTS = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
 
-def raise_all(errors: Sequence[BaseException]) -> NoReturn:
+
+def raise_all(errors: Sequence[BaseException], failures: Failures) -> NoReturn:
     """Fail the test with what attempts raised: one as it is, several as a group.
+
+    A note says what to write if the test means them to happen.
 
     Args:
         errors: at least one.
+        failures: of the test; they came from there.
     """
     __tracebackhide__ = True
+    remedy = _remedy(errors, failures)
     if len(errors) == 1:
         [err] = errors
         # As it is: `pytest.fail` in a task means what it says.
-        raise err if type(err) is pytest.fail.Exception else _as_failure(err)
-    raise ExceptionGroup(f"{len(errors)} attempts raised", list(map(_as_failure, errors)))
+        failure = err if type(err) is pytest.fail.Exception else _as_failure(err)
+        if remedy:
+            add_note(failure, remedy)
+        raise failure
+    group = ExceptionGroup(f"{len(errors)} attempts raised", list(map(_as_failure, errors)))
+    if remedy:
+        group.add_note(remedy)
+    raise group
+
+
+def _remedy(errors: Sequence[BaseException], failures: Failures) -> str:
+    """The blocks of `expect_failure` that would have taken them; empty if none should."""
+    blocks = [
+        f"with spinach_jobs.expect_failure({task!r}, {class_name(kind).rpartition('.')[2]}"
+        f"{'' if count == 1 else f', count={count}'})"
+        for (task, kind), count in failures.seen(errors).items()
+        # A test that lets a task call `pytest.fail` and its like wants to fail.
+        if not issubclass(kind, _VERDICTS)
+    ]
+    if not blocks:
+        return ""
+    return f"If the test means this to happen, write around the call: {' and '.join(blocks)}"
 
 
 def _as_failure(err: BaseException) -> Exception:

@@ -10,15 +10,19 @@ import msgspec
 from spinach import signals
 from spinach.brokers.base import Broker
 from spinach.clock import to_ms
+from spinach.job import JobStatus
 
 from . import listing
+from .clock import VirtualClock
+from .errors import DrainTimeout
 from .failures import Failures
 from .ledger import Ledger
 from .recorder import RecordingBroker
 from .running import RunningJobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import threading
+    from collections.abc import Callable, Iterable, Iterator
 
     from spinach import Engine, Job
 
@@ -45,6 +49,10 @@ class Recording:
         self.crashed: dict[str, str] = {}
         #: Called in the worker thread before each job, if set.
         self.gate: Callable[[], None] | None = None
+        #: Threads whose hanging jobs have failed the test: no second error tells of them.
+        self.told_threads: set[threading.Thread] = set()
+        # The errors of hanging jobs, with the threads that each names.
+        self._hangs: list[tuple[DrainTimeout, set[threading.Thread]]] = []
 
     @property
     def broker(self) -> Broker:
@@ -59,6 +67,49 @@ class Recording:
     def listing(self) -> str:
         """Every job of the test, one line each."""
         return listing.lines(self.ledger.entries(), self.now_ms)
+
+    def advice(self, entries: Iterable[Entry] | None = None) -> str:
+        """What to call because jobs are ready to run, as a line below the listing; empty
+        without such jobs.
+
+        Args:
+            entries: that are listed; None: all.
+        """
+        entries = self.ledger.entries() if entries is None else entries
+        ready = sum(each.status is JobStatus.QUEUED and not each.parked for each in entries)
+        crew = self.engine._crew  # noqa: SLF001 - both are Spinach's own
+        at_work = crew is not None and crew.running
+        if not ready or (at_work and isinstance(self.broker.clock, VirtualClock)):
+            return ""  # spinach_worker is at it
+        call = (
+            "spinach_live_worker.wait_idle() waits for"
+            if at_work
+            else "spinach_worker.drain() runs"
+        )
+        which, them = ("job is", "it") if ready == 1 else ("jobs are", "them")
+        return f"\n{ready} {which} ready to run. {call} {them}."
+
+    # -- hangs -------------------------------------------------------------
+
+    def timed_out(self, seconds: float, rest: str) -> DrainTimeout:
+        """The error for jobs that still run.
+
+        Args:
+            seconds: real ones that they got.
+            rest: which other jobs there are, with a heading.
+        """
+        error = DrainTimeout(
+            f"Jobs were not done after {seconds} s. Running:\n{self.running.report()}\n{rest}"
+        )
+        self._hangs.append((error, self.running.threads()))
+        return error
+
+    def told(self, error: BaseException) -> None:
+        """The test has failed with this; what it says of hanging jobs need not be said again."""
+        shown = {id(each) for each in _shown_with(error)}
+        for hang, threads in self._hangs:
+            if id(hang) in shown:
+                self.told_threads |= threads
 
     # -- receivers of signals ----------------------------------------------
 
@@ -104,6 +155,20 @@ class Recording:
             ):
                 stack.enter_context(signal.connected_to(receiver))
             yield
+
+
+def _shown_with(error: BaseException) -> Iterator[BaseException]:
+    """What pytest prints of an error: its group's members and what led to it as well."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [led for led in (each.__cause__, each.__context__) if led is not None]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
 
 
 @contextmanager

@@ -58,6 +58,11 @@ class RunningJobs:
         with self._lock:
             return self._jobs.get(thread.ident or 0)
 
+    def threads(self) -> set[threading.Thread]:
+        """Those that run a job."""
+        with self._lock:
+            return {each for each in threading.enumerate() if each.ident in self._jobs}
+
     def report(self) -> str:
         """Each running job with the stack of its thread; `none` without any."""
         with self._lock:

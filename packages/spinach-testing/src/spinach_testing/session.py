@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from spinach.brokers.calls import Verdict
 from spinach.const import BEATS_PER_LEASE
 from spinach.job import JobStatus
+from spinach.realtime import time
 
-from . import listing, realtime
+from . import listing
 from .clock import VirtualClock
-from .errors import DrainTimeout, UnfinishedJobs
+from .errors import UnfinishedJobs
 from .threads import join, of_engine
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import QueueCounts
 
+    from .errors import DrainTimeout
     from .recording import Recording
 
 __all__ = ["Session", "queues_of", "session"]
@@ -92,13 +94,13 @@ class Session:
             DrainTimeout: it is over.
             UnfinishedJobs: the workers are gone.
         """
-        end = realtime.seconds() + self._timeout
+        end = time.monotonic() + self._timeout
         pause = _SHORTEST_PAUSE_SECONDS
         while True:
             yield
             if self.threads and (gone := workers_gone(self._recording)):
                 raise gone
-            if realtime.seconds() > end:
+            if time.monotonic() > end:
                 raise self.timed_out()
             self._look.wait(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
@@ -108,6 +110,11 @@ class Session:
         clock = self._recording.broker.clock
         # Else something is on its way that the store knows nothing of.
         if isinstance(clock, VirtualClock) and not clock.at_rest(self.threads):
+            # Nor need outcomes wait for others. Else each event would take those 2 ms of
+            # the machine's clock, which were most of a virtual year.
+            crew = self._recording.engine._crew  # noqa: SLF001 - both are Spinach's own
+            if crew is not None:
+                crew.flush()
             return None
         counts = self.counts()
         # What it has done is noted a moment later, see `Ledger.settled`.
@@ -153,11 +160,7 @@ class Session:
 
     def timed_out(self) -> DrainTimeout:
         """The error that tells what runs, and what was left."""
-        return DrainTimeout(
-            f"Jobs were not done after {self._timeout} s. Running:\n"
-            f"{self._recording.running.report()}\n"
-            f"Not done:\n{_left(self._recording)}"
-        )
+        return self._recording.timed_out(self._timeout, f"Not done:\n{_left(self._recording)}")
 
     def unfinished(self, reason: str) -> UnfinishedJobs:
         """The error for jobs that do not come to an end."""

@@ -314,7 +314,7 @@ class TestWorker:
         if on_failure == "raise" or returns_told:  # else left, see `crash`
             told += failures.tell()
         if told and on_failure == "raise":
-            raise_all(told)
+            raise_all(told, failures)
 
     @contextmanager
     def _session(self, workers: int | None, seconds: float) -> Iterator[Session]:
