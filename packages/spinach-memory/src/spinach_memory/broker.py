@@ -16,6 +16,7 @@ from spinach.brokers.calls import (
     RecoverReply,
     ReportReply,
     TickReply,
+    Turn,
     TurnReply,
     Verdict,
 )
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.calls import Deposit, Enrolment, FailedJob, FetchTurn, Turn
+    from spinach.brokers.calls import Deposit, Enrolment, FailedJob, FetchTurn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
@@ -103,24 +104,30 @@ class MemoryBroker(Broker):
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
-        """Make `member` a member; FENCED under a name whose recovery has begun."""
+        """Make `member` a member, or let it declare anew; FENCED once its recovery has begun."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)
             now_ms = self._step(place)
-            known = place.members.get(member)
-            if known is None:
+            if enrolment.number:
+                known = place.members.take_turn(Turn(queue, member, enrolment.number))
+                if isinstance(known, Verdict):
+                    return JoinReply(verdict=known)
+                place.members.rejoin(known, enrolment.lease_ms, now_ms)
+                place.declare_anew(known, enrolment, now_ms)
+                place.settle()
+            elif (joined := place.members.get(member)) is None:
                 newcomer = Member(member, enrolment, now_ms)
                 place.members.add(newcomer)
                 place.declare_limits(newcomer)
                 place.periodic.declare(enrolment.periodic, now_ms)
                 place.forget_undeclared(now_ms)
                 place.settle()
-            elif known.number is None:
+            elif joined.number is None:
                 # Its recovery began; under this name it cannot come back.
                 return JoinReply(verdict=Verdict.FENCED)
             else:
-                place.members.rejoin(known, enrolment.lease_ms, now_ms)
+                place.members.rejoin(joined, enrolment.lease_ms, now_ms)
             next_ms = place.periodic.next_due_ms(enrolment.periodic)
             return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .behaviours.bounds import BoundsBehaviour
 from .behaviours.buffer import BufferBehaviour
 from .behaviours.counts import CountsBehaviour
+from .behaviours.declaring import DeclaringBehaviour
 from .behaviours.empty import EmptyBehaviour
 from .behaviours.enqueue import EnqueueBehaviour
 from .behaviours.failed_store import FailedStoreBehaviour
@@ -49,6 +50,7 @@ class BrokerConformance(
     ScheduleBehaviour,
     PeriodicBehaviour,
     LimitsBehaviour,
+    DeclaringBehaviour,
     LeaseBehaviour,
     RecoveryBehaviour,
     FencingBehaviour,
