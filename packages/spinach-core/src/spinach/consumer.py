@@ -139,7 +139,8 @@ class Consumer:
                 continue
             plans = [member.beat_at] if may_sequence else []
             if member.outdated and may_sequence and not self._closing:
-                plans.append(member.declare_at)
+                # Before it tries again the other calls may.
+                plans.append(member.declare_at if now >= member.not_before else now)
             if member.dead is not None and not self._closing:
                 plans.append(now)
             if member.next_due is not None and not self._closing:
