@@ -390,6 +390,23 @@ def test_a_task_with_a_limit_waits_until_the_store_has_answered(cut: str) -> Non
     assert rig.handover.exchange(4).task.name == "limited"  # type: ignore[union-attr]
 
 
+def test_a_job_that_was_leased_before_its_limit_was_declared_goes_back() -> None:
+    rig = Rig()
+    rig.upkeep()
+    rig.tasks.add(repr, "limited", max_concurrency=1)
+    rig.consumer.tasks_changed()
+    jobs = [rig.engine.schedule("limited", n) for n in range(3)]
+    assert rig.fetch(8) == 0  # as the subscriber's, which no upkeep went before
+    assert rig.upkeep() == ["join"]
+    assert rig.fetch(8) == 0
+    rig.broker.report(rig.handover.collect((), 10))
+    (counts,) = rig.broker.counts(["spinach"])
+    assert (counts.ready, counts.parked) == (3, 0)
+    assert rig.fetch(8) == 1
+    work = rig.handover.exchange(1)
+    assert work.lease.stored_id == f"0{jobs[0].id}"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_a_task_whose_limit_is_lower_keeps_its_former_function_until_then(cut: str) -> None:
     tasks = Tasks()

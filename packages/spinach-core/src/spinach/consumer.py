@@ -418,10 +418,15 @@ class Consumer:
                 self._park(lease, exc.park, str(exc))
                 continue
             task = member.tasks.get(name)
-            if task is None:
-                self._park(lease, name, "its task is unknown here; another release may know it")
-            else:
+            if task is not None:
                 assignments.append(Assignment(lease, member, task))
+            elif name not in self._declaration.tasks:
+                self._park(lease, name, "its task is unknown here; another release may know it")
+            elif "join" in member.failing:
+                self._park(lease, name, "the limit of its task could not be declared yet")
+            else:
+                # It was leased before its limit was declared, which is what comes next.
+                self._handover.post(Outcome(OutcomeKind.RELEASE, lease, name))
         if assignments:
             self._handover.put(assignments)
         return len(assignments)

@@ -37,8 +37,8 @@ class Declaration:
     ) -> Mapping[str, Task[..., object]]:
         """The tasks whose jobs may run while a queue was not told of all this yet.
 
-        A task whose limit is new or lower there stays what it was; one that was unknown
-        stays unknown, and its jobs are parked until the limit is declared.
+        A task whose limit is new or lower there stays what it was; one that was not known
+        is left out until the limit is declared.
 
         Args:
             queue: the jobs come from.
