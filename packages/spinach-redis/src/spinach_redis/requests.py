@@ -95,7 +95,7 @@ def join(
     member: str,
     enrolment: Enrolment,
     members: Sequence[str],
-    limited: Sequence[str],
+    limited: Sequence[str] = (),
 ) -> Call:
     """`members` and `limited` tasks are those whose keys are declared."""
     others = [task for task in limited if task not in enrolment.limits]
