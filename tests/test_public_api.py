@@ -58,4 +58,4 @@ def test_default_that_is_a_constant_is_told_by_its_value() -> None:
     """Else a change of the constant would change what users get, and not the snapshot."""
     told = re.search(r"^ +def start_workers\(.*$", tool["page"](), re.MULTILINE)
     assert told is not None
-    assert "queue: str | Sequence[str]='spinach'" in told[0]
+    assert "queue: str | Sequence[str] | AllQueues='spinach'" in told[0]

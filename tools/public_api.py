@@ -149,7 +149,16 @@ def default(module: str, node: ast.expr) -> ast.expr:
     if isinstance(node, ast.Name):
         for found in definitions(module, node.id):
             if isinstance(found.node, ast.Assign | ast.AnnAssign) and found.node.value is not None:
-                return found.node.value
+                return equal_text(found.module, found.node.value)
+    return node
+
+
+def equal_text(module: str, node: ast.expr) -> ast.expr:
+    """The text that an instance of a subclass of `str` equals; else the node itself."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1:
+        for found in definitions(module, node.func.id):
+            if isinstance(found.node, ast.ClassDef) and "str" in map(ast.unparse, found.node.bases):
+                return default(module, node.args[0])
     return node
 
 

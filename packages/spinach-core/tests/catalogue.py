@@ -97,11 +97,11 @@ def a_registry_alone() -> None:
 
 
 def not_while_workers_run() -> None:
-    """Attach tasks while workers run."""
+    """Start workers twice."""
     spin = Engine(MemoryBroker())
     spin.start_workers(1, block=False)
     try:
-        spin.attach_tasks(Tasks())
+        spin.start_workers(1, block=False)
     finally:
         spin.stop_workers()
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from spinach import Engine, Job, Tasks
-from spinach.brokers.calls import Enrolment
 from spinach.consumer import Consumer
+from spinach.declaration import declare
 from spinach.handover import HandOver
 from spinach.pace import Pace
 from spinach_memory import MemoryStore
@@ -47,8 +47,9 @@ class Rig:
         self.lost: list[Job] = []
         self.consumer = Consumer(
             self.broker,
-            {queue: Enrolment(lease_ms=lease_ms) for queue in queues or ("spinach",)},
-            self.tasks.tasks,
+            lambda _: declare(
+                self.tasks.tasks, queues or ("spinach",), lease_ms=lease_ms, info={}
+            ),
             self.handover,
             self.lost.append,
             Fixed(),

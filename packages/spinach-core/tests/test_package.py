@@ -23,6 +23,7 @@ MODULES = sorted(
 
 def test_all_is_what_is_promised() -> None:
     assert set(spinach.__all__) == {
+        "ALL_QUEUES",
         "AbortException",
         "Batch",
         "Engine",

@@ -73,27 +73,39 @@ class ModelQueue:
 
     def join(self, name: str, enrolment: Enrolment) -> tuple[Verdict, int | None]:
         """The verdict, and ms until a periodic task is due."""
+        if enrolment.number:
+            verdict = self.admit(name, enrolment.number)
+            if verdict is not Verdict.APPLIED:
+                return verdict, None
+            self.members[name].ends_ms = self.now_ms + enrolment.lease_ms
+            self._declare(self.members[name], enrolment)
+            return verdict, self._until(self._next_periodic(enrolment.periodic))
         self._step()
         member = self.members.get(name)
         ends_ms = self.now_ms + enrolment.lease_ms
         if member is None:
             self.members[name] = Member(enrolment=enrolment, ends_ms=ends_ms)
-            for lease in self.leases:
-                # Leased while there was no limit: it reached the head all the same.
-                if lease.job.task in enrolment.limits:
-                    lease.job.turn = lease.job.turn or next(self._turns)
-            for task, interval_ms in enrolment.periodic.items():
-                due_ms = self.now_ms + interval_ms
-                known = self.periodic.get(task)
-                first_ms = due_ms if known is None else min(known[0], due_ms)
-                self.periodic[task] = [first_ms, interval_ms]
-            if enrolment.limits:
-                self._bring_back(len(self.held))
+            self._declare(self.members[name], enrolment)
         elif member.number is None:
             return Verdict.FENCED, None
         else:
             member.ends_ms = ends_ms
         return Verdict.APPLIED, self._until(self._next_periodic(enrolment.periodic))
+
+    def _declare(self, member: Member, enrolment: Enrolment) -> None:
+        """A member declares this, and nothing else any more."""
+        before, member.enrolment = member.enrolment, enrolment
+        for lease in self.leases:
+            # Leased while there was no limit: it reached the head all the same.
+            if lease.job.task in enrolment.limits:
+                lease.job.turn = lease.job.turn or next(self._turns)
+        for task, interval_ms in enrolment.periodic.items():
+            due_ms = self.now_ms + interval_ms
+            known = self.periodic.get(task)
+            first_ms = due_ms if known is None else min(known[0], due_ms)
+            self.periodic[task] = [first_ms, interval_ms]
+        if before.limits or enrolment.limits:
+            self._bring_back(len(self.held))
 
     def admit(self, name: str, number: int) -> Verdict:
         """The verdict on a sequenced call; with APPLIED the number is used."""

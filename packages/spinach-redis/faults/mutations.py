@@ -139,6 +139,22 @@ MUTATIONS: tuple[Mutation, ...] = (
         test="test_leases_stay_held_until_the_answer",
     ),
     Mutation(
+        rule="a declaration replaces the former one",
+        file=f"{SCRIPTS}/join.lua",
+        before="  withdraw(q, others, member)\n",
+        after="",
+        tests=CONFORMANCE,
+        test="test_limit_that_is_withdrawn_lets_all_held_jobs_go",
+    ),
+    Mutation(
+        rule="a limit is declared before its jobs run",
+        file="spinach/declaration.py",
+        before="if limits.get(name, math.inf) > limit",
+        after="if False",
+        tests=f"{CORE_TESTS}/test_live_tasks.py",
+        test="test_a_job_that_was_leased_before_its_limit_was_declared_goes_back",
+    ),
+    Mutation(
         rule="join hands out no jobs",
         file=f"{SCRIPTS}/fetch.lua",
         before="  local refused = refusal(q, q.member, q.number)\n",

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.outcome import OutcomeKind
@@ -174,6 +175,26 @@ class Brokers(RuleBasedStateMachine):
         [verdict] = {side.join(process, queue, member, enrolment) for side in self.sides}
         assert verdict is Verdict.APPLIED
         self.members[process, queue] = (member, number, enrolment)
+
+    @rule(process=processes, queue=queues, enrolment=enrolments)
+    def declare(self, process: str, queue: str, enrolment: Enrolment) -> None:
+        """Other limits and periodic tasks, perhaps of a process that is no member."""
+        turn = self.turn(process, queue)
+        told = structs.replace(enrolment, number=turn.number)
+        [verdict] = {side.join(process, queue, turn.member, told) for side in self.sides}
+        if verdict is Verdict.APPLIED:
+            self.members[process, queue] = (turn.member, turn.number, enrolment)
+
+    @precondition(lambda self: self.members)
+    @rule(which=st.integers(0), back=st.integers(0, 2), enrolment=enrolments)
+    def late_copy_of_a_declaration(self, which: int, back: int, enrolment: Enrolment) -> None:
+        (process, queue), (member, number, _) = list(self.members.items())[
+            which % len(self.members)
+        ]
+        assume(number > back)
+        late = structs.replace(enrolment, number=number - back)
+        for side in self.sides:
+            assert side.join(process, queue, member, late) in (Verdict.STALE, Verdict.FENCED)
 
     @rule(
         process=processes,

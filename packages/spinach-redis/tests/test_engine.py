@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 import pytest
 import redis
 
-from spinach import Batch, Engine, Tasks
+from spinach import ALL_QUEUES, Batch, Engine, Tasks
 from spinach_redis import RedisBroker
 
 from .clusters import Cluster
@@ -45,6 +46,46 @@ def test_worker_runs_jobs_of_queues_on_all_nodes(cluster: Cluster, namespace: st
         seen[:] = range(299)
         engine.schedule(f"note.{queue}", 1000)
         assert all_seen.wait(SECONDS)
+    engine.stop_workers()
+
+
+@pytest.mark.concurrency
+def test_worker_takes_up_tasks_of_queues_on_other_nodes_while_it_runs(
+    cluster: Cluster, namespace: str
+) -> None:
+    queues = [cluster.queue_on(node, namespace) for node in cluster.nodes]
+    lock, inside, seen = threading.Lock(), Counter[int](), []
+    at_once: set[int] = set()
+    all_seen = threading.Event()
+
+    def note(number: int) -> None:
+        with lock:
+            inside[number % 3] += 1
+            at_once.add(inside[number % 3])
+        with lock:
+            inside[number % 3] -= 1
+            seen.append(number)
+            if len(seen) == 60:
+                all_seen.set()
+
+    with cluster.client() as client:
+        engine = Engine(RedisBroker(client), namespace=namespace)
+    engine.start_workers(number=3, queue=ALL_QUEUES, block=False)
+    for queue in queues:
+        tasks = Tasks(queue=queue, max_concurrency=1)
+        tasks.add(note, name=f"note.{queue}")
+        engine.attach_tasks(tasks)
+    batch = Batch()
+    for number in range(60):
+        batch.schedule(f"note.{queues[number % 3]}", number)
+    engine.schedule_batch(batch)
+    assert all_seen.wait(SECONDS)
+    assert at_once == {1}
+    # Who waits is told at once, not after the five seconds of a wait.
+    replaced = threading.Event()
+    tasks.add(replaced.set, name="set")
+    engine.schedule("set")
+    assert replaced.wait(SECONDS)
     engine.stop_workers()
 
 

@@ -12,8 +12,9 @@ from spinach.const import NAMING_MS
 from spinach.exc import BrokerError, BrokerUnavailable
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_redis import RedisBroker, script
+from spinach_redis.keys import QueueKeys
 
-from .jobs import QUEUE, TASK, Member, deposit, success
+from .jobs import LEASE_MS, QUEUE, TASK, Member, deposit, success
 from .proxy import Loss, Proxy
 from .servers import Server
 
@@ -155,6 +156,59 @@ def test_join_whose_answer_was_lost_is_made_again(broker: RedisBroker, proxy: Pr
     assert reply.verdict is Verdict.APPLIED
     assert reply.next_due_in_ms is not None
     assert broker.counts([QUEUE])[0].members == 1
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_declaration_without_an_answer_is_made_again(
+    broker: RedisBroker, proxy: Proxy, loss: Loss
+) -> None:  # I10
+    member = Member(broker, limits={TASK: 5, "mail.read": 1})
+    broker.enqueue([deposit() for _ in range(3)])
+
+    def declare() -> Verdict:
+        enrolment = Enrolment(
+            lease_ms=LEASE_MS, limits={TASK: 1}, periodic={TASK: 60_000}, number=member.turn().number
+        )
+        return broker.join(QUEUE, member.name, enrolment).verdict
+
+    proxy.lose(loss, script.JOIN.sha)
+    assert declare() is Verdict.UNKNOWN
+    assert declare() is Verdict.APPLIED
+    assert len(member.take(idle=3)) == 1
+
+
+def test_declaration_learns_the_limits_that_its_process_did_not_know_of(
+    new_broker: NewBroker, server: Server, namespace: str
+) -> None:  # I10
+    broker = new_broker()
+    member = Member(broker, limits={TASK: 1, "mail.read": 1, "mail.sort": 2})
+    Member(new_broker(), limits={"mail.burn": 1})
+    # As in a process whose connections were made anew.
+    forgetful = new_broker()
+    turn = member.turn()
+    enrolment = Enrolment(lease_ms=LEASE_MS, limits={"mail.sort": 2}, number=turn.number)
+    assert forgetful.join(QUEUE, member.name, enrolment).verdict is Verdict.APPLIED
+    with server.client() as client:
+        [limits] = QueueKeys(namespace, QUEUE).fixed(("limits",))
+        assert set(client.hkeys(limits)) == {b"mail.sort", b"mail.burn"}
+
+
+def test_full_server_takes_a_declaration(own_server: Server) -> None:
+    broker = RedisBroker.from_url(own_server.unix_url)
+    broker.bind("full", object())
+    member = Member(broker, limits={TASK: 1})
+    broker.enqueue([deposit() for _ in range(3)])
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1)
+        [lease] = member.take(idle=3)
+        turn = member.turn()
+        enrolment = Enrolment(
+            lease_ms=LEASE_MS, limits={"mail.read": 1}, periodic={TASK: 60_000}, number=turn.number
+        )
+        assert broker.join(QUEUE, member.name, enrolment).verdict is Verdict.APPLIED
+        broker.report([success(lease)])
+        assert len(member.take(idle=3)) == 2
+    broker.close()
 
 
 def test_tick_that_was_fired_without_an_answer_is_not_fired_again(

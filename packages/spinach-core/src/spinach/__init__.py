@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .const import VERSION
 from .engine import Engine
 from .job import Job, JobStatus
+from .queues import ALL_QUEUES
 from .task import AbortException, Batch, RetryException, Task, Tasks
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from spinach_redis import RedisBroker as RedisBroker
 
 __all__ = [
+    "ALL_QUEUES",
     "AbortException",
     "Batch",
     "Engine",

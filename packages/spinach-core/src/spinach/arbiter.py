@@ -1,7 +1,8 @@
 """The arbiter: fetches jobs for the worker threads and keeps the process alive in
 the eyes of the broker.
 
-1. What is due goes first: a beat, a reconciliation, a recovery, due jobs.
+1. What is due goes first: a beat, a reconciliation, a recovery, due jobs, and news of tasks
+   that came or went, for which it ends the subscriber's wait.
 2. Threads idle or buffer low, and jobs known to be there: it fetches, over a distant line
    after a moment for threads that are about to be idle.
 3. Threads idle and nothing known: it hands its turn to the subscriber.
@@ -105,6 +106,10 @@ class Arbiter:
         self._hurry = True
         self._bell.ring()
 
+    def look(self) -> None:
+        """Look at once what there is to do; from any thread."""
+        self._bell.ring()
+
     def run(self) -> None:
         """Serve until told to stop, then wind up."""
         try:
@@ -137,7 +142,9 @@ class Arbiter:
         my_turn = not self._subscriber.has_turn
         if my_turn:
             self._broken_off = False
-        elif not self._broken_off and self._consumer.beat_overdue_in() == 0.0:
+        elif not self._broken_off and (
+            self._consumer.news or self._consumer.beat_overdue_in() == 0.0
+        ):
             self._broken_off = True
             self._broker.interrupt()
         self._consumer.upkeep(may_sequence=my_turn)

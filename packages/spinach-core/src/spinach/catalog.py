@@ -64,23 +64,28 @@ class Catalog:
             self._rebuild([known for known in self._registries if known is not registry])
             return True
 
-    def check_new(self, task: Task[..., Any]) -> None:
+    def check_new(self, task: Task[..., Any], replaced: Task[..., Any] | None = None) -> None:
         """Check that a task may be added.
+
+        Args:
+            task: to add.
+            replaced: whose place it takes; None: nobody's.
 
         Raises:
             DuplicateTask: its name is taken.
         """
-        if task.name in self._by_name:
-            raise _duplicate(task, self._by_name[task.name])
+        other = self._by_name.get(task.name)
+        if other is not None and other is not replaced:
+            raise _duplicate(task, other)
 
-    def grow(self, task: Task[..., Any]) -> None:
-        """Add a task that joined an attached registry.
+    def grow(self, task: Task[..., Any], replaced: Task[..., Any] | None = None) -> None:
+        """Add a task that joined an attached registry; see `check_new`.
 
         Raises:
             DuplicateTask: its name is taken.
         """
         with self._lock:
-            self.check_new(task)
+            self.check_new(task, replaced)
             self._index({**self._by_name, task.name: task})
 
     def resolve(self, wanted: str | Callable[..., object] | Task[..., Any]) -> Task[..., Any]:

@@ -147,7 +147,7 @@ def require_queues(queue: Any) -> tuple[str, ...]:
     if not isinstance(queues, Sequence) or isinstance(queues, (bytes, bytearray)):
         raise InvalidArgument(
             f"queue is {queue!r} of type {type(queue).__name__}, expected a name or a sequence "
-            "of names in the order of preference, such as a list."
+            "of names in the order of preference, such as a list, or spinach.ALL_QUEUES."
         )
     names = tuple(wire.check_name(name, "queue") for name in queues)
     if not names:

@@ -12,6 +12,8 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from . import wire
 from .assignment import Assignment
 from .brokers.calls import Verdict
@@ -23,15 +25,15 @@ from .membership import Membership
 from .outcome import Outcome, OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from .backoff import RandomSource
     from .brokers.base import Broker
-    from .brokers.calls import Enrolment, FetchReply, TurnReply
+    from .brokers.calls import FetchReply, TurnReply
+    from .declaration import Declaration
     from .handover import HandOver
     from .job import Job
     from .outcome import Lease
-    from .task import Task
 
 __all__ = ["Consumer"]
 
@@ -50,12 +52,12 @@ _TOLERANCE_SECONDS = 1e-6
 
 
 class Consumer:
-    """Memberships of one crew and the calls they make; not thread safe.
+    """Memberships of one crew and the calls they make; not thread safe but for `tasks_changed`.
 
     Args:
         broker: bound to the engine.
-        enrolments: queue → what to join it with, in the order of preference.
-        tasks: name → task that this process can run.
+        declare: what this process declares now, to these queues at least: those that it
+            consumes already come first.
         handover: gets what is fetched.
         on_lost: called in a worker thread for each job that recovery failed.
         source: of randomness for the backoff.
@@ -64,16 +66,14 @@ class Consumer:
     def __init__(
         self,
         broker: Broker,
-        enrolments: Mapping[str, Enrolment],
-        tasks: Mapping[str, Task[..., object]],
+        declare: Callable[[Sequence[str]], Declaration],
         handover: HandOver,
         on_lost: Callable[[Job], None],
         source: RandomSource | None = None,
     ) -> None:
         self._broker = broker
         self._clock = broker.clock
-        self._enrolments = dict(enrolments)
-        self._tasks = tasks
+        self._declare = declare
         self._handover = handover
         self._source = source
         self._pid = os.getpid()
@@ -82,15 +82,25 @@ class Consumer:
         # Nothing is due before this instant, so that the arbiter, which looks at each
         # of its steps, need not go through the memberships. 0 when something changed.
         self._quiet_until = 0.0
-        self._maintenance = Maintenance(broker, self._enrolments, tasks, handover, on_lost)
-        self._memberships = [self._new_membership(queue) for queue in self._enrolments]
+        self._maintenance = Maintenance(broker, handover, on_lost)
+        self._memberships: list[Membership] = []
+        self._declaration: Declaration
+        self._take_note()
+        # Written by any thread: tasks have come or gone. At first as well, since nobody tells a
+        # crew that is being made: what came meanwhile is seen before it joins.
+        self._news = True
 
     # -- state -------------------------------------------------------------
 
     @property
     def queues(self) -> tuple[str, ...]:
         """The queues consumed, in order of preference."""
-        return tuple(self._enrolments)
+        return tuple(member.queue for member in self._memberships)
+
+    @property
+    def news(self) -> bool:
+        """Whether tasks have come or gone that it has not taken note of."""
+        return self._news and not self._closing
 
     @property
     def can_fetch(self) -> bool:
@@ -106,8 +116,10 @@ class Consumer:
 
     @property
     def joined(self) -> bool:
-        """Whether every queue was joined."""
-        return all(member.joined for member in self._memberships)
+        """Whether every queue was joined, and told of all tasks there are now."""
+        return not self.news and all(
+            member.joined and not member.outdated for member in self._memberships
+        )
 
     @property
     def settled(self) -> bool:
@@ -116,6 +128,8 @@ class Consumer:
 
     def next_event_in(self, *, may_sequence: bool = True) -> float | None:
         """Seconds until `upkeep` has something to do; None: nothing is planned."""
+        if may_sequence and self.news:
+            return 0.0
         now = self._clock.monotonic()
         if may_sequence and self._quiet_until > 0.0:
             return max(0.0, self._quiet_until + _TOLERANCE_SECONDS - now)
@@ -127,6 +141,9 @@ class Consumer:
                     events.append(min(member.not_before, beat_at))
                 continue
             plans = [member.beat_at] if may_sequence else []
+            if member.outdated and may_sequence and not self._closing:
+                # Before it tries again the other calls may.
+                plans.append(member.declare_at if now >= member.not_before else now)
             if member.dead is not None and not self._closing:
                 plans.append(now)
             if member.next_due is not None and not self._closing:
@@ -141,9 +158,24 @@ class Consumer:
         beats = [m.beat_at for m in self._memberships if m.usable(now)]
         return max(0.0, min(beats) + _BEAT_SLACK_SECONDS - now) if beats else None
 
+    def tasks_changed(self) -> None:
+        """Tasks have come or gone; from any thread, takes effect at the next upkeep."""
+        self._news = True
+
     def close(self) -> None:
         """From now on only keep what is left alive: no joins, recoveries, ticks."""
         self._closing = True
+        self._quiet_until = 0.0
+
+    def _take_note(self) -> None:
+        """Learn which tasks there are now; for whoever has the turn."""
+        # First of all, so that whatever comes meanwhile is news again.
+        self._news = False
+        self._declaration = self._declare(self.queues)
+        for member in self._memberships:
+            member.plan(self._declaration)
+        for queue in list(self._declaration.enrolments)[len(self._memberships) :]:
+            self._memberships.append(self._new_membership(queue))
         self._quiet_until = 0.0
 
     # -- sequenced calls ---------------------------------------------------
@@ -155,8 +187,10 @@ class Consumer:
             may_sequence: False while another thread has the turn; then only calls
                 without a number are made.
         """
-        if self._clock.monotonic() < self._quiet_until:
+        if self._clock.monotonic() < self._quiet_until and not self.news:
             return
+        if may_sequence and self.news:
+            self._take_note()
         self._quiet_until = math.inf
         if may_sequence:
             for index in range(len(self._memberships)):
@@ -167,8 +201,9 @@ class Consumer:
                     continue
                 if member.joined and member.uncertain:
                     self._reconcile(index)
-                elif not member.joined and not self._closing:
-                    self._join(member)
+                elif member.join_due(self._clock.monotonic() + _TOLERANCE_SECONDS):
+                    if not self._closing:
+                        self._join(index)
         if not self._closing:
             for member in self._memberships:
                 if not member.usable(self._clock.monotonic()):
@@ -224,6 +259,8 @@ class Consumer:
         now = self._clock.monotonic()
         if not block_seconds:
             self._handover.fetch_took(now - sent_at)
+        if self.news:
+            self._take_note()
         came = handed_over = 0
         for index, reply in zip(indices, replies, strict=True):
             if self._accept(index, "fetch", reply):
@@ -244,21 +281,34 @@ class Consumer:
             if member.usable(now):
                 self._accept(index, "leave", self._broker.leave(member.turn()))
 
-    def _join(self, member: Membership) -> None:
+    def _join(self, index: int) -> None:
+        """Join a queue, or tell it what a member of it declares by now."""
+        member, again = self._memberships[index], self._memberships[index].joined
+        enrolment = self._declaration.enrolments[member.queue]
+        if again:
+            enrolment = structs.replace(enrolment, number=member.turn().number)
         sent_at = self._clock.monotonic()
-        reply = self._broker.join(member.queue, member.member, self._enrolments[member.queue])
+        reply = self._broker.join(member.queue, member.member, enrolment)
         now = self._clock.monotonic()
-        if reply.verdict is not Verdict.APPLIED:
+        if reply.verdict is Verdict.APPLIED:
+            member.answered("join")
+            member.joined = True
+            member.declares(self._declaration)
+            member.renewed(sent_at)
+            member.periodic_at = None
+            if reply.next_due_in_ms is not None:
+                member.periodic_at = now + reply.next_due_in_ms / 1000
+            if again:
+                self._handover.membership_renewed()
+        elif not again:
             # FENCED: its recovery has begun. It tries again under another name.
             member.failed("join", reply.error, now)
             member.member = uuid.uuid4().hex
-            return
-        member.answered("join")
-        member.joined = True
-        member.more = True
-        member.renewed(sent_at)
-        if reply.next_due_in_ms is not None:
-            member.periodic_at = now + reply.next_due_in_ms / 1000
+        elif reply.verdict is Verdict.UNKNOWN:
+            member.failed("join", reply.error, now)
+            member.may_declare(enrolment, now)
+        else:
+            self._accept(index, "join", reply)
 
     def _beat(self, ahead: float = 0.0) -> None:
         """Make the beats that are due within so many seconds."""
@@ -345,7 +395,7 @@ class Consumer:
 
     def _take_in(self, member: Membership, reply: FetchReply, now: float) -> int:
         member.parks = tuple(
-            park for park in reply.parks if park in self._tasks or park in wire.READABLE_PARKS
+            park for park in reply.parks if park in member.tasks or park in wire.READABLE_PARKS
         )
         member.more = reply.more or bool(member.parks)
         if reply.dead is not None:
@@ -372,11 +422,16 @@ class Consumer:
             except wire.UnreadableRecord as exc:
                 self._park(lease, exc.park, str(exc))
                 continue
-            task = self._tasks.get(name)
-            if task is None:
-                self._park(lease, name, "its task is unknown here; another release may know it")
-            else:
+            task = member.tasks.get(name)
+            if task is not None:
                 assignments.append(Assignment(lease, member, task))
+            elif name not in self._declaration.tasks:
+                self._park(lease, name, "its task is unknown here; another release may know it")
+            elif "join" in member.failing:
+                self._park(lease, name, "the limit of its task could not be declared yet")
+            else:
+                # It was leased before its limit was declared, which is what comes next.
+                self._handover.post(Outcome(OutcomeKind.RELEASE, lease, name))
         if assignments:
             self._handover.put(assignments)
         return len(assignments)
@@ -397,4 +452,5 @@ class Consumer:
             leave_child()
 
     def _new_membership(self, queue: str) -> Membership:
-        return Membership(queue, self._enrolments[queue].lease_ms / 1000, self._source)
+        lease_ms = self._declaration.enrolments[queue].lease_ms
+        return Membership(queue, lease_ms / 1000, self._source)

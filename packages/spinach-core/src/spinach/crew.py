@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from . import signals
 from .arbiter import STOP_FLUSH_SECONDS, Arbiter
-from .brokers.calls import Enrolment
 from .clock import SystemClock
 from .const import VERSION
 from .consumer import Consumer
+from .declaration import declare
 from .doorbell import Doorbell
 from .exc import BrokerError, WorkerLost
 from .forks import leave_child
@@ -27,6 +27,7 @@ from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
 from .pace import Pace
+from .queues import left_out_text
 from .realtime import time
 from .subscriber import Subscriber
 from .upkeep import EngineThread, UpkeepThread
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
     from .backoff import RandomSource
     from .brokers.base import Broker
+    from .declaration import Declaration
     from .job import Job
+    from .queues import QueueChoice
     from .task import Task
 
 __all__ = ["Crew", "Orders"]
@@ -55,10 +58,9 @@ class Orders:
     namespace: str
     #: Worker threads.
     number: int
-    #: Queues to consume, in order of preference.
-    queues: Sequence[str]
-    #: Name → task that this process can run.
-    tasks: Mapping[str, Task[..., object]]
+    queues: QueueChoice
+    #: Gives name → task that this process can run by now; another mapping after each change.
+    tasks: Callable[[], Mapping[str, Task[..., object]]]
     stop_when_empty: bool
     #: How long a stop waits for running jobs; None waits for them all.
     grace: timedelta | None
@@ -99,10 +101,11 @@ class Crew:
             hurry_notifier=self._hurry_bell.ring,
             tell_empty=orders.stop_when_empty,
         )
+        # Tasks that a warning has named, with their queue.
+        self._left_out: set[tuple[str, str]] = set()
         self._consumer = Consumer(
             broker,
-            {queue: self._enrolment(queue) for queue in orders.queues},
-            orders.tasks,
+            self._declare,
             self._handover,
             self._tell_lost,
             orders.source,
@@ -177,6 +180,21 @@ class Crew:
         """Ask for the stop and return; again is fine. In a forked child it does nothing."""
         if self._here:
             self._arbiter.stop()
+
+    def tasks_changed(self) -> None:
+        """Tasks came, changed or went; from any thread, takes effect soon."""
+        self._consumer.tasks_changed()
+        self._arbiter.look()
+
+    def warn_of_left_out(self) -> None:
+        """Warn of tasks that nobody here runs, of each once, unless queues were chosen."""
+        left_out = {
+            (task.name, task.queue): task
+            for task in self._orders.queues.left_out(self._orders.tasks())
+        }
+        told, self._left_out = self._left_out, set(left_out)
+        if news := [task for key, task in left_out.items() if key not in told]:
+            ENGINE_LOGGER.warning("%s", left_out_text(news))
 
     def hurry(self) -> None:
         """End the grace of a stop now. In a forked child it does nothing."""
@@ -258,16 +276,13 @@ class Crew:
 
     # -- what the parts need -----------------------------------------------
 
-    def _enrolment(self, queue: str) -> Enrolment:
-        tasks = [task for task in self._orders.tasks.values() if task.queue == queue]
-        return Enrolment(
+    def _declare(self, consumed: Sequence[str]) -> Declaration:
+        tasks = self._orders.tasks()
+        return declare(
+            tasks,
+            # A queue that was joined is kept, also when its last task goes.
+            (*consumed, *self._orders.queues.queues(tasks)),
             lease_ms=int(self._broker.lease.total_seconds() * 1000),
-            limits={t.name: t.max_concurrency for t in tasks if t.max_concurrency is not None},
-            periodic={
-                t.name: int(t.periodicity.total_seconds() * 1000)
-                for t in tasks
-                if t.periodicity is not None
-            },
             info={"host": platform.node(), "pid": str(self._pid), "version": VERSION},
         )
 

@@ -11,21 +11,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from . import producer, wire
 from .brokers.base import Broker
 from .catalog import Catalog
-from .checks import (
-    MISSING,
-    missing_position,
-    require_int,
-    require_queues,
-    require_timedelta,
-)
-from .const import DEFAULT_NAMESPACE, DEFAULT_QUEUE, DEFAULT_WORKER_NUMBER
+from .checks import MISSING, missing_position, require_int, require_timedelta
+from .const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
 from .crew import Crew, Orders
 from .exc import InvalidArgument, WorkersRunning
 from .failed import FailedStore
 from .installation import warn_of_older_spinach
 from .log import ENGINE_LOGGER
+from .queues import NO_CHOICE, AllQueues, QueueChoice
 from .shutdown import Shutdown
-from .task import Task, Tasks
+from .task import REGISTERING, Task, Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,13 +73,13 @@ class Engine:
         self._random_source = random_source
         self._catalog = Catalog()
         self._tasks = Tasks()
-        self.attach_tasks(self._tasks)
         #: Jobs that ended in failure: `list`, `retry`, `discard`.
         self.failed = FailedStore(lambda: self._broker)
         # Guards the crew, from its making to its end.
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._crew: Crew | None = None
+        self.attach_tasks(self._tasks)
 
     def __repr__(self) -> str:
         return f"<Engine {self._namespace!r} on {type(self._broker).__name__}>"
@@ -104,20 +99,21 @@ class Engine:
     def attach_tasks(self, tasks: Tasks) -> None:
         """Make the tasks of a registry known; again does nothing.
 
+        Workers that run take them up at once or, when the broker does not answer, once it
+        does; limits and periods count from then on.
+
         Args:
             tasks: `tasks.schedule` goes to this engine from now on.
 
         Raises:
             InvalidArgument: not a registry.
             DuplicateTask: one of its names is taken; nothing is attached.
-            WorkersRunning: stop the workers first.
         """
         self._check_registry(tasks)
-        if tasks in self._catalog:
-            return
-        self._refuse_while_running("attach tasks")
-        self._catalog.attach(tasks)
-        others = tasks._attached(self)  # noqa: SLF001 - the two halves of one link
+        with REGISTERING:
+            if not self._catalog.attach(tasks):
+                return
+            others = tasks._attached(self)  # noqa: SLF001 - the two halves of one link
         if others:
             ENGINE_LOGGER.warning(
                 "Tasks (%s) are attached to namespace %s and now to %s as well; "
@@ -126,27 +122,35 @@ class Engine:
                 others[-1].namespace,
                 self._namespace,
             )
+        self._registry_grew()
 
     def detach_tasks(self, tasks: Tasks) -> None:
         """Undo `attach_tasks`; a registry that is not attached does nothing.
 
+        Workers that run finish the jobs they have fetched, and fire its periodic tasks no
+        more. Its other jobs wait for a worker that knows their task.
+
         Raises:
             InvalidArgument: not a registry.
-            WorkersRunning: stop the workers first.
         """
         self._check_registry(tasks)
-        if tasks not in self._catalog:
-            return
-        self._refuse_while_running("detach tasks")
-        self._catalog.detach(tasks)
-        tasks._detached(self)  # noqa: SLF001 - the two halves of one link
+        with REGISTERING:
+            if not self._catalog.detach(tasks):
+                return
+            tasks._detached(self)  # noqa: SLF001 - the two halves of one link
+        self._registry_grew()
 
-    def _registry_may_grow(self, task: Task[..., Any]) -> None:
-        self._refuse_while_running(f"add task {task.name!r}")
-        self._catalog.check_new(task)
+    def _registry_may_grow(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
+        self._catalog.check_new(task, replaced)
 
-    def _registry_grows(self, task: Task[..., Any]) -> None:
-        self._catalog.grow(task)
+    def _registry_grows(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
+        self._catalog.grow(task, replaced)
+
+    def _registry_grew(self) -> None:
+        """Tell the workers, if any, that there are other tasks now."""
+        if (crew := self._running_crew()) is not None:
+            crew.tasks_changed()
+            crew.warn_of_left_out()
 
     # -- client ------------------------------------------------------------
 
@@ -277,7 +281,7 @@ class Engine:
     def start_workers(
         self,
         number: int = DEFAULT_WORKER_NUMBER,
-        queue: str | Sequence[str] = DEFAULT_QUEUE,
+        queue: str | Sequence[str] | AllQueues = NO_CHOICE,
         block: bool = True,
         stop_when_queue_empty: bool = False,
         *,
@@ -291,7 +295,9 @@ class Engine:
         Args:
             number: of worker threads, at least one.
             queue: to consume, or several in strict order: a later one is served
-                while the ones before it have nothing.
+                while the ones before it have nothing. `ALL_QUEUES` means those of all
+                attached tasks, in the order of their registration; without any task, the
+                default. Without this argument a warning names tasks of other queues.
             block: wait until the workers are stopped. On the main thread SIGINT,
                 SIGTERM and SIGBREAK stop them, and a second signal ends the grace;
                 the handlers there were before are put back. From another thread, or
@@ -308,7 +314,7 @@ class Engine:
             BrokerError: the broker refuses us for good. One that is merely down does
                 not count: workers try on until it is back.
         """
-        queues = require_queues(queue)
+        queues = QueueChoice.of(queue)
         require_int(number, "number of workers", 1, _MOST_WORKERS)
         if grace is not None:
             require_timedelta(grace, "grace", timedelta(0))
@@ -327,7 +333,7 @@ class Engine:
                     namespace=self._namespace,
                     number=number,
                     queues=queues,
-                    tasks=self._catalog.by_name,
+                    tasks=lambda: self._catalog.by_name,
                     stop_when_empty=stop_when_queue_empty,
                     grace=grace,
                     source=self._random_source,
@@ -339,8 +345,9 @@ class Engine:
                 "Started %d workers of namespace %s on %s",
                 number,
                 self._namespace,
-                ", ".join(queues),
+                ", ".join(queues.queues(self._catalog.by_name)),
             )
+            crew.warn_of_left_out()
             if block:
                 self._block(crew, shutdown)
 
@@ -435,8 +442,7 @@ class Engine:
         return crew if crew is not None and crew.running else None
 
     def _refuse_while_running(self, what: str) -> None:
-        # Before the end of __init__ there is no crew yet.
-        if getattr(self, "_crew", None) is not None and self._running_crew() is not None:
+        if self._running_crew() is not None:
             raise WorkersRunning(
                 f"Cannot {what} of namespace {self._namespace!r} while its workers run. "
                 "Call engine.stop_workers() first."

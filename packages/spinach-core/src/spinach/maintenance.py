@@ -18,10 +18,10 @@ from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .brokers.base import Broker
-    from .brokers.calls import Enrolment, LostJob, PeriodicDue
+    from .brokers.calls import LostJob, PeriodicDue
     from .handover import HandOver
     from .job import Job
     from .membership import Membership
@@ -44,8 +44,6 @@ class Maintenance:
 
     Args:
         broker: bound to the engine.
-        enrolments: queue → what it was joined with.
-        tasks: name → task that this process can run.
         handover: runs what tells of lost jobs.
         on_lost: called in a worker thread for each job that failed without an outcome.
     """
@@ -53,15 +51,11 @@ class Maintenance:
     def __init__(
         self,
         broker: Broker,
-        enrolments: Mapping[str, Enrolment],
-        tasks: Mapping[str, Task[..., object]],
         handover: HandOver,
         on_lost: Callable[[Job], None],
     ) -> None:
         self._broker = broker
         self._clock = broker.clock
-        self._enrolments = enrolments
-        self._tasks = tasks
         self._handover = handover
         self._on_lost = on_lost
 
@@ -118,9 +112,10 @@ class Maintenance:
             member: of the queue.
             may_beat: whether a beat that is due can go first.
         """
-        periodic = tuple(self._enrolments[member.queue].periodic)
+        # Read once: the subscriber replaces it when tasks come and go.
+        schedule = member.schedule
         known = member.tick_at
-        reply = self._broker.tick(member.queue, periodic)
+        reply = self._broker.tick(member.queue, tuple(schedule))
         if reply.verdict is Verdict.UNKNOWN:
             member.failed("tick", reply.error, self._clock.monotonic())
             return
@@ -138,14 +133,13 @@ class Maintenance:
             if may_beat and self._clock.monotonic() >= member.beat_at:
                 member.periodic_at = self._clock.monotonic()
                 return
-            if not self._fire(member, due):
+            if not self._fire(member, due, schedule[due.task]):
                 member.periodic_at = self._clock.monotonic() + member.fire_backoff.failed()
                 return
         member.fire_backoff.succeeded()
 
-    def _fire(self, member: Membership, due: PeriodicDue) -> bool:
+    def _fire(self, member: Membership, due: PeriodicDue, task: Task[..., object]) -> bool:
         """Enqueue one tick of a task, unless another process did (I15); False: no answer."""
-        task = self._tasks[due.task]
         # No name has `|`, so no two ticks make the same text.
         name = f"{self._broker.namespace}|{member.queue}|{due.task}|{due.due_ms}"
         stored_id = wire.stored_id(str(uuid.uuid5(_TICK_IDS, name)), task.max_retries)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from . import wire
 from .backoff import Backoff
 from .brokers.calls import FetchTurn, Turn
 from .const import BEATS_PER_LEASE, LEASE_MARGIN_SECONDS
 from .log import WORKER_LOGGER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .backoff import RandomSource
+    from .brokers.calls import Enrolment
+    from .declaration import Declaration
     from .exc import BrokerError
+    from .task import Task
 
 __all__ = ["Membership"]
 
@@ -36,19 +42,25 @@ class Membership:
         "beat_at",
         "beat_seconds",
         "dead",
+        "declare_at",
+        "declared",
         "failing",
         "fire_backoff",
         "forgotten",
         "joined",
         "lease_seconds",
+        "limits",
         "member",
         "more",
         "not_before",
         "number",
+        "outdated",
         "parks",
         "periodic_at",
         "queue",
         "safe_until",
+        "schedule",
+        "tasks",
         "tick_at",
         "uncertain",
         "withheld",
@@ -93,6 +105,51 @@ class Membership:
         self.more = True
         #: Known tasks with parked jobs.
         self.parks: tuple[str, ...] = ()
+        #: What the store was told last; None before the first join.
+        self.declared: Enrolment | None = None
+        #: The store is to be told anew: it declares something else by now.
+        self.outdated = False
+        #: Not before this instant, because the last time got no answer.
+        self.declare_at = 0.0
+        #: Task → limit that the store is sure to have from here, or a lower one.
+        self.limits: Mapping[str, int] = {}
+        #: Name → task for the jobs that come from this queue.
+        self.tasks: Mapping[str, Task[..., object]] = {}
+        #: Periodic tasks to fire here, by name.
+        self.schedule: Mapping[str, Task[..., object]] = {}
+
+    def plan(self, declaration: Declaration) -> None:
+        """Tasks have come, changed or gone: what needs no answer of the store counts at once."""
+        wanted = declaration.enrolments[self.queue]
+        self.outdated = self.outdated or wanted != self.declared
+        self.tasks = declaration.runnable(self.queue, self.limits, self.tasks)
+        self.schedule = {
+            name: declaration.tasks[name] for name in self.schedule if name in wanted.periodic
+        }
+        self.parks = tuple(
+            park for park in self.parks if park in self.tasks or park in wire.READABLE_PARKS
+        )
+        # Parks may hold jobs of what is known now; the next fetch tells.
+        self.more = True
+
+    def declares(self, declaration: Declaration) -> None:
+        """The store answered the join that told it of this declaration: all of it counts."""
+        told = declaration.enrolments[self.queue]
+        self.declared, self.limits = told, told.limits
+        self.outdated, self.declare_at = False, 0.0
+        self.tasks = declaration.tasks
+        self.schedule = {name: declaration.tasks[name] for name in told.periodic}
+        self.more = True
+
+    def may_declare(self, enrolment: Enrolment, now: float) -> None:
+        """A join of a member got no answer: the store has what it had, or this."""
+        # Later than the others: what is refused for ever may not keep jobs from being fetched.
+        self.declare_at = self.not_before + (self.not_before - now)
+        self.limits = {
+            task: max(limit, enrolment.limits[task])
+            for task, limit in self.limits.items()
+            if task in enrolment.limits
+        }
 
     def turn(self) -> Turn:
         """A turn under the next number."""
@@ -103,6 +160,10 @@ class Membership:
         """A turn that takes jobs, under the next number."""
         self.number += 1
         return FetchTurn(self.queue, self.member, self.number, self.parks)
+
+    def join_due(self, now: float) -> bool:
+        """Whether the store is to be told what it declares."""
+        return not self.joined or (self.outdated and now >= self.declare_at)
 
     def usable(self, now: float) -> bool:
         """Whether a fetch or a beat may be sent."""

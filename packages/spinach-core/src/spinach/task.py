@@ -6,11 +6,13 @@ does the scheduling.
 
 from __future__ import annotations
 
+import threading
 import types
 from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
     Any,
+    Final,
     Generic,
     Never,
     ParamSpec,
@@ -50,6 +52,10 @@ __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Ta
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound="Callable[..., object]")
+
+#: Held while a registry changes, or is attached or detached: all registries and engines that
+#: a change concerns see it in one step. It is no lock of a client call.
+REGISTERING: Final = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,16 +103,22 @@ class Scheduler(Protocol):
         """See `Engine.schedule_batch`."""
         ...
 
-    def _registry_may_grow(self, task: Task[..., Any]) -> None: ...
+    def _registry_may_grow(
+        self, task: Task[..., Any], replaced: Task[..., Any] | None
+    ) -> None: ...
 
-    def _registry_grows(self, task: Task[..., Any]) -> None: ...
+    def _registry_grows(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None: ...
+
+    def _registry_grew(self) -> None: ...
 
 
 class Tasks:
     """A registry of tasks, to be attached to an engine.
 
     Define it beside the functions, without an engine in sight, so that importing
-    them has no side effect. The arguments are defaults for its tasks.
+    them has no side effect. The arguments are defaults for its tasks. Every method is
+    thread safe; tasks may be added while workers run, which take them up at once or, when
+    the broker does not answer, once it does.
 
     Args:
         queue: of tasks that name none; None is `spinach`.
@@ -132,6 +144,7 @@ class Tasks:
         )
         self._periodicity = require_periodicity(periodicity)
         self._max_concurrency = require_concurrency(max_concurrency)
+        # Both are replaced whole, so that they can be read without a lock.
         self._tasks: dict[str, Task[..., Any]] = {}
         # Engines it is attached to, the last one last.
         self._engines: list[Scheduler] = []
@@ -162,6 +175,7 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        replace: bool = False,
     ) -> Callable[[F], F]:
         """Decorator that registers a function, and returns that very function.
 
@@ -176,11 +190,15 @@ class Tasks:
             periodicity: run it once each period, at least one second; needs a
                 function that can be called without arguments.
             max_concurrency: most jobs of it at once over all workers.
+            replace: True takes the place of this registry's task of that name, if there is
+                one. Jobs that workers have fetched run the former function, all others the
+                new one.
 
         Raises:
             InvalidTask: no name, not a plain callable, or a number out of range.
             InvalidName: bad task or queue name.
-            DuplicateTask: the name is taken.
+            DuplicateTask: the name is taken, here or in another registry of an engine that
+                this one is attached to.
         """
         if misused or not name:
             given: Any = misused[0] if misused else name
@@ -198,6 +216,7 @@ class Tasks:
                 max_retries=max_retries,
                 periodicity=periodicity,
                 max_concurrency=max_concurrency,
+                replace=replace,
             )
             return func
 
@@ -211,13 +230,12 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        *,
+        replace: bool = False,
     ) -> None:
-        """Register a function without decorating it; see `task`.
-
-        Raises:
-            WorkersRunning: an engine that this registry is attached to has workers.
-                And whatever `task` raises.
-        """
+        """Register a function without decorating it; see `task`, also for what it raises."""
+        if not isinstance(replace, bool):
+            raise InvalidTask(f"replace is {replace!r}, expected True or False.")
         task: Task[..., Any] = Task(
             func=require_callable(func),
             name=wire.check_name(name, "task"),
@@ -238,16 +256,22 @@ class Tasks:
                 f"signature {task.signature} does not allow that: {problem}. Give its parameters "
                 "defaults, or schedule it from a periodic task that takes none."
             )
-        if name in self._tasks:
-            raise DuplicateTask(
-                f"This registry has a task {name!r} already, {self._tasks[name].func!r}. "
-                "Give the second one a name of its own."
-            )
-        for engine in self._engines:
-            engine._registry_may_grow(task)  # noqa: SLF001 - the two halves of one link
-        for engine in self._engines:
-            engine._registry_grows(task)  # noqa: SLF001 - the two halves of one link
-        self._tasks[task.name] = task
+        with REGISTERING:
+            known = self._tasks.get(task.name)
+            if known is not None and not replace:
+                raise DuplicateTask(
+                    f"This registry has a task {name!r} already, {known.func!r}. Give the second "
+                    "one a name of its own, or write replace=True to put it in the place of the "
+                    "first."
+                )
+            engines = self._engines
+            for engine in engines:
+                engine._registry_may_grow(task, known)  # noqa: SLF001 - two halves of one link
+            for engine in engines:
+                engine._registry_grows(task, known)  # noqa: SLF001 - two halves of one link
+            self._tasks = {**self._tasks, task.name: task}
+        for engine in engines:
+            engine._registry_grew()  # noqa: SLF001 - two halves of one link
 
     @overload
     def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
@@ -313,8 +337,8 @@ class Tasks:
         Returns:
             Those it was attached to before.
         """
-        before = list(self._engines)
-        self._engines.append(engine)
+        before = self._engines
+        self._engines = [*before, engine]
         return before
 
     def _detached(self, engine: Scheduler) -> None:

@@ -13,7 +13,6 @@ from spinach.arbiter import Arbiter
 from spinach.brokers.base import Broker
 from spinach.brokers.calls import (
     BeatReply,
-    Enrolment,
     FetchReply,
     FireReply,
     JoinReply,
@@ -26,6 +25,7 @@ from spinach.brokers.calls import (
     Verdict,
 )
 from spinach.consumer import Consumer
+from spinach.declaration import declare
 from spinach.doorbell import Doorbell
 from spinach.exc import BrokerUnavailable
 from spinach.handover import HandOver
@@ -271,11 +271,14 @@ class Process:
             tell_empty=stop_when_empty,
             sync=sync,
         )
-        enrolments = {"q": Enrolment(lease_ms=30_000)}
         # The name of the membership must be the same in each execution.
         with mock.patch("spinach.membership.uuid.uuid4", return_value=uuid.UUID(int=1)):
             consumer = Consumer(
-                broker, enrolments, tasks.tasks, self.handover, lambda job: None, NoJitter()
+                broker,
+                lambda _: declare(tasks.tasks, ["q"], lease_ms=30_000, info={}),
+                self.handover,
+                lambda job: None,
+                NoJitter(),
             )
         consumer.upkeep()
         subscriber = Subscriber(consumer, subscriber_bell, arbiter_bell, ending)

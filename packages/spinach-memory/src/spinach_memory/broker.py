@@ -17,6 +17,7 @@ from spinach.brokers.calls import (
     RecoverReply,
     ReportReply,
     TickReply,
+    Turn,
     TurnReply,
     Verdict,
 )
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
+    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
@@ -106,13 +107,14 @@ class MemoryBroker(Broker):
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
-        """Make `member` a member; FENCED under a name whose recovery has begun."""
+        """Make `member` a member, or let it declare anew; FENCED once its recovery has begun."""
         shelves = self.store.shelves()
         with shelves.lock:
             place = shelves.queue(self.namespace, queue)
             known = place.members.get(member)
-            if known is not None and known.number is None:
-                # Its recovery began; under this name it cannot come back.
+            anew = enrolment.number > 0
+            if (known is None and anew) or (known is not None and known.number is None):
+                # There is none to declare anew, or its recovery began.
                 return JoinReply(verdict=Verdict.FENCED)
             now_ms = self._step(place)
             if known is None:
@@ -124,7 +126,14 @@ class MemoryBroker(Broker):
                 place.forget_undeclared(now_ms)
                 place.settle()
             else:
+                if anew:
+                    admitted = place.members.take_turn(Turn(queue, member, enrolment.number))
+                    if isinstance(admitted, Verdict):
+                        return JoinReply(verdict=admitted)
                 place.members.rejoin(known, enrolment.lease_ms, now_ms)
+                if anew:
+                    place.declare_anew(known, enrolment, now_ms)
+                    place.settle()
             next_ms = place.periodic.next_due_ms(enrolment.periodic)
             return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
 

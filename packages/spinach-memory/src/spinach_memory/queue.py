@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.calls import Deposit
+    from spinach.brokers.calls import Deposit, Enrolment
     from spinach.outcome import Outcome
 
     from .appetite import Appetite
@@ -157,6 +157,15 @@ class Queue:
         limits = member.enrolment.limits
         if limits:
             self._bring_back(self.limits.declare(member.name, limits, self._leased_jobs()))
+
+    def declare_anew(self, member: Member, enrolment: Enrolment, now_ms: int) -> None:
+        """Replace what a member declares; its leases stay."""
+        # What it declares no more was declared until now.
+        self.periodic.seen(member.enrolment.periodic, now_ms)
+        member.enrolment = enrolment
+        self._bring_back(self.limits.withdraw(member.name, kept=enrolment.limits))
+        self.declare_limits(member)
+        self.periodic.declare(enrolment.periodic, now_ms)
 
     def dismiss(self, member: Member, now_ms: int) -> None:
         """Let the limits and the office of a member that goes end."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from .jobs import task_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from .jobs import StoredJob
 
@@ -116,15 +116,19 @@ class Limits:
         promoted.sort(key=_TURN)
         return promoted
 
-    def withdraw(self, member: str) -> list[StoredJob]:
-        """Forget the limits of a member that goes.
+    def withdraw(self, member: str, kept: Container[str] = ()) -> list[StoredJob]:
+        """Forget the limits of a member.
+
+        Args:
+            member: who goes, or declares anew.
+            kept: tasks that it goes on to limit.
 
         Returns:
             Jobs to put to the front of the queue, in order.
         """
         promoted: list[StoredJob] = []
         for task, slots in list(self.tasks.items()):
-            if slots.declared.pop(member, None) is not None:
+            if task not in kept and slots.declared.pop(member, None) is not None:
                 promoted += self._changed(task)
         promoted.sort(key=_TURN)
         return promoted

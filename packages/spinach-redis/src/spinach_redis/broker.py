@@ -182,8 +182,10 @@ class RedisBroker(Broker):
         self._look_for_older_jobs(queue)
         members: tuple[str, ...] = ()
         for _ in range(NAMES_ATTEMPTS):
+            # Who declares anew may have declared any of them before.
+            limited = lines.directory.of(queue).limited if enrolment.number else ()
             [answer] = lines.workers.ask(
-                requests.join(names, self._offset(), member, enrolment, members)
+                requests.join(names, self._offset(), member, enrolment, members, limited)
             )
             if isinstance(answer, BrokerError):
                 return JoinReply(verdict=Verdict.UNKNOWN, error=answer)
@@ -192,7 +194,8 @@ class RedisBroker(Broker):
             if answer[0] != b"KEYS":
                 self._list_queue(queue)
                 return replies.join_reply(answer)
-            members = tuple(replies.names(answer[1]))
+            members = tuple(replies.names(answer[1])) or members
+            lines.directory.add_limited(queue, replies.names(answer[2]))
         return JoinReply(verdict=Verdict.UNKNOWN, error=restless(queue))
 
     def fetch(

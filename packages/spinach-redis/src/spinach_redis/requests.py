@@ -87,9 +87,15 @@ def _limited_keys(names: QueueKeys, tasks: Sequence[str]) -> list[bytes]:
 
 
 def join(
-    names: QueueKeys, offset: str, member: str, enrolment: Enrolment, members: Sequence[str]
+    names: QueueKeys,
+    offset: str,
+    member: str,
+    enrolment: Enrolment,
+    members: Sequence[str],
+    limited: Sequence[str] = (),
 ) -> Call:
-    """`members` are those whose running keys are declared."""
+    """`members` and `limited` tasks are those whose keys are declared."""
+    others = [task for task in limited if task not in enrolment.limits]
     periodic = enrolment.periodic
     description = json.dumps(dict(enrolment.info), sort_keys=True)
     info = f"{enrolment.lease_ms} {' '.join(periodic)}\n{description}"
@@ -99,6 +105,7 @@ def join(
             *names.fixed(keys.JOIN),
             *_limited_keys(names, tuple(enrolment.limits)),
             *(names.running(other) for other in members),
+            *_limited_keys(names, others),
         ),
         (
             offset,
@@ -114,6 +121,9 @@ def join(
             *(part for task, interval in periodic.items() for part in (task, interval)),
             len(members),
             *members,
+            enrolment.number,
+            len(others),
+            *others,
         ),
     )
 

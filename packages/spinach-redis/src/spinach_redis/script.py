@@ -63,7 +63,7 @@ class Script:
 
 ENQUEUE: Final = Script("enqueue", "wake", "deposit", first="single")
 FIRE: Final = Script("fire", "members", "wake")
-JOIN: Final = Script("join", "record", "members", "wake", "slots")
+JOIN: Final = Script("join", "record", "members", "wake", "slots", "dismiss")
 BEAT: Final = Script("beat", "members")
 FETCH: Final = Script("fetch", "record", "members", "wake", "slots")
 RECONCILE: Final = Script("reconcile", "members")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
+from spinach import ALL_QUEUES
 from spinach.brokers.calls import Verdict
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.realtime import time
@@ -41,7 +42,7 @@ class LiveWorker:
     def __init__(self, recording: Recording, timeout: float) -> None:
         self._recording = recording
         self._timeout = timeout
-        self._queues = queues_of(recording)
+        self._queues = dict.fromkeys(queues_of(recording))
 
     def wait_idle(self, *, timeout: float | None = None) -> None:
         """Wait until nothing is ready, running or due.
@@ -85,7 +86,9 @@ class LiveWorker:
         )
 
     def _idle(self) -> bool:
-        for count in self._recording.broker.counts(self._queues):
+        # Tasks may have been attached meanwhile, and the workers join their queues.
+        self._queues |= dict.fromkeys(queues_of(self._recording))
+        for count in self._recording.broker.counts(list(self._queues)):
             if count.verdict is not Verdict.APPLIED and count.error is not None:
                 raise count.error
             due = count.next_due_in_ms is not None and count.next_due_in_ms <= 0
@@ -112,8 +115,7 @@ def live_worker(
         WorkersRunning: the engine has workers already.
     """
     engine = recording.engine
-    queues = queues_of(recording)
-    if not queues:
+    if not queues_of(recording):
         raise InvalidArgument(
             "spinach_live_worker has no tasks to serve. Override the fixture spinach_tasks so "
             "that it returns your registries."
@@ -125,7 +127,7 @@ def live_worker(
             f"is turned. {remedy}"
         )
     before = of_engine(engine.namespace)
-    engine.start_workers(workers, queue=queues, block=False, grace=timedelta(seconds=timeout))
+    engine.start_workers(workers, queue=ALL_QUEUES, block=False, grace=timedelta(seconds=timeout))
     threads = of_engine(engine.namespace) - before
     try:
         yield LiveWorker(recording, timeout)

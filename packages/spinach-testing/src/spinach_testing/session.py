@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from spinach import ALL_QUEUES
 from spinach.brokers.calls import Verdict
 from spinach.const import BEATS_PER_LEASE
 from spinach.job import JobStatus
@@ -49,7 +50,6 @@ class Session:
 
     Args:
         recording: of the engine.
-        queues: they serve.
         threads: of the engine.
         timeout: real seconds that jobs get, counted anew at each `until_idle`.
     """
@@ -57,12 +57,11 @@ class Session:
     def __init__(
         self,
         recording: Recording,
-        queues: list[str],
         threads: set[threading.Thread],
         timeout: float,
     ) -> None:
         self._recording = recording
-        self._queues = queues
+        self._queues: dict[str, None] = {}
         self._timeout = timeout
         self._look = threading.Event()  # never set; its wait is a pause
         self.threads = threads
@@ -127,7 +126,10 @@ class Session:
         Raises:
             BrokerError: the store cannot tell.
         """
-        counts = self._recording.broker.counts(self._queues)
+        # Looked up each time: a job may attach tasks, whose queues the workers join. Those of
+        # tasks that it detached may have jobs that run.
+        self._queues |= dict.fromkeys(queues_of(self._recording))
+        counts = self._recording.broker.counts(list(self._queues))
         for count in counts:
             if count.verdict is not Verdict.APPLIED and count.error is not None:
                 raise count.error
@@ -242,15 +244,15 @@ def session(
         WorkersRunning: the engine has workers already.
         DrainTimeout: with a grace of None, jobs still run after the timeout.
     """
-    engine, queues = recording.engine, queues_of(recording)
+    engine = recording.engine
     before = of_engine(engine.namespace)
     with ExitStack() as stack:
         clock = recording.broker.clock
         if isinstance(clock, VirtualClock):
             stack.enter_context(clock.reserved())
-        running = Session(recording, queues, set(), timeout)
-        if queues:
-            engine.start_workers(workers, queue=queues, block=False, grace=grace)
+        running = Session(recording, set(), timeout)
+        if queues_of(recording):
+            engine.start_workers(workers, queue=ALL_QUEUES, block=False, grace=grace)
             running.threads = of_engine(engine.namespace) - before
             stack.callback(_stop, running, recording, grace=grace, timeout=timeout)
         yield running

@@ -145,8 +145,8 @@ class Broker(ABC):
     # -- memberships -------------------------------------------------------
     #
     # A membership is one worker process in one queue. `fetch`, `beat`,
-    # `reconcile` and `leave` carry its number, one above the last one the engine
-    # used; the engine has one such call in flight per membership. The store
+    # `reconcile`, `leave` and a `join` that declares anew carry its number, one above
+    # the last one the engine used; the engine has one such call in flight per membership. The store
     # remembers the last number: one that is not above it answers STALE and does
     # nothing. A member that the store does not know answers FENCED.
 
@@ -158,6 +158,11 @@ class Broker(ABC):
         (I15): one that is absent becomes due one interval from now, one whose
         interval changed is reset to now + interval if that is earlier. Hands out
         no job. Joining twice under one name changes nothing but the lease.
+
+        A member declares anew by joining again with the next number in the
+        enrolment: what it declared before is replaced, and its leases stay. Limits
+        that it no longer declares end as if it had left. One whose number is not
+        above the last one answers STALE, one whose recovery began FENCED.
         """
 
     @abstractmethod

@@ -75,6 +75,8 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     periodic: Mapping[str, int] = {}
     #: For people who look at the store: host, process id, version.
     info: Mapping[str, str] = {}
+    #: 0 for who joins; for a member that declares something else from now on, as in a `Turn`.
+    number: int = 0
 
 
 class Turn(msgspec.Struct, frozen=True):

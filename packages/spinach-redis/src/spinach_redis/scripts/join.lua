@@ -1,4 +1,5 @@
--- Makes a process a member of a queue, or starts its lease anew.
+-- Makes a process a member of a queue, or starts its lease anew. A member that says so by a
+-- number replaces what it declared before.
 --
 -- KEYS
 --   version        string  schema of the queue; written here if absent
@@ -12,7 +13,8 @@
 --   ready, future, timekeeper, marker, paused  for the wake-up, see wake.lua
 --   periodic       zset    task -> next due
 --   periodic-info  hash    task -> `<interval> <last declared>`, ms
---   slots, held, limit     of each limited task that the member declares
+--   slots, held, limit     of each limited task that the member declares, and of each other
+--                          one that the caller knows
 --   running:<member>       of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 schema   3 member   4 lease, ms   5 info   6 time after
@@ -20,10 +22,14 @@
 --   7 count of limited tasks, the tasks; then a limit for each
 --   then count of periodic tasks; task, interval in ms for each
 --   then count of members known, the members
+--   then number of the call, 0 of who joins
+--   then count of other limited tasks known, the tasks
 -- Reply
 --   {'APPLIED', us until a periodic task of the member is due or nil}
---   {'FENCED'}: under this name a dead member is being recovered
---   {'KEYS', members}: nothing was done, their keys are needed
+--   {'FENCED'}: under this name a dead member is being recovered; or there is none, and it
+--   declares anew
+--   {'STALE'}: it declared anew under this number or a later one
+--   {'KEYS', members, limited tasks}: nothing was done, their keys are needed
 --   {'VERSION', schema found}: nothing was done
 local NAMES = {'version', 'members', 'seq', 'info', 'guard', 'limits', 'brought', 'jobs', 'ready',
   'future', 'timekeeper', 'marker', 'paused', 'periodic', 'periodic-info'}
@@ -45,24 +51,30 @@ for i = 1, tonumber(ARGV[a]) do
 end
 a = a + 2 * #periods + 1
 local running = {}
-for i = 1, tonumber(ARGV[a]) do
+local member_count = tonumber(ARGV[a])
+for i = 1, member_count do
   running[ARGV[a + i]] = KEYS[k + i]
 end
+a, k = a + member_count + 1, k + member_count
+local number = tonumber(ARGV[a])
+local others = declared_limits(a + 1, k)
 
 local version = call('GET', q.version)
 if version and version ~= ARGV[2] then
   return {'VERSION', version}
 end
+local anew = number > 0
 local known = call('ZSCORE', q.members, member)
-if known and call('HEXISTS', q.seq, member) == 0 then
+if (known or anew) and call('HEXISTS', q.seq, member) == 0 then
   return {'FENCED'}
 end
+local declares = anew or not known
 
 -- A limit where there was none has to count the jobs that are leased without one. This
 -- alone looks at all leases of a queue, once for a limit that is new. Slots may be left
 -- from an earlier one that went with the last member who declared it.
-local fresh = {}
-if not known then
+local fresh, unknown, no_keys = {}, {}, {}
+if declares then
   for task in pairs(wanted) do
     fresh[task] = not in_force(declared[task], call('HGET', q.limits, task)) or nil
   end
@@ -71,21 +83,45 @@ if next(fresh) then
   local members = call('ZRANGE', q.members, 0, -1)
   for i = 1, #members do
     if not running[members[i]] then
-      return {'KEYS', members}
+      unknown = members
     end
   end
+end
+if anew then
+  -- It may have declared any of them before.
+  local limited = call('HKEYS', q.limits)
+  for i = 1, #limited do
+    if not declared[limited[i]] and not others[limited[i]] then
+      no_keys[#no_keys + 1] = limited[i]
+    end
+  end
+end
+if #unknown > 0 or #no_keys > 0 then
+  return {'KEYS', unknown, no_keys}
 end
 
 admit_when_full(q.ready)
 call('SET', q.version, ARGV[2])
 step(q, now)
+if anew then
+  local refused = refusal(q, member, number)
+  if refused then
+    return {refused}
+  end
+end
 local longest = call('ZCARD', q.members) > 0 and tonumber(call('HGET', q.guard, 'lease')) or 0
 call('HSET', q.guard, 'lease', math.max(longest, lease))
 call('ZADD', q.members, now + lease, member)
+if anew then
+  withdraw(q, others, member)
+  end_schedule(q, member, now)
+end
 call('HSET', q.info, member, ARGV[5])
 local earliest = nil
-if not known then
-  call('HSET', q.seq, member, 0)
+if declares then
+  if not known then
+    call('HSET', q.seq, member, 0)
+  end
   if next(fresh) then
     for _, key in pairs(running) do
       local ids = call('HKEYS', key)

@@ -66,6 +66,22 @@ def outcome(
     )
 
 
+def _enrolment(
+    limits: Mapping[str, int] | None,
+    periodic: Mapping[str, timedelta] | None,
+    *,
+    lease: timedelta = DEFAULT_LEASE,
+    number: int = 0,
+) -> Enrolment:
+    return Enrolment(
+        lease_ms=lease // MILLISECOND,
+        limits=dict(limits or {}),
+        periodic={task: each // MILLISECOND for task, each in (periodic or {}).items()},
+        info={"host": "conformance"},
+        number=number,
+    )
+
+
 class Process:
     """Keeps the member ids and numbers of one worker process; no broker, no rules.
 
@@ -107,17 +123,31 @@ class Process:
     ) -> JoinReply:
         """Become a member of a queue."""
         reply = self.broker.join(
-            queue,
-            self.member(queue),
-            Enrolment(
-                lease_ms=lease // MILLISECOND,
-                limits=dict(limits or {}),
-                periodic={task: each // MILLISECOND for task, each in (periodic or {}).items()},
-                info={"host": "conformance"},
-            ),
+            queue, self.member(queue), _enrolment(limits, periodic, lease=lease)
         )
         assert reply.verdict is Verdict.APPLIED, f"join was not applied: {reply}"
         return reply
+
+    def declare(
+        self,
+        queue: str = QUEUE,
+        *,
+        limits: Mapping[str, int] | None = None,
+        periodic: Mapping[str, timedelta] | None = None,
+        number: int | None = None,
+    ) -> JoinReply:
+        """Declare other limits and periodic tasks, as a member of the queue.
+
+        Args:
+            queue: of the membership.
+            limits: task → limit.
+            periodic: task → period.
+            number: of the call; None takes the next one.
+        """
+        if number is None:
+            number = self.turn(queue).number
+        enrolment = _enrolment(limits, periodic, number=number)
+        return self.broker.join(queue, self.member(queue), enrolment)
 
     def fetch_from(
         self,

@@ -9,6 +9,7 @@ from .behaviours.bounds import BoundsBehaviour
 from .behaviours.buffer import BufferBehaviour
 from .behaviours.clock import ClockBehaviour
 from .behaviours.counts import CountsBehaviour
+from .behaviours.declaring import DeclaringBehaviour
 from .behaviours.empty import EmptyBehaviour
 from .behaviours.enqueue import EnqueueBehaviour
 from .behaviours.failed_store import FailedStoreBehaviour
@@ -51,6 +52,7 @@ class BrokerConformance(
     ScheduleBehaviour,
     PeriodicBehaviour,
     LimitsBehaviour,
+    DeclaringBehaviour,
     LeaseBehaviour,
     RecoveryBehaviour,
     FencingBehaviour,

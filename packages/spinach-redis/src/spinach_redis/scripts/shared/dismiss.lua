@@ -1,10 +1,8 @@
--- What a member that goes takes along, whether it leaves or is recovered: its number,
--- its limits, its office. What it declared periodic was declared until now.
+-- What a member takes along that leaves or is recovered: its number, its limits, its office.
+-- One that declares anew takes less.
 
-local function dismiss(q, limits, member, now)
-  call('HDEL', q.seq, member)
-  withdraw(q, limits, member)
-  resign(q, member)
+-- What it declared periodic was declared until now.
+local function end_schedule(q, member, now)
   local info = call('HGET', q.info, member) or ''
   for task in string.gmatch(string.match(info, '^%d+ ([^\n]*)') or '', '%S+') do
     local interval = string.match(call('HGET', q['periodic-info'], task) or '', '^%d+')
@@ -12,4 +10,11 @@ local function dismiss(q, limits, member, now)
       call('HSET', q['periodic-info'], task, string.format('%s %.0f', interval, now))
     end
   end
+end
+
+local function dismiss(q, limits, member, now)
+  call('HDEL', q.seq, member)
+  withdraw(q, limits, member)
+  resign(q, member)
+  end_schedule(q, member, now)
 end

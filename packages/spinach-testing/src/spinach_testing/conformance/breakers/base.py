@@ -38,6 +38,8 @@ class Family:
     parks: set[str] = field(default_factory=set)
     #: Task → highest limit that was declared.
     highest: dict[str, int] = field(default_factory=dict)
+    #: Member → task → limit that it ever declared.
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)
     #: Periodic task → its period in ms.
     periods: dict[str, int] = field(default_factory=dict)
     #: The latest time that was ever seen, and until when nobody is named, in ms.

@@ -23,6 +23,9 @@ __all__ = [
     "FiresEveryMissedTick",
     "FiresTwice",
     "IgnoresLimits",
+    "KeepsTheSchedule",
+    "KeepsWhatWasDeclared",
+    "KeepsWithdrawnLimits",
     "NamesNoDead",
     "NamesTheDeadOnce",
     "NamesTheDeadToAll",
@@ -57,6 +60,38 @@ class TakesTheHighestLimit(Breaker):
             highest[task] = max(limit, highest.get(task, 0))
         limits = {task: highest[task] for task in enrolment.limits}
         return super().join(queue, member, structs.replace(enrolment, limits=limits))
+
+
+class KeepsWhatWasDeclared(Breaker):
+    """Takes a member that declares anew for one that joins once more."""
+
+    breaks = "I10"
+
+    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
+        return super().join(queue, member, structs.replace(enrolment, number=0))
+
+
+class KeepsWithdrawnLimits(Breaker):
+    """Has a member keep the limits that it no longer declares."""
+
+    breaks = "I10"
+
+    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
+        limits = {**self.family.limits.get(member, {}), **enrolment.limits}
+        self.family.limits[member] = limits
+        return super().join(queue, member, structs.replace(enrolment, limits=limits))
+
+
+class KeepsTheSchedule(Breaker):
+    """Has a member keep the periodic tasks that it no longer declares."""
+
+    breaks = "I15"
+
+    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
+        self.family.periods.update(enrolment.periodic)
+        return super().join(
+            queue, member, structs.replace(enrolment, periodic=dict(self.family.periods))
+        )
 
 
 class NamesNoDead(Breaker):
