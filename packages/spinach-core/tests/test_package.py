@@ -24,6 +24,7 @@ MODULES = sorted(
 def test_all_is_what_is_promised() -> None:
     assert set(spinach.__all__) == {
         "AbortException",
+        "Backoff",
         "Batch",
         "Engine",
         "Job",

@@ -10,6 +10,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from .backoff import Backoff
 from .const import VERSION
 from .engine import Engine
 from .job import Job, JobStatus
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbortException",
+    "Backoff",
     "Batch",
     "Engine",
     "Job",

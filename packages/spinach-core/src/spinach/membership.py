@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from .backoff import Backoff
+from .backoff import CallBackoff
 from .brokers.calls import FetchTurn, Turn
 from .const import BEATS_PER_LEASE, LEASE_MARGIN_SECONDS
 from .log import WORKER_LOGGER
@@ -73,12 +73,12 @@ class Membership:
         self.forgotten = False
         #: No call before this instant, because the last one failed.
         self.not_before = 0.0
-        self.backoff = Backoff(source)
+        self.backoff = CallBackoff(source)
         #: Calls whose last answer did not come; an answer to another one does not
         #: mean that these would be answered.
         self.failing: set[str] = set()
         #: Of firing alone: a full store refuses it, and all else goes on.
-        self.fire_backoff = Backoff(source)
+        self.fire_backoff = CallBackoff(source)
         #: A thread starts a job only before this instant (I16).
         self.safe_until = 0.0
         #: When proof of life is due.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from .backoff import Backoff
+from .backoff import CallBackoff
 from .const import REPORT_CHUNK
 from .log import WORKER_LOGGER
 
@@ -68,7 +68,7 @@ class ResultNotifier:
         self._ending = ending
         self._source = source
         self._hurry = hurry
-        self._backoffs: dict[str, Backoff] = {}
+        self._backoffs: dict[str, CallBackoff] = {}
         self._not_before: dict[str, float] = {}
 
     def run(self) -> None:
@@ -117,7 +117,7 @@ class ResultNotifier:
         now = self._clock.monotonic()
         for queue in reported:
             if queue in unanswered:
-                backoff = self._backoffs.setdefault(queue, Backoff(self._source))
+                backoff = self._backoffs.setdefault(queue, CallBackoff(self._source))
                 if not backoff.failing:
                     WORKER_LOGGER.warning(
                         "Cannot report outcomes of queue %s, trying on: %s", queue, error,

@@ -20,6 +20,7 @@ from typing import (
 )
 
 from . import wire
+from .backoff import DEFAULT_BACKOFF, BackoffPolicy, require_backoff
 from .batch import Batch
 from .checks import (
     require_callable,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
+    from .backoff import Backoff
     from .job import Job
 
 __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
@@ -63,6 +65,8 @@ class Task(Generic[P, R]):
     periodicity: timedelta | None
     #: Most jobs of this task that run at once over all workers; None: no limit.
     max_concurrency: int | None
+    #: How long its jobs wait between a failed attempt and the next one.
+    backoff: BackoffPolicy = DEFAULT_BACKOFF
     signature: CallSignature = field(init=False, repr=False)
     #: First line of the record of each of its jobs.
     header: bytes = field(init=False, repr=False)
@@ -112,10 +116,11 @@ class Tasks:
         max_retries: of tasks that name none; None is 0, at most once.
         periodicity: of tasks that name none; None is not periodic.
         max_concurrency: of tasks that name none; None is no limit.
+        backoff: of tasks that name none; None is `Backoff()`.
 
     Raises:
         InvalidName: bad queue name.
-        InvalidTask: a number out of range.
+        InvalidTask: a number out of range, or no backoff.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        backoff: Backoff | Callable[[int], timedelta] | None = None,
     ) -> None:
         self._queue = DEFAULT_QUEUE if queue is None else wire.check_name(queue, "queue")
         self._max_retries = (
@@ -131,6 +137,7 @@ class Tasks:
         )
         self._periodicity = require_periodicity(periodicity)
         self._max_concurrency = require_concurrency(max_concurrency)
+        self._backoff = DEFAULT_BACKOFF if backoff is None else require_backoff(backoff)
         self._tasks: dict[str, Task[..., Any]] = {}
         # Engines it is attached to, the last one last.
         self._engines: list[Scheduler] = []
@@ -161,6 +168,7 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        backoff: Backoff | Callable[[int], timedelta] | None = None,
     ) -> Callable[[F], F]:
         """Decorator that registers a function, and returns that very function.
 
@@ -175,9 +183,15 @@ class Tasks:
             periodicity: run it once each period, at least one second; needs a
                 function that can be called without arguments.
             max_concurrency: most jobs of it at once over all workers.
+            backoff: how long a job waits between a failed attempt and the next one;
+                None takes the registry's. A function is called in the worker thread
+                with the number of the attempt that failed, from 1, and returns the
+                wait, which 0 ends at once. If it raises, or returns anything else, a
+                warning is logged and `Backoff()` chooses.
 
         Raises:
-            InvalidTask: no name, not a plain callable, or a number out of range.
+            InvalidTask: no name, not a plain callable, a number out of range, or no
+                backoff.
             InvalidName: bad task or queue name.
             DuplicateTask: the name is taken.
         """
@@ -197,6 +211,7 @@ class Tasks:
                 max_retries=max_retries,
                 periodicity=periodicity,
                 max_concurrency=max_concurrency,
+                backoff=backoff,
             )
             return func
 
@@ -210,6 +225,7 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        backoff: Backoff | Callable[[int], timedelta] | None = None,
     ) -> None:
         """Register a function without decorating it; see `task`.
 
@@ -230,6 +246,7 @@ class Tasks:
                 if max_concurrency is None
                 else require_concurrency(max_concurrency)
             ),
+            backoff=self._backoff if backoff is None else require_backoff(backoff),
         )
         if task.periodicity is not None and (problem := task.signature.problem((), {})):
             raise InvalidTask(

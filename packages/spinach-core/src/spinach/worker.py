@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from . import signals, wire
 from .assignment import Assignment
-from .backoff import Backoff, exponential_backoff
+from .backoff import CallBackoff
 from .brokers.calls import Verdict
 from .clock import as_utc, from_ms, to_ms
 from .exc import AbortException, BrokerError, RetryException
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind, cut_failure
+from .retry_delay import retry_delay_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ class Worker:
 
     def _report_late(self, outcome: Outcome) -> None:
         """Report without the notifier, which is gone: it counts if the lease still stands."""
-        backoff, error = Backoff(self._source), None
+        backoff, error = CallBackoff(self._source), None
         pause = threading.Condition()
         for _ in range(_LATE_TRIES):
             try:
@@ -150,7 +151,7 @@ class Worker:
             # doing, so they fail the job; the thread goes on.
             task.func(*args, **kwargs)
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
-            return self._failed(lease, exc, self._clock.monotonic() - started)
+            return self._failed(work, exc, self._clock.monotonic() - started)
         if job is not None or signals.job_finished.receivers:
             with self._shielded():
                 self._tell_success(job or _snapshot(lease), self._clock.monotonic() - started)
@@ -166,26 +167,28 @@ class Worker:
         )
         signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
 
-    def _failed(self, lease: Lease, err: BaseException, seconds: float) -> Outcome:
+    def _failed(self, work: Assignment, err: BaseException, seconds: float) -> Outcome:
         """Decide what a failed attempt means, and tell of it."""
+        lease = work.lease
         header = wire.read_header(lease.record)
         if isinstance(err, AbortException) or lease.retries >= header.max_retries:
             outcome = Outcome(OutcomeKind.FAILED, lease, header.task, failure=describe(err))
         else:
-            outcome = self._retry(lease, header.task, err)
+            outcome = self._retry(work, err)
         with self._shielded():
             self._tell_failure(outcome, err, seconds)
         return outcome
 
-    def _retry(self, lease: Lease, task: str, err: BaseException) -> Outcome:
+    def _retry(self, work: Assignment, err: BaseException) -> Outcome:
+        lease, task = work.lease, work.task
         if isinstance(err, RetryException):
             # The class may be the user's own: without an instant, with one that no clock
             # shows, or one that raises when asked. Then the backoff chooses.
             with suppress(BaseException):
                 if err.at is not None:
-                    return Outcome(OutcomeKind.RETRY, lease, task, at_ms=to_ms(as_utc(err.at)))
-        wait = exponential_backoff(lease.retries, source=self._source)
-        return Outcome(OutcomeKind.RETRY, lease, task, delay_ms=int(wait.total_seconds() * 1000))
+                    return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=to_ms(as_utc(err.at)))
+        delay_ms = retry_delay_ms(task, lease, self._source)
+        return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms)
 
     def _tell_failure(self, outcome: Outcome, err: BaseException, seconds: float) -> None:
         job = _snapshot(outcome.lease)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from spinach.backoff import exponential_backoff
+from spinach.backoff import loss_delay
 from spinach.brokers.calls import LostJob
 from spinach.const import MAINTENANCE_CHUNK, MAX_LOSSES
 from spinach.outcome import Failure, Lease, OutcomeKind
@@ -278,7 +278,7 @@ class Queue:
             job.losses += 1
             reason = _reason_to_give_up(job)
             if reason is None:
-                delay = exponential_backoff(job.losses - 1, source=source)
+                delay = loss_delay(job.losses, source)
                 self._retry(job, now_ms + delay // _MILLISECOND, now_ms)
                 continue
             given_up.append((job, reason))

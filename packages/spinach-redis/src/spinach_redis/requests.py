@@ -11,7 +11,7 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from spinach.backoff import JOB_BASE_SECONDS, JOB_CAP_SECONDS
+from spinach.backoff import LOSS_BASE_SECONDS, LOSS_CAP_SECONDS
 from spinach.const import (
     MAINTENANCE_CHUNK,
     MAX_FAILED,
@@ -304,8 +304,8 @@ def recover(names: QueueKeys, offset: str, dead: str, known: Names) -> Call:
             MAINTENANCE_CHUNK,
             MAX_FETCH_BYTES,
             MAX_LOSSES,
-            int(JOB_BASE_SECONDS * 1000),
-            int(JOB_CAP_SECONDS * 1000),
+            int(LOSS_BASE_SECONDS * 1000),
+            int(LOSS_CAP_SECONDS * 1000),
             random.getrandbits(31),
             *_LOST_REASONS,
             len(known.limited),

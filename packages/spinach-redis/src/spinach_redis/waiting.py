@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
 
-from spinach.backoff import Backoff
+from spinach.backoff import CallBackoff
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import BrokerError
 
@@ -80,7 +80,7 @@ class Waiting:
         # What follows belongs to who waits: a wait that was refused for good, and those that
         # could not begin.
         self._refused: BrokerError | None = None
-        self._backoff = Backoff()
+        self._backoff = CallBackoff()
         self._told_of_begin = False
 
     def wait(
