@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from spinach.backoff import loss_delay
-from spinach.brokers.calls import LostJob
+from spinach.brokers.calls import LostJob, RecoverReply, Verdict
 from spinach.const import MAINTENANCE_CHUNK, MAX_LOSSES
 from spinach.outcome import Failure, Lease, OutcomeKind
 
@@ -251,17 +251,16 @@ class Queue:
             self.line.wake_all()
         return True
 
-    def recover(
-        self, member: Member, now_ms: int, source: RandomSource | None
-    ) -> tuple[LostJob, ...]:
+    def recover(self, member: Member, now_ms: int, source: RandomSource | None) -> RecoverReply:
         """Take back a bounded number of leases of a dead member (I7, I11, I12).
 
         The newest first: those that go back to the front of the queue stand there in
         order even when it takes several calls.
 
         Returns:
-            The jobs that are in the failed store now.
+            Who died, and where its jobs are now.
         """
+        retrying = 0
         given_up: list[tuple[StoredJob, str]] = []
         unharmed: list[StoredJob] = []
         for _ in range(min(MAINTENANCE_CHUNK, len(member.running))):
@@ -280,6 +279,7 @@ class Queue:
             if reason is None:
                 delay = loss_delay(job.losses, source)
                 self._retry(job, now_ms + delay // _MILLISECOND, now_ms)
+                retrying += 1
                 continue
             given_up.append((job, reason))
         self._put_first(unharmed[::-1])
@@ -295,7 +295,14 @@ class Queue:
                     losses=job.losses,
                 )
             )
-        return tuple(lost)
+        return RecoverReply(
+            verdict=Verdict.APPLIED,
+            info=member.enrolment.info,
+            ready=len(unharmed),
+            retrying=retrying,
+            lost=tuple(lost),
+            more=bool(member.running),
+        )
 
     # -- the failed store --------------------------------------------------
 

@@ -97,6 +97,10 @@ class Process:
 
     # -- memberships -------------------------------------------------------
 
+    def info(self, queue: str = QUEUE) -> dict[str, str]:
+        """What it says of itself when it joins a queue; no two processes say the same."""
+        return {"host": "conformance", "pid": self.member(queue)[:8]}
+
     def join(
         self,
         queue: str = QUEUE,
@@ -113,7 +117,7 @@ class Process:
                 lease_ms=lease // MILLISECOND,
                 limits=dict(limits or {}),
                 periodic={task: each // MILLISECOND for task, each in (periodic or {}).items()},
-                info={"host": "conformance"},
+                info=self.info(queue),
             ),
         )
         assert reply.verdict is Verdict.APPLIED, f"join was not applied: {reply}"

@@ -1,5 +1,6 @@
 -- What a member that goes takes along, whether it leaves or is recovered: its number,
 -- its limits, its office. What it declared periodic was declared until now.
+-- Returns what `info` holds of it, or ''.
 
 local function dismiss(q, limits, member, now)
   call('HDEL', q.seq, member)
@@ -12,4 +13,5 @@ local function dismiss(q, limits, member, now)
       call('HSET', q['periodic-info'], task, string.format('%s %.0f', interval, now))
     end
   end
+  return info
 end
