@@ -18,6 +18,7 @@ from .const import BLOCK_SECONDS, MAX_FETCH_BYTES
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .maintenance import Maintenance
 from .membership import Membership
+from .notices import Notices
 from .outcome import Outcome, OutcomeKind
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Consumer:
         # of its steps, need not go through the memberships. 0 when something changed.
         self._quiet_until = 0.0
         self._maintenance = Maintenance(broker, self._enrolments, tasks, handover, on_lost)
+        self._notices = Notices(broker, lambda name: name in self._tasks)
         self._memberships = [self._new_membership(queue) for queue in self._enrolments]
 
     # -- state -------------------------------------------------------------
@@ -175,6 +177,8 @@ class Consumer:
                 due = member.next_due
                 if due is not None and self._clock.monotonic() + _TOLERANCE_SECONDS >= due:
                     self._maintenance.tick(member, may_beat=may_sequence)
+            if may_sequence:
+                self._notices.count()
         news, self._quiet_until = self._quiet_until == 0.0, 0.0
         due_in = self.next_event_in()
         if due_in is not None and may_sequence and not news:
@@ -270,7 +274,9 @@ class Consumer:
         self._quiet_until = 0.0
         # Counted before: meanwhile outcomes are answered, but nobody else brings leases.
         held = [len(self._handover.held(self._memberships[index].member)) for index in due]
-        replies = self._broker.beat([self._memberships[index].turn() for index in due])
+        turns = [self._memberships[index].turn() for index in due]
+        replies = self._broker.beat(turns)
+        self._notices.beaten(turns, replies)
         for index, reply, most in zip(due, replies, held, strict=True):
             if self._accept(index, "beat", reply):
                 member = self._memberships[index]
@@ -299,7 +305,8 @@ class Consumer:
         member.more = True
         for lease in self._handover.settle(member.member, reply.strays):
             WORKER_LOGGER.warning(
-                "Job %s runs here, but its lease has passed on; its outcome will be refused",
+                "Lease of job %s expired while it runs; its outcome will not count, and another "
+                "worker may run it as well",
                 lease.stored_id[1:],
                 extra={"job_id": lease.stored_id[1:], "queue": lease.queue},
             )
@@ -328,7 +335,7 @@ class Consumer:
             member.uncertain, member.withheld = True, False
         elif reply.verdict is Verdict.FENCED and not self._leaving:
             WORKER_LOGGER.warning(
-                "This process was taken for dead in queue %s; it joins again",
+                "Lease on queue %s expired, rejoining; other workers take over its jobs",
                 member.queue,
                 extra={"queue": member.queue},
             )
@@ -339,9 +346,9 @@ class Consumer:
     # -- what a fetch brings -----------------------------------------------
 
     def _take_in(self, member: Membership, reply: FetchReply, now: float) -> int:
-        member.parks = tuple(
-            park for park in reply.parks if park in self._tasks or park in wire.READABLE_PARKS
-        )
+        member.parks = tuple(park for park in reply.parks if self._notices.runs(park))
+        if self._notices.fetched(member.queue, reply):
+            self._quiet_until = 0.0
         member.more = reply.more or bool(member.parks)
         if reply.dead is not None:
             member.dead = reply.dead

@@ -127,7 +127,7 @@ class Membership:
         """A call got no answer: wait before the next one."""
         if not self.failing:
             WORKER_LOGGER.warning(
-                "Cannot reach the broker for queue %s, trying on: %s", self.queue, error,
+                "Broker of queue %s is unavailable, retrying: %s", self.queue, error,
                 extra={"queue": self.queue},
             )  # fmt: skip
         self.failing.add(call)
@@ -139,7 +139,7 @@ class Membership:
             self.failing.remove(call)
             if not self.failing:
                 WORKER_LOGGER.info(
-                    "The broker answers again for queue %s", self.queue, extra={"queue": self.queue}
+                    "Broker of queue %s is available again", self.queue, extra={"queue": self.queue}
                 )
                 self.backoff.succeeded()
                 self.not_before = 0.0

@@ -101,9 +101,9 @@ class ResultNotifier:
         refused, unanswered = self._handover.answered(reply.verdicts)
         for outcome in refused:
             WORKER_LOGGER.warning(
-                "Outcome %s of job %s was refused: its lease had passed to another worker",
-                outcome.kind.value,
+                "Outcome of job %s does not count (%s): its lease expired, and the job was recovered",
                 outcome.lease.stored_id[1:],
+                outcome.kind.value,
                 extra={"job_id": outcome.lease.stored_id[1:], "task": outcome.task},
             )
         if unanswered or self._backoffs:
@@ -120,14 +120,14 @@ class ResultNotifier:
                 backoff = self._backoffs.setdefault(queue, CallBackoff(self._source))
                 if not backoff.failing:
                     WORKER_LOGGER.warning(
-                        "Cannot report outcomes of queue %s, trying on: %s", queue, error,
+                        "Outcomes of queue %s cannot be reported, retrying: %s", queue, error,
                         extra={"queue": queue},
                     )  # fmt: skip
                 self._not_before[queue] = now + backoff.failed()
             elif self._backoffs.pop(queue, None) is not None:
                 del self._not_before[queue]
                 WORKER_LOGGER.info(
-                    "Reporting outcomes of queue %s again", queue, extra={"queue": queue}
+                    "Outcomes of queue %s are reported again", queue, extra={"queue": queue}
                 )
 
     def _wait_seconds(self) -> float:

@@ -51,7 +51,7 @@ class SafeSignal(NamedSignal):
                 results.append((receiver, result))
             except BaseException:
                 _LOGGER.exception(
-                    "A receiver of %s raised; the sender goes on",
+                    "A receiver of signal %s raised; job and worker are unaffected",
                     self.name,
                     extra={"signal": self.name, "receiver": repr(receiver)},
                 )

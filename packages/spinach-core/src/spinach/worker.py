@@ -72,7 +72,7 @@ class Worker:
 
     def run(self) -> None:
         """Run jobs until the hand-over says to end."""
-        WORKER_LOGGER.debug("Worker %s started", self._name)
+        WORKER_LOGGER.debug("Worker thread %s started", self._name)
         signals.worker_started.send(self._namespace, worker_name=self._name)
         outcome: Outcome | None = None
         try:
@@ -91,7 +91,7 @@ class Worker:
         if late is not None:
             self._report_late(late)
         signals.worker_terminated.send(self._namespace, worker_name=self._name)
-        WORKER_LOGGER.debug("Worker %s terminated", self._name)
+        WORKER_LOGGER.debug("Worker thread %s ended", self._name)
 
     def _report_late(self, outcome: Outcome) -> None:
         """Report without the notifier, which is gone: it counts if the lease still stands."""
@@ -109,7 +109,8 @@ class Worker:
             with pause:
                 self._clock.wait(pause, backoff.failed())
         WORKER_LOGGER.warning(
-            "Could not report job %s, which ended after the stop: %s",
+            "Job %s ended after the stop, and its outcome could not be reported; recovery takes it "
+            "over: %s",
             outcome.lease.stored_id[1:], error, extra={"job_id": outcome.lease.stored_id[1:]},
         )  # fmt: skip
 
@@ -125,7 +126,9 @@ class Worker:
         except BaseException:  # noqa: BLE001 - a thread must outlive what it runs
             # If it was logging that failed, this may fail as well.
             with suppress(BaseException):
-                WORKER_LOGGER.exception("Telling of a job failed; the worker goes on")
+                WORKER_LOGGER.exception(
+                    "A signal receiver or log handler raised; the job is unaffected"
+                )
 
     def _execute(self, work: Assignment) -> Outcome:
         lease, task = work.lease, work.task
@@ -137,7 +140,8 @@ class Worker:
         except wire.UnreadableRecord as exc:
             with self._shielded():
                 JOB_LOGGER.error(
-                    "Job %s cannot be read: %s", lease.stored_id[1:], exc,
+                    "Job failed: %s %s, its record cannot be read: %s",
+                    task.name, lease.stored_id[1:], exc,
                     extra={"job_id": lease.stored_id[1:], "task": task.name, "queue": lease.queue},
                 )  # fmt: skip
             return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
@@ -209,7 +213,7 @@ class Worker:
                 when = f"in {(outcome.delay_ms or 0) / 1000:.1f} s"
             if isinstance(err, RetryException):
                 JOB_LOGGER.info(
-                    "Job asks for a retry: %s %s, attempt %d, again %s: %s",
+                    "Job will be retried as it asked: %s %s, attempt %d, again %s: %s",
                     job.task_name, job.id_text, job.attempt, when, err, extra=extra,
                 )  # fmt: skip
             else:

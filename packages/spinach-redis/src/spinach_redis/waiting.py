@@ -171,7 +171,10 @@ class Waiting:
                 except BrokerError as error:
                     if not self._told_of_unblock:
                         self._told_of_unblock = True
-                        LOGGER.warning("Waits of workers cannot be cut short: %s", error)
+                        LOGGER.warning(
+                            "Waits for jobs cannot be cut short, so a stop may take some seconds longer: %s",
+                            error,
+                        )
                     # They end by themselves, late.
                     return
             if time.monotonic() >= deadline:
@@ -191,8 +194,7 @@ class Waiting:
         if self._backoff.failing and not self._told_of_begin and not problem.health.down:
             self._told_of_begin = True
             LOGGER.warning(
-                "Workers cannot wait for jobs at the Redis server at %s, and look for them "
-                "every few seconds instead: %s",
+                "Workers cannot wait for jobs on Redis at %s, polling every few seconds instead: %s",
                 problem.health.address,
                 problem.reply,
             )
@@ -202,7 +204,7 @@ class Waiting:
         self._backoff.succeeded()
         if self._told_of_begin:
             self._told_of_begin = False
-            LOGGER.info("Workers can wait for jobs again")
+            LOGGER.info("Workers can wait for jobs again, polling ends")
 
     def _result(
         self, waits: _Waits, alarm: Alarm, fetch: Call | None
