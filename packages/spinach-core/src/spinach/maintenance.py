@@ -81,8 +81,8 @@ class _Account:
             )  # fmt: skip
             return
         WORKER_LOGGER.warning(
-            "Worker process lost: host %s, pid %s, queue %s. Of its %d jobs %d are ready again, "
-            "%d will be retried, %d are in the failed store",
+            "Worker process lost: host %s, pid %s, queue %s. Its jobs: %d (%d ready again, "
+            "%d to be retried, %d in the failed store)",
             host, pid, queue, self.jobs, self._ready, self._retrying, self._failed, extra=extra,
         )  # fmt: skip
 

@@ -101,7 +101,7 @@ class ResultNotifier:
         refused, unanswered = self._handover.answered(reply.verdicts)
         for outcome in refused:
             WORKER_LOGGER.warning(
-                "Outcome of job %s does not count (%s): its lease expired, and the job was recovered",
+                "Outcome of job %s does not count, since its lease expired: %s",
                 outcome.lease.stored_id[1:],
                 outcome.kind.value,
                 extra={"job_id": outcome.lease.stored_id[1:], "task": outcome.task},

@@ -172,7 +172,7 @@ class Waiting:
                     if not self._told_of_unblock:
                         self._told_of_unblock = True
                         LOGGER.warning(
-                            "Waits for jobs cannot be cut short, so a stop may take some seconds longer: %s",
+                            "Waits for jobs cannot be cut short, stops take seconds longer: %s",
                             error,
                         )
                     # They end by themselves, late.
@@ -194,7 +194,7 @@ class Waiting:
         if self._backoff.failing and not self._told_of_begin and not problem.health.down:
             self._told_of_begin = True
             LOGGER.warning(
-                "Workers cannot wait for jobs on Redis at %s, polling every few seconds instead: %s",
+                "Workers cannot wait for jobs on Redis at %s, polling instead: %s",
                 problem.health.address,
                 problem.reply,
             )
