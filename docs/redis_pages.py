@@ -80,7 +80,8 @@ When the last job is done and the last worker has left, what stays is `version`,
 ## What an operator may do
 
 `SET {shop/mail}:paused 1` stops the queue `mail`: no process takes a job of it any more, and
-what runs ends. `DEL` lets it go on, after five seconds at the latest.
+what runs ends. `DEL` lets it go on, after five seconds at the latest. Each worker process logs a
+WARNING when it meets the pause, and a line when it is over.
 
 `HSET {shop/mail}:limits mail.send 3` lets at most three jobs of a limited task run, whatever the
 releases declare. An empty value leaves it to them again.
@@ -97,7 +98,8 @@ What you read, and what to do. The messages are what the code raises or logs, wi
 Two rules hold for all of it. **Workers** never end because of a fault that passes: they log
 one warning when it begins, one line when it is over, and go on. **`schedule`** tries for 30
 seconds, then raises an error that has each job's id in `.stored`, `.unknown` or `.not_sent`.
-Everything goes to the logger `spinach.broker.redis`.
+Everything goes to the logger `spinach.broker.redis`; [Log messages](log-messages.md) has those of
+the other loggers.
 """
 
 
@@ -258,7 +260,7 @@ def sections() -> list[tuple[str, list[str], str]]:
             (
                 "Nothing, if it comes back: no job is lost by it, and no worker is taken for dead, "
                 "because after an outage every process has a whole lease to prove that it lives. "
-                "The line that it can be used again comes when no call has failed for six "
+                "The line that it is available again comes when no call has failed for six "
                 "seconds. "
                 "`ScheduleUncertain` instead of `BrokerUnavailable` means that a request was sent "
                 "and its answer never came: look for the ids in `.unknown` before you schedule "

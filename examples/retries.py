@@ -2,22 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 
-from spinach import AbortException, Engine, MemoryBroker, RetryException
+from spinach import AbortException, Backoff, Engine, MemoryBroker, RetryException
 
+#: Short, so that this example need not wait; the default begins with 3 to 6 seconds.
+SOON = Backoff(first=timedelta(milliseconds=20), cap=timedelta(seconds=1))
 
-class Impatient:
-    """Takes the place of `random` so that this example need not wait for seconds."""
-
-    def uniform(self, a: float, b: float) -> float:
-        """A number near the lower end."""
-        return a + (b - a) / 100
-
-
-spin = Engine(MemoryBroker(), random_source=Impatient())
+spin = Engine(MemoryBroker())
 attempts: dict[str, int] = {}
 
 
-@spin.task(name="report.fetch", max_retries=3)
+@spin.task(name="report.fetch", max_retries=3, backoff=SOON)
 def fetch_report(source: str) -> None:
     attempt = attempts[source] = attempts.get(source, 0) + 1
     print(f"{source}: attempt {attempt}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, assert_type
 
-from spinach import AbortException, Engine, MemoryBroker, RetryException, Task, Tasks
+from spinach import AbortException, Backoff, Engine, MemoryBroker, RetryException, Task, Tasks
 from spinach.brokers.base import Broker
 from spinach.engine import Engine as EngineByItsModule
 from spinach.task import Tasks as TasksByItsModule
@@ -53,6 +53,14 @@ tasks.add(lambda: None, name="nothing", periodicity=minute)
 assert_type(tasks.names, list[str])
 assert_type(tasks.tasks, dict[str, Task[..., Any]])
 assert_type(tasks.get("add"), Task[..., Any])
+tasks.add(print, "patient", backoff=Backoff(jitter=0.0))
+tasks.add(print, "calculated", backoff=lambda attempt: attempt * minute)
+tasks.task(name="decorated", backoff=Backoff())(print)
+Tasks(backoff=Backoff())
+Tasks(backoff=lambda attempt: attempt * minute)
+tasks.add(print, "late", backoff=minute)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+tasks.add(print, "none", backoff=lambda: minute)  # type: ignore[arg-type,misc]  # pyright: ignore[reportArgumentType]
+tasks.add(print, "number", backoff=float)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 tasks.add(print)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 tasks.add("print", "print")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

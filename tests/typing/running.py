@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
-from spinach import Engine, Job, JobStatus, MemoryBroker, RedisBroker, signals
+from spinach import Backoff, Engine, Job, JobStatus, MemoryBroker, RedisBroker, signals
 from spinach.brokers.base import Broker
 from spinach.exc import BrokerError, ScheduleUncertain, SpinachError, UnknownTask
 from spinach.failed import FailedEntry
@@ -110,3 +110,13 @@ def fails() -> None:
 assert_type(exponential_backoff(3), timedelta)
 assert_type(exponential_backoff(3, cap=60), timedelta)
 exponential_backoff("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# -- how long a job waits before a retry --------------------------------------------
+
+assert_type(Backoff().after(1), timedelta)
+assert_type(Backoff().jitter, float)
+assert_type(Backoff().first, timedelta)
+Backoff(first=timedelta(seconds=1), factor=2, cap=timedelta(minutes=1), jitter=0)
+Backoff(timedelta(seconds=1))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Backoff(first=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Backoff().jitter = 0.1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,14 +1,26 @@
-"""Backoff: exponential, with full jitter, within bounds."""
+"""Backoff: exponential, with jitter, within bounds."""
 
 from __future__ import annotations
 
+import functools
 import random
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinach.backoff import CALL_CAP_SECONDS, Backoff, exponential_backoff, jittered_seconds
+from spinach import Backoff, Tasks
+from spinach.backoff import (
+    CALL_CAP_SECONDS,
+    MAX_WAIT,
+    CallBackoff,
+    exponential_backoff,
+    jittered_seconds,
+)
+from spinach.exc import InvalidTask
 
 
 class Highest:
@@ -22,19 +34,186 @@ class Highest:
         return b
 
 
+def span_of(backoff: Backoff, attempt: int) -> tuple[float, float]:
+    """What a wait is drawn from, in seconds."""
+    source = Highest()
+    backoff.after(attempt, source)
+    [span] = source.ranges
+    return span
+
+
+# -- the wait of jobs ----------------------------------------------------------
+
+
+@given(st.integers(min_value=1, max_value=1_000_000))
+def test_the_default_is_half_to_all_of_six_seconds_doubled_each_time_up_to_twenty_minutes(
+    attempt: int,
+) -> None:
+    most = 6 * 2 ** (attempt - 1) if attempt < 9 else 1200
+    assert span_of(Backoff(), attempt) == (most / 2, most)
+
+
+def test_the_first_spans_are_those_of_the_documentation() -> None:
+    spans = [span_of(Backoff(), attempt) for attempt in range(1, 11)]
+    assert [low for low, _ in spans] == [3, 6, 12, 24, 48, 96, 192, 384, 600, 600]
+    assert [high for _, high in spans] == [6, 12, 24, 48, 96, 192, 384, 768, 1200, 1200]
+
+
+def test_each_part_of_a_policy_counts() -> None:
+    backoff = Backoff(first=timedelta(seconds=2), factor=3, cap=timedelta(seconds=15), jitter=0.25)
+    assert [span_of(backoff, attempt) for attempt in (1, 2, 3, 4)] == [
+        (1.5, 2),
+        (4.5, 6),
+        (11.25, 15),
+        (11.25, 15),
+    ]
+
+
+def test_without_jitter_nothing_is_left_to_chance() -> None:
+    backoff = Backoff(first=timedelta(seconds=5), factor=1.0, jitter=0.0)
+    assert {backoff.after(attempt) for attempt in (1, 2, 50)} == {timedelta(seconds=5)}
+
+
+@pytest.mark.parametrize("attempt", [10_000, 2**70])
+@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0, 10**400], ids=str)
+def test_no_attempt_and_no_factor_is_too_large(attempt: int, factor: float) -> None:
+    wait = Backoff(factor=factor, jitter=0.0).after(attempt)
+    assert wait == (timedelta(seconds=6) if factor == 1.0 else timedelta(minutes=20))
+
+
+@given(st.integers(min_value=1, max_value=100), st.randoms())
+def test_a_wait_is_within_its_span_whatever_chance_says(
+    attempt: int, source: random.Random
+) -> None:
+    low, high = span_of(Backoff(), attempt)
+    assert low <= Backoff().after(attempt, source).total_seconds() <= high
+
+
+def test_without_a_source_the_random_module_decides() -> None:
+    random.seed(7)
+    first = Backoff().after(5), exponential_backoff(5)
+    random.seed(7)
+    assert (Backoff().after(5), exponential_backoff(5)) == first
+
+
+def test_a_policy_is_a_value() -> None:
+    assert Backoff() == Backoff(first=timedelta(seconds=6))
+    assert hash(Backoff()) == hash(Backoff())
+    with pytest.raises(AttributeError):
+        Backoff().jitter = 1.0  # type: ignore[misc]  # that it is frozen is what is tested
+
+
+# -- what is checked when a task is registered ---------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"first": timedelta(0)}, "first of Backoff is datetime.timedelta(0)"),
+        ({"first": timedelta(seconds=-1)}, "first of Backoff"),
+        ({"first": timedelta(microseconds=999)}, "at least 0.001 seconds"),
+        ({"first": 6}, "first of Backoff is 6"),
+        ({"cap": timedelta(seconds=5)}, "cap of Backoff .* at least 6 seconds"),
+        ({"cap": 1200}, "cap of Backoff is 1200"),
+        ({"cap": MAX_WAIT + timedelta(seconds=1)}, "at most 3650 days"),
+        ({"factor": 0.99}, "factor of Backoff is 0.99"),
+        ({"factor": float("inf")}, "factor of Backoff is inf"),
+        ({"factor": float("nan")}, "factor of Backoff is nan"),
+        ({"factor": "2"}, "factor of Backoff is '2'"),
+        ({"factor": True}, "factor of Backoff is True"),
+        ({"jitter": -0.1}, "jitter of Backoff is -0.1"),
+        ({"jitter": 1.1}, "at least 0 and at most 1"),
+        ({"jitter": None}, "jitter of Backoff is None"),
+        ({"jitter": float("nan")}, "jitter of Backoff is nan"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidTask, match=told.replace("(0)", r"\(0\)")):
+        Backoff(**wrong)
+
+
+async def asynchronous(attempt: int) -> timedelta:
+    return timedelta(seconds=attempt)
+
+
+def generator(attempt: int) -> Any:
+    yield timedelta(seconds=attempt)
+
+
+class Asynchronous:
+    async def __call__(self, attempt: int) -> timedelta:
+        return timedelta(seconds=attempt)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (5, "backoff is 5 of type int, expected a Backoff"),
+        (timedelta(seconds=5), "of type timedelta, expected a Backoff"),
+        (Backoff, "of type type, expected a Backoff"),
+        (asynchronous, "an async or generator function"),
+        (functools.partial(asynchronous), "an async or generator function"),
+        (Asynchronous(), "an async or generator function"),
+        (generator, "an async or generator function"),
+        (lambda: timedelta(0), "does not take one argument"),
+        (lambda attempt, error: timedelta(0), "does not take one argument"),
+        (lambda *, attempt: timedelta(0), "does not take one argument"),
+    ],
+)
+def test_what_cannot_be_a_backoff_is_refused_when_it_is_registered(wrong: Any, told: str) -> None:
+    tasks = Tasks()
+    with pytest.raises(InvalidTask, match=told):
+        tasks.add(print, "t", max_retries=1, backoff=wrong)
+    with pytest.raises(InvalidTask, match=told):
+        tasks.task(name="t", backoff=wrong)(print)
+    with pytest.raises(InvalidTask, match=told):
+        Tasks(backoff=wrong)
+    assert tasks.names == []
+
+
+@pytest.mark.parametrize(
+    "backoff",
+    [
+        Backoff(),
+        Backoff().after,
+        lambda attempt: timedelta(attempt),
+        lambda attempt, more=1: timedelta(attempt),
+        lambda *args: timedelta(0),
+        functools.partial(lambda a, b: timedelta(b), 1),
+    ],
+)
+def test_a_policy_and_any_function_of_one_argument_can_be_a_backoff(
+    backoff: Backoff | Callable[[int], timedelta],
+) -> None:
+    tasks = Tasks()
+    tasks.add(print, "t", backoff=backoff)
+    assert tasks.get("t").backoff is backoff
+
+
+def test_a_tasks_backoff_goes_before_the_registrys_and_that_before_the_default() -> None:
+    mine, theirs = Backoff(jitter=0.0), Backoff(jitter=1.0)
+    tasks = Tasks(backoff=theirs)
+    tasks.add(print, "of.registry")
+    tasks.add(print, "of.task", backoff=mine)
+    plain = Tasks()
+    plain.add(print, "plain")
+    assert tasks.get("of.registry").backoff is theirs
+    assert tasks.get("of.task").backoff is mine
+    assert plain.get("plain").backoff == Backoff()
+
+
+# -- the other waits -----------------------------------------------------------
+
+
 @given(st.integers(min_value=0, max_value=1_000_000))
-def test_the_range_is_nothing_to_three_seconds_doubled_each_retry_up_to_twenty_minutes(
-    retry: int,
+def test_exponential_backoff_is_half_to_all_of_three_seconds_doubled_each_attempt(
+    attempt: int,
 ) -> None:
     source = Highest()
-    wait = exponential_backoff(retry, source=source)
-    assert source.ranges == [(0.0, wait.total_seconds())]
-    assert wait.total_seconds() == (3 * 2**retry if retry < 9 else 1200)
-
-
-def test_the_first_bounds_are_those_of_the_documentation() -> None:
-    bounds = [exponential_backoff(n, source=Highest()).total_seconds() for n in range(11)]
-    assert bounds == [3, 6, 12, 24, 48, 96, 192, 384, 768, 1200, 1200]
+    wait = exponential_backoff(attempt, source=source)
+    most = 3 * 2**attempt if attempt < 9 else 1200
+    assert source.ranges == [(most / 2, most)]
+    assert wait == timedelta(seconds=most)
 
 
 @given(st.integers(min_value=0, max_value=100), st.integers(min_value=1, max_value=5000))
@@ -42,37 +221,33 @@ def test_the_cap_bounds_every_wait(attempt: int, cap: int) -> None:
     assert timedelta(0) <= exponential_backoff(attempt, cap) <= timedelta(seconds=cap)
 
 
+def test_a_task_waits_by_default_what_exponential_backoff_says_of_its_attempts() -> None:
+    for attempt in range(1, 20):
+        source = Highest()
+        exponential_backoff(attempt, source=source)
+        assert source.ranges == [span_of(Backoff(), attempt)]
+
+
 @given(st.integers(min_value=0, max_value=100), st.randoms())
-def test_a_wait_is_within_its_range_whatever_chance_says(retry: int, source: random.Random) -> None:
+def test_seconds_are_within_their_range_whatever_chance_says(
+    retry: int, source: random.Random
+) -> None:
     seconds = jittered_seconds(retry, base_seconds=0.5, cap_seconds=60, source=source)
     assert 0 <= seconds <= min(60, 0.5 * 2.0 ** min(retry, 64))
 
 
-def test_waits_are_spread_over_the_whole_range() -> None:
-    source = random.Random(1)
-    waits = [exponential_backoff(3, source=source).total_seconds() for _ in range(1000)]
-    assert min(waits) < 1
-    assert max(waits) > 23
-    assert 11 < sum(waits) / len(waits) < 13
-
-
-def test_without_a_source_the_random_module_decides() -> None:
-    random.seed(7)
-    first = exponential_backoff(5)
-    random.seed(7)
-    assert exponential_backoff(5) == first
-
-
 def test_failed_calls_wait_longer_and_longer_up_to_the_cap() -> None:
-    backoff = Backoff(Highest())
+    source = Highest()
+    backoff = CallBackoff(source)
     waits = [backoff.failed() for _ in range(12)]
     assert waits[:4] == [0.02, 0.04, 0.08, 0.16]
     assert waits == sorted(waits)
     assert waits[-1] == CALL_CAP_SECONDS
+    assert {low for low, _ in source.ranges} == {0.0}
 
 
 def test_a_success_forgets_the_failures() -> None:
-    backoff = Backoff(Highest())
+    backoff = CallBackoff(Highest())
     assert not backoff.failing
     backoff.failed()
     backoff.failed()

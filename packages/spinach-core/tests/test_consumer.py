@@ -205,7 +205,7 @@ def test_a_fenced_membership_is_replaced_and_its_buffer_dropped(
     rig.advance(1)
     assert rig.upkeep()[:2] == ["beat", "join"]
     assert rig.consumer._memberships[0].member != dead.member
-    assert "it joins again" in caplog.text
+    assert "Lease on queue spinach expired, rejoining" in caplog.text
     assert rig.handover.empty
 
 

@@ -173,7 +173,7 @@ def test_a_retry_that_waits_does_count_as_left(bench: Bench) -> None:
     bench.settle()
     assert len(attempts) == 1
     assert engine_threads("bench")
-    bench.advance(timedelta(seconds=5))
+    bench.advance(timedelta(seconds=10))
     engine.stop_workers()
     assert len(attempts) == 2
 

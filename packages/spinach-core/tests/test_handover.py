@@ -229,8 +229,8 @@ def test_the_end_of_the_grace_gives_back_what_may_repeat_only(rig: Rig) -> None:
     rig.take(1)
     rig.take(2)
     rig.handover.close()
-    assert rig.handover.abandon() == [repeatable.lease, once.lease]
-    assert rig.handover.abandon() == [once.lease]
+    assert rig.handover.abandon() == [repeatable, once]
+    assert rig.handover.abandon() == [once]
     assert rig.handover.running == 1
     assert rig.handover.busy_workers == {1, 2}
     assert rig.pending() == [(RELEASE, 1)]

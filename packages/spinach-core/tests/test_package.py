@@ -25,6 +25,7 @@ def test_all_is_what_is_promised() -> None:
     assert set(spinach.__all__) == {
         "ALL_QUEUES",
         "AbortException",
+        "Backoff",
         "Batch",
         "Engine",
         "Job",

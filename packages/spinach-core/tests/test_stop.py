@@ -164,8 +164,12 @@ def test_the_end_of_the_grace_gives_back_what_may_run_again(
     joined(thread)
     counts = bench.counts(engine)
     assert (counts.ready, counts.leased, counts.retrying, counts.members) == (1, 0, 0, 0)
-    (record,) = [r for r in caplog.records if "grace" in r.getMessage()]
-    assert (record.levelno, "it is given back" in record.getMessage()) == (logging.WARNING, True)
+    (record,) = [r for r in caplog.records if "Grace is over" in r.getMessage()]
+    assert record.levelno == logging.WARNING
+    assert "task held still runs: job" in record.getMessage()
+    assert "for 5.0 s. It is given back" in record.getMessage()
+    assert (record.task, record.queue, record.attempt) == ("held", "spinach", 1)  # type: ignore[attr-defined]
+    assert record.duration_ms == 5000  # type: ignore[attr-defined]
     # What the thread says of it later is void: the job is not its own any more.
     late_end(held)
     assert bench.counts(engine).ready == 1
@@ -176,7 +180,7 @@ def test_the_end_of_the_grace_gives_back_what_may_run_again(
 
 
 def test_after_the_grace_an_at_most_once_job_stays_leased_and_its_outcome_counts(
-    bench: Bench, held: Held
+    bench: Bench, held: Held, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = bench.engine(holding(held))
     engine.schedule("held")
@@ -184,6 +188,8 @@ def test_after_the_grace_an_at_most_once_job_stays_leased_and_its_outcome_counts
     wait_for(held.begun)
     thread = stopping(bench, engine)
     joined(thread)
+    assert "task held still runs" in caplog.text
+    assert "Unless it ends before its lease does, it goes to the failed store" in caplog.text
     counts = bench.counts(engine)
     assert (counts.ready, counts.leased, counts.members) == (0, 1, 1)
     with Ear("bench") as ear:

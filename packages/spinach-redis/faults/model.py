@@ -318,6 +318,7 @@ class ModelQueue:
             future=len(self.future) - retrying,
             retrying=retrying,
             parked=sum(map(len, self.parked.values())),
+            parks={task: len(park) for task, park in self.parked.items()},
             failed=len(self.failed),
             members=len(alive),
             enqueued=self.enqueued,

@@ -168,7 +168,7 @@ def side_by_side(play: Callable[[float], int], rng: random.Random, runs: int) ->
 
 def noticed(fleet: Fleet, server: Server) -> int:
     """How often workers said that this server did not answer a call, each the first time."""
-    return fleet.log().count(f"The Redis server at 127.0.0.1:{server.port} cannot be used, ")
+    return fleet.log().count(f"Redis at 127.0.0.1:{server.port} is unavailable, ")
 
 
 def finish(scene: Scene, workers: list[Process], server: Server) -> int:

@@ -303,7 +303,7 @@ def test_node_that_hangs_keeps_each_call_but_one_from_waiting(
         assert broker.beat([other.turn()])[0].verdict is Verdict.APPLIED
     finally:
         hung.thaw()
-    assert ["left alone" in error for error in errors] == [False] + [True] * 5
+    assert ["not asked again" in error for error in errors] == [False] + [True] * 5
     until(
         lambda: broker.reconcile(members[0].turn(), []).verdict is Verdict.APPLIED,
         "the node to be asked again",

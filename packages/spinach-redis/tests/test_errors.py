@@ -201,8 +201,8 @@ def test_restart_of_the_server_is_logged_once_and_loses_nothing(
     broker.enqueue([deposit()])
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
-    assert "cannot be used, trying on" in messages[0]
-    assert "can be used again" in messages[1]
+    assert "is unavailable, retrying" in messages[0]
+    assert "is available again" in messages[1]
     broker.close()
 
 

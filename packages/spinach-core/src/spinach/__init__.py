@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .backoff import Backoff
 from .const import VERSION
 from .engine import Engine
 from .job import Job, JobStatus
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL_QUEUES",
     "AbortException",
+    "Backoff",
     "Batch",
     "Engine",
     "Job",

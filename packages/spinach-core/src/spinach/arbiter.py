@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from .assignment import Assignment
     from .brokers.base import Broker
     from .consumer import Consumer
     from .doorbell import Doorbell
@@ -153,7 +154,7 @@ class Arbiter:
         self._empty = self._stop_when_empty and self._looks_empty()
         if self._empty and self._queues_empty():
             WORKER_LOGGER.info(
-                "Queues are empty, workers stop", extra={"queues": self._consumer.queues}
+                "Queues are empty, stopping the workers", extra={"queues": self._consumer.queues}
             )
             self._stopping = True
             return True
@@ -241,15 +242,30 @@ class Arbiter:
             self._broker.interrupt()
         grace = None if self._grace is None else self._grace.total_seconds()
         self._beat_while(lambda: self._handover.running > 0 and not self._hurry, grace)
-        for lease in self._handover.abandon():
-            WORKER_LOGGER.warning(
-                "Job %s still runs at the end of the grace; %s",
-                lease.stored_id[1:],
-                "it is given back" if lease.repeatable else "if it does not end, it is failed",
-                extra={"job_id": lease.stored_id[1:], "queue": lease.queue},
-            )
+        for item in self._handover.abandon():
+            self._tell_of_grace(item)
         self._beat_while(self._unsettled, STOP_FLUSH_SECONDS)
         self._consumer.leave()
+
+    def _tell_of_grace(self, item: Assignment) -> None:
+        """Log that the stop goes on without a job that still runs."""
+        lease, seconds = item.lease, self._clock.monotonic() - item.started
+        WORKER_LOGGER.warning(
+            "Grace is over, and task %s still runs: job %s, for %.1f s. %s",
+            item.task.name,
+            lease.stored_id[1:],
+            seconds,
+            "It is given back, and another worker runs it again"
+            if lease.repeatable
+            else "Unless it ends before its lease does, it goes to the failed store",
+            extra={
+                "job_id": lease.stored_id[1:],
+                "task": item.task.name,
+                "queue": lease.queue,
+                "attempt": lease.retries + 1,
+                "duration_ms": seconds * 1000,
+            },
+        )
 
     def _unsettled(self) -> bool:
         if not self._reporting():

@@ -22,6 +22,7 @@ from .forks import leave_child
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .maintenance import Maintenance
 from .membership import Membership
+from .notices import Notices
 from .outcome import Outcome, OutcomeKind
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Consumer:
         # of its steps, need not go through the memberships. 0 when something changed.
         self._quiet_until = 0.0
         self._maintenance = Maintenance(broker, handover, on_lost)
+        self._notices = Notices(broker, lambda name: name in self._declaration.tasks)
         self._memberships: list[Membership] = []
         self._declaration: Declaration
         self._take_note()
@@ -213,6 +215,8 @@ class Consumer:
                 due = member.next_due
                 if due is not None and self._clock.monotonic() + _TOLERANCE_SECONDS >= due:
                     self._maintenance.tick(member, may_beat=may_sequence)
+            if may_sequence:
+                self._notices.count()
         news, self._quiet_until = self._quiet_until == 0.0, 0.0
         due_in = self.next_event_in()
         if due_in is not None and may_sequence and not news:
@@ -324,7 +328,9 @@ class Consumer:
         self._quiet_until = 0.0
         # Counted before: meanwhile outcomes are answered, but nobody else brings leases.
         held = [len(self._handover.held(self._memberships[index].member)) for index in due]
-        replies = self._broker.beat([self._memberships[index].turn() for index in due])
+        turns = [self._memberships[index].turn() for index in due]
+        replies = self._broker.beat(turns)
+        self._notices.beaten(turns, replies)
         for index, reply, most in zip(due, replies, held, strict=True):
             if self._accept(index, "beat", reply):
                 member = self._memberships[index]
@@ -353,7 +359,8 @@ class Consumer:
         member.more = True
         for lease in self._handover.settle(member.member, reply.strays):
             WORKER_LOGGER.warning(
-                "Job %s runs here, but its lease has passed on; its outcome will be refused",
+                "Lease of job %s expired while it runs; its outcome will not count, and another "
+                "worker may run it as well",
                 lease.stored_id[1:],
                 extra={"job_id": lease.stored_id[1:], "queue": lease.queue},
             )
@@ -383,7 +390,7 @@ class Consumer:
             member.uncertain, member.withheld = True, False
         elif reply.verdict is Verdict.FENCED and not self._leaving:
             WORKER_LOGGER.warning(
-                "This process was taken for dead in queue %s; it joins again",
+                "Lease on queue %s expired, rejoining; other workers take over its jobs",
                 member.queue,
                 extra={"queue": member.queue},
             )
@@ -397,6 +404,8 @@ class Consumer:
         member.parks = tuple(
             park for park in reply.parks if park in member.tasks or park in wire.READABLE_PARKS
         )
+        if self._notices.fetched(member.queue, reply):
+            self._quiet_until = 0.0
         member.more = reply.more or bool(member.parks)
         if reply.dead is not None:
             member.dead = reply.dead

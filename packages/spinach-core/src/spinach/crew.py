@@ -237,7 +237,7 @@ class Crew:
                 self._can_report = False
             self._arbiter.stop()
             ENGINE_LOGGER.critical(
-                "Thread %s of the engine died, workers stop", name, exc_info=exc,
+                "Engine thread %s died, stopping the workers", name, exc_info=exc,
                 extra={"thread_name": name},
             )  # fmt: skip
             leave_child()
@@ -294,7 +294,7 @@ class Crew:
         )
         with SHIELD:
             JOB_LOGGER.error(
-                "Job failed: %s %s, its worker was lost", job.task_name, job.id_text,
+                "Job failed: %s %s, its worker process was lost", job.task_name, job.id_text,
                 extra={
                     "job_id": job.id_text,
                     "task": job.task_name,

@@ -350,13 +350,13 @@ class HandOver:
             self._withdraw_all()
             self._ready.notify_all()
 
-    def abandon(self) -> list[Lease]:
+    def abandon(self) -> list[Assignment]:
         """Give back running jobs that may run again; the grace is over.
 
         At-most-once jobs stay leased: their outcome still counts if it comes.
 
         Returns:
-            Leases of all jobs that still run.
+            All jobs that still run.
         """
         with self._lock:
             left = [item for item in self._running.values() if not item.abandoned]
@@ -364,7 +364,7 @@ class HandOver:
                 if item.lease.repeatable:
                     item.abandoned = True
                     self._give_back(item)
-            return [item.lease for item in left]
+            return left
 
     def dissolve(self) -> None:
         """After `close`: nobody reports outcomes any more; late threads do it themselves."""

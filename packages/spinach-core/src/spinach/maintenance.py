@@ -18,10 +18,10 @@ from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .brokers.base import Broker
-    from .brokers.calls import LostJob, PeriodicDue
+    from .brokers.calls import LostJob, PeriodicDue, RecoverReply
     from .handover import HandOver
     from .job import Job
     from .membership import Membership
@@ -37,6 +37,54 @@ _FORGOTTEN = (
     "The job ran, but the broker forgot its outcome, as a replica may that takes over. "
     "It runs at most once."
 )
+
+
+class _Account:
+    """What the calls of one recovery have told.
+
+    Args:
+        dead: the member that is recovered.
+    """
+
+    def __init__(self, dead: str) -> None:
+        self.dead = dead
+        self._info: Mapping[str, str] = {}
+        self._ready = self._retrying = self._failed = 0
+
+    @property
+    def jobs(self) -> int:
+        """How many were taken back."""
+        return self._ready + self._retrying + self._failed
+
+    def add(self, reply: RecoverReply) -> None:
+        """Count what one call did."""
+        self._info = reply.info or self._info
+        self._ready += reply.ready
+        self._retrying += reply.retrying
+        self._failed += len(reply.lost)
+
+    def tell(self, queue: str) -> None:
+        """Log it; a warning if jobs were under way, since those were interrupted."""
+        host, pid = self._info.get("host", "unknown"), self._info.get("pid", "unknown")
+        extra = {
+            "queue": queue,
+            "lost_host": host,
+            "lost_pid": pid,
+            "jobs_ready": self._ready,
+            "jobs_retrying": self._retrying,
+            "jobs_failed": self._failed,
+        }
+        if not self.jobs:
+            WORKER_LOGGER.info(
+                "Worker process lost without jobs: host %s, pid %s, queue %s",
+                host, pid, queue, extra=extra,
+            )  # fmt: skip
+            return
+        WORKER_LOGGER.warning(
+            "Worker process lost: host %s, pid %s, queue %s. Its jobs: %d (%d ready again, "
+            "%d to be retried, %d in the failed store)",
+            host, pid, queue, self.jobs, self._ready, self._retrying, self._failed, extra=extra,
+        )  # fmt: skip
 
 
 class Maintenance:
@@ -58,6 +106,8 @@ class Maintenance:
         self._clock = broker.clock
         self._handover = handover
         self._on_lost = on_lost
+        # Queue → what was told of a recovery that takes several calls.
+        self._accounts: dict[str, _Account] = {}
 
     def recover(self, member: Membership) -> None:
         """Take back a dead member's jobs, as far as one call goes (I11)."""
@@ -72,14 +122,24 @@ class Maintenance:
         # The subscriber's fetch may have named another one meanwhile.
         if not reply.more and member.dead == dead:
             member.dead = None
-        if reply.verdict is Verdict.APPLIED and not reply.more:
-            WORKER_LOGGER.info(
-                "Recovered the jobs of a lost worker in queue %s",
-                member.queue,
-                extra={"queue": member.queue},
-            )
+        self._account_for(member.queue, dead, reply)
         for lost in reply.lost:
             self._tell_lost(member.queue, lost)
+
+    def _account_for(self, queue: str, dead: str, reply: RecoverReply) -> None:
+        """Add up what the calls of a recovery tell, and log it once at the end."""
+        account = self._accounts.pop(queue, None)
+        if account is not None and account.dead != dead:
+            # Its recovery was left half-way, for that of another member.
+            account.tell(queue)
+            account = None
+        account = account or _Account(dead)
+        account.add(reply)
+        if reply.more:
+            self._accounts[queue] = account
+        elif reply.verdict is Verdict.APPLIED or account.jobs:
+            # REFUSED at once: another process recovered it, or it lives.
+            account.tell(queue)
 
     def fail_forgotten(self, lease: Lease) -> None:
         """Fail a job that ran, but whose outcome the store forgot, and that may not run again."""
@@ -99,7 +159,8 @@ class Maintenance:
             )
         except wire.UnreadableRecord as exc:
             JOB_LOGGER.error(
-                "Job %s lost its worker: %s", lost.stored_id[1:], exc,
+                "Job failed: %s, its worker process was lost and its record cannot be read: %s",
+                lost.stored_id[1:], exc,
                 extra={"job_id": lost.stored_id[1:], "queue": queue},
             )  # fmt: skip
             return
@@ -154,12 +215,14 @@ class Maintenance:
         if reply.verdict is Verdict.UNKNOWN:
             if not member.fire_backoff.failing:
                 WORKER_LOGGER.warning(
-                    "Cannot fire periodic task %s, trying on: %s", due.task, reply.error,
+                    "Periodic task %s cannot be scheduled, retrying: %s", due.task, reply.error,
                     extra={"task": due.task, "queue": member.queue},
                 )  # fmt: skip
             return False
         if reply.verdict is Verdict.APPLIED:
-            WORKER_LOGGER.debug("Periodic task %s is due since %s", due.task, from_ms(due.due_ms))
+            WORKER_LOGGER.debug(
+                "Periodic task %s scheduled, due since %s", due.task, from_ms(due.due_ms)
+            )
         next_at = self._after_ms(reply.next_due_in_ms)
         if next_at is not None and (member.periodic_at is None or next_at < member.periodic_at):
             member.periodic_at = next_at

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from . import wire
-from .backoff import Backoff
+from .backoff import CallBackoff
 from .brokers.calls import FetchTurn, Turn
 from .const import BEATS_PER_LEASE, LEASE_MARGIN_SECONDS
 from .log import WORKER_LOGGER
@@ -85,12 +85,12 @@ class Membership:
         self.forgotten = False
         #: No call before this instant, because the last one failed.
         self.not_before = 0.0
-        self.backoff = Backoff(source)
+        self.backoff = CallBackoff(source)
         #: Calls whose last answer did not come; an answer to another one does not
         #: mean that these would be answered.
         self.failing: set[str] = set()
         #: Of firing alone: a full store refuses it, and all else goes on.
-        self.fire_backoff = Backoff(source)
+        self.fire_backoff = CallBackoff(source)
         #: A thread starts a job only before this instant (I16).
         self.safe_until = 0.0
         #: When proof of life is due.
@@ -188,7 +188,7 @@ class Membership:
         """A call got no answer: wait before the next one."""
         if not self.failing:
             WORKER_LOGGER.warning(
-                "Cannot reach the broker for queue %s, trying on: %s", self.queue, error,
+                "Broker of queue %s is unavailable, retrying: %s", self.queue, error,
                 extra={"queue": self.queue},
             )  # fmt: skip
         self.failing.add(call)
@@ -200,7 +200,7 @@ class Membership:
             self.failing.remove(call)
             if not self.failing:
                 WORKER_LOGGER.info(
-                    "The broker answers again for queue %s", self.queue, extra={"queue": self.queue}
+                    "Broker of queue %s is available again", self.queue, extra={"queue": self.queue}
                 )
                 self.backoff.succeeded()
                 self.not_before = 0.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .backoff import Backoff
+from .backoff import CallBackoff
 from .const import REPORT_CHUNK
 from .forks import leave_child
 from .log import WORKER_LOGGER
@@ -69,7 +69,7 @@ class ResultNotifier:
         self._ending = ending
         self._source = source
         self._hurry = hurry
-        self._backoffs: dict[str, Backoff] = {}
+        self._backoffs: dict[str, CallBackoff] = {}
         self._not_before: dict[str, float] = {}
 
     def run(self) -> None:
@@ -105,9 +105,9 @@ class ResultNotifier:
         refused, unanswered = self._handover.answered(reply.verdicts)
         for outcome in refused:
             WORKER_LOGGER.warning(
-                "Outcome %s of job %s was refused: its lease had passed to another worker",
-                outcome.kind.value,
+                "Outcome of job %s does not count, since its lease expired: %s",
                 outcome.lease.stored_id[1:],
+                outcome.kind.value,
                 extra={"job_id": outcome.lease.stored_id[1:], "task": outcome.task},
             )
         if unanswered or self._backoffs:
@@ -121,17 +121,17 @@ class ResultNotifier:
         now = self._clock.monotonic()
         for queue in reported:
             if queue in unanswered:
-                backoff = self._backoffs.setdefault(queue, Backoff(self._source))
+                backoff = self._backoffs.setdefault(queue, CallBackoff(self._source))
                 if not backoff.failing:
                     WORKER_LOGGER.warning(
-                        "Cannot report outcomes of queue %s, trying on: %s", queue, error,
+                        "Outcomes of queue %s cannot be reported, retrying: %s", queue, error,
                         extra={"queue": queue},
                     )  # fmt: skip
                 self._not_before[queue] = now + backoff.failed()
             elif self._backoffs.pop(queue, None) is not None:
                 del self._not_before[queue]
                 WORKER_LOGGER.info(
-                    "Reporting outcomes of queue %s again", queue, extra={"queue": queue}
+                    "Outcomes of queue %s are reported again", queue, extra={"queue": queue}
                 )
 
     def _wait_seconds(self) -> float:

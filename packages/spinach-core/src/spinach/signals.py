@@ -58,7 +58,7 @@ class SafeSignal(NamedSignal):
                 # The log handlers are the user's as well.
                 with suppress(BaseException):
                     _LOGGER.exception(
-                        "A receiver of %s raised; the sender goes on",
+                        "A receiver of signal %s raised; job and worker are unaffected",
                         self.name,
                         extra={"signal": self.name, "receiver": shown(receiver)},
                     )

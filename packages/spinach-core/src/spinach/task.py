@@ -22,6 +22,7 @@ from typing import (
 )
 
 from . import wire
+from .backoff import DEFAULT_BACKOFF, BackoffPolicy, require_backoff
 from .batch import Batch
 from .checks import (
     MISSING,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
+    from .backoff import Backoff
     from .job import Job
 
 __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
@@ -70,6 +72,8 @@ class Task(Generic[P, R]):
     periodicity: timedelta | None
     #: Most jobs of this task that run at once over all workers; None: no limit.
     max_concurrency: int | None
+    #: How long its jobs wait between a failed attempt and the next one.
+    backoff: BackoffPolicy = DEFAULT_BACKOFF
     signature: CallSignature = field(init=False, repr=False)
     #: First line of the record of each of its jobs.
     header: bytes = field(init=False, repr=False)
@@ -125,10 +129,11 @@ class Tasks:
         max_retries: of tasks that name none; None is 0, at most once.
         periodicity: of tasks that name none; None is not periodic.
         max_concurrency: of tasks that name none; None is no limit.
+        backoff: of tasks that name none; None is `Backoff()`.
 
     Raises:
         InvalidName: bad queue name.
-        InvalidTask: a number out of range.
+        InvalidTask: a number out of range, or no backoff.
     """
 
     def __init__(
@@ -137,6 +142,7 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        backoff: Backoff | Callable[[int], timedelta] | None = None,
     ) -> None:
         self._queue = DEFAULT_QUEUE if queue is None else wire.check_name(queue, "queue")
         self._max_retries = (
@@ -144,6 +150,7 @@ class Tasks:
         )
         self._periodicity = require_periodicity(periodicity)
         self._max_concurrency = require_concurrency(max_concurrency)
+        self._backoff = DEFAULT_BACKOFF if backoff is None else require_backoff(backoff)
         # Both are replaced whole, so that they can be read without a lock.
         self._tasks: dict[str, Task[..., Any]] = {}
         # Engines it is attached to, the last one last.
@@ -175,6 +182,7 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        backoff: Backoff | Callable[[int], timedelta] | None = None,
         replace: bool = False,
     ) -> Callable[[F], F]:
         """Decorator that registers a function, and returns that very function.
@@ -190,12 +198,18 @@ class Tasks:
             periodicity: run it once each period, at least one second; needs a
                 function that can be called without arguments.
             max_concurrency: most jobs of it at once over all workers.
+            backoff: how long a job waits between a failed attempt and the next one;
+                None takes the registry's. A function is called in the worker thread
+                with the number of the attempt that failed, from 1, and returns the
+                wait, which 0 ends at once. If it raises, or returns anything else, a
+                warning is logged and `Backoff()` chooses.
             replace: True takes the place of this registry's task of that name, if there is
                 one. Jobs that workers have fetched run the former function, all others the
                 new one.
 
         Raises:
-            InvalidTask: no name, not a plain callable, or a number out of range.
+            InvalidTask: no name, not a plain callable, a number out of range, or no
+                backoff.
             InvalidName: bad task or queue name.
             DuplicateTask: the name is taken, here or in another registry of an engine that
                 this one is attached to.
@@ -216,6 +230,7 @@ class Tasks:
                 max_retries=max_retries,
                 periodicity=periodicity,
                 max_concurrency=max_concurrency,
+                backoff=backoff,
                 replace=replace,
             )
             return func
@@ -230,6 +245,7 @@ class Tasks:
         max_retries: int | None = None,
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
+        backoff: Backoff | Callable[[int], timedelta] | None = None,
         *,
         replace: bool = False,
     ) -> None:
@@ -249,6 +265,7 @@ class Tasks:
                 if max_concurrency is None
                 else require_concurrency(max_concurrency)
             ),
+            backoff=self._backoff if backoff is None else require_backoff(backoff),
         )
         if task.periodicity is not None and (problem := task.signature.problem((), {})):
             raise InvalidTask(

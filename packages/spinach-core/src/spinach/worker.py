@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import signals, wire
 from .assignment import Assignment
-from .backoff import Backoff, exponential_backoff
+from .backoff import CallBackoff
 from .brokers.calls import Verdict
 from .checks import refuse_unfinished
 from .clock import as_utc, from_ms, to_ms
@@ -30,6 +30,7 @@ from .forks import end_child, leave_child
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind, cut_failure
+from .retry_delay import retry_delay_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,8 @@ class _Shield:
         # If it was logging that failed, this may fail as well.
         with suppress(BaseException):
             WORKER_LOGGER.error(
-                "Telling of a job failed; the worker goes on", exc_info=(kind, err, trace)
+                "A signal receiver or log handler raised; the job is unaffected",
+                exc_info=(kind, err, trace),
             )
         leave_child()
         return True
@@ -110,7 +112,7 @@ class Worker:
     def run(self) -> None:
         """Run jobs until the hand-over says to end."""
         with SHIELD:
-            WORKER_LOGGER.debug("Worker %s started", self._name)
+            WORKER_LOGGER.debug("Worker thread %s started", self._name)
         signals.worker_started.send(self._namespace, worker_name=self._name)
         outcome: Outcome | None = None
         try:
@@ -132,11 +134,11 @@ class Worker:
             self._report_late(late)
         signals.worker_terminated.send(self._namespace, worker_name=self._name)
         with SHIELD:
-            WORKER_LOGGER.debug("Worker %s terminated", self._name)
+            WORKER_LOGGER.debug("Worker thread %s ended", self._name)
 
     def _report_late(self, outcome: Outcome) -> None:
         """Report without the notifier, which is gone: it counts if the lease still stands."""
-        backoff, error = Backoff(self._source), None
+        backoff, error = CallBackoff(self._source), None
         pause = threading.Condition()
         for _ in range(_LATE_TRIES):
             try:
@@ -151,7 +153,8 @@ class Worker:
             with pause:
                 self._clock.wait(pause, backoff.failed())
         WORKER_LOGGER.warning(
-            "Could not report job %s, which ended after the stop: %s",
+            "Job %s ended after the stop, and its outcome could not be reported; recovery takes it "
+            "over: %s",
             outcome.lease.stored_id[1:], error, extra={"job_id": outcome.lease.stored_id[1:]},
         )  # fmt: skip
 
@@ -169,7 +172,8 @@ class Worker:
         except wire.UnreadableRecord as exc:
             with SHIELD:
                 JOB_LOGGER.error(
-                    "Job %s cannot be read: %s", lease.stored_id[1:], exc,
+                    "Job failed: %s %s, its record cannot be read: %s",
+                    task.name, lease.stored_id[1:], exc,
                     extra={"job_id": lease.stored_id[1:], "task": task.name, "queue": lease.queue},
                 )  # fmt: skip
             return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
@@ -188,12 +192,12 @@ class Worker:
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
             if getpid() != self._pid:
                 end_child(exc)
-            return self._failed(lease, exc, self._clock.monotonic() - started)
+            return self._failed(work, exc, self._clock.monotonic() - started)
         if getpid() != self._pid:
             end_child(None)
         if refusal is not None:
             seconds = self._clock.monotonic() - started
-            return self._failed(lease, refusal, seconds, may_pass=False)
+            return self._failed(work, refusal, seconds, may_pass=False)
         if job is not None or signals.job_finished.receivers:
             with SHIELD:
                 self._tell_success(job or _snapshot(lease), self._clock.monotonic() - started)
@@ -211,34 +215,36 @@ class Worker:
         signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
 
     def _failed(
-        self, lease: Lease, err: BaseException, seconds: float, *, may_pass: bool = True
+        self, work: Assignment, err: BaseException, seconds: float, *, may_pass: bool = True
     ) -> Outcome:
         """Decide what a failed attempt means, and tell of it.
 
         Args:
-            lease: of the job.
+            work: the job that ran.
             err: why it failed. Only its class is asked what it is: an object may lie, or raise.
             seconds: how long it took.
             may_pass: False: another attempt would end in the same way.
         """
+        lease = work.lease
         header = wire.read_header(lease.record)
         final = not may_pass or issubclass(type(err), AbortException)
         if final or lease.retries >= header.max_retries:
             outcome = Outcome(OutcomeKind.FAILED, lease, header.task, failure=describe(err))
         else:
-            outcome = self._retry(lease, header.task, err)
+            outcome = self._retry(work, err)
         leave_child()
         with SHIELD:
             self._tell_failure(outcome, err, seconds)
         return outcome
 
-    def _retry(self, lease: Lease, task: str, err: BaseException) -> Outcome:
+    def _retry(self, work: Assignment, err: BaseException) -> Outcome:
+        lease, task = work.lease, work.task
         if issubclass(type(err), RetryException):
-            at_ms = self._wanted_at(lease, task, err)
+            at_ms = self._wanted_at(lease, task.name, err)
             if at_ms is not None:
-                return Outcome(OutcomeKind.RETRY, lease, task, at_ms=at_ms)
-        wait = exponential_backoff(lease.retries, source=self._source)
-        return Outcome(OutcomeKind.RETRY, lease, task, delay_ms=int(wait.total_seconds() * 1000))
+                return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=at_ms)
+        delay_ms = retry_delay_ms(task, lease, self._source)
+        return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms)
 
     def _wanted_at(self, lease: Lease, task: str, err: BaseException) -> int | None:
         """The instant that a `RetryException` asks for, in ms since 1970.
@@ -290,7 +296,7 @@ class Worker:
                 when = f"in {(outcome.delay_ms or 0) / 1000:.1f} s"
             if issubclass(type(err), RetryException):
                 JOB_LOGGER.info(
-                    "Job asks for a retry: %s %s, attempt %d, again %s: %s",
+                    "Job will be retried as it asked: %s %s, attempt %d, again %s: %s",
                     job.task_name, job.id_text, job.attempt, when, message_of(err),
                     extra=extra,
                 )  # fmt: skip

@@ -320,13 +320,13 @@ class MemoryBroker(Broker):
                 # First of all, so that from here on it receives nothing and ends nothing.
                 member.number = None
                 place.dismiss(member, now_ms)
-            lost = place.recover(member, now_ms, self._random_source)
-            if member.running:
+            reply = place.recover(member, now_ms, self._random_source)
+            if reply.more:
                 place.members.claim(member, now_ms)
             else:
                 place.members.remove(member)
             place.settle()
-            return RecoverReply(verdict=Verdict.APPLIED, lost=lost, more=bool(member.running))
+            return reply
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         """Count jobs by place, all queues in one atomic snapshot."""

@@ -28,6 +28,7 @@ def count(queue: Queue, now_ms: int) -> QueueCounts:
         future=len(queue.future) - queue.future.retrying,
         retrying=queue.future.retrying,
         parked=sum(map(len, queue.parked.values())),
+        parks={task: len(park) for task, park in queue.parked.items()},
         failed=len(queue.failed),
         members=len(alive),
         enqueued=queue.enqueued,

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-from spinach.brokers.calls import LostJob
+from spinach.brokers.calls import LostJob, RecoverReply, Verdict
 from spinach.const import (
     LOST_LAST,
     LOST_ONCE,
@@ -274,16 +274,14 @@ class Queue:
             self.line.wake_all()
         return True
 
-    def recover(
-        self, member: Member, now_ms: int, source: RandomSource | None
-    ) -> tuple[LostJob, ...]:
+    def recover(self, member: Member, now_ms: int, source: RandomSource | None) -> RecoverReply:
         """Take back a bounded number of leases of a dead member (I7, I11, I12).
 
         The newest first: those that go back to the front of the queue stand there in
         order even when it takes several calls.
 
         Returns:
-            The jobs that are in the failed store now.
+            Who died, and where its jobs are now.
         """
         given_up: list[tuple[StoredJob, str]] = []
         again: list[tuple[StoredJob, int]] = []
@@ -328,7 +326,14 @@ class Queue:
                     losses=job.losses,
                 )
             )
-        return tuple(lost)
+        return RecoverReply(
+            verdict=Verdict.APPLIED,
+            info=member.enrolment.info,
+            ready=len(unharmed),
+            retrying=len(again),
+            lost=tuple(lost),
+            more=bool(member.running),
+        )
 
     # -- the failed store --------------------------------------------------
 
@@ -430,6 +435,6 @@ def _reason_to_give_up(job: StoredJob) -> str | None:
 
 
 def _delay(losses: int, source: RandomSource | None) -> timedelta:
-    """How long a job waits that has lost so many workers, before it runs again."""
+    """How long a job that has lost this many workers waits before it runs again."""
     longest = min(RECOVERY_CAP_SECONDS, RECOVERY_BASE_SECONDS * 2.0 ** (losses - 1))
     return timedelta(seconds=(random if source is None else source).uniform(0.0, longest))

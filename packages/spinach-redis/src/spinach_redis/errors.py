@@ -142,12 +142,12 @@ def to_broker_error(error: Exception, address: str) -> BrokerError:
     fault = fault_of(error)
     if fault is Fault.FULL:
         return BrokerFull(
-            f"The Redis server at {address} has no memory left ({error}). "
+            f"Redis at {address} has no memory left ({error}). "
             "Raise its maxmemory, or let workers drain its queues."
         )
     if fault is Fault.PASSING:
-        return BrokerUnavailable(f"The Redis server at {address} cannot be used now: {error}")
+        return BrokerUnavailable(f"Redis at {address} is unavailable: {error}")
     if code in _FATAL:
         kind = CrossSlotRefused if code == "CROSSSLOT" else BrokerError
-        return kind(f"The Redis server at {address} {_FATAL[code]} ({error}).")
-    return BrokerError(f"The Redis server at {address} answered with an error: {error}")
+        return kind(f"Redis at {address} {_FATAL[code]} ({error}).")
+    return BrokerError(f"Redis at {address} answered with an error: {error}")

@@ -69,7 +69,9 @@ class Health:
             first, self._down = not self._down, True
         if first:
             LOGGER.warning(
-                "The Redis server at %s cannot be used, trying on: %s", self.address, error
+                "Redis at %s is unavailable, retrying: %s",
+                self.address,
+                str(error).removeprefix(f"Redis at {self.address} is unavailable: "),
             )
 
     def answered(self) -> None:
@@ -79,7 +81,7 @@ class Health:
         with self._lock:
             first, self._down = self._down, False
         if first:
-            LOGGER.info("The Redis server at %s can be used again", self.address)
+            LOGGER.info("Redis at %s is available again", self.address)
 
     def hung(self, error: Exception, began: float) -> None:
         """A call failed. Where it waited in vain, others shall not for a while.

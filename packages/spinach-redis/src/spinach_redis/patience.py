@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spinach.backoff import Backoff
+from spinach.backoff import CallBackoff
 from spinach.exc import BrokerError
 from spinach.realtime import time
 
@@ -44,7 +44,7 @@ class PatientCaller:
                 lost of a call that is not to be repeated.
         """
         deadline = time.monotonic() + self._deadline_seconds
-        backoff = Backoff()
+        backoff = CallBackoff()
         while True:
             [answer] = self._router.send([call], CALL_TIMEOUT_SECONDS)
             reply = answer.reply

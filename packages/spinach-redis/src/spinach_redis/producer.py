@@ -18,7 +18,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from spinach.backoff import Backoff
+from spinach.backoff import CallBackoff
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
 from spinach.realtime import time
 
@@ -207,7 +207,7 @@ class _Attempt:
         self._chunks = chunks
         self._deposits = deposits
         self._deadline = time.monotonic() + producer.deadline_seconds
-        self._backoff = Backoff()
+        self._backoff = CallBackoff()
 
     def run(self, line: _Line) -> None:
         """Send chunks until all are stored.

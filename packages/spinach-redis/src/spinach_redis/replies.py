@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach.brokers.calls import (
@@ -121,8 +122,8 @@ def beat_reply(reply: Any) -> BeatReply:
     verdict = _VERDICTS[reply[0]]
     if verdict is not Verdict.APPLIED:
         return BeatReply(verdict=verdict)
-    _, leases, dead = reply
-    return BeatReply(verdict=verdict, leases=leases, dead=_text(dead))
+    _, leases, dead, full = reply
+    return BeatReply(verdict=verdict, leases=leases, dead=_text(dead), full=bool(full))
 
 
 def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
@@ -130,7 +131,7 @@ def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
     verdict = _VERDICTS[reply[0]]
     if verdict is not Verdict.APPLIED:
         return FetchReply(verdict=verdict)
-    _, leases, more, parks, due, dead = reply
+    _, leases, more, parks, due, dead, paused = reply
     return FetchReply(
         verdict=verdict,
         leases=_leases(turn, leases),
@@ -139,6 +140,7 @@ def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
         # Without a call: each fetch comes here, and most are told nothing.
         next_due_in_ms=None if due is None else due / 1000,
         dead=_text(dead),
+        paused=bool(paused),
     )
 
 
@@ -187,9 +189,12 @@ def recover_reply(reply: Any) -> RecoverReply:
     verdict = _VERDICTS[reply[0]]
     if verdict is not Verdict.APPLIED:
         return RecoverReply(verdict=verdict)
-    flat = reply[2]
+    _, more, flat, ready, retrying, info = reply
     return RecoverReply(
         verdict=verdict,
+        info=_description(info),
+        ready=ready,
+        retrying=retrying,
         lost=tuple(
             LostJob(
                 stored_id=flat[at].decode(),
@@ -199,15 +204,23 @@ def recover_reply(reply: Any) -> RecoverReply:
             )
             for at in range(0, len(flat), 4)
         ),
-        more=bool(reply[1]),
+        more=bool(more),
     )
+
+
+def _description(info: bytes) -> dict[str, str]:
+    """What a member brought along, as join.lua stored it; another release may have."""
+    try:
+        found = json.loads(info.partition(b"\n")[2])
+    except ValueError:
+        return {}
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def counts_reply(queue: str, reply: Any) -> QueueCounts:
     """Answer of counts.lua for one queue."""
-    ready, held, leased, by_dead, future, retrying, parked, failed, members, enqueued, due = reply[
-        1:
-    ]
+    ready, held, leased, by_dead, future, retrying, parked, failed, members, enqueued = reply[1:11]
+    due, parks = reply[11:]
     return QueueCounts(
         verdict=Verdict.APPLIED,
         queue=queue,
@@ -218,6 +231,7 @@ def counts_reply(queue: str, reply: Any) -> QueueCounts:
         future=future,
         retrying=retrying,
         parked=parked,
+        parks=dict(zip(names(parks[::2]), parks[1::2], strict=True)),
         failed=failed,
         members=members,
         enqueued=enqueued,

@@ -247,7 +247,7 @@ class Router:
 
 def rested(node: Node) -> Answer:
     """The answer to what is not sent, because the node is to be left alone for a while."""
-    error = RedisTimeoutError(f"{node.health.rest_cause}; it is left alone for some seconds")
+    error = RedisTimeoutError(f"{node.health.rest_cause}; it is not asked again for some seconds")
     return Answer(error, node.health, unsent=True)
 
 

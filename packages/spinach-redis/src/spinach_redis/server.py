@@ -37,7 +37,7 @@ def examine(caller: Caller, node: Node) -> bool:
     hello, memory = answers
     if isinstance(hello, Exception):
         if "unknown command" in str(hello):
-            raise BrokerError(f"The server at {address} is older than Redis 6. {_REQUIRED}.")
+            raise BrokerError(f"Redis at {address} is older than Redis 6. {_REQUIRED}.")
         # Refused for another reason; the join will meet it and say so.
         return False
     facts = dict(zip(hello[::2], hello[1::2], strict=False))
@@ -59,8 +59,7 @@ def _warn_of_eviction(memory: Any, address: str) -> None:
     match = re.search(rb"maxmemory_policy:([a-z-]+)", memory)
     if match is not None and match[1] != b"noeviction":
         LOGGER.warning(
-            "The Redis server at %s has maxmemory-policy %s and may evict jobs. "
-            "Set it to noeviction.",
+            "Redis at %s has maxmemory-policy %s and may evict jobs. Set it to noeviction.",
             address,
             match[1].decode(),
         )

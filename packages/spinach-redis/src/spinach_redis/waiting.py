@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
 
-from spinach.backoff import Backoff
+from spinach.backoff import CallBackoff
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import BrokerError
 from spinach.realtime import time
@@ -80,7 +80,7 @@ class Waiting:
         # What follows belongs to who waits: a wait that was refused for good, and those that
         # could not begin.
         self._refused: BrokerError | None = None
-        self._backoff = Backoff()
+        self._backoff = CallBackoff()
         self._told_of_begin = False
 
     def wait(
@@ -171,7 +171,10 @@ class Waiting:
                 except BrokerError as error:
                     if not self._told_of_unblock:
                         self._told_of_unblock = True
-                        LOGGER.warning("Waits of workers cannot be cut short: %s", error)
+                        LOGGER.warning(
+                            "Waits for jobs cannot be cut short, stops take seconds longer: %s",
+                            error,
+                        )
                     # They end by themselves, late.
                     return
             if time.monotonic() >= deadline:
@@ -191,8 +194,7 @@ class Waiting:
         if self._backoff.failing and not self._told_of_begin and not problem.health.down:
             self._told_of_begin = True
             LOGGER.warning(
-                "Workers cannot wait for jobs at the Redis server at %s, and look for them "
-                "every few seconds instead: %s",
+                "Workers cannot wait for jobs on Redis at %s, polling instead: %s",
                 problem.health.address,
                 problem.reply,
             )
@@ -202,7 +204,7 @@ class Waiting:
         self._backoff.succeeded()
         if self._told_of_begin:
             self._told_of_begin = False
-            LOGGER.info("Workers can wait for jobs again")
+            LOGGER.info("Workers can wait for jobs again, polling ends")
 
     def _result(
         self, waits: _Waits, alarm: Alarm, fetch: Call | None

@@ -269,8 +269,9 @@ class Broker(ABC):
         A direct lease spends an attempt and counts a loss, a buffered one marks
         the job direct-only. A job that runs at most once, that has no retries left,
         or that lost its worker for the third time goes to the failed store (I12);
-        the others become due after a random delay. Answers REFUSED when the member
-        is alive, unknown, or all nobody may be declared dead at this time.
+        the others become due after a random delay. The reply tells who died and how many
+        jobs went where. Answers REFUSED when the member is alive, unknown, or all nobody
+        may be declared dead at this time.
         """
 
     @abstractmethod

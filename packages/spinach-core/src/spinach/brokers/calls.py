@@ -116,6 +116,8 @@ class BeatReply(TurnReply, frozen=True, kw_only=True):
     leases: int = 0
     #: A member of the queue to recover; named to one caller at a time.
     dead: str | None = None
+    #: The store has no memory left, so that it refuses new jobs.
+    full: bool = False
 
 
 class FetchReply(TurnReply, frozen=True, kw_only=True):
@@ -133,6 +135,8 @@ class FetchReply(TurnReply, frozen=True, kw_only=True):
     next_due_in_ms: float | None = None
     #: A member of the queue to recover; named to one caller at a time.
     dead: str | None = None
+    #: A person has paused the queue: nothing is taken, and `parks` tells nothing.
+    paused: bool = False
 
 
 class ReconcileReply(TurnReply, frozen=True, kw_only=True):
@@ -194,8 +198,15 @@ class LostJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecoverReply(TurnReply, frozen=True, kw_only=True):
-    """Answer of `recover`."""
+    """Answer of `recover`; of several calls for one member each tells its own part."""
 
+    #: What the dead member brought along when it joined (`Enrolment.info`); empty when that
+    #: is not known any more.
+    info: Mapping[str, str] = {}
+    #: Jobs that were put back to the front of the queue, since they had not begun.
+    ready: int = 0
+    #: Jobs that run again after a delay.
+    retrying: int = 0
     #: Jobs that are failed now, with `WorkerLost` as the reason.
     lost: tuple[LostJob, ...] = ()
     #: The dead member has more leases; call again.
@@ -218,6 +229,9 @@ class QueueCounts(TurnReply, frozen=True, kw_only=True):
     retrying: int = 0
     #: Put aside because nobody who asked knew the task.
     parked: int = 0
+    #: The same by task; of a record that nobody could read by the name of its park. Tasks
+    #: without any are left out.
+    parks: Mapping[str, int] = {}
     failed: int = 0
     #: Live memberships.
     members: int = 0

@@ -9,17 +9,22 @@
 -- ARGV
 --   1 clock offset, ms   2 member   3 number
 -- Reply
---   {'APPLIED', count of its leases, member to recover or nil} | {'FENCED'} | {'STALE'}
+--   {'APPLIED', count of its leases, member to recover or nil, whether the server is full}
+--   {'FENCED'} | {'STALE'}
 local NAMES = {'members', 'seq', 'info', 'guard'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local member = ARGV[2]
 
-admit_when_full(q.members)
+local full = is_full(q.members)
+if full then
+  admit_when_full(q.members)
+end
 local pause = step(q, now)
 local refused = refusal(q, member, tonumber(ARGV[3]))
 if refused then
   return {refused}
 end
 call('ZADD', q.members, now + lease_of(q, member), member)
-return {'APPLIED', call('HLEN', KEYS[#NAMES + 1]), name_dead(q, member, now, pause)}
+return {'APPLIED', call('HLEN', KEYS[#NAMES + 1]), name_dead(q, member, now, pause),
+  full and 1 or 0}

@@ -13,7 +13,7 @@
 --   count of parks, the parks
 -- Reply, for each queue
 --   {'APPLIED', ready, held, leased, leased by dead, future, retrying, parked, failed,
---    members, enqueued, ms until something is due or nil}
+--    members, enqueued, ms until something is due or nil, task and count of each park}
 --   {'KEYS', members, limited tasks, parks}: their keys are needed
 local NAMES = {'ready', 'future', 'retrying', 'members', 'seq', 'info', 'limits', 'parks', 'jobs',
   'attempts', 'failed', 'errors', 'failed-bytes', 'enqueued', 'periodic'}
@@ -80,11 +80,18 @@ for i = 1, tonumber(ARGV[5]) do
         leased_by_dead = leased_by_dead + count
       end
     end
-    local retrying = call('SCARD', q.retrying)
+    local retrying, by_park, all_parked = call('SCARD', q.retrying), {}, 0
+    for j = 1, #parks do
+      local count = call('LLEN', parked[parks[j]])
+      if count > 0 then
+        by_park[#by_park + 1], by_park[#by_park + 2] = parks[j], count
+        all_parked = all_parked + count
+      end
+    end
     answers[i] = {'APPLIED', call('LLEN', q.ready), lengths(limits, held), leased, leased_by_dead,
-      call('ZCARD', q.future) - retrying, retrying, lengths(parks, parked),
+      call('ZCARD', q.future) - retrying, retrying, all_parked,
       call('ZCOUNT', q.failed, now - bounds[2], '+inf'), alive,
-      tonumber(call('GET', q.enqueued) or 0), due and due - now or false}
+      tonumber(call('GET', q.enqueued) or 0), due and due - now or false, by_park}
   end
 end
 return answers

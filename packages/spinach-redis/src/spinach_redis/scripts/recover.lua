@@ -24,7 +24,8 @@
 --   11 seed for the delays   12 to 14 reasons: at most once, poison, last attempt
 --   15 count of limited tasks, the tasks
 -- Reply
---   {'APPLIED', more, lost: stored id, record, retries, losses for each}
+--   {'APPLIED', more, lost: stored id, record, retries, losses for each, count of jobs put
+--    back to the front, count of jobs that run again after a delay, info of the member}
 --   {'REFUSED'}: it is alive, unknown, or nobody may be declared dead now
 --   {'KEYS', limited tasks}: nothing was done, their keys are needed
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
@@ -48,7 +49,7 @@ if not condemned(q, dead, now, pause) then
   return {'REFUSED'}
 end
 -- Before anything else: from here on it receives nothing.
-dismiss(q, limits, dead, now)
+local info = dismiss(q, limits, dead, now)
 
 local leases = {}
 local pairs_ = call('HGETALL', running)
@@ -122,4 +123,4 @@ for i = #lost, 1, -1 do
     answer[#answer + 1] = lost[i][j]
   end
 end
-return {'APPLIED', more and 1 or 0, answer}
+return {'APPLIED', more and 1 or 0, answer, #unharmed, #retries, info}

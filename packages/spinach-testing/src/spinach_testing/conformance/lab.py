@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from spinach.brokers.base import Broker
-    from spinach.brokers.calls import Deposit
+    from spinach.brokers.calls import Deposit, RecoverReply
 
     from .harness import Harness
 
@@ -218,14 +218,24 @@ class Lab:
         return self.recover(dead, survivor, queue)
 
     def recover(self, dead: Process, survivor: Process, queue: str = QUEUE) -> list[LostJob]:
-        """Take back all leases of a process that was named dead."""
-        lost: list[LostJob] = []
+        """Take back all leases of a process that was named dead.
+
+        Returns:
+            The jobs that are in the failed store now.
+        """
+        return [lost for reply in self.recoveries(dead, survivor, queue) for lost in reply.lost]
+
+    def recoveries(
+        self, dead: Process, survivor: Process, queue: str = QUEUE
+    ) -> list[RecoverReply]:
+        """Like `recover`: what each of the calls answered that it took."""
+        replies: list[RecoverReply] = []
         for _ in range(MANY_CALLS):
             reply = survivor.broker.recover(queue, dead.member(queue))
             assert reply.verdict is Verdict.APPLIED, f"recover was not applied: {reply}"
-            lost += reply.lost
+            replies.append(reply)
             if not reply.more:
-                return lost
+                return replies
         raise AssertionError(f"leases are left after {MANY_CALLS} recoveries")
 
     # -- life --------------------------------------------------------------

@@ -69,6 +69,7 @@ def outcome(
 def _enrolment(
     limits: Mapping[str, int] | None,
     periodic: Mapping[str, timedelta] | None,
+    info: Mapping[str, str],
     *,
     lease: timedelta = DEFAULT_LEASE,
     number: int = 0,
@@ -77,7 +78,7 @@ def _enrolment(
         lease_ms=lease // MILLISECOND,
         limits=dict(limits or {}),
         periodic={task: each // MILLISECOND for task, each in (periodic or {}).items()},
-        info={"host": "conformance"},
+        info=info,
         number=number,
     )
 
@@ -113,6 +114,10 @@ class Process:
 
     # -- memberships -------------------------------------------------------
 
+    def info(self, queue: str = QUEUE) -> dict[str, str]:
+        """What it says of itself when it joins a queue; no two processes say the same."""
+        return {"host": "conformance", "pid": self.member(queue)[:8]}
+
     def join(
         self,
         queue: str = QUEUE,
@@ -123,7 +128,9 @@ class Process:
     ) -> JoinReply:
         """Become a member of a queue."""
         reply = self.broker.join(
-            queue, self.member(queue), _enrolment(limits, periodic, lease=lease)
+            queue,
+            self.member(queue),
+            _enrolment(limits, periodic, self.info(queue), lease=lease),
         )
         assert reply.verdict is Verdict.APPLIED, f"join was not applied: {reply}"
         return reply
@@ -146,7 +153,7 @@ class Process:
         """
         if number is None:
             number = self.turn(queue).number
-        enrolment = _enrolment(limits, periodic, number=number)
+        enrolment = _enrolment(limits, periodic, self.info(queue), number=number)
         return self.broker.join(queue, self.member(queue), enrolment)
 
     def fetch_from(

@@ -72,3 +72,10 @@ end
 local function admit_when_full(key)
   call('PERSIST', key)
 end
+
+-- Whether the server is full; `key` is a sorted set. A command that may need memory tells, as
+-- long as nothing was written before; this one changes nothing, since nobody is called ''.
+local function is_full(key)
+  local answer = redis.pcall('ZADD', key, 'XX', 0, '')
+  return type(answer) == 'table' and string.find(answer.err or '', 'OOM', 1, true) ~= nil
+end

@@ -1,7 +1,7 @@
 -- What a member takes along that leaves or is recovered: its number, its limits, its office.
 -- One that declares anew takes less.
 
--- What it declared periodic was declared until now.
+-- What it declared periodic was declared until now. Returns what `info` holds of it, or ''.
 local function end_schedule(q, member, now)
   local info = call('HGET', q.info, member) or ''
   for task in string.gmatch(string.match(info, '^%d+ ([^\n]*)') or '', '%S+') do
@@ -10,11 +10,13 @@ local function end_schedule(q, member, now)
       call('HSET', q['periodic-info'], task, string.format('%s %.0f', interval, now))
     end
   end
+  return info
 end
 
+-- Returns what `end_schedule` does.
 local function dismiss(q, limits, member, now)
   call('HDEL', q.seq, member)
   withdraw(q, limits, member)
   resign(q, member)
-  end_schedule(q, member, now)
+  return end_schedule(q, member, now)
 end

@@ -55,6 +55,18 @@ class CountsBehaviour(BrokerBehaviour):
         assert (counts.leased, counts.held, counts.ready) == (2, 2, 3)
         assert (counts.members, counts.leased_by_dead, counts.enqueued) == (1, 0, 11)
 
+    @holds("I13")
+    def test_parked_jobs_are_counted_by_task(self, lab: Lab) -> None:
+        lab.enqueue(deposit("letters.scan"), deposit("letters.fax"), deposit("letters.scan"))
+        old, new = lab.process(), lab.process()
+        assert lab.counts().parks == {}
+        old.park(*old.take(idle=3))
+        counts = lab.counts()
+        assert (counts.parked, counts.parks) == (3, {"letters.scan": 2, "letters.fax": 1})
+        new.succeed(*new.take(idle=2, parks=["letters.scan"]))
+        counts = lab.counts()
+        assert (counts.parked, counts.parks) == (1, {"letters.fax": 1})
+
     @holds("I1", "I11")
     def test_leases_of_the_dead_are_counted_apart(self, lab: Lab) -> None:
         lab.enqueue(*(deposit() for _ in range(5)))

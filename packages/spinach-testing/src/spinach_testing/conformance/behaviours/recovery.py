@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spinach.brokers.calls import Verdict
-from spinach.const import DEFAULT_LEASE, MAX_LOSSES
+from spinach.const import DEFAULT_LEASE, MAINTENANCE_CHUNK, MAX_LOSSES
 from spinach.outcome import OutcomeKind
 
 from ..behaviour import BrokerBehaviour
@@ -250,3 +250,54 @@ class RecoveryBehaviour(BrokerBehaviour):
         assert ids(lab.recover(doomed, survivors[0])) == [lost.stored_id]
         for survivor, leases in zip(survivors, kept, strict=True):
             survivor.succeed(*leases)
+
+    @holds("I11")
+    def test_recovery_tells_who_died(self, lab: Lab) -> None:
+        lab.enqueue(deposit())
+        first, second, survivor = lab.process(), lab.process(), lab.process()
+        first.take_one()
+        named = lab.live(2 * DEFAULT_LEASE, survivor)
+        assert set(named) == {first.member(), second.member()}
+        for dead in (first, second):
+            [reply] = lab.recoveries(dead, survivor)
+            assert dict(reply.info) == dead.info()
+
+    @holds("I7", "I11")
+    def test_recovery_tells_where_the_jobs_went(self, lab: Lab) -> None:
+        lab.enqueue(*(once() for _ in range(2)), *(deposit() for _ in range(7)))
+        doomed, survivor = lab.process(), lab.process()
+        # Two that run at most once and three others for idle threads, four for the buffer.
+        assert len(doomed.take(idle=5, extra=4)) == 9
+        lab.live(DEATH_NOTICE, survivor)
+        [reply] = lab.recoveries(doomed, survivor)
+        assert (reply.ready, reply.retrying, len(reply.lost)) == (4, 3, 2)
+        counts = lab.counts()
+        # A delay may be over at once.
+        assert counts.ready >= 4
+        assert (counts.ready + counts.retrying, counts.failed) == (7, 2)
+
+    @holds("I11", "I19")
+    def test_what_several_calls_of_a_recovery_tell_adds_up(self, lab: Lab) -> None:
+        buffered = MAINTENANCE_CHUNK + MAINTENANCE_CHUNK // 2
+        lab.enqueue(*(once() for _ in range(30)), *(deposit() for _ in range(20 + buffered)))
+        doomed, survivor = lab.process(), lab.process()
+        leases = doomed.take(idle=50, extra=buffered)
+        assert len(leases) == 50 + buffered
+        lab.live(DEATH_NOTICE, survivor)
+        replies = lab.recoveries(doomed, survivor)
+        assert len(replies) > 1
+        for reply in replies:
+            told = reply.ready + reply.retrying + len(reply.lost)
+            assert 0 < told <= MAINTENANCE_CHUNK
+            assert dict(reply.info) == doomed.info()
+        assert sum(reply.ready for reply in replies) == buffered
+        assert sum(reply.retrying for reply in replies) == 20
+        assert sum(len(reply.lost) for reply in replies) == 30
+
+    @holds("I11")
+    def test_recovery_of_a_member_without_leases_tells_of_none(self, lab: Lab) -> None:
+        doomed, survivor = lab.process(), lab.process()
+        lab.live(DEATH_NOTICE, survivor)
+        [reply] = lab.recoveries(doomed, survivor)
+        assert (reply.ready, reply.retrying, reply.lost) == (0, 0, ())
+        assert dict(reply.info) == doomed.info()

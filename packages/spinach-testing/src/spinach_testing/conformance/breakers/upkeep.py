@@ -15,13 +15,15 @@ from .base import Breaker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach.brokers.calls import Deposit, Enrolment, JoinReply, TickReply, Turn
+    from spinach.brokers.calls import Deposit, Enrolment, JoinReply, QueueCounts, TickReply, Turn
 
 __all__ = [
+    "CountsParksAsOne",
     "DiscardsLostJobs",
     "FiresAnyInstant",
     "FiresEveryMissedTick",
     "FiresTwice",
+    "HidesTheDead",
     "IgnoresLimits",
     "KeepsTheSchedule",
     "KeepsWhatWasDeclared",
@@ -36,6 +38,7 @@ __all__ = [
     "RecoversTheLiving",
     "RunsLostJobsAgain",
     "TakesTheHighestLimit",
+    "TellsNotWhereJobsWent",
     "TellsOfAllTicks",
 ]
 
@@ -193,6 +196,37 @@ class NeverPoisons(Breaker):
         return structs.replace(
             reply, lost=tuple(job for job in reply.lost if job.stored_id not in again)
         )
+
+
+class HidesTheDead(Breaker):
+    """Tells nothing of a member that it recovers."""
+
+    breaks = "I11"
+
+    def recover(self, queue: str, dead: str) -> RecoverReply:
+        return structs.replace(super().recover(queue, dead), info={})
+
+
+class TellsNotWhereJobsWent(Breaker):
+    """Says of every job that recovery took back and did not fail that it is ready."""
+
+    breaks = "I11"
+
+    def recover(self, queue: str, dead: str) -> RecoverReply:
+        reply = super().recover(queue, dead)
+        return structs.replace(reply, ready=reply.ready + reply.retrying, retrying=0)
+
+
+class CountsParksAsOne(Breaker):
+    """Counts parked jobs under the name of one task, whichever they are of."""
+
+    breaks = "I13"
+
+    def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
+        return [
+            structs.replace(each, parks={min(each.parks): each.parked} if each.parks else {})
+            for each in super().counts(queues)
+        ]
 
 
 class DiscardsLostJobs(Breaker):

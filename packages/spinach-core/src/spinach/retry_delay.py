@@ -1,0 +1,82 @@
+"""When a failed job runs again: what the backoff of its task says, or the default instead.
+
+The backoff may be a function of the user's. Whatever it does, the job has its next attempt
+and the thread goes on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from .backoff import DEFAULT_BACKOFF, MAX_WAIT, Backoff
+from .log import JOB_LOGGER
+
+if TYPE_CHECKING:
+    from .backoff import RandomSource
+    from .outcome import Lease
+    from .task import Task
+
+__all__ = ["retry_delay_ms"]
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+#: Of a value that is no wait, so much is shown.
+_MOST_SHOWN: Final = 200
+
+
+def retry_delay_ms(task: Task[..., Any], lease: Lease, source: RandomSource | None = None) -> int:
+    """Ms from a failed attempt to the next one, rounded up.
+
+    Args:
+        task: of the job; its backoff is called on the calling thread.
+        lease: of the job, as it ran.
+        source: of randomness; None takes the `random` module.
+    """
+    attempt = lease.retries + 1
+    if isinstance(task.backoff, Backoff):
+        return _in_ms(task.backoff.after(attempt, source))
+    error: BaseException | None = None
+    try:
+        wait = task.backoff(attempt)
+        if _is_wait(wait):
+            return _in_ms(wait)
+        problem = f"returned {_shown(wait)}, expected a timedelta from 0 to {MAX_WAIT.days} days"
+    except BaseException as exc:  # noqa: BLE001 - a user's function must not cost job or thread
+        error, problem = exc, f"raised {type(exc).__name__}"
+    instead = DEFAULT_BACKOFF.after(attempt, source)
+    # Handlers are the user's, too.
+    with suppress(BaseException):
+        JOB_LOGGER.warning(
+            "Backoff of task %s cannot be used after attempt %d of job %s, "
+            "the default one waits %.1f s: it %s",
+            task.name, attempt, lease.stored_id[1:], instead.total_seconds(), problem,
+            exc_info=error,
+            extra={
+                "job_id": lease.stored_id[1:],
+                "task": task.name,
+                "queue": lease.queue,
+                "attempt": attempt,
+            },
+        )  # fmt: skip
+    return _in_ms(instead)
+
+
+def _is_wait(wait: Any) -> bool:
+    """Whether a job can wait so long; what a user's function returns may be anything."""
+    if inspect.iscoroutine(wait):
+        wait.close()  # or Python warns that nobody awaited it
+    return isinstance(wait, timedelta) and timedelta(0) <= wait <= MAX_WAIT
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    if len(text) > _MOST_SHOWN:
+        text = f"{text[:_MOST_SHOWN]}..."
+    return f"{text} of type {type(value).__name__}"
+
+
+def _in_ms(wait: timedelta) -> int:
+    return -(-wait // _MILLISECOND)
