@@ -20,6 +20,7 @@ from .behaviours.leave import LeaveBehaviour
 from .behaviours.life import LifeBehaviour
 from .behaviours.limits import LimitsBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
+from .behaviours.nested import NestedBehaviour
 from .behaviours.outcome import OutcomeBehaviour
 from .behaviours.parks import ParksBehaviour
 from .behaviours.periodic import PeriodicBehaviour
@@ -65,6 +66,7 @@ class BrokerConformance(
     NamespacesBehaviour,
     BoundsBehaviour,
     ThreadsBehaviour,
+    NestedBehaviour,
     LifeBehaviour,
 ):
     """Every behaviour of the broker contract; give it a fixture named `harness`."""
