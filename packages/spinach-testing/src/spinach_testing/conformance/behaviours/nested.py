@@ -99,9 +99,7 @@ class NestedBehaviour(BrokerBehaviour):
         process, inner = lab.process(), Producer(lab)
         while True:
             step = len(inner.jobs) + 1
-            nested = Nested(
-                lambda: process.fetch(block_seconds=LONG_SECONDS), inner.enqueue, step
-            )
+            nested = Nested(lambda: process.fetch(block_seconds=LONG_SECONDS), inner.enqueue, step)
             call = lab.background(nested)
             if not call.ends_within(lab.settle_seconds) and nested.steps < step:
                 # It waits, and makes fewer steps before that.
