@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from spinach.exc import NestedCall
 
@@ -84,8 +84,8 @@ class WaitLock:
 
     __slots__ = ("_owner",)
 
-    def __init__(self, owner: Guarded[_T]) -> None:
-        self._owner: Guarded[_T] = owner
+    def __init__(self, owner: Guarded[Any]) -> None:
+        self._owner = owner
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As of a `threading.Lock`: not a second time on the same thread."""
