@@ -15,12 +15,12 @@ from spinach.exc import BrokerUnavailable
 from spinach_redis import RedisBroker
 
 from .jobs import deposit
+from .servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .clusters import Cluster
-    from .proxy import Proxy
     from .servers import Server
 
 INTERRUPTED = """
@@ -30,23 +30,29 @@ from spinach import Engine, RedisBroker
 
 kind, where, namespace = sys.argv[1:]
 if kind == "cluster":
-    host, _, port = where.partition(":")
-    broker = RedisBroker(RedisCluster(host=host, port=int(port)))
+    broker = RedisBroker(RedisCluster.from_url(where))
 else:
     broker = RedisBroker.from_url(where)
 spin = Engine(broker, namespace)
 spin.task(name="note", max_retries=1)(lambda *_: None)
-nested = []
+nested, deep = [], []
+EVERY = 0.0013
 
 def on_alarm(*_):
+    # Two deep at most, where a call takes longer than that.
+    deep.append(None)
+    if len(deep) == 1:
+        signal.setitimer(signal.ITIMER_REAL, EVERY)
     nested.append(spin.schedule("note", "nested"))
+    deep.pop()
+    signal.setitimer(signal.ITIMER_REAL, EVERY)
 
 signal.signal(signal.SIGALRM, on_alarm)
 # From before the first connection is opened on.
-signal.setitimer(signal.ITIMER_REAL, 0.002, 0.0013)
+signal.setitimer(signal.ITIMER_REAL, EVERY)
 outer = [spin.schedule("note", "outer") for _ in range(1_500)]
 spin.failed.list("spinach")
-signal.setitimer(signal.ITIMER_REAL, 0)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
 print(len(outer), len(nested))
 broker.close()
 """
@@ -63,7 +69,7 @@ def test_each_job_of_a_process_whose_signal_handler_schedules_is_stored_once(
         where, broker = server.unix_url, RedisBroker.from_url(server.unix_url)
     else:
         cluster: Cluster = request.getfixturevalue("cluster")
-        where, broker = f"127.0.0.1:{cluster.ports[0]}", RedisBroker(cluster.client())
+        where, broker = cluster.url, RedisBroker(cluster.client())
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", INTERRUPTED, kind, where, namespace],
         capture_output=True, text=True, timeout=50, check=False,
@@ -78,10 +84,10 @@ def test_each_job_of_a_process_whose_signal_handler_schedules_is_stored_once(
 
 
 def test_log_handler_may_schedule_when_told_that_the_server_is_away(
-    server: Server, proxy: Proxy, new_broker: Callable[..., RedisBroker], namespace: str
+    server: Server, new_broker: Callable[..., RedisBroker], namespace: str
 ) -> None:
-    """Into another broker, or into the same one, which is away."""
-    away = Engine(RedisBroker.from_url(proxy.url), namespace)
+    """On another server, or on the same one, which refuses once more."""
+    away = Engine(RedisBroker.from_url(f"redis://127.0.0.1:{free_port()}"), namespace)
     there = Engine(RedisBroker.from_url(server.unix_url), namespace)
     stored, refused = [], []
 
@@ -97,7 +103,6 @@ def test_log_handler_may_schedule_when_told_that_the_server_is_away(
         engine.task(name="note")(lambda: None)
     logger, handler = logging.getLogger("spinach.broker.redis"), Scheduling()
     away._broker._lines.producer.deadline_seconds = 0.2
-    proxy.refuse()
     logger.addHandler(handler)
     try:
         with pytest.raises(BrokerUnavailable):
