@@ -65,22 +65,25 @@ def _end() -> None:
     """Stop what runs, each crew with its grace."""
     # In a forked child those of the parent do not run.
     crews = [crew for crew in list(_crews) if crew.running]
-    for crew in crews:
-        unasked = not crew.stopping
-        crew.request_stop()
-        if unasked:
-            ENGINE_LOGGER.warning(
-                "The program ended while workers of namespace %s were running; they stop now. "
-                "Call stop_workers() at the end of the program, or keep its main thread with "
-                "start_workers(block=True)",
-                crew.namespace,
-            )
     try:
-        for crew in crews:
-            crew.join()
+        _stop(crews)
     except (KeyboardInterrupt, SystemExit):
         # As for the second signal to a `start_workers` that blocks.
         for crew in crews:
             crew.hurry()
-        for crew in crews:
-            crew.join()
+        _stop(crews)
+
+
+def _stop(crews: list[Crew]) -> None:
+    for crew in crews:
+        if crew.stopping:
+            continue
+        crew.request_stop()
+        ENGINE_LOGGER.warning(
+            "The program ended while workers of namespace %s were running; they stop now. "
+            "Call stop_workers() at the end of the program, or keep its main thread with "
+            "start_workers(block=True)",
+            crew.namespace,
+        )
+    for crew in crews:
+        crew.join()
