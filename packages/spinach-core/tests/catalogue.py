@@ -7,12 +7,13 @@ documentation shows their code and their messages. Nothing here needs pytest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
 from spinach import AbortException, Batch, Engine, RetryException, Tasks, signals
 from spinach.brokers.calls import Enrolment, FetchTurn
+from spinach.clock import SystemClock
 from spinach.exc import (
     BrokerError,
     BrokerFull,
@@ -23,6 +24,7 @@ from spinach.exc import (
     InvalidJobSignatureError,
     InvalidName,
     InvalidTask,
+    NestedCall,
     PayloadTooLarge,
     ScheduleUncertain,
     SpinachError,
@@ -104,6 +106,23 @@ def not_while_workers_run() -> None:
         spin.start_workers(1, block=False)
     finally:
         spin.stop_workers()
+
+
+def a_look_in_the_middle_of_another_call() -> None:
+    """Look at failed jobs where a signal handler might, in the middle of a `schedule`."""
+
+    class Interrupting(SystemClock):
+        def now(self) -> datetime:
+            # Asked once before the store is, and once by it.
+            if not readings:
+                spin.failed.list("spinach")
+            readings.pop()
+            return super().now()
+
+    readings = [1]
+    spin = Engine(MemoryBroker(clock=Interrupting()))
+    spin.task(name="nothing")(lambda: None)
+    spin.schedule("nothing")
 
 
 def one_broker_for_two_engines() -> None:
@@ -231,6 +250,7 @@ CATALOGUE: dict[type[Exception], Callable[[], None]] = {
     PayloadTooLarge: too_much_to_send,
     TasksNotAttached: a_registry_alone,
     WorkersRunning: not_while_workers_run,
+    NestedCall: a_look_in_the_middle_of_another_call,
     BrokerInUse: one_broker_for_two_engines,
     BrokerError: a_broker_that_refuses,
     BrokerUnavailable: a_broker_out_of_reach,

@@ -74,8 +74,9 @@ def test_child_of_a_process_that_holds_a_lock_is_not_stuck(
 
     def child() -> None:
         assert broker.enqueue([deposit()]) == [True]
+        assert Member(broker).fetch(block_seconds=1000.0).leases
 
-    with broker._lines.producer._lock:
+    with broker._lines.waiting._lock:
         assert in_a_child(child) == 0
 
 

@@ -102,6 +102,11 @@ class Arbiter:
         self._stopping = True
         self._bell.ring()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop, or stops by itself."""
+        return self._stopping
+
     def hurry(self) -> None:
         """End the grace of a stop now; from any thread, again is fine."""
         self._hurry = True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from .exc import DuplicateTask, InvalidJobSignatureError
+from .nested import OneAtATime
 from .task import Task, find_task, identity
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Catalog:
 
     def __init__(self) -> None:
         # Guards the three below against concurrent changes.
-        self._lock = threading.Lock()
+        self._changes = OneAtATime("attach, detach or add tasks")
         self._registries: list[Tasks] = []
         self._by_name: dict[str, Task[..., Any]] = {}
         self._by_function: dict[tuple[int, int], Task[..., Any]] = {}
@@ -46,7 +46,7 @@ class Catalog:
         Raises:
             DuplicateTask: one of its names is taken; nothing is attached then.
         """
-        with self._lock:
+        with self._changes.turn():
             if registry in self:
                 return False
             self._rebuild([*self._registries, registry])
@@ -58,7 +58,7 @@ class Catalog:
         Returns:
             False when it was not attached.
         """
-        with self._lock:
+        with self._changes.turn():
             if registry not in self:
                 return False
             self._rebuild([known for known in self._registries if known is not registry])
@@ -84,7 +84,7 @@ class Catalog:
         Raises:
             DuplicateTask: its name is taken.
         """
-        with self._lock:
+        with self._changes.turn():
             self.check_new(task, replaced)
             self._index({**self._by_name, task.name: task})
 

@@ -6,7 +6,6 @@ runs once; the engine makes a new one for each `start_workers`.
 
 from __future__ import annotations
 
-import atexit
 import os
 import platform
 import threading
@@ -14,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import signals
+from . import at_exit, signals
 from .arbiter import STOP_FLUSH_SECONDS, Arbiter
 from .clock import SystemClock
 from .const import VERSION
@@ -152,15 +151,28 @@ class Crew:
         """Whether its threads are in this process, and not in one that it was forked from."""
         return self._pid == os.getpid()
 
-    def start(self) -> None:
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop, or stops by itself."""
+        return self._arbiter.stopping
+
+    @property
+    def namespace(self) -> str:
+        """Of the engine."""
+        return self._orders.namespace
+
+    def start(self, *, main_waits: bool = False) -> None:
         """Join the queues and start the threads.
+
+        Args:
+            main_waits: the main thread is going to wait for the end.
 
         Raises:
             BrokerError: the broker refuses us, for a reason that does not pass by
                 itself. One that is down does not count: the crew tries on.
         """
         # Before the threads start: one job may be all it takes to the end.
-        atexit.register(self._at_exit)
+        at_exit.watch(self, main_waits=main_waits)
         try:
             self._consumer.upkeep()
             for thread in (*self._upkeep, *self._workers.values(), self._lead):
@@ -169,7 +181,7 @@ class Crew:
             self._handover.close()
             self._handover.dissolve()
             self._end_upkeep()
-            atexit.unregister(self._at_exit)
+            at_exit.forget(self)
             self._ended.set()
             # Another queue may have let us in; it should not wait for us to die.
             with suppress(BrokerError):
@@ -178,8 +190,13 @@ class Crew:
 
     def request_stop(self) -> None:
         """Ask for the stop and return; again is fine. In a forked child it does nothing."""
-        if self._here:
-            self._arbiter.stop()
+        if not self._here:
+            return
+        if threading.current_thread() is self._lead:
+            # A finalizer calls, maybe in the middle of a wait that the ring would have to end.
+            threading.Thread(target=self._arbiter.stop, daemon=True).start()
+            return
+        self._arbiter.stop()
 
     def tasks_changed(self) -> None:
         """Tasks came, changed or went; from any thread, takes effect soon."""
@@ -259,7 +276,7 @@ class Crew:
             end = time.monotonic() + STOP_FLUSH_SECONDS
             for number in self._workers.keys() - self._handover.busy_workers:
                 self._workers[number].join(max(0.0, end - time.monotonic()))
-            atexit.unregister(self._at_exit)
+            at_exit.forget(self)
             self._ended.set()
             self._on_end()
 
@@ -268,11 +285,6 @@ class Crew:
         self._notifier_bell.ring()
         self._hurry_bell.ring()
         self._subscriber_bell.ring()
-
-    def _at_exit(self) -> None:
-        if self.running:
-            self.request_stop()
-            self.join()
 
     # -- what the parts need -----------------------------------------------
 

@@ -26,7 +26,9 @@ class Sync(Protocol):
 class Doorbell:
     """Wakes one thread; a ring before the wait counts, several count as one.
 
-    `ring` may be called while holding other locks; it takes none after its own.
+    `ring` may be called while holding other locks; it takes none after its own. It may also
+    be called in the middle of another `ring` on the same thread, by a signal handler or a
+    finalizer, but not in the middle of a wait.
 
     Args:
         clock: does the waiting.
@@ -46,8 +48,9 @@ class Doorbell:
         # waiting thread reads the news after it cleared the flag.
         if self._rung:
             return
+        # Before the lock, so that a ring in the middle of this one does not want it.
+        self._rung = True
         with self._condition:
-            self._rung = True
             self._condition.notify()
 
     def wait(self, timeout_seconds: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -18,6 +17,7 @@ from .exc import InvalidArgument, WorkersRunning
 from .failed import FailedStore
 from .installation import warn_of_older_spinach
 from .log import ENGINE_LOGGER
+from .nested import OneAtATime, is_nested
 from .queues import NO_CHOICE, AllQueues, QueueChoice
 from .shutdown import Shutdown
 from .task import REGISTERING, Task, Tasks
@@ -76,7 +76,7 @@ class Engine:
         #: Jobs that ended in failure: `list`, `retry`, `discard`.
         self.failed = FailedStore(lambda: self._broker)
         # Guards the crew, from its making to its end.
-        self._lock = threading.Lock()
+        self._lock = OneAtATime("start workers")
         self._pid = os.getpid()
         self._crew: Crew | None = None
         self.attach_tasks(self._tasks)
@@ -290,7 +290,8 @@ class Engine:
         """Start worker threads in this process.
 
         Besides `number` worker threads there are an arbiter, a result notifier and a
-        subscriber. All are daemons; the interpreter stops them when it exits.
+        subscriber. All are daemons. When the main thread of the program ends they are
+        stopped, as by `stop_workers`, and a warning says so.
 
         Args:
             number: of worker threads, at least one.
@@ -311,6 +312,8 @@ class Engine:
             InvalidArgument: a number, queue or grace that makes no sense.
             InvalidName: bad queue name.
             WorkersRunning: this engine has workers already.
+            NestedCall: in the middle of another start on the same thread, or of a call of a
+                `MemoryBroker`.
             BrokerError: the broker refuses us for good. One that is merely down does
                 not count: workers try on until it is back.
         """
@@ -327,7 +330,7 @@ class Engine:
         shutdown = Shutdown()
         # The handlers come first: a signal counts from the moment that jobs may run.
         with shutdown if block else nullcontext():
-            with self._lock:
+            with self._lock.turn():
                 self._refuse_while_running("start workers")
                 orders = Orders(
                     namespace=self._namespace,
@@ -340,7 +343,7 @@ class Engine:
                 )
                 # Known before it starts: its first job may already ask for the stop.
                 crew = self._crew = Crew(self._broker, orders, shutdown.wake)
-                crew.start()
+                crew.start(main_waits=block and shutdown.on_main)
             ENGINE_LOGGER.info(
                 "Started %d workers of namespace %s on %s",
                 number,
@@ -357,16 +360,21 @@ class Engine:
         Jobs that were fetched and not started go back to the front of their queue,
         running ones get the grace of `start_workers`, every outcome is reported.
         Without workers it does nothing. From a task or another of the engine's own
-        threads it asks for the stop and returns.
+        threads it asks for the stop and returns. So it does in the middle of another call
+        of Spinach on the same thread, as from a signal handler: the workers may need what
+        that call holds. Then the end of the program waits for them.
 
         Args:
             _join_arbiter: False asks for the stop and returns.
         """
+        self._stop(wait=_join_arbiter and not is_nested())
+
+    def _stop(self, *, wait: bool) -> None:
         crew = self._running_crew()
         if crew is None:
             return
         crew.request_stop()
-        if _join_arbiter:
+        if wait:
             crew.join()
 
     @contextmanager
@@ -389,7 +397,7 @@ class Engine:
             yield broker
         finally:
             left_running = self._running_crew() is not None
-            self.stop_workers()
+            self._stop(wait=True)
             self._broker = before
         if left_running:
             raise WorkersRunning(
@@ -434,7 +442,7 @@ class Engine:
         """After a fork: the parent's crew is not ours, nor is a lock it held."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._lock = threading.Lock()
+            self._lock = OneAtATime("start workers")
             self._crew = None
 
     def _running_crew(self) -> Crew | None:

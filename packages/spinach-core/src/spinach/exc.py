@@ -12,6 +12,7 @@
     ├── PayloadTooLarge            (ValueError)             encoded arguments beyond the limit
     ├── TasksNotAttached           (RuntimeError)           a registry that no engine knows
     ├── WorkersRunning             (RuntimeError)           not while workers run
+    ├── NestedCall                 (RuntimeError)           not in the middle of another call
     ├── BrokerInUse                (RuntimeError)           the broker belongs to another engine
     ├── BrokerError                                         the broker could not do it
     │   ├── BrokerUnavailable                               not reachable; nothing is unknown
@@ -43,6 +44,7 @@ __all__ = [
     "InvalidJobSignatureError",
     "InvalidName",
     "InvalidTask",
+    "NestedCall",
     "PayloadTooLarge",
     "RetryException",
     "ScheduleUncertain",
@@ -92,6 +94,13 @@ class TasksNotAttached(SpinachError, RuntimeError):
 
 class WorkersRunning(SpinachError, RuntimeError):
     """Not possible while workers run; call engine.stop_workers() first."""
+
+
+class NestedCall(SpinachError, RuntimeError):
+    """Not possible where a signal handler, finalizer or log handler interrupted another call.
+
+    Nothing was done. Scheduling is possible there, and never raises it.
+    """
 
 
 class BrokerInUse(SpinachError, RuntimeError):

@@ -27,9 +27,11 @@ class Shutdown:
         # A SimpleQueue may be put to from a signal handler that interrupted a put.
         self._events: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._previous: dict[int, Any] = {}
+        #: Whether it was made on the main thread.
+        self.on_main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        if self.on_main:
             for name in _NAMES:
                 number = getattr(signal, name, None)
                 if number is not None:

@@ -52,7 +52,8 @@ class MemoryBroker(Broker):
 
     Brokers that share a store behave as worker processes that share a server. No
     call fails for the store's sake, so none answers UNKNOWN or raises BrokerError.
-    Not to be called from a signal handler, which may interrupt a call half-way.
+    A signal handler, a finalizer or a log handler may schedule at any time. All else raises
+    `NestedCall` where it comes in the middle of another call on the same thread.
 
     Args:
         store: None makes one of its own.
@@ -88,28 +89,23 @@ class MemoryBroker(Broker):
     # -- producers ---------------------------------------------------------
 
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
-        """Store jobs; one atomic step for all queues. Nothing is ever full or unknown."""
-        namespace = self.namespace
+        """Store jobs; one atomic step for all queues. Nothing is ever full or unknown.
+
+        Of a nested call the jobs are stored when the outer call ends, which whoever looks
+        for them waits for.
+        """
         shelves = self.store.shelves()
-        with shelves.lock:
-            now_ms = self._now_ms()
-            answers: list[bool] = []
-            touched: dict[str, Queue] = {}
-            for deposit in deposits:
-                queue = touched.get(deposit.queue)
-                if queue is None:
-                    queue = touched[deposit.queue] = shelves.queue(namespace, deposit.queue)
-                answers.append(queue.accept(deposit, now_ms))
-            for queue in touched.values():
-                queue.settle()
-            return answers
+        if shelves.held_here():
+            return shelves.accept_later(self.namespace, deposits, self._now_ms())
+        with shelves, shelves.lock:
+            return shelves.accept(self.namespace, deposits, self._now_ms())
 
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
         """Make `member` a member, or let it declare anew; FENCED once its recovery has begun."""
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             place = shelves.queue(self.namespace, queue)
             known = place.members.get(member)
             anew = enrolment.number > 0
@@ -149,7 +145,7 @@ class MemoryBroker(Broker):
         """Lease jobs, after a wait if asked to; waiting and taking are one atomic step."""
         namespace = self.namespace
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             queues = [shelves.queue(namespace, turn.queue) for turn in turns]
             try:
                 if block_seconds > 0:
@@ -189,7 +185,7 @@ class MemoryBroker(Broker):
         namespace = self.namespace
         shelves = self.store.shelves()
         replies: list[BeatReply] = []
-        with shelves.lock:
+        with shelves, shelves.lock:
             for turn in turns:
                 queue = shelves.queue(namespace, turn.queue)
                 now_ms = self._step(queue)
@@ -205,7 +201,7 @@ class MemoryBroker(Broker):
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             queue = shelves.queue(self.namespace, turn.queue)
             now_ms = self._step(queue)
             member = queue.members.take_turn(turn)
@@ -226,7 +222,7 @@ class MemoryBroker(Broker):
 
     def leave(self, turn: Turn) -> TurnReply:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             queue = shelves.queue(self.namespace, turn.queue)
             now_ms = self._step(queue)
             member = queue.members.take_turn(turn)
@@ -243,7 +239,7 @@ class MemoryBroker(Broker):
 
     def interrupt(self) -> None:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             shelves.interrupt(self)
 
     # -- outcomes ----------------------------------------------------------
@@ -251,7 +247,7 @@ class MemoryBroker(Broker):
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         namespace = self.namespace
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             instant = self.clock.now()
             now_ms = _floor_ms(instant)
             # Delays count from now rounded up, so that none is cut short (I8).
@@ -279,7 +275,7 @@ class MemoryBroker(Broker):
         # This call comes when something is due, or should be; `beat` while it is far off.
         self._standing.look()
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             place = shelves.queue(self.namespace, queue)
             now_ms = self._step(place)
             place.promote_due(now_ms)
@@ -296,7 +292,7 @@ class MemoryBroker(Broker):
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             place = shelves.queue(self.namespace, queue)
             now_ms = self._step(place)
             fired = place.periodic.fire(task, due_ms, now_ms)
@@ -310,7 +306,7 @@ class MemoryBroker(Broker):
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             place = shelves.queue(self.namespace, queue)
             now_ms = self._step(place)
             member = place.members.get(dead)
@@ -332,7 +328,7 @@ class MemoryBroker(Broker):
         """Count jobs by place, all queues in one atomic snapshot."""
         namespace = self.namespace
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             now_ms = self._now_ms()
             found = [(name, shelves.find(namespace, name)) for name in queues]
             for _, queue in found:
@@ -349,14 +345,14 @@ class MemoryBroker(Broker):
 
     def queues(self) -> list[str]:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             return shelves.names(self.namespace)
 
     def failed_jobs(
         self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
     ) -> list[FailedJob]:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             place = shelves.find(self.namespace, queue)
             if place is None:
                 return []
@@ -364,7 +360,7 @@ class MemoryBroker(Broker):
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             place = shelves.queue(self.namespace, queue)
             place.trim_failed(self._now_ms())
             found = place.retry_failed(stored_ids)
@@ -373,7 +369,7 @@ class MemoryBroker(Broker):
 
     def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         shelves = self.store.shelves()
-        with shelves.lock:
+        with shelves, shelves.lock:
             place = shelves.queue(self.namespace, queue)
             place.trim_failed(self._now_ms())
             return place.discard_failed(stored_ids)

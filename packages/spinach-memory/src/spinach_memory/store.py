@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
+from .nested import Guarded, WaitLock
 from .queue import Queue
 from .waiting import Waiter
 
@@ -15,19 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from spinach.brokers.base import Broker
+    from spinach.brokers.calls import Deposit
 
 __all__ = ["MemoryStore", "Shelves"]
 
 
-class Shelves:
-    """The content of a store in one operating system process."""
+class _Parcel(NamedTuple):
+    """Jobs of one call."""
 
-    __slots__ = ("_interrupted", "_queues", "_tokens", "_waiting", "lock")
+    namespace: str
+    deposits: Sequence[Deposit]
+    now_ms: int
+
+
+class Shelves(Guarded[_Parcel]):
+    """The content of a store in one operating system process.
+
+    Its lock guards everything that hangs on this object. No code of the user runs under it,
+    but for what may come between any two steps; see `nested`.
+    """
+
+    __slots__ = ("_interrupted", "_queues", "_tokens", "_waiting")
 
     def __init__(self) -> None:
-        #: Guards everything that hangs on this object. Not reentrant: no code of the
-        #: user runs under it.
-        self.lock = threading.Lock()
+        super().__init__()
         self._queues: dict[tuple[str, str], Queue] = {}
         self._tokens = count(1)
         # Broker → its fetches that wait.
@@ -49,7 +60,32 @@ class Shelves:
 
     def names(self, namespace: str) -> list[str]:
         """The queues of a namespace that took a job or a member."""
-        return [name for (of, name), queue in self._queues.items() if of == namespace and queue.listed]
+        return [
+            name for (of, name), queue in self._queues.items() if of == namespace and queue.listed
+        ]
+
+    def accept(self, namespace: str, deposits: Sequence[Deposit], now_ms: int) -> list[bool]:
+        """Store jobs; which of them are ready."""
+        answers: list[bool] = []
+        touched: dict[str, Queue] = {}
+        for deposit in deposits:
+            queue = touched.get(deposit.queue)
+            if queue is None:
+                queue = touched[deposit.queue] = self.queue(namespace, deposit.queue)
+            answers.append(queue.accept(deposit, now_ms))
+        for queue in touched.values():
+            queue.settle()
+        return answers
+
+    def apply(self, item: _Parcel) -> None:
+        """See `Guarded`."""
+        self.accept(*item)
+
+    def accept_later(self, namespace: str, deposits: Sequence[Deposit], now_ms: int) -> list[bool]:
+        """Of a nested call: store jobs when the outer one lets go of the lock."""
+        self.put_by(_Parcel(namespace, tuple(deposits), now_ms))
+        # Whether a job was there already makes no difference to the answer.
+        return [each.due_ms is None or each.due_ms <= now_ms for each in deposits]
 
     def new_token(self) -> str:
         """A token that no lease had before."""
@@ -74,7 +110,7 @@ class Shelves:
         if broker in self._interrupted:
             self._interrupted.remove(broker)
             return
-        waiter = Waiter(self.lock)
+        waiter = Waiter(WaitLock(self))
         waiting = self._waiting.setdefault(broker, [])
         waiting.append(waiter)
         for queue, _ in asked:

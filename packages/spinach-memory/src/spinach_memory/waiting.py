@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from spinach.clock import Clock
 
+    from .nested import WaitLock
+
 __all__ = ["Waiter", "WaitingLine"]
 
 
@@ -21,8 +23,8 @@ class Waiter:
 
     __slots__ = ("_condition", "_interrupted", "woken")
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._condition = threading.Condition(lock)
+    def __init__(self, lock: WaitLock) -> None:
+        self._condition = threading.Condition(lock)  # type: ignore[arg-type] # any such lock does
         self._interrupted = False
         #: Notified, and not back from its wait yet.
         self.woken = False

@@ -52,15 +52,17 @@ class Cluster(Topology):
         self.joint = False
         self.health = Health(settings.address)
         self._settings = settings
-        # Guards nodes, owners and the two times; reading the map goes on outside.
-        self._lock = threading.Lock()
+        # Guards nodes, owners and the two times; reading the map goes on outside. A thread
+        # may take it and the next one twice, in a call that is nested in another one as that
+        # of a signal handler is: what either guards makes sense after each step.
+        self._lock = threading.RLock()
         self._nodes: dict[Address, Node] = {}
         self._owners: list[Node | None] = [None] * _SLOTS
         # Where the map can be read: every node that was seen last, replicas too.
         self._sources: list[Address] = list(settings.startup)
         self._stale = True
         # One thread reads, the others go on with what they have.
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self._read_at = float("-inf")
 
     def node_of(self, key: bytes) -> Node:

@@ -7,7 +7,6 @@ the caller notes them here and calls again.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,11 +35,13 @@ class Names:
 
 
 class Directory:
-    """What is known of each queue; thread safe."""
+    """What is known of each queue; thread safe.
+
+    Without a lock, since entries are immutable: of two that are noted at once one may be
+    missed, and is noted when it comes up again.
+    """
 
     def __init__(self) -> None:
-        # Guards the dict; entries are immutable.
-        self._lock = threading.Lock()
         self._names: dict[str, Names] = {}
 
     def of(self, queue: str) -> Names:
@@ -49,14 +50,12 @@ class Directory:
 
     def add_limited(self, queue: str, tasks: list[str]) -> None:
         """Note further limited tasks."""
-        with self._lock:
-            known = self.of(queue)
-            merged = tuple(dict.fromkeys((*known.limited, *tasks)))
-            self._names[queue] = replace(known, limited=merged)
+        known = self.of(queue)
+        merged = tuple(dict.fromkeys((*known.limited, *tasks)))
+        self._names[queue] = replace(known, limited=merged)
 
     def set_all(
         self, queue: str, *, limited: list[str], members: list[str], parks: list[str]
     ) -> None:
         """Note all names of a queue anew."""
-        with self._lock:
-            self._names[queue] = Names(tuple(limited), tuple(members), tuple(parks))
+        self._names[queue] = Names(tuple(limited), tuple(members), tuple(parks))

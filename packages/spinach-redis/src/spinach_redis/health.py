@@ -5,7 +5,6 @@ and calls that would wait in vain are spared.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Final
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -44,11 +43,11 @@ class Health:
         self.address = address
         #: When a call last failed, on the clock of `time.monotonic`.
         self.failed_at = 0.0
-        # Guards the change of `_down`, so that one of many threads logs it.
-        self._lock = threading.Lock()
-        self._down = False
+        # Not empty while it is down. What changes that is not divided, so that one of many
+        # threads logs it, and without a lock, since a log handler may make a call itself.
+        self._down: dict[str, object] = {}
         #: It is to be left alone until then, on the same clock; 0.0: it may be asked. Written
-        #: without the lock, since of two calls that end at once either may be right.
+        #: without a lock, since of two calls that end at once either may be right.
         self.rest_until = 0.0
         #: Why.
         self.rest_cause = ""
@@ -58,16 +57,15 @@ class Health:
     @property
     def down(self) -> bool:
         """Whether the log was told that it cannot be used, and not yet that it can again."""
-        return self._down
+        return bool(self._down)
 
     def failed(self, error: Exception) -> None:
         """A call found the server unusable."""
         self.failed_at = time.monotonic()
         if self._down:
             return
-        with self._lock:
-            first, self._down = not self._down, True
-        if first:
+        mine = object()
+        if self._down.setdefault("down", mine) is mine:
             LOGGER.warning(
                 "Redis at %s is unavailable, retrying: %s",
                 self.address,
@@ -78,9 +76,7 @@ class Health:
         """A call was answered; the log is told when none has failed for a while."""
         if not self._down or time.monotonic() - self.failed_at < STEADY_SECONDS:
             return
-        with self._lock:
-            first, self._down = self._down, False
-        if first:
+        if self._down.pop("down", None) is not None:
             LOGGER.info("Redis at %s is available again", self.address)
 
     def hung(self, error: Exception, began: float) -> None:

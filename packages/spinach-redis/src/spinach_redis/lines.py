@@ -36,7 +36,7 @@ class Lines:
     ) -> None:
         #: Says where queues are.
         self.topology = settings.topology()
-        #: Says whose keys have to be declared; here, since it has a lock.
+        #: Says whose keys have to be declared.
         self.directory = Directory()
         #: Of arbiter and result notifier.
         self.workers = Caller(self.topology, replicas)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import weakref
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -375,34 +375,40 @@ def _is_no_script(reply: object) -> bool:
 
 
 class LinkPool:
-    """Links of one purpose, the one used last first; thread safe."""
+    """Links of one purpose, the one used last first; thread safe.
+
+    Without a lock: a call that is nested in another one, as that of a signal handler, would
+    wait for it in vain. Each step is one that is not divided.
+    """
 
     def __init__(self) -> None:
-        # Guards the lists.
-        self._lock = threading.Lock()
         # Nodes that leave a Cluster take their links with them.
-        self._idle: weakref.WeakKeyDictionary[Node, list[Link]] = weakref.WeakKeyDictionary()
+        self._idle: weakref.WeakKeyDictionary[Node, deque[Link]] = weakref.WeakKeyDictionary()
 
     def take(self, node: Node, timeout_seconds: float) -> Link:
         """A link that is the caller's own until `give_back`, which must follow."""
-        with self._lock:
-            idle = self._idle.get(node)
-            link = idle.pop() if idle else None
-        if link is None or link.timeout_seconds != timeout_seconds:
-            if link is not None:
-                link.close()
+        try:
+            link = self._idle[node].pop()
+        except (KeyError, IndexError):
+            return Link(node, timeout_seconds)
+        if link.timeout_seconds != timeout_seconds:
+            link.close()
             link = Link(node, timeout_seconds)
         return link
 
     def give_back(self, node: Node, link: Link) -> None:
         """End what `take` began."""
-        with self._lock:
-            self._idle.setdefault(node, []).append(link)
+        idle = self._idle.get(node)
+        if idle is None:
+            # Of several threads all get the one that was first.
+            idle = self._idle.setdefault(node, deque())
+        idle.append(link)
 
     def close(self) -> None:
         """Give up the links that nobody uses."""
-        with self._lock:
-            links = [link for idle in self._idle.values() for link in idle]
-            self._idle.clear()
-        for link in links:
-            link.close()
+        for reference in self._idle.keyrefs():
+            node = reference()
+            idle = None if node is None else self._idle.get(node)
+            while idle:
+                with contextlib.suppress(IndexError):
+                    idle.pop().close()

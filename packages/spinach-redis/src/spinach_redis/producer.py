@@ -12,9 +12,10 @@ the loss of the session's last number on the server gives it a number of a new s
 
 from __future__ import annotations
 
+import contextlib
 import sys
-import threading
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -139,18 +140,18 @@ class Producer:
         self.offset = offset
         self.keys_of = keys_of
         self.deadline_seconds = deadline_seconds
-        # Guards the list of lines, and changes of the registered queues.
-        self._lock = threading.Lock()
-        self._idle: list[_Line] = []
+        # Both without a lock: a call that is nested in another one, as that of a signal
+        # handler, would wait for it in vain.
+        self._idle: deque[_Line] = deque()
         self._registered: frozenset[str] = frozenset()
 
     def enqueue(self, namespace: str, deposits: Sequence[Deposit]) -> list[bool]:
         """See `spinach.brokers.base.Broker.enqueue`."""
         chunks = _chunks(deposits)
         attempt = _Attempt(self, namespace, chunks, deposits)
-        with self._lock:
-            line = self._idle.pop() if self._idle else None
-        if line is None:
+        try:
+            line = self._idle.pop()
+        except IndexError:
             line = _Line(self._topology, self._replicas)
         try:
             attempt.run(line)
@@ -167,11 +168,9 @@ class Producer:
         return answers
 
     def _put_back(self, line: _Line) -> None:
-        with self._lock:
-            if len(self._idle) < MOST_IDLE:
-                self._idle.append(line)
-                return
-        line.router.close()
+        self._idle.append(line)
+        if len(self._idle) > MOST_IDLE:
+            self._close_one()
 
     def unregistered(self, queues: set[str]) -> list[str]:
         """Those of the queues that this process has not put on the list of queues."""
@@ -180,16 +179,19 @@ class Producer:
 
     def registered(self, queues: Sequence[str]) -> None:
         """Note that the queues are on the list."""
-        with self._lock:
-            # Another set, since this one may be read meanwhile.
-            self._registered = self._registered.union(queues)
+        # Another set, since this one may be read meanwhile. Of two that are noted at once one
+        # may be missed, and is put on the list once more.
+        self._registered = self._registered.union(queues)
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for line in idle:
-            line.router.close()
+        while self._idle:
+            self._close_one()
+
+    def _close_one(self) -> None:
+        """Give up the connections that were not used for longest."""
+        with contextlib.suppress(IndexError):
+            self._idle.popleft().router.close()
 
 
 class _Attempt:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
@@ -68,13 +69,14 @@ class Waiting:
         self._topology = topology
         self._caller = caller
         self._router = Router(topology, LinkPool(), replicas)
-        # Guards the three attributes below.
+        # Guards the first two attributes below. Taken by an engine's own threads alone: who
+        # calls from a signal handler must find no lock that its own thread has.
         self._lock = threading.Lock()
         self._alarms: set[Alarm] = set()
-        # Those that nobody waits at.
-        self._resting: list[Alarm] = []
         #: The next wait is not to begin.
         self._interrupted = False
+        # Those that nobody waits at.
+        self._resting: deque[Alarm] = deque()
         # The log was told that CLIENT UNBLOCK is refused.
         self._told_of_unblock = False
         # What follows belongs to who waits: a wait that was refused for good, and those that
@@ -139,17 +141,19 @@ class Waiting:
     def close(self) -> None:
         """Give up the connections that nobody uses."""
         self._router.close()
-        with self._lock:
-            resting, self._resting = self._resting, []
-        for alarm in resting:
-            alarm.close()
+        while self._resting:
+            with contextlib.suppress(IndexError):
+                self._resting.pop().close()
 
     def _begin(self) -> Alarm | None:
         with self._lock:
             if self._interrupted:
                 self._interrupted = False
                 return None
-            alarm = self._resting.pop() if self._resting else Alarm()
+            try:
+                alarm = self._resting.pop()
+            except IndexError:
+                alarm = Alarm()
             self._alarms.add(alarm)
             return alarm
 

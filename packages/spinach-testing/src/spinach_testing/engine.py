@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from spinach import Engine, Tasks
+from spinach import Engine, Tasks, at_exit
 from spinach.exc import InvalidArgument, SpinachError, WorkersRunning
 
 from .raising import raise_all
@@ -182,5 +181,5 @@ def _give_up(engine: Engine) -> None:
     """
     crew = engine._crew  # noqa: SLF001 - both are Spinach's own
     if crew is not None:
-        atexit.unregister(crew._at_exit)  # noqa: SLF001
+        at_exit.forget(crew)
         engine._crew = None  # noqa: SLF001

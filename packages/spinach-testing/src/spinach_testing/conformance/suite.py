@@ -23,6 +23,7 @@ from .behaviours.life import LifeBehaviour
 from .behaviours.limits import LimitsBehaviour
 from .behaviours.names import NamesBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
+from .behaviours.nested import NestedBehaviour
 from .behaviours.outcome import OutcomeBehaviour
 from .behaviours.parks import ParksBehaviour
 from .behaviours.periodic import PeriodicBehaviour
@@ -71,6 +72,7 @@ class BrokerConformance(
     NamesBehaviour,
     BoundsBehaviour,
     ThreadsBehaviour,
+    NestedBehaviour,
     LifeBehaviour,
 ):
     """Every behaviour of the broker contract; give it a fixture named `harness`."""

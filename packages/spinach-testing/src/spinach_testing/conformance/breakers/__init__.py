@@ -11,7 +11,7 @@ is worth its name when it rejects all of `BREAKERS`::
 
 from __future__ import annotations
 
-from . import clock, fetching, outcomes, people, producing, upkeep, waiting
+from . import clock, fetching, nesting, outcomes, people, producing, upkeep, waiting
 from .base import Breaker, BrokenHarness
 from .trial import rejections
 
@@ -20,6 +20,6 @@ __all__ = ["BREAKERS", "Breaker", "BrokenHarness", "rejections"]
 #: All of them, by the call that they spoil.
 BREAKERS: tuple[type[Breaker], ...] = tuple(
     getattr(module, name)
-    for module in (producing, fetching, outcomes, upkeep, clock, waiting, people)
+    for module in (producing, nesting, fetching, outcomes, upkeep, clock, waiting, people)
     for name in module.__all__
 )

@@ -1,0 +1,89 @@
+"""The end of a program whose workers still run: they are stopped.
+
+When the main thread has ended, Python first makes the calls that were registered with
+`threading`. One of them forbids new work to all executors of `concurrent.futures`. Then it
+waits for threads that are no daemons, and after that it makes the calls of `atexit`. A job
+that begins meanwhile may fail for no fault of its own, so workers stop before all that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .log import ENGINE_LOGGER
+
+if TYPE_CHECKING:
+    from .crew import Crew
+
+__all__ = ["forget", "watch"]
+
+# Of the process, as its end is. Each step on it is one that is not divided.
+_crews: set[Crew] = set()
+
+# Where `_end` was registered: once each, however many crews come and go. A forked child
+# inherits it together with the registrations.
+_registered: set[str] = set()
+
+
+def watch(crew: Crew, *, main_waits: bool) -> None:
+    """Stop a crew when the program ends; until `forget`.
+
+    Args:
+        crew: about to start.
+        main_waits: the main thread waits for its end.
+    """
+    _crews.add(crew)
+    if not main_waits and "threading" not in _registered:
+        _registered.add("threading")
+        _register_with_threading()
+    if "atexit" not in _registered:
+        _registered.add("atexit")
+        atexit.register(_end)
+
+
+def forget(crew: Crew) -> None:
+    """The crew has ended, or nobody should wait for it."""
+    _crews.discard(crew)
+
+
+def _register_with_threading() -> None:
+    # First, since what is registered last is called first.
+    import concurrent.futures.thread  # noqa: F401 - a program that blocks does without
+
+    # Not public, but what executors use. Without it there is atexit, as there is when the
+    # program ends already.
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        with suppress(RuntimeError):
+            register(_end)
+
+
+def _end() -> None:
+    """Stop what runs, each crew with its grace."""
+    # In a forked child those of the parent do not run.
+    crews = [crew for crew in list(_crews) if crew.running]
+    try:
+        _stop(crews)
+    except (KeyboardInterrupt, SystemExit):
+        # As for the second signal to a `start_workers` that blocks.
+        for crew in crews:
+            crew.hurry()
+        _stop(crews)
+
+
+def _stop(crews: list[Crew]) -> None:
+    for crew in crews:
+        if crew.stopping:
+            continue
+        crew.request_stop()
+        ENGINE_LOGGER.warning(
+            "The program ended while workers of namespace %s were running; they stop now. "
+            "Call stop_workers() at the end of the program, or keep its main thread with "
+            "start_workers(block=True)",
+            crew.namespace,
+        )
+    for crew in crews:
+        crew.join()

@@ -1,0 +1,138 @@
+"""Nested calls: signal handlers and log handlers that schedule, on a real server."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spinach import Engine
+from spinach.exc import BrokerUnavailable
+from spinach_redis import RedisBroker
+
+from .jobs import deposit
+from .servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .clusters import Cluster
+    from .servers import Server
+
+INTERRUPTED = """
+import signal, sys
+from redis.cluster import RedisCluster
+from spinach import Engine, RedisBroker
+
+kind, where, namespace = sys.argv[1:]
+if kind == "cluster":
+    broker = RedisBroker(RedisCluster.from_url(where))
+else:
+    broker = RedisBroker.from_url(where)
+spin = Engine(broker, namespace)
+spin.task(name="note", max_retries=1)(lambda *_: None)
+nested, deep = [], []
+EVERY = 0.0013
+
+def on_alarm(*_):
+    # Two deep at most, where a call takes longer than that.
+    deep.append(None)
+    if len(deep) == 1:
+        signal.setitimer(signal.ITIMER_REAL, EVERY)
+    nested.append(spin.schedule("note", "nested"))
+    deep.pop()
+    signal.setitimer(signal.ITIMER_REAL, EVERY)
+
+signal.signal(signal.SIGALRM, on_alarm)
+# From before the first connection is opened on.
+signal.setitimer(signal.ITIMER_REAL, EVERY)
+outer = [spin.schedule("note", "outer") for _ in range(1_500)]
+spin.failed.list("spinach")
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+print(len(outer), len(nested))
+broker.close()
+"""
+
+
+@pytest.mark.concurrency
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timers")
+@pytest.mark.parametrize("kind", ["server", "cluster"])
+def test_each_job_of_a_process_whose_signal_handler_schedules_is_stored_once(
+    kind: str, request: pytest.FixtureRequest, namespace: str
+) -> None:
+    if kind == "server":
+        server: Server = request.getfixturevalue("server")
+        where, broker = server.unix_url, RedisBroker.from_url(server.unix_url)
+    else:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        where, broker = cluster.url, RedisBroker(cluster.client())
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", INTERRUPTED, kind, where, namespace],
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    outer, nested = map(int, done.stdout.split())
+    assert nested > 50
+    broker.bind(namespace, object())
+    [counts] = broker.counts(["spinach"])
+    broker.close()
+    assert (counts.ready, counts.enqueued) == (outer + nested, outer + nested)
+
+
+def test_log_handler_may_schedule_when_told_that_the_server_is_away(
+    server: Server, new_broker: Callable[..., RedisBroker], namespace: str
+) -> None:
+    """On another server, or on the same one, which refuses once more."""
+    away = Engine(RedisBroker.from_url(f"redis://127.0.0.1:{free_port()}"), namespace)
+    there = Engine(RedisBroker.from_url(server.unix_url), namespace)
+    stored, refused = [], []
+
+    class Scheduling(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            stored.append(there.schedule("note"))
+            try:
+                away.schedule("note")
+            except BrokerUnavailable as error:
+                refused.append(error)
+
+    for engine in (away, there):
+        engine.task(name="note")(lambda: None)
+    logger, handler = logging.getLogger("spinach.broker.redis"), Scheduling()
+    away._broker._lines.producer.deadline_seconds = 0.2
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(BrokerUnavailable):
+            away.schedule("note")
+    finally:
+        logger.removeHandler(handler)
+    assert len(stored) == len(refused) == 1
+    assert new_broker().counts(["spinach"])[0].ready == 1
+    away._broker.close()
+    there._broker.close()
+
+
+def test_connections_of_calls_in_progress_are_lent_to_no_nested_call(
+    new_broker: Callable[..., RedisBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = new_broker()
+    broker.enqueue([deposit()])
+    lines = []
+    producer = broker._lines.producer
+    run = type(producer)._put_back
+
+    def nested(producer: object, line: object) -> None:
+        if not lines:
+            lines.append(line)
+            broker.enqueue([deposit()])
+        else:
+            lines.append(line)
+        run(producer, line)
+
+    monkeypatch.setattr(type(producer), "_put_back", nested)
+    broker.enqueue([deposit()])
+    assert len({id(line) for line in lines}) == 2
+    assert broker.counts([deposit().queue])[0].ready == 3

@@ -1,0 +1,60 @@
+"""Breakers of what holds in the middle of another call: jobs can be scheduled all the same."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from .base import Breaker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spinach.brokers.base import Broker
+    from spinach.brokers.calls import Deposit
+
+    from .base import Family
+
+__all__ = ["LocksItselfOut", "SwallowsNestedJobs"]
+
+#: Longer than a trial waits for a call; not for ever, so that the thread ends.
+_LOCKED_OUT_SECONDS = 3.0
+
+
+class LocksItselfOut(Breaker):
+    """Guards each call with a lock, which a signal handler that schedules waits for in vain."""
+
+    breaks = "I1"
+
+    def __init__(self, inner: Broker, family: Family) -> None:
+        super().__init__(inner, family)
+        # Guards nothing.
+        self._lock = threading.Lock()
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        free = self._lock.acquire(timeout=_LOCKED_OUT_SECONDS)
+        try:
+            return self.inner.enqueue(deposits)
+        finally:
+            if free:
+                self._lock.release()
+
+
+class SwallowsNestedJobs(Breaker):
+    """Says of jobs that come in the middle of another call that they were stored."""
+
+    breaks = "I1"
+
+    def __init__(self, inner: Broker, family: Family) -> None:
+        super().__init__(inner, family)
+        self._callers: set[int] = set()
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        caller = threading.get_ident()
+        if caller in self._callers:
+            return [True] * len(deposits)
+        self._callers.add(caller)
+        try:
+            return self.inner.enqueue(deposits)
+        finally:
+            self._callers.discard(caller)
