@@ -76,8 +76,10 @@ class WakesEverybody(Breaker):
 
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         answers = super().enqueue(deposits)
-        for breaker in self.family.breakers:
-            breaker.inner.interrupt()
+        # A store may refuse to wake anybody in the middle of another call.
+        with suppress(NestedCall):
+            for breaker in self.family.breakers:
+                breaker.inner.interrupt()
         return answers
 
 
