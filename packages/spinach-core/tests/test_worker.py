@@ -354,3 +354,32 @@ def test_no_thread_outlives_its_engine(bench: Bench) -> None:
     assert len(engine_threads("bench")) == 7
     engine.stop_workers()
     assert engine_threads("bench") == []
+
+
+@pytest.mark.parametrize("chosen", [timedelta(minutes=10), timedelta(days=-1), None])
+def test_the_job_that_will_be_retried_tells_when_and_what_was_spent(
+    bench: Bench, chosen: timedelta | None
+) -> None:
+    now = bench.clock.now()
+    at = now + timedelta(seconds=3) if chosen is None else now + chosen
+    script = Script(RetryException("later", at=None if chosen is None else at), ValueError(), None)
+    with Ear("bench") as ear:
+        start(bench, script, max_retries=2)
+        bench.advance(timedelta(minutes=20))
+    told = [kw["job"] for name in ("job_schedule_retry", "job_finished") for kw in ear.of(name)[:1]]
+    assert [(job.at, job.at.tzinfo) for job in told] == [(at, UTC)] * 2
+    assert [(job.retries, job.attempt, job.status) for job in told] == [
+        (1, 2, JobStatus.WAITING)
+    ] * 2
+    assert [kw["job"].attempt for kw in ear.of("job_started")] == [1, 2, 3]
+    second = ear.of("job_schedule_retry")[1]["job"]
+    assert (second.retries, second.at) == (2, script.ran_at[1] + timedelta(seconds=6))
+
+
+def test_logs_of_a_retry_count_the_attempt_that_failed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(bench, Script(ValueError()), max_retries=2)
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert "attempt 1" in record.getMessage()
+    assert record.attempt == 1  # type: ignore[attr-defined]

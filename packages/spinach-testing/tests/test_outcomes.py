@@ -163,6 +163,34 @@ def test_no_task_skips_its_test_or_ends_the_run(project, escape, number):
     assert text.count("raised by job call(0), attempt 1") >= 4 * number
 
 
+def test_an_exception_that_refuses_to_be_shown_fails_its_test_alone(project):
+    result = project("""
+        class Meta(type):
+            def __getattribute__(cls, name):
+                if name in {"__module__", "__qualname__", "__name__"}:
+                    raise RuntimeError(name)
+                return super().__getattribute__(name)
+
+        class Nameless(Exception, metaclass=Meta):
+            pass
+
+        def raises():
+            raise Nameless("so it goes")
+
+        CALLS[:] = [raises]
+
+        def test_it(spinach_worker):
+            tasks.schedule(call, 0)
+            spinach_worker.drain()
+
+        def test_next(spinach_worker):
+            tasks.schedule(mail, "ada")
+            spinach_worker.drain()
+    """)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*TaskRaised: A task raised what cannot be shown*so it goes"])
+
+
 def test_what_a_crash_leaves_fails_the_test_at_its_end(project):
     result = project("""
         def raises():

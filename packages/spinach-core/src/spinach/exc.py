@@ -164,6 +164,10 @@ class RetryException(Exception):
         InvalidArgument: `at` is neither a datetime nor None.
     """
 
+    #: When to run again. The class has it as well, for subclasses that do not call this
+    #: `__init__`. One that cannot be used is logged, and the backoff chooses.
+    at: datetime | None = None
+
     def __init__(self, message: str = "", at: datetime | None = None) -> None:
         if at is not None and not isinstance(at, datetime):
             raise InvalidArgument(

@@ -16,7 +16,7 @@ import threading
 from contextlib import suppress
 from contextvars import Context
 from os import getpid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from . import signals, wire
 from .assignment import Assignment
@@ -240,20 +240,20 @@ class Worker:
     def _retry(self, work: Assignment, err: BaseException) -> Outcome:
         lease, task = work.lease, work.task
         if issubclass(type(err), RetryException):
-            at_ms = self._wanted_at(lease, task.name, err)
+            at_ms = self._wanted_at(lease, task.name, cast("RetryException", err))
             if at_ms is not None:
                 return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=at_ms)
         delay_ms = retry_delay_ms(task, lease, self._source)
         return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms)
 
-    def _wanted_at(self, lease: Lease, task: str, err: BaseException) -> int | None:
+    def _wanted_at(self, lease: Lease, task: str, err: RetryException) -> int | None:
         """The instant that a `RetryException` asks for, in ms since 1970.
 
-        None: the backoff chooses. The class may be the user's own: without an instant, with one
-        that no clock shows, or one that raises when asked.
+        None: the backoff chooses. The class may be the user's own: with an instant that no clock
+        shows, or one that raises when asked.
         """
         try:
-            at = getattr(err, "at", None)
+            at = err.at
             return None if at is None else to_ms(as_utc(at))
         except BaseException as exc:  # noqa: BLE001 - see above
             leave_child(exc)

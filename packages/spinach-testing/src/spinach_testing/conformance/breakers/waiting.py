@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from spinach.exc import NestedCall
 
 from .base import Breaker, Family
 
