@@ -57,9 +57,7 @@ def test_oldest_are_dropped_when_they_have_too_many_bytes(
     assert lab.counts().failed == 2
 
 
-def test_bytes_never_cost_the_newest(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
+def test_bytes_never_cost_the_newest(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:  # I19
     monkeypatch.setattr(const, "MAX_FAILED_BYTES", 1000)
     jobs = [deposit(), deposit(payload=b"x" * 5000), deposit()]
     lab.enqueue(*jobs)

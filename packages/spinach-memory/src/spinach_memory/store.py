@@ -49,7 +49,9 @@ class Shelves:
 
     def names(self, namespace: str) -> list[str]:
         """The queues of a namespace that took a job or a member."""
-        return [name for (of, name), queue in self._queues.items() if of == namespace and queue.listed]
+        return [
+            name for (of, name), queue in self._queues.items() if of == namespace and queue.listed
+        ]
 
     def new_token(self) -> str:
         """A token that no lease had before."""
