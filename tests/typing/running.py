@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
@@ -60,6 +61,11 @@ def read(job: Job) -> None:
 def look_into_the_failed_store() -> None:
     entries = spin.failed.list("mail", offset=10, limit=5)
     assert_type(entries, list[FailedEntry])
+    assert_type(spin.failed.list(), list[FailedEntry])
+    assert_type(spin.failed.list(None, after=entries[-1].cursor), list[FailedEntry])
+    assert_type(spin.failed.iterate(), Iterator[FailedEntry])
+    assert_type(spin.failed.iterate("mail"), Iterator[FailedEntry])
+    spin.failed.list(after=entries[-1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(entries[0].job, Job)
     assert_type(entries[0].failed_at, datetime)
     assert_type(spin.failed.retry(entries[0].job, entries[1].job), int)

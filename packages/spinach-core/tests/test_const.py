@@ -18,6 +18,16 @@ def test_defaults_are_those_that_are_promised() -> None:
     assert const.DEFAULT_MAX_PAYLOAD_BYTES == 512 * 1024
     assert timedelta(seconds=1) == const.MIN_PERIODICITY
     assert const.MAX_LOSSES == 3
+    assert (const.RECOVERY_BASE_SECONDS, const.RECOVERY_CAP_SECONDS) == (3, 1200)
+
+
+def test_who_is_told_of_a_death_is_done_or_dead_when_another_is() -> None:
+    beat_ms = 1000 * const.DEFAULT_LEASE.total_seconds() / const.BEATS_PER_LEASE
+    assert beat_ms < const.NAMING_MS < 2 * beat_ms
+
+
+def test_a_timekeeper_that_waits_idly_keeps_its_office() -> None:
+    assert const.TIMEKEEPER_MS - const.RENEWAL_MS > 1000 * const.BLOCK_SECONDS
 
 
 def test_a_lease_outlives_a_lost_beat_and_the_margin() -> None:

@@ -37,6 +37,49 @@ def test_oldest_are_dropped_when_there_are_too_many(
     assert lab.counts().ready == 1
 
 
+def test_oldest_are_dropped_when_they_have_too_many_bytes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I19
+    small = [deposit(payload=b"x" * 100) for _ in range(5)]
+    lab.enqueue(*small)
+    process = lab.process()
+    leases = process.take(5)
+    reason = len('["app.Error", "why", ""]')
+    size = len(small[0].record) + reason
+    monkeypatch.setattr(const, "MAX_FAILED_BYTES", 3 * size)
+    process.fail(*leases, failure=Failure(error="app.Error", message="why"))
+    assert ids(lab.client.failed_jobs(QUEUE)) == ids(small[:1:-1])
+    # One byte more costs a job more.
+    larger = deposit(payload=b"x" * 101)
+    lab.enqueue(larger)
+    process.fail(process.take_one(), failure=Failure(error="app.Error", message="why"))
+    assert ids(lab.client.failed_jobs(QUEUE)) == [larger.stored_id, small[4].stored_id]
+    assert lab.counts().failed == 2
+
+
+def test_bytes_never_cost_the_newest(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:  # I19
+    monkeypatch.setattr(const, "MAX_FAILED_BYTES", 1000)
+    jobs = [deposit(), deposit(payload=b"x" * 5000), deposit()]
+    lab.enqueue(*jobs)
+    process = lab.process()
+    for lease, left in zip(process.take(3), [jobs[:1], jobs[1:2], jobs[2:]], strict=True):
+        process.fail(lease)
+        assert ids(lab.client.failed_jobs(QUEUE)) == ids(left)
+
+
+def test_jobs_that_leave_take_their_bytes_along(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I19
+    monkeypatch.setattr(const, "MAX_FAILED_BYTES", 1000)
+    for _ in range(9):
+        job = deposit(payload=b"x" * 500)
+        lab.enqueue(job)
+        process = lab.process()
+        process.fail(process.take_one())
+        assert ids(lab.client.failed_jobs(QUEUE)) == [job.stored_id]
+        assert lab.client.discard_failed(QUEUE, [job.stored_id]) == 1
+
+
 def test_old_ones_are_dropped(lab: Lab) -> None:
     old, new = deposit(), deposit()
     lab.enqueue(old, new)

@@ -107,6 +107,7 @@ def everything(broker: RedisBroker, server: Server) -> None:
             broker.recover(QUEUE, dead)
     broker.counts([QUEUE])
     broker.leave(other.turn())
+    assert broker.queues() == [QUEUE]
 
 
 def test_line_allows_one_namespace_and_no_channel() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
 
 from spinach.const import MAINTENANCE_CHUNK, MAX_FAILED, REPORT_CHUNK
 from spinach.outcome import Outcome, OutcomeKind
-from spinach_redis import RedisBroker, requests
+from spinach_redis import RedisBroker, requests, script
 
 from .jobs import QUEUE, TASK, Member, deposit
 from .servers import Server
@@ -97,6 +98,26 @@ def test_failure_larger_than_the_store_is_kept_alone(
     bound(monkeypatch, size=100_000)
     store.fail(REPORT_CHUNK)
     assert store.fail(1, size=200_000) == store.ids()
+
+
+def test_pages_bring_each_of_many_failures_of_one_ms_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:  # I1
+    for each in script.SCRIPTS:
+        told = tuple(part.replace(b"call('TIME')", b"{1900000000, 0}") for part in each.parts)
+        monkeypatch.setattr(each, "parts", told)
+        monkeypatch.setattr(each, "sha", hashlib.sha1(each.text).hexdigest().encode())
+    # More than a score tells apart within a ms.
+    jobs = [*store.fail(REPORT_CHUNK), *store.fail(REPORT_CHUNK), *store.fail(REPORT_CHUNK)]
+    walked: list[str] = []
+    after = None
+    while page := store.broker.failed_jobs(QUEUE, limit=700, after=after):
+        after = page[-1].cursor
+        walked += [job.stored_id for job in page]
+        # Of those that the next page begins behind some are gone by then.
+        store.broker.discard_failed(QUEUE, walked[-2:])
+    assert len(walked) == len(jobs) == len(set(walked))
+    assert walked[::-1][:2000] == jobs[:2000]
 
 
 def test_bound_that_became_smaller_takes_effect_bit_by_bit(

@@ -255,10 +255,10 @@ def shown(reply: object) -> object:
                 fields[name] = [getattr(each, "stored_id", each) for each in fields[name]]
         if "strays" in fields:
             fields["strays"] = [pair[0] for pair in fields["strays"]]
-        for name in fields:
+        for name, value in fields.items():
             # Redis tells us, memory whole ms; both are rounded to what is left at least.
-            if name.startswith("next_") and fields[name] is not None:
-                fields[name] = -(-fields[name] // 1)
+            if name.startswith("next_") and value is not None:
+                fields[name] = -(-value // 1)
         return fields
     return reply
 

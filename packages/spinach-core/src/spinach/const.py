@@ -73,8 +73,8 @@ MAX_ARGUMENT_DEPTH: Final = 200
 
 # -- what all brokers decide alike -----------------------------------------
 #
-# A broker may write these down a second time, in the language of its server, where a
-# test compares them: test_scripts.py of spinach-redis does.
+# A broker may write these down once more in the language of its server, where a test
+# compares them: test_policy.py of spinach-redis does.
 
 #: Lost workers after which a job is poison and goes to the failed store.
 MAX_LOSSES: Final = 3

@@ -26,16 +26,16 @@ class FailedStore:
     Whatever falls out at the old end is named to the caller, who forgets the job.
     """
 
-    __slots__ = ("_bytes", "_entries", "_places", "_sizes")
+    __slots__ = ("_entries", "_places", "_sizes", "size")
 
     def __init__(self) -> None:
         self._entries: dict[str, FailedJob] = {}
-        #: In order, the oldest first. That they come in order is the rule, but for a clock
-        #: that was set back.
+        #: In order, the oldest first.
         self._places: list[Cursor] = []
-        #: Stored id → bytes that it counts for, and their sum.
+        #: Stored id → bytes that it counts for.
         self._sizes: dict[str, int] = {}
-        self._bytes = 0
+        #: Records and reasons of all of them, in bytes.
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -57,7 +57,7 @@ class FailedStore:
         # A reason counts for what a server would keep of it.
         reason = json.dumps([kept.error, kept.message, kept.traceback])
         self._sizes[job.stored_id] = len(job.record) + len(reason)
-        self._bytes += self._sizes[job.stored_id]
+        self.size += self._sizes[job.stored_id]
 
     def _next_order(self, now_ms: int) -> int:
         behind = bisect_left(self._places, Cursor(now_ms + 1, 0, ""))
@@ -72,7 +72,7 @@ class FailedStore:
             The stored ids that were dropped.
         """
         dropped: list[str] = []
-        left, size = len(self._places), self._bytes
+        left, size = len(self._places), self.size
         for place in self._places:
             crowded = left > const.MAX_FAILED or (size > const.MAX_FAILED_BYTES and left > 1)
             if not crowded and place.at_ms >= now_ms - _MAX_AGE_MS:
@@ -96,7 +96,7 @@ class FailedStore:
 
     def _forget(self, stored_id: str) -> None:
         del self._entries[stored_id]
-        self._bytes -= self._sizes.pop(stored_id)
+        self.size -= self._sizes.pop(stored_id)
 
     def newest(
         self, now_ms: int, offset: int, limit: int, after: Cursor | None = None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Member", "Members"]
 
+
 class Member:
     """One worker process in one queue."""
 

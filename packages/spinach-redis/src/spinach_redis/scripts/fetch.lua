@@ -35,6 +35,7 @@
 local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'seq', 'info', 'guard', 'leases',
   'limits', 'brought', 'parks', 'timekeeper', 'marker', 'paused'}
 local MOST_HELD = 500
+local PARKS_TOLD = 100
 local PEEK, FIRST_PEEK = 100, 10
 
 local now, _, now_us = now_ms(ARGV[1])
@@ -212,7 +213,7 @@ for i = 1, #turns do
         more = more or call('EXISTS', q.parked[j][2]) == 1
       end
     end
-    local parks = (q.plain or q.is_paused) and {} or call('SRANDMEMBER', q.parks, 100)
+    local parks = (q.plain or q.is_paused) and {} or call('SRANDMEMBER', q.parks, PARKS_TOLD)
     local due = keeps_time(q, q.member, now) and not q.plain and next_due(q, now_us)
     answers[i] = {'APPLIED', leases, more and 1 or 0, parks, due,
       name_dead(q, q.member, now, pause), q.is_paused and 1 or 0}

@@ -33,7 +33,9 @@ class KeepsFailedJobsOfAnySize(Breaker):
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         reply = super().report(outcomes)
-        for queue in {each.lease.queue for each in outcomes if len(each.lease.record) > _LARGE_BYTES}:
+        for queue in {
+            each.lease.queue for each in outcomes if len(each.lease.record) > _LARGE_BYTES
+        }:
             large = self.inner.failed_jobs(queue, limit=1000)
             self.family.large.update((job.stored_id, job) for job in large)
         return reply
