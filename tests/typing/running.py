@@ -7,11 +7,14 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
+from redis import Redis
+
 from spinach import Engine, Job, JobStatus, MemoryBroker, RedisBroker, signals
 from spinach.brokers.base import Broker
 from spinach.exc import BrokerError, ScheduleUncertain, SpinachError, UnknownTask
 from spinach.failed import FailedEntry
 from spinach.utils import exponential_backoff
+from spinach_redis.migrate import Left, Migration, migrate
 
 spin = Engine(MemoryBroker(), random_source=random.Random())
 brokers: list[Broker] = [MemoryBroker(), RedisBroker()]
@@ -110,3 +113,15 @@ def fails() -> None:
 assert_type(exponential_backoff(3), timedelta)
 assert_type(exponential_backoff(3, cap=60), timedelta)
 exponential_backoff("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# -- jobs of the older spinach --------------------------------------------------------
+
+
+def move() -> None:
+    done = migrate(url="redis://localhost", namespace="shop", into="market", dry_run=True)
+    assert_type(done, Migration)
+    assert_type(done.moved, int)
+    assert_type(done.left, tuple[Left, ...])
+    assert_type(migrate(Redis(), tasks={"a b": "a_b"}, queues={}, workers_stopped=True), Migration)
+    migrate(Redis(), "shop", "market")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
