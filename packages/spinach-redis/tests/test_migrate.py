@@ -417,11 +417,17 @@ def test_it_works_on_a_database_with_other_keys_and_a_namespace_with_odd_charact
 ) -> None:
     client.flushall()
     client.mset({f"other:{n}": n for n in range(5000)})
+    # What it kept for an hour of each call of `schedule`.
+    client.mset({f"prod [eu]*/idempotency_{n}": "true" for n in range(5000)})
     client.rpush("prod [eu]*/spinach", old_job(1))
     client.rpush("prod eu x/spinach", old_job(3))
     with pytest.raises(InvalidName, match="'prod_eu"):
         migrate(client, "prod [eu]*")
+    client.config_resetstat()
     assert migrate(client, "prod [eu]*", into="prod-eu").queued == {"count": 1}
+    calls = client.info("commandstats")
+    assert 20 <= calls["cmdstat_scan"]["calls"] <= 60
+    assert calls.get("cmdstat_type", {"calls": 0})["calls"] == 1  # of the script
     assert client.keys("prod eu x/*") == [b"prod eu x/spinach"]
 
 
