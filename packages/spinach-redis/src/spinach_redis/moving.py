@@ -81,8 +81,7 @@ class Migration:
 
     def __str__(self) -> str:
         """A report of some lines, for people."""
-        verb = "would be moved" if self.dry_run else "moved"
-        lines = [f"{self.moved} jobs {verb}."]
+        lines = [f"Jobs {'that would be ' if self.dry_run else ''}moved: {self.moved}"]
         for what, place in (
             ("queued", self.queued),
             ("for the future or to be retried", self.future),
@@ -92,7 +91,7 @@ class Migration:
             lines += (f"  {task}: {count} {what}" for task, count in sorted(place.items()))
         lines += (f"  {task}: periodic, keeps its next instant" for task in self.periodic)
         if self.left:
-            lines.append(f"{sum(each.count for each in self.left)} left:")
+            lines.append(f"Left: {sum(each.count for each in self.left)}")
         lines += (
             f"  {each.task or '(unknown task)'}: {each.count} in {each.place}: {each.reason}"
             for each in self.left
