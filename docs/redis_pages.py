@@ -23,6 +23,7 @@ from spinach_redis import RedisBroker, keys, script
 from spinach_redis.acl import acl_line, commands
 from spinach_redis.errors import to_broker_error
 from spinach_redis.health import LOGGER, STEADY_SECONDS, Health
+from spinach_redis.lookout import warn_of_jobs
 from spinach_redis.node import Node
 from spinach_redis.producer import version_error
 from spinach_redis.router import rested
@@ -225,6 +226,20 @@ def examined(*facts: bytes) -> bool:
     return examine(server, server)
 
 
+class LeftBehind:
+    """Stands in for a caller: a server with jobs of the older spinach, whose workers are gone."""
+
+    def probe(self, *_commands: Any) -> list[Any]:
+        """Numbers of queued and future jobs, and of periodic tasks; no workers; the time."""
+        return [12, 3, 1, [], [b"1700000000", b"0"]]
+
+
+def looks_out() -> None:
+    """A worker is about to join a queue that the older spinach used."""
+    caller: Any = LeftBehind()
+    warn_of_jobs(caller, "shop", "mail", all_of_it=True)
+
+
 def comes_and_goes() -> None:
     """A server that is away for two calls."""
     health = Health(ADDRESS)
@@ -324,6 +339,14 @@ def sections() -> list[tuple[str, list[str], str]]:
             (
                 "Set `maxmemory-policy noeviction`. With any other policy a server that is full "
                 "deletes keys, which are your jobs, and no broker can notice."
+            ),
+        ),
+        (
+            "The older spinach left jobs there",
+            [logged(looks_out)],
+            (
+                "These workers do not run those jobs. [Migrating](../guides/migrating.md) tells "
+                "how to move them. Each worker process says so once, when it joins the queue."
             ),
         ),
         (

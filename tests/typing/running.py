@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
+from redis import Redis
+
 from spinach import Backoff, Engine, Job, JobStatus, MemoryBroker, RedisBroker, signals
 from spinach.brokers.base import Broker
 from spinach.exc import BrokerError, ScheduleUncertain, SpinachError, UnknownTask
 from spinach.failed import FailedEntry
 from spinach.utils import exponential_backoff
+from spinach_redis.migrate import Left, Migration, migrate
 
 spin = Engine(MemoryBroker(), random_source=random.Random())
 brokers: list[Broker] = [MemoryBroker(), RedisBroker()]
@@ -126,3 +129,14 @@ Backoff(first=timedelta(seconds=1), factor=2, cap=timedelta(minutes=1), jitter=0
 Backoff(timedelta(seconds=1))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Backoff(first=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Backoff().jitter = 0.1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+# -- jobs of the older spinach --------------------------------------------------------
+
+
+def move() -> None:
+    done = migrate(url="redis://localhost", namespace="shop", into="market", dry_run=True)
+    assert_type(done, Migration)
+    assert_type(done.moved, int)
+    assert_type(done.left, tuple[Left, ...])
+    assert_type(migrate(Redis(), tasks={"a b": "a_b"}, queues={}, workers_stopped=True), Migration)
+    migrate(Redis(), "shop", "market")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -69,7 +69,7 @@ def test_start_names_keys_and_numbers_of_what_was_left_and_the_way_out(
         "queued jobs: 7 in shop/spinach;",
         "jobs for the future or to be retried: 3 in shop/_future-jobs;",
         f"jobs that run or were lost: 3 in shop/_running-jobs-on-broker-{WORKER};",
-        "fire: 1 in shop/_periodic_tasks_hash.",
+        "live: 1 in shop/_periodic_tasks_hash.",
         "python -m spinach_redis.migrate URL --namespace shop",
     ):
         assert found in told, found

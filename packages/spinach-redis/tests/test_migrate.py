@@ -217,7 +217,7 @@ def test_dry_run_tells_the_same_and_changes_nothing(client: Redis) -> None:
     done = migrate(client, NAMESPACE)
     for name in ("queued", "future", "recovered", "failed", "periodic", "left"):
         assert getattr(told, name) == getattr(done, name), name
-    assert str(told).startswith("13 jobs would be moved.")
+    assert str(told).startswith("Jobs that would be moved: 13\n")
 
 
 def test_live_workers_are_named_and_nothing_is_moved(client: Redis) -> None:
@@ -417,11 +417,17 @@ def test_it_works_on_a_database_with_other_keys_and_a_namespace_with_odd_charact
 ) -> None:
     client.flushall()
     client.mset({f"other:{n}": n for n in range(5000)})
+    # What it kept for an hour of each call of `schedule`.
+    client.mset({f"prod [eu]*/idempotency_{n}": "true" for n in range(5000)})
     client.rpush("prod [eu]*/spinach", old_job(1))
     client.rpush("prod eu x/spinach", old_job(3))
     with pytest.raises(InvalidName, match="'prod_eu"):
         migrate(client, "prod [eu]*")
+    client.config_resetstat()
     assert migrate(client, "prod [eu]*", into="prod-eu").queued == {"count": 1}
+    calls = client.info("commandstats")
+    assert 20 <= calls["cmdstat_scan"]["calls"] <= 60
+    assert calls.get("cmdstat_type", {"calls": 0})["calls"] == 1  # of the script
     assert client.keys("prod eu x/*") == [b"prod eu x/spinach"]
 
 
@@ -439,15 +445,15 @@ def test_command_tells_what_it_did(
 ) -> None:
     url = module_server.unix_url
     assert main([url, "--namespace", NAMESPACE, "--dry-run"]) == 1
-    assert "13 jobs would be moved." in capsys.readouterr().out
+    assert "Jobs that would be moved: 13\n" in capsys.readouterr().out
     assert main([url, "--namespace", NAMESPACE, "--task", "send mail=send_mail"]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("14 jobs moved.\n  docs/print@home: 1 queued\n")
+    assert out.startswith("Jobs moved: 14\n  docs/print@home: 1 queued\n")
     assert "  hang.once: 1 into the failed store, their worker died\n" in out
-    assert "  report: periodic, keeps its next instant\n1 left:\n  once: 1 in shop/spinach: " in out
+    assert "  report: periodic, keeps its next instant\nLeft: 1\n  once: 1 in shop/spinach: " in out
     client.delete("shop/spinach")
     assert main([url, "--namespace", NAMESPACE]) == 0
-    assert capsys.readouterr().out == "0 jobs moved.\n"
+    assert capsys.readouterr().out == "Jobs moved: 0\n"
 
 
 def test_command_refuses_in_one_line(
@@ -467,7 +473,8 @@ def test_command_takes_the_server_from_the_environment(
     client: Redis, module_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", module_server.unix_url)
-    assert main(["--namespace", "elsewhere"]) == 0
+    assert main(["--namespace", "elsewhere", "--max-payload-bytes", "99"]) == 0
+    assert main(["--namespace", "elsewhere", "--max-payload-bytes", "0"]) == 2
     monkeypatch.delenv("REDIS_URL")
     with pytest.raises(SystemExit):
         main(["--namespace", "elsewhere"])

@@ -20,6 +20,9 @@
     │   └── ScheduleUncertain                               some jobs have an unknown fate
     └── WorkerLost                                          the worker process of a job died
 
+Two of them are TypeErrors and ValueErrors at once, because one check refuses both a wrong type
+and a value out of range, and a caller may expect either.
+
 `RetryException` and `AbortException` are raised by tasks, for Spinach to catch;
 they are signals of intent rather than errors and stand outside the tree.
 """

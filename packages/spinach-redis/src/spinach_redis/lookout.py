@@ -55,7 +55,7 @@ def warn_of_jobs(caller: Caller, namespace: str, queue: str, *, all_of_it: bool)
         found += [
             _found(future, "jobs for the future or to be retried", old.future),
             *_running(caller, old, workers),
-            _found(periodic, "periodic tasks, which its workers go on to fire", old.periodic),
+            _found(periodic, "periodic tasks, fired while its workers live", old.periodic),
             *(f"a worker that lives, on {worker}" for worker in workers if worker.alive),
         ]
     parts = [part for part in found if part]

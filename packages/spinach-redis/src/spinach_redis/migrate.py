@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spinach import wire
+from spinach.checks import require_int
 from spinach.const import DEFAULT_MAX_PAYLOAD_BYTES, DEFAULT_NAMESPACE
 from spinach.exc import InvalidArgument, SpinachError
 
@@ -54,7 +55,7 @@ def migrate(
     whenever a producer was forgotten. New workers may run meanwhile.
 
     Args:
-        redis: as for `RedisBroker`, but for a Cluster, on which the older spinach worked not.
+        redis: as for `RedisBroker`, but no Cluster: the older spinach did not work on one.
         namespace: of the older engine.
         url: in the place of a client, as for `RedisBroker`.
         into: namespace of the new engine; None is the same.
@@ -68,7 +69,7 @@ def migrate(
 
     Raises:
         WorkersRunning: workers of the older spinach may still live.
-        InvalidArgument: a client or URL that cannot be used.
+        InvalidArgument: a client, a URL or a limit that cannot be used.
         InvalidName: a namespace that no engine could have.
         BrokerError: the server does not do it. What was moved until then is; run it again.
     """
@@ -78,6 +79,7 @@ def migrate(
             "redis is a RedisCluster, on which the older spinach did not work. "
             "Pass the redis.Redis that it was given."
         )
+    require_int(max_payload_bytes, "max_payload_bytes", 1, sys.maxsize)
     move = Move(
         Caller(settings.topology()),
         namespace,
@@ -128,6 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="do not wait for killed workers of the older spinach to count as dead",
     )
+    parser.add_argument(
+        "--max-payload-bytes",
+        type=int,
+        default=DEFAULT_MAX_PAYLOAD_BYTES,
+        help="of the new broker; jobs with larger arguments stay",
+    )
     given = parser.parse_args(arguments)
     if given.url is None:
         parser.error("name the server: redis://localhost:6379/0, or REDIS_URL in the environment")
@@ -140,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             queues=dict(given.queue),
             dry_run=given.dry_run,
             workers_stopped=given.workers_stopped,
+            max_payload_bytes=given.max_payload_bytes,
         )
     except SpinachError as exc:
         sys.stderr.write(f"{type(exc).__name__}: {exc}\n")

@@ -81,8 +81,7 @@ class Migration:
 
     def __str__(self) -> str:
         """A report of some lines, for people."""
-        verb = "would be moved" if self.dry_run else "moved"
-        lines = [f"{self.moved} jobs {verb}."]
+        lines = [f"Jobs {'that would be ' if self.dry_run else ''}moved: {self.moved}"]
         for what, place in (
             ("queued", self.queued),
             ("for the future or to be retried", self.future),
@@ -92,7 +91,7 @@ class Migration:
             lines += (f"  {task}: {count} {what}" for task, count in sorted(place.items()))
         lines += (f"  {task}: periodic, keeps its next instant" for task in self.periodic)
         if self.left:
-            lines.append(f"{sum(each.count for each in self.left)} left:")
+            lines.append(f"Left: {sum(each.count for each in self.left)}")
         lines += (
             f"  {each.task or '(unknown task)'}: {each.count} in {each.place}: {each.reason}"
             for each in self.left
@@ -201,22 +200,22 @@ class Move:
 
     def _places(self) -> tuple[list[bytes], list[bytes]]:
         """The keys of its queues, and of the jobs in the hands of its workers."""
-        escaped = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in self._old.prefix)
+        own = self._old.of("_")
+        queues = (key for key in self._scan(self._old.prefix, b"list") if not key.startswith(own))
+        return sorted(queues), sorted(self._scan(self._old.running("").decode(), b"hash"))
+
+    def _scan(self, prefix: str, kind: bytes) -> set[bytes]:
+        """The keys of a type that begin so; the server looks at all its keys, in many steps."""
+        escaped = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in prefix)
         found: set[bytes] = set()
         cursor = b"0"
         while True:
             cursor, names = self._ask(
-                b"SCAN", cursor, b"MATCH", f"{escaped}*", b"COUNT", _SCAN_COUNT
+                b"SCAN", cursor, b"MATCH", f"{escaped}*", b"COUNT", _SCAN_COUNT, b"TYPE", kind
             )
             found.update(names)
             if cursor == b"0":
-                break
-        own, running = self._old.of("_"), self._old.running("")
-        lists = (key for key in found if not key.startswith(own))
-        return (
-            sorted(key for key in lists if self._ask(b"TYPE", key) == b"list"),
-            sorted(key for key in found if key.startswith(running)),
-        )
+                return found
 
     # -- moving ------------------------------------------------------------
 
