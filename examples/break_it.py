@@ -16,7 +16,7 @@ sent = threading.Event()
 
 
 def send() -> None:
-    print(f"Process {os.getpid()} started a job", flush=True)
+    print(f"Process {os.getpid()} started a job\n", end="", flush=True)
     threading.Event().wait() if IS_DOOMED else sent.set()
 
 

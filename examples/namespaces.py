@@ -1,25 +1,23 @@
 """Production and staging on one server: each sees its own jobs and no others."""
 
-from spinach import Engine, MemoryBroker, Tasks
+from spinach import Engine, MemoryBroker
 from spinach_memory import MemoryStore
 
-tasks = Tasks()
+server = MemoryStore()  # brokers that share a store are like processes that share a server
 mailed: list[str] = []
 
 
-@tasks.task(name="mail.send")
-def send_mail(to: str) -> None:
-    mailed.append(to)
+def application(namespace: str) -> Engine:
+    spin = Engine(MemoryBroker(server), namespace=namespace)
+    spin.task(name="mail.send")(mailed.append)
+    return spin
 
 
-server = MemoryStore()  # brokers that share a store are like processes that share a server
-production = Engine(MemoryBroker(server), namespace="prod")
-staging = Engine(MemoryBroker(server), namespace="stg")
-production.attach_tasks(tasks)
-staging.attach_tasks(tasks)
+production = application("prod")
+staging = application("stg")
 
-production.schedule(send_mail, "customer@example.org")
-staging.schedule(send_mail, "tester@example.org")
+production.schedule("mail.send", "customer@example.org")
+staging.schedule("mail.send", "tester@example.org")
 
 staging.start_workers(stop_when_queue_empty=True)
 print(f"After the workers of staging: {mailed}")

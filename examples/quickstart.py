@@ -9,7 +9,8 @@ totals: dict[str, int] = {}
 @tasks.task(name="orders.total", max_retries=3)
 def add_up(customer: str, prices: list[int]) -> None:
     totals[customer] = sum(prices)
-    print(f"{customer} pays {totals[customer]}")
+    # In one write: print() alone sends the line break after the text, and threads mix them up.
+    print(f"{customer} pays {totals[customer]}\n", end="")
 
 
 spin = Engine(MemoryBroker())  # in production: RedisBroker()

@@ -14,7 +14,7 @@ attempts: dict[str, int] = {}
 @spin.task(name="report.fetch", max_retries=3, backoff=SOON)
 def fetch_report(source: str) -> None:
     attempt = attempts[source] = attempts.get(source, 0) + 1
-    print(f"{source}: attempt {attempt}")
+    print(f"{source}: attempt {attempt}\n", end="")  # in one write, since threads share the line
     if source == "flaky" and attempt < 3:
         raise ConnectionError("reset by peer")  # again after a backoff that grows
     if source == "busy" and attempt < 2:

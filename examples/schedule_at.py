@@ -13,7 +13,7 @@ started: list[datetime] = []
 @spin.task(name="meeting.remind")
 def remind(who: str) -> None:
     started.append(datetime.now(UTC))
-    print(f"{who}, your meeting starts")
+    print(f"{who}, your meeting starts\n", end="")  # in one write, since threads share the line
     reminded.set()
 
 
