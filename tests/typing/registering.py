@@ -28,7 +28,7 @@ def add(a: int, b: int = 0) -> int:
     return a + b
 
 
-@spin.task(name="tick", periodicity=minute)
+@spin.task(name="tick", periodicity=minute, replace=True)
 def tick() -> None:
     raise RetryException("not yet", at=NOON)
 
@@ -50,6 +50,7 @@ wrong: Callable[[str], int] = add  # type: ignore[assignment]  # pyright: ignore
 
 tasks.add(print, "print")
 tasks.add(lambda: None, name="nothing", periodicity=minute)
+tasks.add(print, "print", replace=True)
 assert_type(tasks.names, list[str])
 assert_type(tasks.tasks, dict[str, Task[..., Any]])
 assert_type(tasks.get("add"), Task[..., Any])
@@ -69,6 +70,7 @@ tasks.add("print", "print")  # type: ignore[arg-type]  # pyright: ignore[reportA
 tasks.task(add)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 tasks.task(name="x", max_retries="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 tasks.task(name="x", periodicity=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+tasks.task(name="x", replace="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 tasks.task(name="x", retries=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 tasks.task("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Tasks("mail", 3, 60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

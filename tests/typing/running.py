@@ -10,7 +10,16 @@ from typing import Any, assert_type
 
 from redis import Redis
 
-from spinach import Backoff, Engine, Job, JobStatus, MemoryBroker, RedisBroker, signals
+from spinach import (
+    ALL_QUEUES,
+    Backoff,
+    Engine,
+    Job,
+    JobStatus,
+    MemoryBroker,
+    RedisBroker,
+    signals,
+)
 from spinach.brokers.base import Broker
 from spinach.exc import BrokerError, ScheduleUncertain, SpinachError, UnknownTask
 from spinach.failed import FailedEntry
@@ -29,6 +38,7 @@ def work() -> None:
     spin.start_workers(10, "mail", False, True, grace=timedelta(seconds=30))
     spin.start_workers(number=1, queue=["mail", "sums"], block=False, stop_when_queue_empty=True)
     spin.start_workers(queue=("mail", "sums"))
+    spin.start_workers(queue=ALL_QUEUES)
     spin.stop_workers()
     with spin.using_broker(MemoryBroker()) as broker:
         assert_type(broker, Broker)
@@ -36,6 +46,7 @@ def work() -> None:
     spin.start_workers("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     spin.start_workers(1, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     spin.start_workers(queue={"mail", "sums"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spin.start_workers(queue=[ALL_QUEUES])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     spin.start_workers(grace=30)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     spin.start_workers(1, "mail", True, False, timedelta(1))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     spin.start_workers(workers=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -47,9 +47,7 @@ class Rig:
         self.lost: list[Job] = []
         self.consumer = Consumer(
             self.broker,
-            lambda _: declare(
-                self.tasks.tasks, queues or ("spinach",), lease_ms=lease_ms, info={}
-            ),
+            lambda _: declare(self.tasks.tasks, queues or ("spinach",), lease_ms=lease_ms, info={}),
             self.handover,
             self.lost.append,
             Fixed(),

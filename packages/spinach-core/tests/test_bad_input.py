@@ -151,6 +151,7 @@ REFUSED: dict[str, Bad] = {
         the_same_name_from_two_registries, DuplicateTask, ("'compute'", "print", "another name")
     ),
     "duplicate on the engine": Bad(add(print), DuplicateTask, ("'compute'", "name of its own")),
+    "replace": Bad(add(print, replace=1), InvalidTask, ("replace is 1", "True or False")),
     "task name": Bad(add(name="a b"), InvalidName, ("task name is 'a b'", "A-Z a-z 0-9 _ . : -")),
     "empty task name": Bad(add(name=""), InvalidName, ("task name is ''", "1 to 200")),
     "long task name": Bad(add(name="x" * 201), InvalidName, ("x" * 201, "1 to 200")),

@@ -486,7 +486,7 @@ def test_threads_that_add_attach_and_detach_at_once_lose_no_task() -> None:
             for n in range(30):
                 registries[number % 3].add(print, f"task.{number}.{n}", max_concurrency=1)
                 registries[number % 3].add(repr, f"task.{number}.{n}", replace=True)
-        except BaseException as exc:  # noqa: BLE001 - told by the test
+        except BaseException as exc:
             errors.append(exc)
 
     def attach() -> None:
@@ -497,7 +497,7 @@ def test_threads_that_add_attach_and_detach_at_once_lose_no_task() -> None:
                     engine.attach_tasks(tasks)
                 engine.detach_tasks(registries[2])
             engine.attach_tasks(registries[2])
-        except BaseException as exc:  # noqa: BLE001 - told by the test
+        except BaseException as exc:
             errors.append(exc)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]

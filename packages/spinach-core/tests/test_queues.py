@@ -57,11 +57,12 @@ def run(engine: Engine, **options: Any) -> None:
 
 def test_tasks_of_other_queues_are_named_with_the_remedy(warnings: list[str]) -> None:
     run(engine_with(send="mail", here="spinach", purge="housekeeping"))
-    assert warnings == [
+    [warning] = warnings
+    assert warning == (
         "Workers of this process do not run send (queue mail), purge (queue housekeeping): "
         "start_workers() without queue= consumes queue spinach only. Write "
         "start_workers(queue=spinach.ALL_QUEUES), or name the queues to consume."
-    ]
+    )
 
 
 def test_nothing_is_said_where_no_task_is_left_out(warnings: list[str]) -> None:

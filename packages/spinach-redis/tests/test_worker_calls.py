@@ -167,7 +167,10 @@ def test_declaration_without_an_answer_is_made_again(
 
     def declare() -> Verdict:
         enrolment = Enrolment(
-            lease_ms=LEASE_MS, limits={TASK: 1}, periodic={TASK: 60_000}, number=member.turn().number
+            lease_ms=LEASE_MS,
+            limits={TASK: 1},
+            periodic={TASK: 60_000},
+            number=member.turn().number,
         )
         return broker.join(QUEUE, member.name, enrolment).verdict
 

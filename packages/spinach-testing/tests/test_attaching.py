@@ -51,9 +51,7 @@ def test_what_is_attached_between_drains_runs_in_the_next_one(spinach_worker, sp
 
 @pytest.mark.parametrize("queue", ["spinach", "elsewhere"])
 @pytest.mark.parametrize("limit", [None, 1])
-def test_what_a_task_attaches_runs_in_the_same_drain(
-    spinach_worker, spinach_engine, queue, limit
-):
+def test_what_a_task_attaches_runs_in_the_same_drain(spinach_worker, spinach_engine, queue, limit):
     def attach():
         spinach_engine.attach_tasks(noting("late", queue=queue, max_concurrency=limit))
         for number in range(3):

@@ -203,9 +203,10 @@ class Consumer:
                     continue
                 if member.joined and member.uncertain:
                     self._reconcile(index)
-                elif member.join_due(self._clock.monotonic() + _TOLERANCE_SECONDS):
-                    if not self._closing:
-                        self._join(index)
+                elif not self._closing and member.join_due(
+                    self._clock.monotonic() + _TOLERANCE_SECONDS
+                ):
+                    self._join(index)
         if not self._closing:
             for member in self._memberships:
                 if not member.usable(self._clock.monotonic()):

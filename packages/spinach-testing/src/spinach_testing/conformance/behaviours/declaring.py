@@ -160,9 +160,7 @@ class DeclaringBehaviour(BrokerBehaviour):
         process = lab.process(periodic={PURGE: HOUR})
         [running] = process.take()
         for _ in range(3):
-            assert near(
-                declare(process, limits={LIMITED: 2}, periodic={REPORT: HOUR}), HOUR_MS
-            )
+            assert near(declare(process, limits={LIMITED: 2}, periodic={REPORT: HOUR}), HOUR_MS)
         assert len(process.take(idle=5)) == 1
         process.succeed(running)
         assert len(process.take(idle=5)) == 1
