@@ -68,7 +68,7 @@ class _Settings:
         self._connection = connection
         self.introduction = introduction
 
-    def connection(self, _timeout_seconds: float) -> Any:
+    def connection(self, _timeout_seconds: float, _deadline: object = None) -> Any:
         return self._connection
 
 

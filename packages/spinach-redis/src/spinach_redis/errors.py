@@ -18,6 +18,7 @@ __all__ = [
     "fault_of",
     "hints_at_another_map",
     "is_readonly",
+    "nobody_listens",
     "redirection_of",
     "to_broker_error",
 ]
@@ -38,6 +39,8 @@ class Fault(enum.Enum):
     PASSING = "passing"
     #: The server has no memory left.
     FULL = "full"
+    #: The user is not let in, or may not do that. It may pass for who was let in before.
+    REFUSED = "refused"
     #: A person has to act.
     FATAL = "fatal"
 
@@ -79,6 +82,8 @@ _FATAL: Final = {
     "MOVED": "is part of a Cluster. Give the broker a redis.cluster.RedisCluster",
     "ASK": "is part of a Cluster. Give the broker a redis.cluster.RedisCluster",
 }
+#: What a server answers whose passwords or permissions were changed a moment ago.
+_REFUSALS: Final = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 #: A Cluster that answers so may have changed since its map was read.
 _MAP_CHANGES: Final = frozenset({"CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED"})
 
@@ -105,11 +110,22 @@ def fault_of(error: Exception) -> Fault:
     code = _code_of(error)
     if code == "OOM":
         return Fault.FULL
+    if code in _REFUSALS:
+        return Fault.REFUSED
     if code in _FATAL:
         return Fault.FATAL
     if code is not None or isinstance(error, TRANSPORT_ERRORS):
         return Fault.PASSING
     return Fault.FATAL
+
+
+def nobody_listens(error: Exception) -> bool:
+    """Whether no connection could be made because no server is there that would accept it."""
+    # redis-py raises its own error while it handles the one of the system.
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, exceptions.ConnectionError) and isinstance(
+        cause, (ConnectionRefusedError, FileNotFoundError)
+    )
 
 
 def is_readonly(reply: object) -> bool:
