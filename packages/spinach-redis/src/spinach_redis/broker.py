@@ -34,6 +34,7 @@ from . import replies, requests
 from .clients import URLS, settings_of
 from .counting import Count
 from .directory import NAMES_ATTEMPTS, restless
+from .eventloop import running_loop, warn_of_event_loop
 from .failed import FailedJobs
 from .fetching import Fetch
 from .keys import QueueKeys, queues_key
@@ -131,12 +132,14 @@ class RedisBroker(Broker):
         self.client_timeout = require_timedelta(
             client_timeout, "client_timeout", SHORTEST_CLIENT_TIMEOUT
         )
-        client_seconds = self.client_timeout.total_seconds()
+        self._client_seconds = self.client_timeout.total_seconds()
         if _offset_ms is None and isinstance(clock, TurnedClock):
             _offset_ms = clock.offset_ms
         self._offset_ms = _offset_ms
         self._lines_by_process = LinesByProcess(
-            lambda: Lines(settings, self._offset, self._keys_of, self.wait_replicas, client_seconds)
+            lambda: Lines(
+                settings, self._offset, self._keys_of, self.wait_replicas, self._client_seconds
+            )
         )
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
@@ -187,6 +190,9 @@ class RedisBroker(Broker):
 
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         """See `Broker`; tries for `client_timeout`. Atomic for 500 jobs of a queue or 1 MiB."""
+        # Asked here and not in a function: it is on the way of every job.
+        if running_loop() is not None:
+            warn_of_event_loop("A job was scheduled", "schedule, task", self._client_seconds)
         return self._lines.producer.enqueue(self.namespace, deposits)
 
     # -- memberships -------------------------------------------------------
@@ -351,6 +357,8 @@ class RedisBroker(Broker):
         return self._failed(queue).take_out(stored_ids, run=False)
 
     def _failed(self, queue: str) -> FailedJobs:
+        if running_loop() is not None:
+            warn_of_event_loop("The failed store was asked", "failed.list", self._client_seconds)
         return FailedJobs(self._lines.people, self._keys_of(queue), self._offset())
 
     # -- life --------------------------------------------------------------

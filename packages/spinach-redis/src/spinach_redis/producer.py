@@ -221,6 +221,7 @@ class _Attempt:
             problem = self._round(line, window)
             if problem is None:
                 self._tries.succeeded()
+                self._deadline.progressed()
                 continue
             error, health = problem.reply, problem.health
             pause = self._tries.pause(problem)
@@ -254,7 +255,7 @@ class _Attempt:
         for chunk in window:
             line.number(chunk)
             calls.append(self._call(chunk))
-        end = self._deadline.end
+        end, ahead = self._deadline.end, Deadline(self._deadline.seconds)
         try:
             answers = line.router.send(
                 calls, self._timeout_seconds, confirmed=True, deadline=self._deadline
@@ -271,6 +272,7 @@ class _Attempt:
         answered: set[str] = set()
         # What was heard meanwhile counts if it was that a chunk is stored.
         self._deadline.end = end
+        alone = self._producer.topology.only is not None
         admission = self._producer.topology.admission
         for chunk, answer in zip(window, answers, strict=True):
             reply = answer.reply
@@ -288,7 +290,11 @@ class _Attempt:
                 answer.health.answered()
                 if admission.refused or not admission.let_in:
                     admission.answered(answer.health.address, "")
-                self._deadline.progressed()
+                if alone:
+                    self._deadline.progressed()
+                elif len(self._chunks) > 1:
+                    # When it was stored is not known: another node may have been waited for.
+                    self._deadline.end = max(self._deadline.end, ahead.end)
             elif reply[0] == b"VERSION":
                 foreign = version_error(chunk.queue, reply[1]), answer.health.address
             elif chunk.queue not in answered:

@@ -74,6 +74,9 @@ class _Timed:
     def __init__(self, *args: Any, deadline: Deadline | None = None, **options: Any) -> None:
         self._deadline = deadline
         super().__init__(*args, **options)
+        # Some releases of redis-py put them elsewhere.
+        self._connect_seconds = options.get("socket_connect_timeout", CONNECT_TIMEOUT_SECONDS)
+        self._answer_seconds = options.get("socket_timeout", CALL_TIMEOUT_SECONDS)
 
     @property
     def socket_connect_timeout(self) -> float | None:
