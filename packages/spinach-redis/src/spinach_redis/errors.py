@@ -10,6 +10,8 @@ from redis import exceptions
 
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
 
+from .imitation import Imitation
+
 __all__ = [
     "TRANSPORT_ERRORS",
     "CrossSlotRefused",
@@ -89,7 +91,7 @@ _MAP_CHANGES: Final = frozenset({"CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED
 
 
 def _code_of(error: Exception) -> str | None:
-    if isinstance(error, NoConnection):
+    if isinstance(error, (NoConnection, Imitation)):
         return None  # its words are not the server's
     for kind, code in _BY_CLASS:
         if isinstance(error, kind):
@@ -154,6 +156,8 @@ def redirection_of(error: Exception) -> tuple[str, int, str, int] | None:
 
 def to_broker_error(error: Exception, address: str) -> BrokerError:
     """The error that users see."""
+    if isinstance(error, Imitation):
+        return BrokerError(f"The server at {address} {error}")
     code = _code_of(error)
     fault = fault_of(error)
     if fault is Fault.FULL:

@@ -45,6 +45,8 @@ class Health:
     def __init__(self, address: str, most_rest_seconds: float = MOST_REST_SECONDS) -> None:
         #: Of the server.
         self.address = address
+        #: A connection heard from the server that it is none that only imitates one.
+        self.genuine = False
         #: When a call last failed, on the clock of `time.monotonic`.
         self.failed_at = 0.0
         # Guards the change of `_down`, so that one of many threads logs it.

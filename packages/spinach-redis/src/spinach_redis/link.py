@@ -20,6 +20,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .errors import TRANSPORT_ERRORS, NoConnection, is_readonly
+from .imitation import check_server
 from .sockets import (
     MOST_SENT_AT_ONCE,
     bind_to_kernel,
@@ -119,6 +120,7 @@ def name_of(request: Request) -> str:
 
 
 _ASKING: Final = (b"ASKING",)
+_HELLO: Final = ("HELLO",)
 _CLIENT_ID: Final = ("CLIENT", "ID")
 
 
@@ -215,6 +217,10 @@ class Link:
         # connections, or hangs, is found out here, before the fate of a job is at stake.
         commands: list[tuple[str, ...]] = [*self._settings.introduction]
         told = len(commands)
+        unknown = not self._health.genuine
+        if unknown:
+            # The first connection alone, of each process.
+            commands.append(_HELLO)
         if with_id:
             commands.append(_CLIENT_ID)
         if commands:
@@ -222,6 +228,10 @@ class Link:
         for _ in range(told):
             with contextlib.suppress(ResponseError):
                 self._connection.read_response()
+        if unknown:
+            with contextlib.suppress(ResponseError):
+                check_server(self._connection.read_response())
+            self._health.genuine = True
         if with_id:
             self.client_id = int(self._connection.read_response())
 
