@@ -253,7 +253,7 @@ def comes_and_goes() -> None:
 def served_after_a_hang() -> str:
     """What becomes of a call that is not made, since one before it waited in vain."""
     node = Node(ConnectionSettings(Connection, {"host": "redis.example"}))
-    node.health.hung(exceptions.TimeoutError("Timeout reading from socket"), time.monotonic())
+    node.health.hung(exceptions.TimeoutError("Timeout reading from socket"), time.monotonic() - 5)
     return served(rested(node).reply)
 
 

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from spinach.brokers.calls import FetchTurn
 from spinach.exc import BrokerError, InvalidName
 from spinach.outcome import Failure, Outcome, OutcomeKind
-from spinach_redis import RedisBroker
+from spinach_redis import RedisBroker, admission
 from spinach_redis.acl import acl_line, commands
 from spinach_redis.script import SCRIPTS
 
@@ -23,6 +23,12 @@ from .servers import Server, running_server
 from .wakeups import blocked
 
 NAMESPACE = "letters-app"
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused to who was let in is told at once."""
+    monkeypatch.setattr(admission, "LOCKOUT_SECONDS", 0.0)
 
 
 def allow(client: Redis, rule: str, *without: str) -> None:

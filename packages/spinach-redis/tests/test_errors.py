@@ -42,10 +42,10 @@ INSIDE_A_SCRIPT = "Error running script (call to f_0123): @user_script:9: @user_
         (exceptions.ResponseError(INSIDE_A_SCRIPT + "READONLY You can't write"), Fault.PASSING),
         (exceptions.OutOfMemoryError("command not allowed when used memory"), Fault.FULL),
         (exceptions.ResponseError(INSIDE_A_SCRIPT + "OOM command not allowed"), Fault.FULL),
-        (exceptions.AuthenticationError("Authentication required."), Fault.FATAL),
-        (exceptions.AuthenticationError("invalid username-password pair"), Fault.FATAL),
-        (exceptions.NoPermissionError("User x has no permissions"), Fault.FATAL),
-        (exceptions.ResponseError(INSIDE_A_SCRIPT + "NOPERM this user"), Fault.FATAL),
+        (exceptions.AuthenticationError("Authentication required."), Fault.REFUSED),
+        (exceptions.AuthenticationError("invalid username-password pair"), Fault.REFUSED),
+        (exceptions.NoPermissionError("User x has no permissions"), Fault.REFUSED),
+        (exceptions.ResponseError(INSIDE_A_SCRIPT + "NOPERM this user"), Fault.REFUSED),
         (exceptions.ClusterCrossSlotError("Keys in request don't hash"), Fault.FATAL),
         (exceptions.MovedError("3999 127.0.0.1:6381"), Fault.FATAL),
         (exceptions.ResponseError("MOVED 3999 127.0.0.1:6381"), Fault.FATAL),
@@ -58,6 +58,7 @@ def test_error_is_told_by_class_or_text(error: Exception, fault: Fault) -> None:
     expected = {
         Fault.PASSING: BrokerUnavailable,
         Fault.FULL: BrokerFull,
+        Fault.REFUSED: BrokerError,
         Fault.FATAL: BrokerError,
     }
     assert isinstance(told, expected[fault])

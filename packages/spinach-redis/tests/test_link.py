@@ -68,15 +68,22 @@ class _Settings:
         self._connection = connection
         self.introduction = introduction
 
-    def connection(self, _timeout_seconds: float) -> Any:
+    def connection(self, _timeout_seconds: float, _deadline: object = None) -> Any:
         return self._connection
+
+
+def known(settings: Any) -> Node:
+    """A node that need not be asked whether it is a Redis server."""
+    node = Node(settings)
+    node.health.genuine = True
+    return node
 
 
 def bytes_of_requests(server: Server, *, asking: bool) -> bytes:
     with server.client() as client:
         recording = _Recording(client.connection_pool.make_connection())
     settings: Any = _Settings(recording)
-    line = Link(Node(settings), CALL_TIMEOUT_SECONDS)
+    line = Link(known(settings), CALL_TIMEOUT_SECONDS)
     line.open()
     line.send(REQUESTS, asking=asking)
     return b"".join(recording.sent)
@@ -106,7 +113,7 @@ def test_connection_introduces_itself_in_one_packet_before_the_first_call(
     introduction = [("CLIENT", "SETINFO", part, "it") for part in ("LIB-NAME", "LIB-VER")]
     recording.answers = [ResponseError("unknown subcommand"), b"OK", 7]
     settings: Any = _Settings(recording, introduction)
-    line = Link(Node(settings), CALL_TIMEOUT_SECONDS)
+    line = Link(known(settings), CALL_TIMEOUT_SECONDS)
     line.open(with_id=True)
     assert line.client_id == 7
     [packet] = recording.sent
@@ -123,7 +130,7 @@ def test_server_that_takes_no_introduction_gets_no_call(
     recording.answers = [answer]
     settings: Any = _Settings(recording, [("CLIENT", "SETINFO", "LIB-NAME", "it")])
     with pytest.raises(type(answer)):
-        Link(Node(settings), CALL_TIMEOUT_SECONDS).open()
+        Link(known(settings), CALL_TIMEOUT_SECONDS).open()
     assert len(recording.sent) == 1
 
 
@@ -207,7 +214,7 @@ def test_refused_asking_is_an_answer_to_what_it_was_asked_for(
     with own_server.client() as client:
         connection = _Answering(client.connection_pool.make_connection(), answers)
     settings: Any = _Settings(connection)
-    line = Link(Node(settings), CALL_TIMEOUT_SECONDS)
+    line = Link(known(settings), CALL_TIMEOUT_SECONDS)
     line.open()
     [reply] = line.exchange(REQUESTS[0], asking=True).replies
     assert (str(reply) if isinstance(reply, Exception) else reply) == told

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from spinach.brokers.calls import FetchTurn, Verdict
 from spinach.exc import BrokerError
-from spinach_redis import RedisBroker, waiting
+from spinach_redis import RedisBroker, admission, waiting
 from spinach_redis.alarm import Alarm
 from spinach_redis.link import Link
 
@@ -226,7 +226,10 @@ def test_wait_that_cannot_begin_is_not_tried_again_at_once(
     broker.close()
 
 
-def test_user_who_may_not_ask_for_an_id_is_told_so(own_server: Server) -> None:
+def test_user_who_may_not_ask_for_an_id_is_told_so(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "LOCKOUT_SECONDS", 0.0)
     broker = broker_of_user_without(own_server, "client|id")
     member = Member(broker)
     with pytest.raises(BrokerError, match="does not let this user"):

@@ -6,6 +6,7 @@ answers become replies.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from msgspec import structs
@@ -25,7 +26,7 @@ from spinach.brokers.calls import (
     TurnReply,
     Verdict,
 )
-from spinach.checks import require_int
+from spinach.checks import require_int, require_timedelta
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.exc import BrokerError, InvalidArgument
 
@@ -33,6 +34,7 @@ from . import replies, requests
 from .clients import URLS, settings_of
 from .counting import Count
 from .directory import NAMES_ATTEMPTS, restless
+from .eventloop import running_loop, warn_of_event_loop
 from .failed import FailedJobs
 from .fetching import Fetch
 from .keys import QueueKeys, queues_key
@@ -44,7 +46,6 @@ from .server import examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import timedelta
 
     from redis import Redis
     from redis.cluster import RedisCluster
@@ -59,6 +60,12 @@ __all__ = ["RedisBroker", "TurnedClock"]
 
 #: As many replicas as a server could have by far.
 MOST_REPLICAS: Final = 100
+
+#: How long a client waits for a server that is away.
+DEFAULT_CLIENT_TIMEOUT: Final = timedelta(seconds=5)
+
+#: A wait that most networks and servers are good for.
+SHORTEST_CLIENT_TIMEOUT: Final = timedelta(milliseconds=100)
 
 
 @runtime_checkable
@@ -89,8 +96,15 @@ class RedisBroker(Broker):
         wait_replicas: how many replicas must have a job before `enqueue` returns, and
             the lease of a job that runs at most once before it starts, so that a
             failover forgets neither. While fewer can be reached, scheduling raises
-            `ScheduleUncertain` after 30 seconds, and jobs that run at most once wait,
+            `ScheduleUncertain` after `client_timeout`, and jobs that run at most once wait,
             together with what is behind them in their queue.
+        client_timeout: how long one call of a client may take, at least 100 ms: scheduling
+            jobs, or a call about failed ones. That is all of it: connecting, waiting for
+            answers, pauses, further tries. Not the look-up of the host's name, which cannot be
+            bounded. Of a batch of more than 500 jobs of a queue, more than 1 MiB of them or
+            several queues, and of a long list, it is counted anew from each part that is
+            done. Where nothing listens at the only server there is, it is a fifth of that,
+            and a second at most. What workers call has limits of its own.
         url: of the server, in the place of a client: redis://, rediss:// or unix://, with
             options as redis-py reads them.
         _offset_ms: for tests: in the place of the clock's.
@@ -98,7 +112,7 @@ class RedisBroker(Broker):
     Raises:
         InvalidArgument: see `spinach.brokers.base.Broker`; a client that is none, or
             whose settings cannot be used; a URL that cannot be used; a client and a URL;
-            a negative number of replicas.
+            a negative number of replicas; a `client_timeout` below 100 ms.
     """
 
     def __init__(
@@ -109,17 +123,24 @@ class RedisBroker(Broker):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         wait_replicas: int = 0,
+        client_timeout: timedelta = DEFAULT_CLIENT_TIMEOUT,
         url: str | None = None,
         _offset_ms: Callable[[], int] | None = None,
     ) -> None:
         settings = settings_of(redis, url)
         super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
         self.wait_replicas = require_int(wait_replicas, "wait_replicas", 0, MOST_REPLICAS)
+        self.client_timeout = require_timedelta(
+            client_timeout, "client_timeout", SHORTEST_CLIENT_TIMEOUT
+        )
+        self._client_seconds = self.client_timeout.total_seconds()
         if _offset_ms is None and isinstance(clock, TurnedClock):
             _offset_ms = clock.offset_ms
         self._offset_ms = _offset_ms
         self._lines_by_process = LinesByProcess(
-            lambda: Lines(settings, self._offset, self._keys_of, self.wait_replicas)
+            lambda: Lines(
+                settings, self._offset, self._keys_of, self.wait_replicas, self._client_seconds
+            )
         )
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
@@ -135,6 +156,7 @@ class RedisBroker(Broker):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         wait_replicas: int = 0,
+        client_timeout: timedelta = DEFAULT_CLIENT_TIMEOUT,
         _offset_ms: Callable[[], int] | None = None,
     ) -> RedisBroker:
         """A broker for a server that a URL names.
@@ -148,6 +170,7 @@ class RedisBroker(Broker):
             lease: as for the class.
             max_payload_bytes: as for the class.
             wait_replicas: as for the class.
+            client_timeout: as for the class.
             _offset_ms: as for the class.
 
         Raises:
@@ -162,13 +185,17 @@ class RedisBroker(Broker):
             lease=lease,
             max_payload_bytes=max_payload_bytes,
             wait_replicas=wait_replicas,
+            client_timeout=client_timeout,
             _offset_ms=_offset_ms,
         )
 
     # -- producers ---------------------------------------------------------
 
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
-        """See `Broker`; tries for 30 seconds. Atomic for 500 jobs of a queue or 1 MiB."""
+        """See `Broker`; tries for `client_timeout`. Atomic for 500 jobs of a queue or 1 MiB."""
+        # Asked here and not in a function: it is on the way of every job.
+        if running_loop() is not None:
+            warn_of_event_loop("A job was scheduled", "schedule, task", self._client_seconds)
         return self._lines.producer.enqueue(self.namespace, deposits)
 
     # -- memberships -------------------------------------------------------
@@ -346,6 +373,8 @@ class RedisBroker(Broker):
         return self._failed(queue).take_out(stored_ids, run=False)
 
     def _failed(self, queue: str) -> FailedJobs:
+        if running_loop() is not None:
+            warn_of_event_loop("The failed store was asked", "failed.list", self._client_seconds)
         return FailedJobs(self._lines.people, self._keys_of(queue), self._offset())
 
     # -- life --------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import Fault, fault_of, to_broker_error
-from .link import LinkPool
+from .link import LinkPool, name_of
 from .router import Answer, Router
 from .settings import CALL_TIMEOUT_SECONDS
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from spinach.exc import BrokerError
 
+    from .admission import Admission
     from .health import Health
     from .link import Command, Request
     from .node import Node
@@ -32,6 +33,7 @@ class Caller:
 
     def __init__(self, topology: Topology, replicas: int = 0) -> None:
         self._router = Router(topology, LinkPool(), replicas)
+        self._admission = topology.admission
 
     def ask(self, *requests: Request) -> list[Any]:
         """Send requests together, each once.
@@ -45,7 +47,8 @@ class Caller:
         """
         if not requests:
             return []
-        return [value for value, _ in judge(self._router.send(requests, CALL_TIMEOUT_SECONDS))]
+        answers = self._router.send(requests, CALL_TIMEOUT_SECONDS)
+        return [value for value, _ in judge(answers, requests, self._admission)]
 
     def ask_confirmed(
         self, *requests: Request, confirmed: bool = True
@@ -62,7 +65,8 @@ class Caller:
         Raises:
             BrokerError: as `ask`.
         """
-        return judge(self._router.send(requests, CALL_TIMEOUT_SECONDS, confirmed=confirmed))
+        answers = self._router.send(requests, CALL_TIMEOUT_SECONDS, confirmed=confirmed)
+        return judge(answers, requests, self._admission)
 
     def probe(self, *requests: Request, node: Node | None = None) -> list[Any]:
         """Send requests whose answers nothing depends on.
@@ -84,39 +88,50 @@ class Caller:
         return [answer.reply for answer in answers]
 
     def ask_at(self, node: Node, *commands: Command) -> list[Any]:
-        """As `ask`, of one node.
+        """As `ask`, of one node. What it refuses is refused for good: it is done without.
 
         Raises:
             BrokerError: as `ask`.
         """
         answers = self._router.ask(node, commands, CALL_TIMEOUT_SECONDS)
-        return [value for value, _ in judge(answers)]
+        return [value for value, _ in judge(answers, commands, None)]
 
     def close(self) -> None:
         """Give up the connections that nobody uses."""
         self._router.close()
 
 
-def judge(answers: Sequence[Answer]) -> list[tuple[Any, BrokerError | None]]:
+def judge(
+    answers: Sequence[Answer], requests: Sequence[Request], admission: Admission | None
+) -> list[tuple[Any, BrokerError | None]]:
     """Answers as workers want them, and as the log is told.
+
+    Args:
+        answers: to the requests.
+        requests: that they belong to.
+        admission: bears what a server refuses for a while; None: nothing is borne.
 
     Raises:
         BrokerError: one of them is an error that does not pass.
     """
     judged: list[tuple[Any, BrokerError | None]] = []
     worst: dict[Health, BrokerError | None] = {}
-    for answer in answers:
+    for answer, request in zip(answers, requests, strict=True):
         value, error = answer.reply, answer.doubt
         if isinstance(value, Exception):
-            full = fault_of(value) is Fault.FULL
-            value = error = _told(value, answer.health)
-            # A full server serves all else, so who is refused tells of it.
+            fault = fault_of(value)
+            value = error = _told(value, answer.health, name_of(request), admission)
+            # A full server serves all else, so who is refused tells of it. So does one that
+            # lets a user do something and not something else.
             worst.setdefault(answer.health, None)
-            if not full:
+            if fault is Fault.PASSING:
                 worst[answer.health] = value
         else:
             worst.setdefault(answer.health, None)
-            error = None if error is None else _told(error, answer.health)
+            if admission is not None and (admission.refused or not admission.let_in):
+                admission.answered(answer.health.address, name_of(request))
+            if error is not None:
+                error = _told(error, answer.health, "WAIT", admission)
         judged.append((value, error))
     for health, problem in worst.items():
         if problem is None:
@@ -126,8 +141,12 @@ def judge(answers: Sequence[Answer]) -> list[tuple[Any, BrokerError | None]]:
     return judged
 
 
-def _told(error: Exception, health: Health) -> BrokerError:
+def _told(error: Exception, health: Health, call: str, admission: Admission | None) -> BrokerError:
     told = to_broker_error(error, health.address)
-    if fault_of(error) is Fault.FATAL:
+    fault = fault_of(error)
+    if fault is Fault.FATAL or (
+        fault is Fault.REFUSED
+        and not (admission is not None and admission.bears(health, call, error))
+    ):
         raise told from error
     return told

@@ -13,6 +13,7 @@ from redis.sentinel import SentinelConnectionPool
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import InvalidArgument
 
+from .imitation import check_client
 from .sentinels import SentinelSettings
 from .settings import ClusterSettings, ConnectionSettings
 
@@ -65,6 +66,7 @@ def settings_of_client(client: object) -> Settings:
     """
     if client is None:
         client = Redis()
+    check_client(client)
     if isinstance(client, RedisCluster):
         return _of_cluster(client)
     if not isinstance(client, Redis):
@@ -74,6 +76,7 @@ def settings_of_client(client: object) -> Settings:
             "RedisBroker.from_url(...)."
         )
     pool = client.connection_pool
+    check_client(client, pool.connection_class)
     _check(pool.connection_kwargs)
     if isinstance(pool, SentinelConnectionPool):
         return SentinelSettings(pool)
@@ -87,6 +90,7 @@ def _of_cluster(client: Any) -> ClusterSettings:
     manager = client.nodes_manager
     known = list({**manager.startup_nodes, **manager.nodes_cache}.values())
     pool = client.get_redis_connection(client.get_default_node()).connection_pool
+    check_client(client, pool.connection_class)
     options = dict(pool.connection_kwargs)
     _check(options)
     # What the client does on connecting serves its own routing; the user's part is kept.

@@ -27,6 +27,7 @@ from .topology import Topology
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .deadline import Deadline
     from .settings import Address, ClusterSettings
 
 __all__ = ["Cluster"]
@@ -49,6 +50,7 @@ class Cluster(Topology):
     """
 
     def __init__(self, settings: ClusterSettings) -> None:
+        super().__init__()
         self.joint = False
         self.health = Health(settings.address)
         self._settings = settings
@@ -65,12 +67,12 @@ class Cluster(Topology):
         self._reading = threading.RLock()
         self._read_at = float("-inf")
 
-    def node_of(self, key: bytes) -> Node:
+    def node_of(self, key: bytes, deadline: Deadline | None = None) -> Node:
         """See `Topology`. May read the map first."""
         slot = key_slot(key)
         node = self._owners[slot]
         if self._stale or node is None:
-            error = self._read(wait=node is None)
+            error = self._read(wait=node is None, deadline=deadline)
             node = self._owners[slot]
             if node is None:
                 raise error or ClusterDownError(f"CLUSTERDOWN no node serves slot {slot}")
@@ -104,22 +106,25 @@ class Cluster(Topology):
 
     # -- reading the map ---------------------------------------------------
 
-    def _read(self, *, wait: bool) -> Exception | None:
+    def _read(self, *, wait: bool, deadline: Deadline | None) -> Exception | None:
         """Read the map, unless another thread does or it was just read; what failed."""
-        if not self._reading.acquire(timeout=READ_DEADLINE_SECONDS if wait else 0.0):
+        most = READ_DEADLINE_SECONDS
+        if deadline is not None:
+            most = max(0.0, min(most, deadline.left()))
+        if not self._reading.acquire(timeout=most if wait else 0.0):
             return None
         try:
             now = time.monotonic()
             if not self._stale or now - self._read_at < READ_EVERY_SECONDS:
                 return None
             try:
-                return self._read_from_anyone(now + READ_DEADLINE_SECONDS)
+                return self._read_from_anyone(now + READ_DEADLINE_SECONDS, deadline)
             finally:
                 self._read_at = time.monotonic()
         finally:
             self._reading.release()
 
-    def _read_from_anyone(self, deadline: float) -> Exception | None:
+    def _read_from_anyone(self, end: float, deadline: Deadline | None) -> Exception | None:
         failure: Exception | None = None
         sources = list(self._sources)
         random.shuffle(sources)
@@ -128,12 +133,12 @@ class Cluster(Topology):
         sources += [each for each in self._settings.startup if each not in sources]
         for address in sources:
             try:
-                self._adopt(self._ask(address), address)
+                self._adopt(self._ask(address, deadline), address)
             except (RedisError, OSError) as error:
                 failure = error
             else:
                 return None
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= end or (deadline is not None and deadline.left() <= 0):
                 break
         return failure
 
@@ -142,10 +147,11 @@ class Cluster(Topology):
         node = self._nodes.get(address)
         return node is not None and node.health.rest_until > time.monotonic()
 
-    def _ask(self, address: Address) -> list[Any]:
+    def _ask(self, address: Address, deadline: Deadline | None) -> list[Any]:
         link = Link(Node(self._settings.at(address)), READ_TIMEOUT_SECONDS)
         with contextlib.closing(link):
-            link.open()
+            # One that hangs leaves time to ask another one.
+            link.open(deadline=None if deadline is None else deadline.share(2))
             exchange = link.exchange(Command(b"CLUSTER", b"SLOTS"))
         if exchange.broken is not None:
             raise exchange.broken

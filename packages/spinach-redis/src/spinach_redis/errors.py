@@ -10,6 +10,8 @@ from redis import exceptions
 
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
 
+from .imitation import Imitation
+
 __all__ = [
     "TRANSPORT_ERRORS",
     "CrossSlotRefused",
@@ -18,6 +20,7 @@ __all__ = [
     "fault_of",
     "hints_at_another_map",
     "is_readonly",
+    "nobody_listens",
     "redirection_of",
     "to_broker_error",
 ]
@@ -38,6 +41,8 @@ class Fault(enum.Enum):
     PASSING = "passing"
     #: The server has no memory left.
     FULL = "full"
+    #: The user is not let in, or may not do that. It may pass for who was let in before.
+    REFUSED = "refused"
     #: A person has to act.
     FATAL = "fatal"
 
@@ -79,12 +84,14 @@ _FATAL: Final = {
     "MOVED": "is part of a Cluster. Give the broker a redis.cluster.RedisCluster",
     "ASK": "is part of a Cluster. Give the broker a redis.cluster.RedisCluster",
 }
+#: What a server answers whose passwords or permissions were changed a moment ago.
+_REFUSALS: Final = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 #: A Cluster that answers so may have changed since its map was read.
 _MAP_CHANGES: Final = frozenset({"CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED"})
 
 
 def _code_of(error: Exception) -> str | None:
-    if isinstance(error, NoConnection):
+    if isinstance(error, (NoConnection, Imitation)):
         return None  # its words are not the server's
     for kind, code in _BY_CLASS:
         if isinstance(error, kind):
@@ -105,11 +112,22 @@ def fault_of(error: Exception) -> Fault:
     code = _code_of(error)
     if code == "OOM":
         return Fault.FULL
+    if code in _REFUSALS:
+        return Fault.REFUSED
     if code in _FATAL:
         return Fault.FATAL
     if code is not None or isinstance(error, TRANSPORT_ERRORS):
         return Fault.PASSING
     return Fault.FATAL
+
+
+def nobody_listens(error: Exception) -> bool:
+    """Whether no connection could be made because no server is there that would accept it."""
+    # redis-py raises its own error while it handles the one of the system.
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, exceptions.ConnectionError) and isinstance(
+        cause, (ConnectionRefusedError, FileNotFoundError)
+    )
 
 
 def is_readonly(reply: object) -> bool:
@@ -138,6 +156,8 @@ def redirection_of(error: Exception) -> tuple[str, int, str, int] | None:
 
 def to_broker_error(error: Exception, address: str) -> BrokerError:
     """The error that users see."""
+    if isinstance(error, Imitation):
+        return BrokerError(f"The server at {address} {error}")
     code = _code_of(error)
     fault = fault_of(error)
     if fault is Fault.FULL:

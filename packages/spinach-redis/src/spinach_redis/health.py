@@ -20,6 +20,10 @@ LOGGER = logging.getLogger("spinach.broker.redis")
 #: the longest pause between two tries.
 STEADY_SECONDS: Final = 6.0
 
+#: A call that waited for less does not count, in seconds. Connections of workers are waited for
+#: two seconds.
+LEAST_HANG_SECONDS: Final = 1.5
+
 #: How long a server that let a call wait in vain is left alone at first, in seconds; twice as
 #: long each time.
 FIRST_REST_SECONDS: Final = 1.0
@@ -41,6 +45,8 @@ class Health:
     def __init__(self, address: str, most_rest_seconds: float = MOST_REST_SECONDS) -> None:
         #: Of the server.
         self.address = address
+        #: A connection heard from the server that it is none that only imitates one.
+        self.genuine = False
         #: When a call last failed, on the clock of `time.monotonic`.
         self.failed_at = 0.0
         # Not empty while it is down. What changes that is not divided, so that one of many
@@ -86,10 +92,14 @@ class Health:
             error: that it failed with.
             began: when, on the same clock. Of calls that wait at the same time one counts.
         """
+        now = time.monotonic()
+        if now - began < LEAST_HANG_SECONDS:
+            # A client was in a hurry; that the server hangs is not known.
+            return
         if isinstance(error, (RedisTimeoutError, TimeoutError)) and began >= self.rest_until:
             twice = max(FIRST_REST_SECONDS, 2 * self._rest_seconds)
             self._rest_seconds = min(self._most_rest_seconds, twice)
-            self.rest_until = time.monotonic() + self._rest_seconds
+            self.rest_until = now + self._rest_seconds
             self.rest_cause = str(error)
 
     def heard(self) -> None:

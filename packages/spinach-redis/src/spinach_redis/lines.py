@@ -25,6 +25,13 @@ class Lines:
 
     A child process makes its own: the parent's sockets and locks are not to be shared,
     nor are the numbers of its producers' sessions.
+
+    Args:
+        settings: how to connect.
+        offset: the clock offset in ms, as text.
+        keys_of: the keys of a queue.
+        replicas: see `RedisBroker`.
+        client_seconds: how long one call of a client may take.
     """
 
     def __init__(
@@ -33,6 +40,7 @@ class Lines:
         offset: Callable[[], str],
         keys_of: Callable[[str], QueueKeys],
         replicas: int,
+        client_seconds: float,
     ) -> None:
         #: Says where queues are.
         self.topology = settings.topology()
@@ -43,9 +51,11 @@ class Lines:
         #: Of the subscriber.
         self.waiting = Waiting(self.topology, self.workers, replicas)
         #: Of whoever schedules jobs.
-        self.producer = Producer(self.topology, offset, keys_of, replicas=replicas)
+        self.producer = Producer(
+            self.topology, offset, keys_of, deadline_seconds=client_seconds, replicas=replicas
+        )
         #: Of whoever looks at failed jobs.
-        self.people = PatientCaller(self.topology)
+        self.people = PatientCaller(self.topology, deadline_seconds=client_seconds)
 
     def close(self) -> None:
         """Give up all connections that are not in the middle of a call."""

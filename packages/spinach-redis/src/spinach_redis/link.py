@@ -21,6 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from spinach.realtime import time
 
 from .errors import TRANSPORT_ERRORS, NoConnection, is_readonly
+from .imitation import check_server
 from .sockets import (
     MOST_SENT_AT_ONCE,
     bind_to_kernel,
@@ -35,15 +36,19 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
+    from .deadline import Deadline
     from .node import Node
     from .script import Script
 
-__all__ = ["Call", "Command", "Exchange", "Link", "LinkPool", "Request"]
+__all__ = ["Call", "Command", "Exchange", "Link", "LinkPool", "Request", "name_of"]
 
 #: A connection used no longer ago than this is taken for alive without a look, in
 #: seconds: the look is a system call for which the thread gives up the interpreter lock.
 #: If the server did hang up meanwhile, the call has no answer and is made again.
 FRESH_SECONDS: Final = 1.0
+
+#: As much as has to go out before a call that may renew its deadline does so, in bytes.
+PART_BYTES: Final = 1024 * 1024
 
 _Part = bytes | str | int
 
@@ -107,7 +112,16 @@ class Command:
 
 Request = Call | Command
 
+
+def name_of(request: Request) -> str:
+    """Of the script or command."""
+    if isinstance(request, Call):
+        return request.script.name
+    return str(request.parts[0], "ascii") if isinstance(request.parts[0], bytes) else ""
+
+
 _ASKING: Final = (b"ASKING",)
+_HELLO: Final = ("HELLO",)
 _CLIENT_ID: Final = ("CLIENT", "ID")
 
 
@@ -147,33 +161,46 @@ class Link:
         # Nothing stands between the socket and the kernel.
         self._plain = False
         self._answered_at = 0.0
+        self._deadline: Deadline | None = None
         self._requests: Sequence[Request] = ()
         self._asking = False
         self._broken: Exception | None = None
 
-    def open(self, *, with_id: bool = False) -> None:
+    def open(
+        self,
+        *,
+        with_id: bool = False,
+        deadline: Deadline | None = None,
+        opening: Deadline | None = None,
+    ) -> None:
         """Connect unless connected; a connection that the server ended is renewed.
 
         Args:
             with_id: learn `client_id`.
+            deadline: of the calls until the next `open`, where a client waits for them. Such a
+                link is never bound to the kernel, which could not be told of it.
+            opening: of this call alone, where it is to be earlier.
 
         Raises:
             RedisError, OSError: as redis-py has it. Nothing was sent for the caller.
         """
+        self._deadline = deadline
         if self._connection is not None:
             if self._fresh() or not self._stale():
-                if self._bound != may_bind():
+                if deadline is None and self._bound != may_bind():
                     self._bind()
                 return
             self.close()
         try:
             # Made anew, since behind Sentinels the server may be another one now.
-            self._connection = self._settings.connection(self.timeout_seconds)
+            self._connection = self._settings.connection(
+                self.timeout_seconds, deadline if opening is None else opening
+            )
             self._connection.connect()
             self._introduce(with_id=with_id)
             self._bound = self._unbindable = False
             self._plain = is_plain(self._socket)
-            if may_bind():
+            if deadline is None and may_bind():
                 self._bind()
         except (RedisError, OSError):
             self.close()
@@ -191,6 +218,10 @@ class Link:
         # connections, or hangs, is found out here, before the fate of a job is at stake.
         commands: list[tuple[str, ...]] = [*self._settings.introduction]
         told = len(commands)
+        unknown = not self._health.genuine
+        if unknown:
+            # The first connection alone, of each process.
+            commands.append(_HELLO)
         if with_id:
             commands.append(_CLIENT_ID)
         if commands:
@@ -198,6 +229,10 @@ class Link:
         for _ in range(told):
             with contextlib.suppress(ResponseError):
                 self._connection.read_response()
+        if unknown:
+            with contextlib.suppress(ResponseError):
+                check_server(self._connection.read_response())
+            self._health.genuine = True
         if with_id:
             self.client_id = int(self._connection.read_response())
 
@@ -294,19 +329,40 @@ class Link:
         packed = self._packed(commands)
         handled = sys.exception()
         try:
+            if self._deadline is not None:
+                self._hurry(self._deadline)
             if self._bound and sum(map(len, packed)) > MOST_SENT_AT_ONCE:
                 self._socket.settimeout(self.timeout_seconds)
                 self._connection.send_packed_command(packed)
                 self._socket.settimeout(None)
             elif self._bound or not self._plain:
-                self._connection.send_packed_command(packed)
+                self._send(packed)
             elif rest := send_at_once(self._socket, b"".join(packed)):
-                self._connection.send_packed_command((rest,))
+                self._send((rest,))
         except TRANSPORT_ERRORS as error:
             self._broken = self._told(error, handled)
         except BaseException:
             self.close()
             raise
+
+    def _send(self, packed: Sequence[bytes]) -> None:
+        if self._deadline is None:
+            self._connection.send_packed_command(packed)
+            return
+        # `sendall` has one limit for all that it is given, which on a slow line would end a
+        # batch that gets on.
+        for whole in packed:
+            for at in range(0, len(whole), PART_BYTES):
+                self._connection.send_packed_command((whole[at : at + PART_BYTES],))
+                if at + PART_BYTES < len(whole):
+                    self._deadline.progressed()
+                    self._hurry(self._deadline)
+
+    def _hurry(self, deadline: Deadline) -> None:
+        """Have the next wait end with the deadline, where that is nearer than its own limit."""
+        sock, wait = self._socket, deadline.limit(self.timeout_seconds)
+        if sock.gettimeout() != wait:
+            sock.settimeout(wait)
 
     def _packed(self, commands: Sequence[tuple[_Part, ...]]) -> Sequence[bytes]:
         if _PACK is not None:
@@ -329,6 +385,10 @@ class Link:
                     # An answer as well, after which redis-py hangs up.
                     result.replies.append(error)
                     raise
+                if self._deadline is not None and len(result.replies) < count:
+                    if not isinstance(result.replies[-1], Exception):
+                        self._deadline.progressed()
+                    self._hurry(self._deadline)
         except TRANSPORT_ERRORS as error:
             result.broken = self._told(error, handled)
         except BaseException:

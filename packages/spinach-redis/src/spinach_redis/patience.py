@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spinach.backoff import CallBackoff
 from spinach.exc import BrokerError
 from spinach.realtime import time
 
+from .deadline import Deadline, Tries
 from .errors import Fault, fault_of, to_broker_error
 from .link import LinkPool
 from .router import Router
-from .settings import CALL_TIMEOUT_SECONDS, DEADLINE_SECONDS
+from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from .link import Request
@@ -28,8 +28,9 @@ class PatientCaller:
         deadline_seconds: how long one call tries.
     """
 
-    def __init__(self, topology: Topology, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-        self._deadline_seconds = deadline_seconds
+    def __init__(self, topology: Topology, *, deadline_seconds: float) -> None:
+        self.deadline_seconds = deadline_seconds
+        self._topology = topology
         self._router = Router(topology, LinkPool())
 
     def ask(self, call: Request, *, repeatable: bool) -> Any:
@@ -43,25 +44,27 @@ class PatientCaller:
             BrokerError: the server refuses, or the deadline is over, or the answer was
                 lost of a call that is not to be repeated.
         """
-        deadline = time.monotonic() + self._deadline_seconds
-        backoff = CallBackoff()
+        deadline = Deadline(self.deadline_seconds)
+        tries = Tries(deadline, self._topology)
+        admission = self._topology.admission
+        timeout = min(CALL_TIMEOUT_SECONDS, self.deadline_seconds)
         while True:
-            [answer] = self._router.send([call], CALL_TIMEOUT_SECONDS)
+            [answer] = self._router.send([call], timeout, deadline=deadline)
             reply = answer.reply
             if not isinstance(reply, Exception):
                 answer.health.answered()
+                if admission.refused or not admission.let_in:
+                    admission.answered(answer.health.address, "")
                 return reply
             error = to_broker_error(reply, answer.health.address)
-            if fault_of(reply) is not Fault.PASSING:
-                raise error from reply
-            answer.health.failed(error)
-            if answer.uncertain and not repeatable:
+            if answer.uncertain and not repeatable and fault_of(reply) is Fault.PASSING:
+                answer.health.failed(error)
                 raise BrokerError(
                     f"{error} Whether the call was carried out is unknown: "
                     "look at the failed store before you repeat it."
                 ) from reply
-            pause = backoff.failed()
-            if time.monotonic() + pause >= deadline:
+            pause = tries.pause(answer)
+            if pause is None:
                 raise error from reply
             time.sleep(pause)
 

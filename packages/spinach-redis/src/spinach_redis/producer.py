@@ -19,15 +19,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from spinach.backoff import CallBackoff
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
 from spinach.realtime import time
 
 from . import keys, requests
+from .deadline import Deadline, Tries
 from .errors import Fault, fault_of, to_broker_error
 from .link import Command, LinkPool
 from .router import Answer, Router
-from .settings import CALL_TIMEOUT_SECONDS, DEADLINE_SECONDS
+from .settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from .topology import Topology
 
 __all__ = ["Producer"]
-
-#: The last answer is waited for at least this long, in seconds. An idle server looks ten
-#: times a second whether a WAIT for replicas is over, and this leaves it half for that.
-LEAST_WAIT_SECONDS: Final = 0.3
 
 #: Bounds of a chunk.
 CHUNK_JOBS: Final = 500
@@ -123,7 +119,7 @@ class Producer:
         offset: the clock offset in ms, as text.
         keys_of: the keys of a queue.
         replicas: how many shall have a job before it counts as stored.
-        deadline_seconds: how long one call tries.
+        deadline_seconds: how long one call tries, anew from each part of a batch that is stored.
     """
 
     def __init__(
@@ -132,10 +128,10 @@ class Producer:
         offset: Callable[[], str],
         keys_of: Callable[[str], keys.QueueKeys],
         *,
+        deadline_seconds: float,
         replicas: int = 0,
-        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        self._topology = topology
+        self.topology = topology
         self._replicas = replicas
         self.offset = offset
         self.keys_of = keys_of
@@ -152,7 +148,7 @@ class Producer:
         try:
             line = self._idle.pop()
         except IndexError:
-            line = _Line(self._topology, self._replicas)
+            line = _Line(self.topology, self._replicas)
         try:
             attempt.run(line)
         finally:
@@ -208,8 +204,11 @@ class _Attempt:
         self._namespace = namespace
         self._chunks = chunks
         self._deposits = deposits
-        self._deadline = time.monotonic() + producer.deadline_seconds
-        self._backoff = CallBackoff()
+        seconds = producer.deadline_seconds
+        # A batch of any size is stored over a slow line, as long as it gets on.
+        self._deadline = Deadline(seconds, renews=len(chunks) > 1)
+        self._tries = Tries(self._deadline, producer.topology)
+        self._timeout_seconds = min(CALL_TIMEOUT_SECONDS, seconds)
 
     def run(self, line: _Line) -> None:
         """Send chunks until all are stored.
@@ -223,14 +222,12 @@ class _Attempt:
                 return
             problem = self._round(line, window)
             if problem is None:
-                self._backoff.succeeded()
+                self._tries.succeeded()
+                self._deadline.progressed()
                 continue
             error, health = problem.reply, problem.health
-            if fault_of(error) is not Fault.PASSING:
-                raise self._tell(error, health.address) from error
-            health.failed(to_broker_error(error, health.address))
-            pause = self._backoff.failed()
-            if time.monotonic() + pause >= self._deadline:
+            pause = self._tries.pause(problem)
+            if pause is None:
                 raise self._tell(error, health.address) from error
             time.sleep(pause)
             if any(chunk.uncertain and _forgotten(chunk) for chunk in self._chunks):
@@ -260,10 +257,11 @@ class _Attempt:
         for chunk in window:
             line.number(chunk)
             calls.append(self._call(chunk))
-        # The last wait for an answer hardly passes the deadline.
-        left = max(LEAST_WAIT_SECONDS, self._deadline - time.monotonic())
+        end, ahead = self._deadline.end, Deadline(self._deadline.seconds)
         try:
-            answers = line.router.send(calls, min(CALL_TIMEOUT_SECONDS, left), confirmed=True)
+            answers = line.router.send(
+                calls, self._timeout_seconds, confirmed=True, deadline=self._deadline
+            )
         except BaseException:
             for chunk in window:
                 chunk.uncertain = True
@@ -274,6 +272,10 @@ class _Attempt:
         problem: Answer | None = None
         foreign: tuple[BrokerError, str] | None = None
         answered: set[str] = set()
+        # What was heard meanwhile counts if it was that a chunk is stored.
+        self._deadline.end = end
+        alone = self._producer.topology.only is not None
+        admission = self._producer.topology.admission
         for chunk, answer in zip(window, answers, strict=True):
             reply = answer.reply
             if isinstance(reply, Exception):
@@ -288,6 +290,13 @@ class _Attempt:
                 chunk.flags = reply[1]
                 chunk.uncertain = False
                 answer.health.answered()
+                if admission.refused or not admission.let_in:
+                    admission.answered(answer.health.address, "")
+                if alone:
+                    self._deadline.progressed()
+                elif len(self._chunks) > 1:
+                    # When it was stored is not known: another node may have been waited for.
+                    self._deadline.end = max(self._deadline.end, ahead.end)
             elif reply[0] == b"VERSION":
                 foreign = version_error(chunk.queue, reply[1]), answer.health.address
             elif chunk.queue not in answered:

@@ -16,6 +16,7 @@ from .link import Command, Exchange
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .deadline import Deadline
     from .health import Health
     from .link import Link, LinkPool, Request
     from .node import Node
@@ -61,7 +62,12 @@ class Router:
         self.replicas = replicas
 
     def send(
-        self, requests: Sequence[Request], timeout_seconds: float, *, confirmed: bool = False
+        self,
+        requests: Sequence[Request],
+        timeout_seconds: float,
+        *,
+        confirmed: bool = False,
+        deadline: Deadline | None = None,
     ) -> list[Answer]:
         """Send requests together, to all nodes concerned at once.
 
@@ -72,13 +78,19 @@ class Router:
             requests: to send.
             timeout_seconds: for each answer.
             confirmed: wait for the replicas as well.
+            deadline: of all of it, map and redirections included; None: there is none.
 
         Returns:
             An answer for each, in order.
         """
-        behind = self.confirmation(timeout_seconds) if confirmed else []
+        behind: Sequence[Command] = ()
+        if confirmed and self.replicas:
+            seconds = timeout_seconds
+            if deadline is not None:
+                seconds = min(seconds, deadline.left())
+            behind = self.confirmation(seconds)
         if self.topology.only is not None:
-            return self.ask(self.topology.only, requests, timeout_seconds, behind)
+            return self.ask(self.topology.only, requests, timeout_seconds, behind, deadline)
         answers: dict[int, Answer] = {}
         left: Sequence[int] = range(len(requests))
         led_on: dict[int, Node] = {}
@@ -88,12 +100,15 @@ class Router:
             for i in left:
                 try:
                     asking = i in led_on
-                    node = led_on.pop(i) if asking else self.topology.node_of(requests[i].key)
+                    if asking:
+                        node = led_on.pop(i)
+                    else:
+                        node = self.topology.node_of(requests[i].key, deadline)
                 except (RedisError, OSError) as error:
                     answers[i] = Answer(error, self.topology.health, unsent=True)
                 else:
                     groups.setdefault((node, asking), []).append(i)
-            self._ask_all(groups, requests, behind, timeout_seconds, answers)
+            self._ask_all(groups, requests, behind, timeout_seconds, answers, deadline)
             again = []
             for (node, _), positions in groups.items():
                 for i in positions:
@@ -128,6 +143,7 @@ class Router:
         requests: Sequence[Request],
         timeout_seconds: float,
         behind: Sequence[Command] = (),
+        deadline: Deadline | None = None,
     ) -> list[Answer]:
         """Send to one node, whose redirections are answers.
 
@@ -136,12 +152,13 @@ class Router:
             requests: to send.
             timeout_seconds: for each answer.
             behind: what `confirmation` made, if anything.
+            deadline: as for `send`.
 
         Returns:
             An answer for each request, in order.
         """
         begin = time.monotonic()
-        link = self._opened(node, begin, timeout_seconds)
+        link = self._opened(node, begin, timeout_seconds, deadline, deadline)
         if isinstance(link, Answer):
             return [replace(link) for _ in requests]
         try:
@@ -161,13 +178,16 @@ class Router:
         behind: Sequence[Command],
         timeout_seconds: float,
         answers: dict[int, Answer],
+        deadline: Deadline | None,
     ) -> None:
         """Send to every node, then read from each; notes the answers."""
         sent: list[tuple[Node, Link, list[int]]] = []
         begin = time.monotonic()
         try:
-            for (node, asking), positions in groups.items():
-                link = self._opened(node, begin, timeout_seconds)
+            for number, ((node, asking), positions) in enumerate(groups.items()):
+                # A node that hangs while a connection is made leaves time for the others.
+                share = None if deadline is None else deadline.share(len(groups) - number)
+                link = self._opened(node, begin, timeout_seconds, deadline, share)
                 if isinstance(link, Answer):
                     answers.update((i, replace(link)) for i in positions)
                     continue
@@ -185,13 +205,26 @@ class Router:
             for node, link, _ in sent:
                 self.pool.give_back(node, link)
 
-    def _opened(self, node: Node, begin: float, timeout_seconds: float) -> Link | Answer:
-        """An open link, for the caller to give back, or the answer to all that is not sent."""
-        if node.health.rest_until > begin:
+    def _opened(
+        self,
+        node: Node,
+        begin: float,
+        timeout_seconds: float,
+        deadline: Deadline | None,
+        share: Deadline | None,
+    ) -> Link | Answer:
+        """An open link, for the caller to give back, or the answer to all that is not sent.
+
+        Opening it takes no longer than `share`, what is sent and read then than `deadline`.
+        """
+        if node.health.rest_until > begin and (
+            # Who cannot wait for the end of the rest may find the server back before.
+            deadline is None or node.health.rest_until < deadline.end
+        ):
             return rested(node)
         link = self.pool.take(node, timeout_seconds)
         try:
-            link.open()
+            link.open(deadline=deadline, opening=share)
         except BaseException as error:
             self.pool.give_back(node, link)
             if not isinstance(error, (RedisError, OSError)):

@@ -10,10 +10,13 @@ from redis.sentinel import Sentinel
 
 from spinach.exc import InvalidArgument
 
+from .deadline import LEAST_WAIT_SECONDS
 from .settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from redis.sentinel import SentinelConnectionPool
+
+    from .deadline import Deadline
 
 __all__ = ["SentinelSettings"]
 
@@ -30,6 +33,9 @@ class SentinelSettings(ConnectionSettings):
     Raises:
         InvalidArgument: a client of replicas, or settings that cannot be used.
     """
+
+    #: See `ConnectionSettings`: Sentinels name another one.
+    alone = False
 
     def __init__(self, pool: SentinelConnectionPool) -> None:
         if not pool.is_master:
@@ -50,16 +56,21 @@ class SentinelSettings(ConnectionSettings):
             for pool in (sentinel.connection_pool for sentinel in manager.sentinels)
         ]
 
-    def connection(self, timeout_seconds: float) -> Any:
+    def connection(self, timeout_seconds: float, deadline: Deadline | None = None) -> Any:
         """See `ConnectionSettings`; asks the Sentinels."""
-        return self.at(self._primary()).connection(timeout_seconds)
+        return self.at(self._primary(deadline)).connection(timeout_seconds, deadline)
 
-    def _primary(self) -> tuple[str, int]:
+    def _primary(self, deadline: Deadline | None) -> tuple[str, int]:
+        seconds, ends = ANSWER_TIMEOUT_SECONDS, deadline
+        if deadline is not None:
+            # Those that hang take half of the time together, and leave the rest for the server.
+            share = deadline.left() / 2 / len(self._sentinels)
+            seconds, ends = max(LEAST_WAIT_SECONDS, min(seconds, share)), deadline.share(2)
         with contextlib.ExitStack() as stack:
             # One a question: redis-py sorts the list while it asks, without a lock.
             asked: Any = Sentinel([], min_other_sentinels=self._others)  # type: ignore[no-untyped-call] # redis-py has no types there
             for each in self._sentinels:
-                client = each.client(ANSWER_TIMEOUT_SECONDS)
+                client = each.client(seconds, ends)
                 stack.callback(client.close)
                 stack.callback(client.connection_pool.disconnect)
                 asked.sentinels.append(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +18,10 @@ from .topology import SingleServer, Topology
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from .deadline import Deadline
+
 __all__ = [
     "CALL_TIMEOUT_SECONDS",
-    "DEADLINE_SECONDS",
     "Address",
     "ClusterSettings",
     "ConnectionSettings",
@@ -31,9 +33,6 @@ Address = tuple[str, int]
 
 #: How long a call waits for its answer, in seconds.
 CALL_TIMEOUT_SECONDS: Final = 5.0
-
-#: How long a call of a producer or a person is tried, in seconds.
-DEADLINE_SECONDS: Final = 30.0
 
 #: How long opening a connection may take, in seconds.
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
@@ -61,6 +60,52 @@ _DROPPED: Final = frozenset(
 )
 
 
+class _Timed:
+    """Mixed into a class of connections: no wait while one is opened passes a deadline.
+
+    redis-py tries each address of a host in turn, each with the whole limit, and then has one
+    for each step of the introduction. It asks for the limits when it sets them.
+    """
+
+    _deadline: Deadline | None = None
+    _connect_seconds: float | None = None
+    _answer_seconds: float | None = None
+
+    def __init__(self, *args: Any, deadline: Deadline | None = None, **options: Any) -> None:
+        self._deadline = deadline
+        super().__init__(*args, **options)
+        # Some releases of redis-py put them elsewhere.
+        self._connect_seconds = options.get("socket_connect_timeout", CONNECT_TIMEOUT_SECONDS)
+        self._answer_seconds = options.get("socket_timeout", CALL_TIMEOUT_SECONDS)
+
+    @property
+    def socket_connect_timeout(self) -> float | None:
+        return self._limit(self._connect_seconds)
+
+    @socket_connect_timeout.setter
+    def socket_connect_timeout(self, seconds: float | None) -> None:
+        self._connect_seconds = seconds
+
+    @property
+    def socket_timeout(self) -> float | None:
+        return self._limit(self._answer_seconds)
+
+    @socket_timeout.setter
+    def socket_timeout(self, seconds: float | None) -> None:
+        self._answer_seconds = seconds
+
+    def _limit(self, seconds: float | None) -> float | None:
+        if self._deadline is None or seconds is None:
+            return seconds
+        return self._deadline.limit(seconds)
+
+
+@functools.cache
+def _timed(connection_class: Any) -> type[Any]:
+    # Made when a client first connects: most processes of workers never need it.
+    return type(f"Timed{connection_class.__name__}", (_Timed, connection_class), {})
+
+
 class ConnectionSettings:
     """What connections to one server are made with. Opens none by itself.
 
@@ -71,6 +116,9 @@ class ConnectionSettings:
     Raises:
         InvalidArgument: settings that Spinach cannot work with.
     """
+
+    #: Nobody stands in for this server when it is down.
+    alone = True
 
     def __init__(self, connection_class: type[Any], options: Mapping[str, Any]) -> None:
         self._connection_class = connection_class
@@ -126,13 +174,21 @@ class ConnectionSettings:
                     f"The Redis client has {shown}, but there is no such file. Correct the path."
                 )
 
-    def connection(self, timeout_seconds: float) -> Any:
+    def connection(self, timeout_seconds: float, deadline: Deadline | None = None) -> Any:
         """A new connection of redis-py, not opened yet.
+
+        Args:
+            timeout_seconds: longest wait for an answer.
+            deadline: of opening it; None: there is none.
 
         Raises:
             RedisError, OSError: nobody knows where to; as redis-py has it.
         """
-        connection = self._connection_class(**self._options, socket_timeout=timeout_seconds)
+        made_by: Any = self._connection_class
+        more = {}
+        if deadline is not None:
+            made_by, more = _timed(made_by), {"deadline": deadline}
+        connection = made_by(**self._options, **more, socket_timeout=timeout_seconds)
         # It would wait for the answer to each part of its introduction.
         connection.driver_info = connection.lib_name = connection.lib_version = None
         if isinstance(connection, UnixDomainSocketConnection):
@@ -140,12 +196,16 @@ class ConnectionSettings:
             connection.socket_connect_timeout = CONNECT_TIMEOUT_SECONDS
         return connection
 
-    def client(self, timeout_seconds: float) -> Redis:
+    def client(self, timeout_seconds: float, deadline: Deadline | None = None) -> Redis:
         """A client of redis-py that retries nothing."""
-        options = {**self._options, "socket_timeout": timeout_seconds}
-        return Redis(
-            connection_pool=ConnectionPool(connection_class=self._connection_class, **options)
-        )
+        made_by: Any = self._connection_class
+        options = {**self._options}
+        if deadline is not None:
+            made_by, options["deadline"] = _timed(made_by), deadline
+            if "socket_connect_timeout" in options:
+                options["socket_connect_timeout"] = min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
+        options["socket_timeout"] = timeout_seconds
+        return Redis(connection_pool=ConnectionPool(connection_class=made_by, **options))
 
     def at(self, address: Address) -> ConnectionSettings:
         """The same for a server elsewhere."""

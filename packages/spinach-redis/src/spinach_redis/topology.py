@@ -9,9 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from .admission import Admission
 from .node import Node
 
 if TYPE_CHECKING:
+    from .deadline import Deadline
     from .health import Health
     from .settings import ConnectionSettings
 
@@ -25,12 +27,22 @@ class Topology(ABC):
     joint: bool
     #: The node that serves every key and redirects nobody; None: there are several.
     only: Node | None = None
+    #: Nobody stands in for the server when it is down.
+    alone: bool = False
     #: For what concerns no node in particular.
     health: Health
 
+    def __init__(self) -> None:
+        #: Whether this process is let in.
+        self.admission = Admission()
+
     @abstractmethod
-    def node_of(self, key: bytes) -> Node:
+    def node_of(self, key: bytes, deadline: Deadline | None = None) -> Node:
         """The node that serves a key.
+
+        Args:
+            key: of a queue.
+            deadline: of the call that asks, where it has one.
 
         Raises:
             RedisError, OSError: nobody knows; as redis-py has it.
@@ -65,11 +77,13 @@ class SingleServer(Topology):
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__()
         self.joint = True
+        self.alone = settings.alone
         self.only = self._node = Node(settings)
         self.health = self._node.health
 
-    def node_of(self, key: bytes) -> Node:  # noqa: ARG002 - there is but one
+    def node_of(self, key: bytes, deadline: Deadline | None = None) -> Node:  # noqa: ARG002 - there is but one
         """See `Topology`."""
         return self._node
 

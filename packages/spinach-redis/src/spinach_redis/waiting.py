@@ -56,6 +56,10 @@ BREAK_OFF_STEP_SECONDS: Final = 0.005
 REFUSED_PAUSE_SECONDS: Final = 0.2
 
 
+#: What a wait is called where it is refused.
+_WAIT: Final = Command(b"BZPOPMIN")
+
+
 class Waiting:
     """Waits for wake-ups; thread safe.
 
@@ -82,6 +86,8 @@ class Waiting:
         # What follows belongs to who waits: a wait that was refused for good, and those that
         # could not begin.
         self._refused: BrokerError | None = None
+        # The last one was refused for now, and what was fetched beside it was not to wait.
+        self._denied = False
         self._backoff = CallBackoff()
         self._told_of_begin = False
 
@@ -115,6 +121,10 @@ class Waiting:
         if alarm is None:
             return None
         try:
+            if self._denied:
+                self._denied = False
+                alarm.pause(REFUSED_PAUSE_SECONDS)
+                return None
             with _Waits(self._router, alarm) as waits:
                 behind: list[Request] = []
                 if fetch is not None:
@@ -193,8 +203,8 @@ class Waiting:
         Its connection may serve well all the same, so that nothing else would slow the
         next try, nor tell of it.
         """
-        if fault_of(problem.reply) is Fault.FATAL:
-            judge([problem])
+        if fault_of(problem.reply) in (Fault.FATAL, Fault.REFUSED):
+            judge([problem], [_WAIT], self._topology.admission)
         if self._backoff.failing and not self._told_of_begin and not problem.health.down:
             self._told_of_begin = True
             LOGGER.warning(
@@ -228,15 +238,16 @@ class Waiting:
             # An error that passes costs a wake-up, which is late then. One that does not is
             # raised, but what was fetched beside it must not be lost.
             try:
-                [(value, _)] = judge(waited)
+                [(value, _)] = judge(waited, [_WAIT], self._topology.admission)
             except BrokerError as error:
                 if fetched is None or isinstance(fetched.reply, Exception):
                     raise
                 self._refused = error
                 continue
             refused = refused or isinstance(value, BrokerError)
-        if fetched is not None:
-            return judge([fetched])[0]
+        if fetched is not None and fetch is not None:
+            self._denied = refused
+            return judge([fetched], [fetch], self._topology.admission)[0]
         if refused:
             # Else a slot on its way to another node would keep this process busy.
             alarm.pause(REFUSED_PAUSE_SECONDS)

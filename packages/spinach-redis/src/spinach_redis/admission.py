@@ -1,0 +1,90 @@
+"""Whether the server lets this process in, and for how long it may refuse what it allowed.
+
+A password that was changed reaches a credential provider some seconds later, and a list of
+permissions is corrected in steps. So who was let in once tries on for a while, and says so
+loudly; who never was has a wrong password, and is told at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from spinach.realtime import time
+
+from .errors import to_broker_error
+from .health import LOGGER
+
+if TYPE_CHECKING:
+    from .health import Health
+
+__all__ = ["LOCKOUT_SECONDS", "Admission"]
+
+#: How long a call may be refused on end by a server that let this process in before, in
+#: seconds.
+LOCKOUT_SECONDS: Final = 5 * 60.0
+
+#: How often the log is told meanwhile, in seconds.
+WARN_EVERY_SECONDS: Final = 30.0
+
+
+class Admission:
+    """Of one process, at all the servers of its broker; thread safe.
+
+    Without a lock, since a signal handler may schedule a job while its thread is in here. Two
+    threads that are refused at the same moment may both warn.
+    """
+
+    def __init__(self) -> None:
+        #: A call was answered, and nobody has given up since.
+        self.let_in = False
+        #: Since when a call is refused on end, by address and name of the call.
+        self.refused: dict[tuple[str, str], float] = {}
+        # When the log was told, by address.
+        self._told_at: dict[str, float] = {}
+
+    def answered(self, address: str, call: str) -> None:
+        """A call was answered. Not needed for who is `let_in`, and has nothing `refused`.
+
+        Args:
+            address: of the server.
+            call: name of the script or command; "" for the calls of clients, which have an end
+                of their own, so that any answer counts for them.
+        """
+        self.let_in = True
+        self.refused.pop((address, call), None)
+        self.refused.pop((address, ""), None)
+        still = any(where == address for where, _ in [*self.refused])
+        if not still and self._told_at.pop(address, None) is not None:
+            LOGGER.info("Redis at %s lets this process in again", address)
+
+    def bears(self, health: Health, call: str, error: Exception) -> bool:
+        """Whether to try on although a server refuses a call.
+
+        Args:
+            health: of the server.
+            call: as for `answered`.
+            error: what it said.
+        """
+        if not self.let_in:
+            return False
+        now, address = time.monotonic(), health.address
+        # Connections that were let in before may not be what they were.
+        health.failed_at = now
+        passed = now - self.refused.setdefault((address, call), now)
+        told = to_broker_error(error, address)
+        if passed >= LOCKOUT_SECONDS:
+            # From here on nothing is borne, so that a stop does not wait for it, too.
+            self.let_in = False
+            LOGGER.error(
+                "Redis at %s has refused this process for %d seconds, giving up: %s",
+                address, passed, told,
+            )  # fmt: skip
+            return False
+        if now - self._told_at.get(address, float("-inf")) >= WARN_EVERY_SECONDS:
+            self._told_at[address] = now
+            LOGGER.warning(
+                "Redis at %s refuses this process, which it let in before, retrying for %d "
+                "seconds more: %s",
+                address, LOCKOUT_SECONDS - passed, told,
+            )  # fmt: skip
+        return True

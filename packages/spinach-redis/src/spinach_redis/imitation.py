@@ -1,0 +1,53 @@
+"""Servers that are none: fakeredis, which imitates the commands but not all that scripts do.
+
+A job can be scheduled on it, and the first worker ends in an error of Lua. So it is refused
+before, where it can be told: a client by its classes, a server by what it says to HELLO.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from spinach.exc import InvalidArgument
+
+__all__ = ["Imitation", "check_client", "check_server"]
+
+_NAME: Final = "fakeredis"
+_REMEDY: Final = (
+    "which does not run the scripts that keep jobs. In tests use spinach.MemoryBroker(), as the "
+    "fixtures of the pytest plugin in spinach-testing do, or a real Redis server."
+)
+
+
+class Imitation(RedisError):
+    """The server imitates Redis."""
+
+
+def check_client(client: object, *classes: type[Any]) -> None:
+    """Refuse a client that reaches no server.
+
+    Args:
+        client: that a user gives.
+        classes: of the connections that it makes.
+
+    Raises:
+        InvalidArgument: one of them comes from fakeredis.
+    """
+    for each in (type(client), *classes):
+        # By name, since it is not to be imported for this.
+        if any(base.__module__.partition(".")[0] == _NAME for base in each.__mro__):
+            shown = f"{type(client).__module__}.{type(client).__qualname__}"
+            via = "" if each is type(client) else f" with connections of {each.__qualname__}"
+            raise InvalidArgument(f"redis is a {shown}{via}, that is {_NAME}, {_REMEDY}")
+
+
+def check_server(hello: Any) -> None:
+    """Refuse a server by its answer to HELLO.
+
+    Raises:
+        Imitation: it says that it is fakeredis.
+    """
+    if isinstance(hello, list) and _NAME.encode() in hello[1:2]:
+        raise Imitation(f"is {_NAME}, {_REMEDY}")
