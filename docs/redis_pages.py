@@ -21,8 +21,10 @@ from redis.connection import Connection
 from spinach.exc import SpinachError
 from spinach_redis import RedisBroker, keys, script
 from spinach_redis.acl import acl_line, commands
+from spinach_redis.admission import LOCKOUT_SECONDS, Admission
 from spinach_redis.errors import to_broker_error
 from spinach_redis.health import LOGGER, STEADY_SECONDS, Health
+from spinach_redis.imitation import check_server
 from spinach_redis.lookout import warn_of_jobs
 from spinach_redis.node import Node
 from spinach_redis.producer import version_error
@@ -97,10 +99,10 @@ What you read, and what to do. The messages are what the code raises or logs, wi
 `redis.example:6379` for your server; passwords never appear in them.
 
 Two rules hold for all of it. **Workers** never end because of a fault that passes: they log
-one warning when it begins, one line when it is over, and go on. **`schedule`** tries for 30
-seconds, then raises an error that has each job's id in `.stored`, `.unknown` or `.not_sent`.
-Everything goes to the logger `spinach.broker.redis`; [Log messages](log-messages.md) has those of
-the other loggers.
+one warning when it begins, one line when it is over, and go on. **`schedule`** tries for
+`client_timeout`, five seconds by default, then raises an error that has each job's id in
+`.stored`, `.unknown` or `.not_sent`. Everything goes to the logger `spinach.broker.redis`;
+[Log messages](log-messages.md) has those of the other loggers.
 """
 
 
@@ -250,6 +252,25 @@ def comes_and_goes() -> None:
     health.answered()
 
 
+def locked_out() -> None:
+    """A password that never comes."""
+    health, gate = Health(ADDRESS), Admission()
+    gate.answered(ADDRESS, "join")
+    refused = exceptions.AuthenticationError("invalid username-password pair or user is disabled.")
+    gate.bears(health, "fetch", refused)
+    gate.refused = dict.fromkeys(gate.refused, time.monotonic() - LOCKOUT_SECONDS)
+    gate.bears(health, "fetch", refused)
+
+
+def imitation() -> Exception:
+    """What a connection to fakeredis ends in."""
+    try:
+        check_server([b"server", b"fakeredis"])
+    except exceptions.RedisError as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
 def served_after_a_hang() -> str:
     """What becomes of a call that is not made, since one before it waited in vain."""
     node = Node(ConnectionSettings(Connection, {"host": "redis.example"}))
@@ -363,16 +384,29 @@ def sections() -> list[tuple[str, list[str], str]]:
                         "User shop has no permissions to run the 'evalsha' command"
                     )
                 ),
+                logged(locked_out),
             ],
             (
-                "These do not pass by themselves, so workers stop and raise them. What a user of "
-                "the server needs stands in [Permissions](redis-permissions.md)."
+                "A process that was never let in raises these at once. One that was let in before "
+                "tries on, since a new password may be on its way to it: workers until the same "
+                "call was refused for five minutes on end, then they stop and raise it, and "
+                "`schedule` for `client_timeout`. What a user of the server needs stands in "
+                "[Permissions](redis-permissions.md)."
             ),
         ),
         (
             "It is part of a Cluster",
             [served(exceptions.MovedError("8613 10.0.0.7:6379"))],
             "Pass a `redis.cluster.RedisCluster` to `RedisBroker`. A URL always means one server.",
+        ),
+        (
+            "It is no Redis server",
+            [served(imitation())],
+            (
+                "fakeredis is recognised on the first connection, before a job is stored. Its "
+                "clients are refused by the constructor already. "
+                "[Testing](../guides/testing.md) shows what to use."
+            ),
         ),
         (
             "Another release wrote the queue",

@@ -62,7 +62,8 @@ class Broker(ABC):
     for what passes by itself, such as a server that is down: they answer
     `Verdict.UNKNOWN` with the error, because the engine has to go on, and what it
     does next depends on not knowing whether the call was carried out. They raise
-    `BrokerError` for what needs a person, such as a refused password.
+    `BrokerError` for what needs a person, such as a password that is refused at the first
+    call. One that was accepted before may be refused for a while: that passes, too.
 
     Args:
         clock: what the engine takes for time; a virtual one in tests.
