@@ -79,17 +79,23 @@ def test_signals_of_an_attempt_share_its_context(bench: Bench) -> None:
 
 
 @pytest.mark.concurrency
-def test_an_errand_leaves_nothing_to_a_job() -> None:
+def test_an_errand_begins_with_nothing_and_leaves_nothing() -> None:
     engine = Engine(MemoryBroker(), "errands")
     seen: list[str | None] = []
     engine.task(name="look")(lambda: seen.append(NAME.get(None)))
 
+    def errand() -> None:
+        seen.append(NAME.get(None))
+        NAME.set("errand")
+
     def started(sender: str, **_: Any) -> None:
+        NAME.set("thread")
         crew = engine._crew
         assert crew is not None
-        crew._handover.run_errand(lambda: seen.append(NAME.set("errand").var.get()))
+        for _ in range(2):
+            crew._handover.run_errand(errand)
         engine.schedule("look")
 
     with signals.worker_started.connected_to(started, "errands"):
         engine.start_workers(1, stop_when_queue_empty=True)
-    assert seen == ["errand", None]
+    assert seen == [None, None, None]
