@@ -171,13 +171,17 @@ class Crew:
             BrokerError: the broker refuses us, for a reason that does not pass by
                 itself. One that is down does not count: the crew tries on.
         """
-        # Before the threads start: one job may be all it takes to the end.
-        at_exit.watch(self, main_waits=main_waits)
         try:
+            # Before the threads start: one job may be all it takes to the end.
+            at_exit.watch(self, main_waits=main_waits)
             self._consumer.upkeep()
             for thread in (*self._upkeep, *self._workers.values(), self._lead):
                 thread.start()
         except BaseException:  # refused by the broker, or the system gives no more threads
+            if self._lead.ident is not None:
+                # A signal handler raised it after all had begun; they end as ever.
+                self._arbiter.stop()
+                raise
             self._handover.close()
             self._handover.dissolve()
             self._end_upkeep()
