@@ -107,12 +107,12 @@ PLACES = {
     **{
         f"log of the {message!r}": f"at_log[{message!r}] = once"
         for message in (
-            "Worker %s started",
+            "Worker thread %s started",
             "Job started: %s %s",
             "Job succeeded: %s %s, %.1f ms",
             "Job failed: %s %s, attempt %d",
             "Job will be retried: %s %s, attempt %d, again %s",
-            "Queues are empty, workers stop",
+            "Queues are empty, stopping the workers",
         )
     },
 }

@@ -361,7 +361,7 @@ def test_the_job_that_will_be_retried_tells_when_and_what_was_spent(
     bench: Bench, chosen: timedelta | None
 ) -> None:
     now = bench.clock.now()
-    at = now + timedelta(seconds=3) if chosen is None else now + chosen
+    at = now + timedelta(seconds=6) if chosen is None else now + chosen
     script = Script(RetryException("later", at=None if chosen is None else at), ValueError(), None)
     with Ear("bench") as ear:
         start(bench, script, max_retries=2)
@@ -373,7 +373,7 @@ def test_the_job_that_will_be_retried_tells_when_and_what_was_spent(
     ] * 2
     assert [kw["job"].attempt for kw in ear.of("job_started")] == [1, 2, 3]
     second = ear.of("job_schedule_retry")[1]["job"]
-    assert (second.retries, second.at) == (2, script.ran_at[1] + timedelta(seconds=6))
+    assert (second.retries, second.at) == (2, script.ran_at[1] + timedelta(seconds=12))
 
 
 def test_logs_of_a_retry_count_the_attempt_that_failed(
