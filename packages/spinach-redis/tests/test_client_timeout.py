@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,10 @@ from spinach import Batch, Engine, Tasks
 from spinach.exc import BrokerError, BrokerUnavailable, InvalidArgument, ScheduleUncertain
 from spinach.job import Job, JobStatus
 from spinach_redis import RedisBroker, link, producer
+from spinach_redis.clients import settings_of_url
 from spinach_redis.deadline import MOST_REFUSED_SECONDS, Deadline
-from spinach_redis.link import Link
+from spinach_redis.link import Command, Link
+from spinach_redis.node import Node
 
 from .clusters import Cluster, running_cluster
 from .faulty_ports import mute_port, swallowing_port
@@ -135,6 +138,24 @@ def test_call_ends_in_time_where_the_server_hangs(own_server: Server, call: str)
         assert len(error.unknown) == (len(QUEUES) if "batch" in call else 1)
     else:
         assert "list" in call or "is unknown" in str(error)
+
+
+def test_wait_of_a_later_try_ends_with_the_call(own_server: Server) -> None:
+    line = Link(Node(settings_of_url(own_server.url)), 60.0)
+    line.open(deadline=Deadline(60.0))
+    assert line.exchange(Command(b"PING")).broken is None
+    # The same connection, for a call that has little time left.
+    line.open(deadline=Deadline(0.3))
+    own_server.freeze()
+    began = time.monotonic()
+    assert line.exchange(Command(b"PING")).broken is not None
+    assert time.monotonic() - began <= MARGIN_SECONDS
+    own_server.thaw()
+    # And for one that has time again.
+    line.open(deadline=Deadline(60.0))
+    assert line.exchange(Command(b"PING")).replies == [b"PONG"]
+    assert line._socket.gettimeout() == 60.0
+    line.close()
 
 
 def test_server_that_comes_back_in_time_is_found(own_server: Server) -> None:
@@ -364,6 +385,35 @@ def test_hanging_node_takes_no_time_from_the_others(
         if connected:
             until(lambda q=queues: broker.enqueue([deposit(each) for each in q]), "it is back")
     broker.close()
+
+
+def test_connection_that_hangs_leaves_time_to_make_the_others(
+    patient_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, namespace = patient_cluster, "t" + uuid.uuid4().hex
+    queues = [cluster.queue_on(node, namespace) for node in cluster.nodes]
+    with cluster.client() as client:
+        broker = RedisBroker(client, client_timeout=TIMEOUT)
+    broker.bind(namespace, object())
+    broker.counts(queues)
+    left: list[float] = []
+    opens = Link.open
+
+    def noting(self: Link, *, opening: Deadline | None = None, **more: Any) -> None:
+        if opening is not None:
+            left.append(opening.left())
+        opens(self, opening=opening, **more)
+
+    monkeypatch.setattr(Link, "open", noting)
+    cluster.nodes[0].freeze()
+    try:
+        with pytest.raises(BrokerError):
+            broker.enqueue([deposit(queue) for queue in queues])
+    finally:
+        cluster.nodes[0].thaw()
+    broker.close()
+    # Of the first try, in which the first one hangs.
+    assert min(left[:3]) >= TIMEOUT.total_seconds() / 6
 
 
 @pytest.mark.parametrize("call", ["failed.list", "failed.retry", "schedule"])
