@@ -205,8 +205,8 @@ class RedisBroker(Broker):
         of a queue whether the older spinach left jobs there."""
         lines = self._lines
         names = self._keys_of(queue)
-        self._examine(names.marker)
-        self._look_for_older_jobs(queue)
+        if self._examine(names.marker):
+            self._look_for_older_jobs(queue)
         members: tuple[str, ...] = ()
         for _ in range(NAMES_ATTEMPTS):
             # Who declares anew may have declared any of them before.
@@ -398,15 +398,16 @@ class RedisBroker(Broker):
     def _offset(self) -> str:
         return "0" if self._offset_ms is None else str(self._offset_ms())
 
-    def _examine(self, key: bytes) -> None:
-        """Look at the node that serves a key, once."""
+    def _examine(self, key: bytes) -> bool:
+        """Look at the node that serves a key, once; whether it answered."""
         lines = self._lines
         try:
             node = lines.topology.node_of(key)
         except (RedisError, OSError):
-            return  # The join will meet it, and say so.
+            return False  # The join will meet it, and say so.
         if not node.examined:
             node.examined = examine(lines.workers, node)
+        return node.examined
 
     def _look_for_older_jobs(self, queue: str) -> None:
         """Warn once of what the older spinach has in a queue; it worked on no Cluster."""
