@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from redis import Redis
@@ -21,6 +21,9 @@ from .fleet import Fleet, until
 from .ledger import check_drained
 
 __all__ = ["MIX", "Scene", "tidy", "version_of"]
+
+#: Of producers: faults last longer than a web application would wait.
+CLIENT_TIMEOUT = timedelta(seconds=30)
 
 #: A bit of everything.
 MIX = ("once", "again", "once.limited", "again.limited", "stumble")
@@ -53,12 +56,13 @@ class Scene:
         self.url = url
         self.namespace = namespace or f"scene-{uuid.uuid4().hex[:12]}"
         self.queues = ("spinach", other_queue) if other_queue else ("spinach",)
+        options.setdefault("client_timeout", CLIENT_TIMEOUT)
         self.broker = RedisBroker(open_client(url), **options)
         self.engine = Engine(self.broker, self.namespace)
         self.producer = self.engine
         self.producer_broker = self.broker
         if producer_url is not None:
-            self.producer_broker = RedisBroker.from_url(producer_url)
+            self.producer_broker = RedisBroker.from_url(producer_url, client_timeout=CLIENT_TIMEOUT)
             self.producer = Engine(self.producer_broker, self.namespace)
         self.producer.attach_tasks(build_tasks(release=release, other_queue=other_queue))
         #: Key → task, of the jobs that the server accepted.
