@@ -239,6 +239,9 @@ class MemoryBroker(Broker):
 
     def interrupt(self) -> None:
         shelves = self.store.shelves()
+        if shelves.held_here():
+            shelves.put_by(lambda: shelves.interrupt(self))
+            return
         with shelves, shelves.lock:
             shelves.interrupt(self)
 

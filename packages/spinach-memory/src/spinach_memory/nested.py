@@ -3,15 +3,14 @@
 A signal handler, a finalizer or a log handler runs between any two steps of whatever its
 thread is doing, also in a call that holds the store's lock. To wait for that lock would be
 to wait for oneself. So jobs that come in such a moment are put by, and stored when the outer
-call lets go of the lock; all other nested calls are refused.
+call lets go of the lock, and so is an interrupt; all other nested calls are refused.
 """
 
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from spinach.exc import NestedCall
 
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Guarded", "WaitLock"]
 
-_T = TypeVar("_T")
 
-
-class Guarded(ABC, Generic[_T]):
+class Guarded:
     """What a lock guards that a nested call may find taken by its own thread.
 
     Each call begins `with guarded, guarded.lock:`. Two context managers, since an exception
@@ -39,15 +36,11 @@ class Guarded(ABC, Generic[_T]):
         self.lock = threading.RLock()
         #: Whether the calling thread has the lock, so that its call is a nested one.
         self.held_here: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined] # noqa: SLF001 - what conditions ask
-        self._put_by: deque[_T] = deque()
+        self._put_by: deque[Callable[[], object]] = deque()
 
-    @abstractmethod
-    def apply(self, item: _T) -> None:
-        """Do what was put by; under the lock."""
-
-    def put_by(self, item: _T) -> None:
-        """Have `item` applied when this thread lets go of the lock, which it holds."""
-        self._put_by.append(item)
+    def put_by(self, step: Callable[[], object]) -> None:
+        """Have a step made when this thread lets go of the lock, which it holds."""
+        self._put_by.append(step)
 
     def __enter__(self) -> None:
         if self.held_here():
@@ -65,13 +58,13 @@ class Guarded(ABC, Generic[_T]):
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Apply what was put by; the caller does not hold the lock."""
+        """Make the steps that were put by; the caller does not hold the lock."""
         # Until there is nothing left once the lock is free, since this may be interrupted, too.
         while self._put_by:
             with self.lock:
                 while self._put_by:
                     # Not taken out before, so that an exception of a handler loses nothing.
-                    self.apply(self._put_by[0])
+                    self._put_by[0]()
                     self._put_by.popleft()
 
 
@@ -84,7 +77,7 @@ class WaitLock:
 
     __slots__ = ("_owner",)
 
-    def __init__(self, owner: Guarded[Any]) -> None:
+    def __init__(self, owner: Guarded) -> None:
         self._owner = owner
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
@@ -94,7 +87,7 @@ class WaitLock:
         return self._owner.lock.acquire(blocking, timeout)
 
     def release(self) -> None:
-        """Release it, and apply what was put by meanwhile: that may be what is waited for."""
+        """Release it, and make the steps that were put by: they may end the wait."""
         self._owner.lock.release()
         # Who turns a clock from a signal handler had it before.
         if not self._owner.held_here():

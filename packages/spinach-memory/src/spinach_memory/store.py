@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from .nested import Guarded, WaitLock
@@ -20,15 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStore", "Shelves"]
 
 
-class _Parcel(NamedTuple):
-    """Jobs of one call."""
-
-    namespace: str
-    deposits: Sequence[Deposit]
-    now_ms: int
-
-
-class Shelves(Guarded[_Parcel]):
+class Shelves(Guarded):
     """The content of a store in one operating system process.
 
     Its lock guards everything that hangs on this object. No code of the user runs under it,
@@ -77,13 +70,9 @@ class Shelves(Guarded[_Parcel]):
             queue.settle()
         return answers
 
-    def apply(self, item: _Parcel) -> None:
-        """See `Guarded`."""
-        self.accept(*item)
-
     def accept_later(self, namespace: str, deposits: Sequence[Deposit], now_ms: int) -> list[bool]:
         """Of a nested call: store jobs when the outer one lets go of the lock."""
-        self.put_by(_Parcel(namespace, tuple(deposits), now_ms))
+        self.put_by(functools.partial(self.accept, namespace, tuple(deposits), now_ms))
         # Whether a job was there already makes no difference to the answer.
         return [each.due_ms is None or each.due_ms <= now_ms for each in deposits]
 
