@@ -221,6 +221,18 @@ class TestRecovery:
             lab.live_until_due(survivor)
             assert survivor.leave().verdict is Verdict.APPLIED
 
+    @pytest.mark.parametrize("share", [0.0, 0.5])
+    def test_jobs_of_one_delay_run_again_in_their_order(
+        self, lab: Lab, loaded: Any, share: float
+    ) -> None:  # I9
+        jobs = [deposit(max_retries=9) for _ in range(5)]
+        lab.enqueue(*jobs)
+        doomed, survivor = lab.process(), loaded(share)
+        doomed.take(idle=5)
+        assert lab.bury(doomed, survivor) == []
+        lab.live_until_due(survivor)
+        assert ids(survivor.take(idle=5)) == ids(jobs)
+
     def test_third_loss_is_poison(self, lab: Lab, loaded: Any) -> None:  # I12
         job = deposit(max_retries=9)
         lab.enqueue(job)

@@ -295,3 +295,27 @@ def test_memory_and_redis_answer_the_same(
     for _ in range(300):
         pair.step()
         pair.look()
+
+
+@pytest.mark.parametrize("renewed_at_ms", [499, 500, 501])
+def test_office_of_a_timekeeper_ends_at_the_same_ms(
+    new_broker: NewBroker, clock: Turned, renewed_at_ms: int
+) -> None:
+    pair = Pair(new_broker(_offset_ms=lambda: clock.ms), clock, random.Random(0))
+    for member in ("keeper", "other"):
+        pair.both("join", "letters", member, Enrolment(lease_ms=30_000))
+    pair.both("enqueue", [pair.job("letters", START_MS + HOUR_MS)])
+
+    def told(member: str, number: int) -> bool:
+        turn = FetchTurn("letters", member, number)
+        [reply] = pair.both("fetch", [turn], idle=0, extra=0, max_bytes=AMPLE_BYTES)
+        return reply.next_due_in_ms is not None
+
+    assert told("keeper", 1)
+    clock.ms = START_MS + renewed_at_ms
+    assert told("keeper", 2)
+    # Less than that after the last one it was no renewal.
+    begun_ms = renewed_at_ms if renewed_at_ms > const.RENEWAL_MS else 0
+    for number, (at_ms, over) in enumerate([(-1, False), (0, True)], 1):
+        clock.ms = START_MS + begun_ms + const.TIMEKEEPER_MS + at_ms
+        assert told("other", number) is over
