@@ -242,6 +242,31 @@ def test_credentials_that_cannot_be_had_for_a_moment_are_waited_for(own_server: 
     broker.close()
 
 
+def test_credentials_whose_error_refuses_to_be_shown_are_waited_for(own_server: Server) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    class Source(redis.CredentialProvider):
+        failing = True
+
+        def get_credentials(self) -> tuple[str, ...]:
+            if self.failing:
+                self.failing = False
+                raise Mute
+            return ("default", "any")
+
+    with own_server.client() as client:
+        client.acl_setuser("default", enabled=True, nopass=True)
+    broker = RedisBroker(redis.Redis(port=own_server.port, credential_provider=Source()))
+    broker.bind("mute", object())
+    reply = broker.beat([Turn(QUEUE, "nobody", 1)])[0]
+    assert reply.verdict is Verdict.UNKNOWN
+    assert "Mute" in str(reply.error)
+    assert broker.enqueue([deposit()]) == [True]
+    broker.close()
+
+
 def test_full_server_is_not_said_to_be_away(
     own_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

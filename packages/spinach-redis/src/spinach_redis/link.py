@@ -18,6 +18,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from spinach.exception_text import line_of
 from spinach.realtime import time
 
 from .errors import TRANSPORT_ERRORS, NoConnection, is_readonly
@@ -208,7 +209,7 @@ class Link:
         except Exception as error:
             # Of a credential provider, for example, whose source may be back soon.
             self.close()
-            raise NoConnection(f"{type(error).__qualname__}: {error}") from error
+            raise NoConnection(line_of(error)) from error
         except BaseException:
             self.close()
             raise
