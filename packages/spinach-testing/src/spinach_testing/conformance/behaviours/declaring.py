@@ -74,9 +74,12 @@ class DeclaringBehaviour(BrokerBehaviour):
         jobs = hold_many(lab)
         declare(generous)
         done = ids(jobs[:1])
-        while leases := generous.take(idle=30):
+        leases = generous.take(idle=30)
+        assert len(leases) == 30
+        while leases:
             generous.succeed(*leases)
             done += ids(leases)
+            leases = generous.take(idle=30)
         assert done == ids(jobs)
 
     @holds("I10")
