@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from . import at_exit, signals
 from .arbiter import STOP_FLUSH_SECONDS, Arbiter
 from .clock import SystemClock
-from .const import VERSION
+from .const import DEFAULT_QUEUE, VERSION
 from .consumer import Consumer
 from .declaration import declare
 from .doorbell import Doorbell
@@ -26,7 +26,7 @@ from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
 from .pace import Pace
-from .queues import left_out_text
+from .queues import names_of
 from .realtime import time
 from .subscriber import Subscriber
 from .upkeep import EngineThread, UpkeepThread
@@ -215,7 +215,13 @@ class Crew:
         }
         told, self._left_out = self._left_out, set(left_out)
         if news := [task for key, task in left_out.items() if key not in told]:
-            ENGINE_LOGGER.warning("%s", left_out_text(news))
+            ENGINE_LOGGER.warning(
+                "Workers of this process do not run %s: start_workers() without queue= consumes "
+                "queue %s only. Write start_workers(queue=spinach.ALL_QUEUES), or name the queues "
+                "to consume.",
+                names_of(news),
+                DEFAULT_QUEUE,
+            )
 
     def hurry(self) -> None:
         """End the grace of a stop now. In a forked child it does nothing."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .task import Task
 
-__all__ = ["ALL_QUEUES", "NO_CHOICE", "AllQueues", "QueueChoice", "left_out_text"]
+__all__ = ["ALL_QUEUES", "NO_CHOICE", "AllQueues", "QueueChoice", "names_of"]
 
 #: Tasks that one warning names.
 _MOST_NAMED: Final = 10
@@ -83,12 +83,8 @@ class QueueChoice:
         return [task for task in tasks.values() if task.queue not in self.names]
 
 
-def left_out_text(tasks: Iterable[Task[..., Any]]) -> str:
-    """What to say of tasks whose queue nobody here consumes, and what to do about it."""
+def names_of(tasks: Iterable[Task[..., Any]]) -> str:
+    """Tasks and their queues, as a warning names them."""
     named = [f"{task.name} (queue {task.queue})" for task in tasks]
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-    return (
-        f"Workers of this process do not run {', '.join(named[:_MOST_NAMED])}{more}: "
-        f"start_workers() without queue= consumes queue {DEFAULT_QUEUE} only. Write "
-        "start_workers(queue=spinach.ALL_QUEUES), or name the queues to consume."
-    )
+    return f"{', '.join(named[:_MOST_NAMED])}{more}"
