@@ -24,10 +24,9 @@ for article in ("tea", "coffee"):
 spin.start_workers(queue=("letters", "spinach"), stop_when_queue_empty=True)
 
 # The newest first, of all queues.
-entries = spin.failed.list()
-for entry in entries:
+for entry in spin.failed.list():
     print(f"{entry.job.task_name} in {entry.job.queue}: {entry.error}: {entry.message}")
-[coffee] = [entry for entry in entries if entry.job.queue == "spinach"]
+[coffee] = spin.failed.list("spinach")
 assert "stock[article] -= 1" in coffee.traceback
 
 # The coffee has arrived; of what is left, however much it is, nobody needs anything.
