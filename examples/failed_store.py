@@ -19,8 +19,8 @@ def confirm(article: str) -> None:
 
 
 spin.schedule(confirm, "tea")
-for article in ("tea", "coffee"):
-    spin.schedule(ship, article)
+spin.schedule(ship, "tea")
+spin.schedule(ship, "coffee")
 spin.start_workers(queue=("letters", "spinach"), stop_when_queue_empty=True)
 
 # The newest first, of all queues.
@@ -35,7 +35,6 @@ assert spin.failed.retry(coffee.job) == 1
 for entry in spin.failed.iterate():
     assert spin.failed.discard(entry.job) == 1
 spin.start_workers(stop_when_queue_empty=True)
-
 print(f"Sold in the end: {sold}, left in the failed store: {spin.failed.list()}")
 assert sold == ["tea", "coffee"]
 assert spin.failed.list() == []
