@@ -21,7 +21,7 @@ from .consumer import Consumer
 from .declaration import declare
 from .doorbell import Doorbell
 from .exc import BrokerError, WorkerLost
-from .forks import leave_child
+from .forks import PROCESS, leave_child
 from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
@@ -171,6 +171,7 @@ class Crew:
             BrokerError: the broker refuses us, for a reason that does not pass by
                 itself. One that is down does not count: the crew tries on.
         """
+        PROCESS.watch()
         try:
             # Before the threads start: one job may be all it takes to the end.
             at_exit.watch(self, main_waits=main_waits)

@@ -15,7 +15,6 @@ import logging
 import threading
 from contextlib import suppress
 from contextvars import Context
-from os import getpid
 from typing import TYPE_CHECKING, Final, cast
 
 from . import signals, wire
@@ -26,7 +25,7 @@ from .checks import refuse_unfinished
 from .clock import as_utc, from_ms, to_ms
 from .exc import AbortException, BrokerError, RetryException
 from .exception_text import class_name, message_of, trace_of, traceback_of
-from .forks import end_child, leave_child
+from .forks import PROCESS, end_child, leave_child
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind, cut_failure
@@ -107,7 +106,7 @@ class Worker:
         self._clock: Clock = broker.clock
         self._handover = handover
         self._source = source
-        self._pid = getpid()
+        self._process = PROCESS.number
 
     def run(self) -> None:
         """Run jobs until the hand-over says to end."""
@@ -190,10 +189,10 @@ class Worker:
             refusal = None if result is None else refuse_unfinished(task.func, result)
             del result
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
-            if getpid() != self._pid:
+            if PROCESS.number != self._process:
                 end_child(exc)
             return self._failed(work, exc, self._clock.monotonic() - started)
-        if getpid() != self._pid:
+        if PROCESS.number != self._process:
             end_child(None)
         if refusal is not None:
             seconds = self._clock.monotonic() - started
