@@ -9,6 +9,7 @@ import io
 import types
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -52,6 +53,11 @@ def old_coroutine() -> Any:
     yield
 
 
+def future() -> asyncio.Future[None]:
+    with closing(asyncio.new_event_loop()) as loop:
+        return asyncio.Future(loop=loop)
+
+
 class Later:
     """Can be awaited, as the futures of many libraries can."""
 
@@ -79,12 +85,11 @@ UNFINISHED: dict[str, tuple[Callable[..., Any], str]] = {
     "begun generator": (Half(), "a generator"),
     "generator as a coroutine": (lambda: old_coroutine(), "a generator"),
     "awaitable": (Later, "an awaitable of type"),
-    "future": (lambda: asyncio.Future(loop=asyncio.new_event_loop()), "an awaitable of type"),
+    "future": (lambda: future(), "an awaitable of type"),
 }
 
 
 @pytest.mark.parametrize("case", UNFINISHED)
-@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning")
 def test_a_result_that_ran_nothing_fails_the_job_for_good(bench: Bench, case: str) -> None:
     func, what = UNFINISHED[case]
     ran.clear()
