@@ -295,14 +295,15 @@ class SlowLine:
             target.shutdown(socket.SHUT_WR)
 
 
-PIECE_BYTES = 32 * 1024
+PIECE_BYTES = 8 * 1024
 
 
 def test_batch_that_is_sent_slowly_but_steadily_is_stored(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(producer, "CHUNK_BYTES", 128 * 1024)
-    monkeypatch.setattr(link, "PART_BYTES", 128 * 1024)
+    # A part takes a thirtieth of the timeout, so that a busy machine may take far longer.
+    monkeypatch.setattr(producer, "CHUNK_BYTES", 32 * 1024)
+    monkeypatch.setattr(link, "PART_BYTES", 32 * 1024)
     line = SlowLine(own_server, 1024 * 1024)
     broker = RedisBroker.from_url(f"redis://127.0.0.1:{line.port}", client_timeout=TIMEOUT)
     broker.bind("slow", object())
@@ -311,7 +312,7 @@ def test_batch_that_is_sent_slowly_but_steadily_is_stored(
     [[opened]] = connection.router.pool._idle.values()
     # Else the kernel takes most of it at once.
     opened._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE_BYTES)
-    jobs = [deposit(payload=b"[" + b"1" * 60_000 + b"]") for _ in range(100)]
+    jobs = [deposit(payload=b"[" + b"1" * 15_000 + b"]") for _ in range(260)]
     began = time.monotonic()
     broker.enqueue(jobs)
     assert time.monotonic() - began > 3 * TIMEOUT.total_seconds()
