@@ -58,6 +58,20 @@ def test_blocking_call_in_a_loop_is_told_once(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+def test_question_to_a_namespace_without_queues_is_told(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Nothing was ever scheduled there, so to ask for its queues is the only call.
+    spin = Engine(RedisBroker.from_url(server.unix_url), namespace="loops-empty")
+
+    async def serve() -> None:
+        assert spin.failed.list() == []
+
+    asyncio.run(serve())
+    [text] = told(caplog)
+    assert "await asyncio.to_thread(spin.failed.list, ...)" in text
+
+
 def test_call_on_another_thread_is_as_it_should_be(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

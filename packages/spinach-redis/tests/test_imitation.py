@@ -22,6 +22,17 @@ def over_its_connections() -> redis.Redis:
     return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=made_by))
 
 
+def over_a_function_of_its_own() -> redis.Redis:
+    # What some releases have in the place of the class of connections.
+    def make(**options: object) -> object:
+        raise AssertionError(options)
+
+    make.__module__ = "fakeredis._connection"
+    # Any callable makes connections; redis-py's types know of classes only.
+    pool = redis.ConnectionPool(connection_class=make)  # type: ignore[type-var]
+    return redis.Redis(connection_pool=pool)
+
+
 CLIENTS: dict[str, Callable[[], object]] = {
     "FakeRedis": FakeRedis,
     "FakeStrictRedis": FakeStrictRedis,
@@ -29,6 +40,7 @@ CLIENTS: dict[str, Callable[[], object]] = {
     "from_url": lambda: FakeRedis.from_url("redis://here:6379/1"),
     "subclass": type("Own", (FakeRedis,), {}),
     "its connections": over_its_connections,
+    "a function that makes its connections": over_a_function_of_its_own,
     "its server": FakeServer,
     "asynchronous": fakeredis.FakeAsyncRedis,
 }

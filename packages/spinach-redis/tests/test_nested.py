@@ -12,7 +12,7 @@ import pytest
 
 from spinach import Engine
 from spinach.exc import BrokerUnavailable
-from spinach_redis import RedisBroker
+from spinach_redis import RedisBroker, link
 
 from .jobs import deposit
 from .servers import free_port
@@ -81,6 +81,78 @@ def test_each_job_of_a_process_whose_signal_handler_schedules_is_stored_once(
     [counts] = broker.counts(["spinach"])
     broker.close()
     assert (counts.ready, counts.enqueued) == (outer + nested, outer + nested)
+
+
+BROKEN_OFF = """
+import random, signal, sys, time
+from spinach import Engine, RedisBroker
+
+class Stop(Exception):
+    pass
+
+def on_alarm(*_):
+    if in_call:
+        raise Stop
+
+broker = RedisBroker.from_url(sys.argv[1])
+spin = Engine(broker, sys.argv[2])
+spin.task(name="note", max_retries=1)(lambda *_: None)
+signal.signal(signal.SIGALRM, on_alarm)
+in_call, stored, broken = False, 0, 0
+until = time.monotonic() + 20
+while broken < 600 and time.monotonic() < until:
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.random() * 0.0002 + 0.000001)
+            in_call = True
+            spin.schedule("note")
+            in_call = False
+            stored += 1
+        finally:
+            in_call = False
+    except Stop:
+        broken += 1
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+print(stored, broken)
+"""
+
+
+@pytest.mark.concurrency
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timers")
+def test_a_process_outlives_signal_handlers_that_break_off_its_calls(
+    server: Server, new_broker: Callable[..., RedisBroker], namespace: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BROKEN_OFF, server.unix_url, namespace],
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stored, broken = map(int, done.stdout.split())
+    assert broken > 100
+    # One that was broken off may be stored or not.
+    assert stored <= new_broker().counts(["spinach"])[0].ready <= stored + broken
+
+
+def test_hiredis_gets_no_numbers_of_a_client(
+    new_broker: Callable[..., RedisBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It makes text of them, where Python lets signal handlers run and it checks no error."""
+    pack, packed = link._PACK, []
+    if pack is None:
+        pytest.skip("hiredis is not installed")
+
+    def noting(command: tuple[object, ...]) -> bytes:
+        packed.append(command)
+        return pack(command)
+
+    monkeypatch.setattr(link, "_PACK", noting)
+    broker = new_broker()
+    broker.enqueue([deposit(due_ms=1), deposit()])
+    broker.failed_jobs("spinach")
+    broker.retry_failed("spinach", ["1x"])
+    scripts = [command for command in packed if command[0] in (b"EVAL", b"EVALSHA")]
+    assert len(scripts) >= 3
+    assert {type(part) for command in packed for part in command} <= {bytes, str}
 
 
 def test_log_handler_may_schedule_when_told_that_the_server_is_away(

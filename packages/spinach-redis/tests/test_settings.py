@@ -59,6 +59,16 @@ def test_timeout_that_would_cut_off_every_wait_is_refused() -> None:
     RedisBroker(redis.Redis(socket_timeout=None))
 
 
+def test_function_that_makes_connections_is_refused_with_what_to_pass() -> None:
+    def make(**options: object) -> redis.Connection:
+        return redis.Connection()
+
+    # Any callable makes connections; redis-py's types know of classes only.
+    pool = redis.ConnectionPool(connection_class=make)  # type: ignore[type-var]
+    with pytest.raises(InvalidArgument, match=r"make at .* expected a class such as"):
+        RedisBroker(redis.Redis(connection_pool=pool))
+
+
 @pytest.mark.parametrize(
     "client", ["redis://localhost", 5, redis.asyncio.Redis(), redis.Redis, object()]
 )

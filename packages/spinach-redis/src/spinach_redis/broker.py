@@ -354,6 +354,7 @@ class RedisBroker(Broker):
 
     def queues(self) -> list[str]:
         """See `Broker`."""
+        self._warn_in_loop()
         queues = queues_key(self.namespace)
         listed = self._lines.people.ask(Command(b"SMEMBERS", queues, key=queues), repeatable=True)
         return replies.names(listed)
@@ -373,9 +374,12 @@ class RedisBroker(Broker):
         return self._failed(queue).take_out(stored_ids, run=False)
 
     def _failed(self, queue: str) -> FailedJobs:
+        self._warn_in_loop()
+        return FailedJobs(self._lines.people, self._keys_of(queue), self._offset())
+
+    def _warn_in_loop(self) -> None:
         if running_loop() is not None:
             warn_of_event_loop("The failed store was asked", "failed.list", self._client_seconds)
-        return FailedJobs(self._lines.people, self._keys_of(queue), self._offset())
 
     # -- life --------------------------------------------------------------
 

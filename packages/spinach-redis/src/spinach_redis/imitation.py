@@ -26,22 +26,29 @@ class Imitation(RedisError):
     """The server imitates Redis."""
 
 
-def check_client(client: object, *classes: type[Any]) -> None:
+def check_client(client: object, *makers: Any) -> None:
     """Refuse a client that reaches no server.
 
     Args:
         client: that a user gives.
-        classes: of the connections that it makes.
+        makers: of its connections; classes, as a rule. Some releases of fakeredis have a
+            function.
 
     Raises:
         InvalidArgument: one of them comes from fakeredis.
     """
-    for each in (type(client), *classes):
+    for each in (type(client), *makers):
+        bases = each.__mro__ if isinstance(each, type) else (each,)
         # By name, since it is not to be imported for this.
-        if any(base.__module__.partition(".")[0] == _NAME for base in each.__mro__):
+        if any(_module_of(base).partition(".")[0] == _NAME for base in bases):
             shown = f"{type(client).__module__}.{type(client).__qualname__}"
-            via = "" if each is type(client) else f" with connections of {each.__qualname__}"
+            via = "" if each is type(client) else f" with connections of {each.__name__}"
             raise InvalidArgument(f"redis is a {shown}{via}, that is {_NAME}, {_REMEDY}")
+
+
+def _module_of(maker: object) -> str:
+    module = getattr(maker, "__module__", "")
+    return module if isinstance(module, str) else ""
 
 
 def check_server(hello: Any) -> None:

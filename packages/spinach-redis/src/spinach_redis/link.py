@@ -71,6 +71,15 @@ def _packer() -> Callable[..., bytes] | None:
 _PACK: Final = _packer()
 
 
+def _without_numbers(command: Sequence[_Part]) -> tuple[bytes | str, ...]:
+    """The same command with its numbers as text.
+
+    While hiredis makes text of a number, Python lets signal handlers run. When one of them
+    raises, as Ctrl-C does, hiredis 3.5 reads the text that there is not, and the process dies.
+    """
+    return tuple([b"%d" % part if isinstance(part, int) else part for part in command])
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A script with its keys and arguments."""
@@ -367,6 +376,9 @@ class Link:
 
     def _packed(self, commands: Sequence[tuple[_Part, ...]]) -> Sequence[bytes]:
         if _PACK is not None:
+            if self._deadline is not None:
+                # A client's call, so maybe the main thread's, where signal handlers run.
+                commands = [_without_numbers(command) for command in commands]
             return (b"".join([_PACK(command) for command in commands]),)
         packed: Sequence[bytes] = self._connection.pack_commands(commands)
         return packed

@@ -121,6 +121,11 @@ class ConnectionSettings:
     alone = True
 
     def __init__(self, connection_class: type[Any], options: Mapping[str, Any]) -> None:
+        if not isinstance(connection_class, type):
+            raise InvalidArgument(
+                f"connection_class of the Redis client is {connection_class!r}, expected a class "
+                "such as redis.Connection. Write what the function does into a subclass of it."
+            )
         self._connection_class = connection_class
         self._options = {
             **{name: value for name, value in options.items() if name not in _DROPPED},

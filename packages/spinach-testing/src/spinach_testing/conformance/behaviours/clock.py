@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from spinach.brokers.calls import Verdict
-from spinach.const import DEFAULT_LEASE, STEP_MS
+from spinach.const import DEFAULT_LEASE
 
 from ..behaviour import BrokerBehaviour
 from ..deposits import QUEUE, deposit, ids
@@ -15,8 +15,8 @@ from ..lab import BEAT, DEATH_NOTICE, Lab
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
-#: What time servers do, and no more.
-LESS_THAN_A_STEP = timedelta(milliseconds=STEP_MS) * 0.9
+#: What time servers do, and no more. A number of its own: it judges the one of the policy.
+LESS_THAN_A_STEP = timedelta(milliseconds=900)
 
 
 class ClockBehaviour(BrokerBehaviour):
