@@ -51,7 +51,9 @@ FRESH_SECONDS: Final = 1.0
 #: As much as has to go out before a call that may renew its deadline does so, in bytes.
 PART_BYTES: Final = 1024 * 1024
 
-_Part = bytes | str | int
+#: No numbers: while hiredis makes text of one, Python lets signal handlers run. When one of them
+#: raises, as Ctrl-C does, hiredis 3.5 reads the text that there is not, and the process dies.
+_Part = bytes | str
 
 
 def _packer() -> Callable[..., bytes] | None:
@@ -69,15 +71,6 @@ def _packer() -> Callable[..., bytes] | None:
 
 
 _PACK: Final = _packer()
-
-
-def _without_numbers(command: Sequence[_Part]) -> tuple[bytes | str, ...]:
-    """The same command with its numbers as text.
-
-    While hiredis makes text of a number, Python lets signal handlers run. When one of them
-    raises, as Ctrl-C does, hiredis 3.5 reads the text that there is not, and the process dies.
-    """
-    return tuple([b"%d" % part if isinstance(part, int) else part for part in command])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +91,7 @@ class Call:
         head: tuple[bytes, bytes] = (
             (b"EVAL", self.script.text) if with_text else (b"EVALSHA", self.script.sha)
         )
-        return (*head, len(self.keys), *self.keys, *self.args)
+        return (*head, b"%d" % len(self.keys), *self.keys, *self.args)
 
 
 class Command:
@@ -376,9 +369,6 @@ class Link:
 
     def _packed(self, commands: Sequence[tuple[_Part, ...]]) -> Sequence[bytes]:
         if _PACK is not None:
-            if self._deadline is not None:
-                # A client's call, so maybe the main thread's, where signal handlers run.
-                commands = [_without_numbers(command) for command in commands]
             return (b"".join([_PACK(command) for command in commands]),)
         packed: Sequence[bytes] = self._connection.pack_commands(commands)
         return packed

@@ -117,14 +117,16 @@ class _Fate:
 
     counter: Counter[str]
     #: In ms since 1970; empty is now.
-    due: int | str
+    due: bytes
     retries: int
-    #: Workers lost, and why it failed; empty: it did not.
-    loss: tuple[int, bytes] = (0, b"")
+    #: Workers lost.
+    losses: int = 0
+    #: Why it failed; empty: it did not.
+    reason: bytes = b""
 
 
 _Decide = Callable[[OldJob], _Fate]
-_Part = bytes | str | int
+_Part = bytes | str
 
 
 class Move:
@@ -179,7 +181,7 @@ class Move:
 
     # -- what is there -----------------------------------------------------
 
-    def _ask(self, *parts: bytes | str | int) -> Any:
+    def _ask(self, *parts: _Part) -> Any:
         """The answer to a command.
 
         Raises:
@@ -211,7 +213,14 @@ class Move:
         cursor = b"0"
         while True:
             cursor, names = self._ask(
-                b"SCAN", cursor, b"MATCH", f"{escaped}*", b"COUNT", _SCAN_COUNT, b"TYPE", kind
+                b"SCAN",
+                cursor,
+                b"MATCH",
+                f"{escaped}*",
+                b"COUNT",
+                b"%d" % _SCAN_COUNT,
+                b"TYPE",
+                kind,
             )
             found.update(names)
             if cursor == b"0":
@@ -224,7 +233,8 @@ class Move:
         unread = self._ask(count, place)
         first, portion = 0, 1
         while unread > 0:
-            items = self._ask(read, place, first, first + min(portion, unread) - 1)
+            last = first + min(portion, unread) - 1
+            items = self._ask(read, place, b"%d" % first, b"%d" % last)
             if not items:
                 return
             gone = self._take(place, [(b"", item) for item in items], decide)
@@ -262,7 +272,16 @@ class Move:
         gone = 0
         for queue, group in by_queue.items():
             args = [
-                (item, name, job.stored_id, job.record, fate.due, fate.retries, *fate.loss)
+                (
+                    item,
+                    name,
+                    job.stored_id,
+                    job.record,
+                    fate.due,
+                    b"%d" % fate.retries,
+                    b"%d" % fate.losses,
+                    fate.reason,
+                )
                 for job, fate, name, item in group
             ]
             flags = self._adopt(place, queue, args)
@@ -297,20 +316,20 @@ class Move:
             self._listed.add(queue)
 
     def _queued(self, job: OldJob) -> _Fate:
-        return _Fate(self._tally.queued, "", job.retries)
+        return _Fate(self._tally.queued, b"", job.retries)
 
     def _future(self, job: OldJob) -> _Fate:
-        return _Fate(self._tally.future, job.at_ms, job.retries)
+        return _Fate(self._tally.future, b"%d" % job.at_ms, job.retries)
 
     def _lost(self, job: OldJob, host: str) -> _Fate:
         if job.retries < job.max_retries:
-            return _Fate(self._tally.recovered, "", job.retries + 1, (1, b""))
+            return _Fate(self._tally.recovered, b"", job.retries + 1, losses=1)
         why = "which runs at most once" if job.max_retries == 0 else "in its last attempt"
         failure = Failure(
             error="spinach.exc.WorkerLost",
             message=f"The worker of the older spinach on {host} died with the job, {why}.",
         )
-        return _Fate(self._tally.failed, "", job.retries, (1, encode_failure(failure)))
+        return _Fate(self._tally.failed, b"", job.retries, 1, encode_failure(failure))
 
     def _leave(self, task: str, place: bytes, reason: str) -> None:
         self._tally.left[task, place.decode("utf-8", "replace"), reason] += 1
@@ -331,7 +350,7 @@ class Move:
                 self._leave(old_name, place, "it has no next instant")
                 continue
             due_ms = int(float(due_seconds)) * 1000
-            if self._inherit(queue, (name, item, task, due_ms, period_ms)):
+            if self._inherit(queue, (name, item, task, b"%d" % due_ms, b"%d" % period_ms)):
                 self._tally.periodic.append(task)
 
     def _inherit(self, queue: str, args: tuple[_Part, ...]) -> bool:

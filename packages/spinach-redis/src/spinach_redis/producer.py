@@ -78,7 +78,7 @@ class _Chunk:
     queue: str
     #: Positions in the caller's sequence.
     positions: list[int] = field(default_factory=list)
-    args: list[bytes | str | int] = field(default_factory=list)
+    args: list[bytes | str] = field(default_factory=list)
     size: int = 0
     session: str = ""
     number: int = 0
@@ -385,7 +385,7 @@ def _chunks(deposits: Sequence[Deposit]) -> list[_Chunk]:
             chunk = open_[deposit.queue] = _Chunk(deposit.queue)
             chunks.append(chunk)
         chunk.positions.append(position)
-        due: str | int = "" if deposit.due_ms is None else deposit.due_ms
+        due = b"" if deposit.due_ms is None else b"%d" % deposit.due_ms
         chunk.args += (deposit.stored_id, deposit.record, due)
         chunk.size += size
     return chunks

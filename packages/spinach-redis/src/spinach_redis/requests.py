@@ -62,7 +62,9 @@ __all__ = [
 
 _MS: Final = timedelta(milliseconds=1)
 _MAX_FAILED_AGE_MS: Final = MAX_FAILED_AGE // _MS
-_FAILED_BOUNDS: Final = (MAX_FAILED, _MAX_FAILED_AGE_MS, MAX_FAILED_BYTES)
+_MOST_BYTES: Final = b"%d" % MAX_FETCH_BYTES
+_FAILED_AGE: Final = b"%d" % _MAX_FAILED_AGE_MS
+_FAILED_BOUNDS: Final = (b"%d" % MAX_FAILED, _FAILED_AGE, b"%d" % MAX_FAILED_BYTES)
 
 _KINDS: Final = {
     OutcomeKind.SUCCEEDED: b"S",
@@ -111,18 +113,18 @@ def join(
             offset,
             keys.SCHEMA,
             member,
-            enrolment.lease_ms,
+            b"%d" % enrolment.lease_ms,
             info,
-            MAX_PERIODIC_SILENCE // _MS,
-            len(enrolment.limits),
+            b"%d" % (MAX_PERIODIC_SILENCE // _MS),
+            b"%d" % len(enrolment.limits),
             *enrolment.limits,
-            *(max(1, limit) for limit in enrolment.limits.values()),
-            len(periodic),
-            *(part for task, interval in periodic.items() for part in (task, interval)),
-            len(members),
+            *(b"%d" % max(1, limit) for limit in enrolment.limits.values()),
+            b"%d" % len(periodic),
+            *(part for task, interval in periodic.items() for part in (task, b"%d" % interval)),
+            b"%d" % len(members),
             *members,
-            enrolment.number,
-            len(others),
+            b"%d" % enrolment.number,
+            b"%d" % len(others),
             *others,
         ),
     )
@@ -133,7 +135,7 @@ def enqueue(
     offset: str,
     session: str,
     number: int,
-    jobs: Sequence[bytes | str | int],
+    jobs: Sequence[bytes | str],
     *,
     life_ms: int,
 ) -> Call:
@@ -141,14 +143,18 @@ def enqueue(
     return Call(
         script.ENQUEUE,
         (*names.fixed(keys.ENQUEUE), names.producer(session)),
-        (offset, keys.SCHEMA, number, life_ms, *jobs),
+        (offset, keys.SCHEMA, b"%d" % number, b"%d" % life_ms, *jobs),
     )
 
 
 def beat(names: QueueKeys, offset: str, turn: Turn) -> Call:
     """One turn."""
     running = names.running(turn.member)
-    return Call(script.BEAT, (*names.fixed(keys.BEAT), running), (offset, turn.member, turn.number))
+    return Call(
+        script.BEAT,
+        (*names.fixed(keys.BEAT), running),
+        (offset, turn.member, b"%d" % turn.number),
+    )
 
 
 def fetch(
@@ -166,15 +172,15 @@ def fetch(
     Of calls that are made one after the other, each is told what those before have taken.
     """
     key_list: list[bytes] = []
-    args: list[bytes | str | int] = [offset, idle, extra, max_bytes]
-    args += (taken, taken_bytes, len(turns))
+    args: list[bytes | str] = [offset, b"%d" % idle, b"%d" % extra, b"%d" % max_bytes]
+    args += (b"%d" % taken, b"%d" % taken_bytes, b"%d" % len(turns))
     for turn, names, known in turns:
         key_list += names.fixed(keys.FETCH)
         key_list.append(names.running(turn.member))
         key_list += _limited_keys(names, known.limited)
         key_list += [names.parked(task) for task in turn.parks]
-        args += (turn.member, turn.number, len(known.limited), *known.limited)
-        args += (len(turn.parks), *turn.parks)
+        args += (turn.member, b"%d" % turn.number, b"%d" % len(known.limited), *known.limited)
+        args += (b"%d" % len(turn.parks), *turn.parks)
     return Call(script.FETCH, key_list, args)
 
 
@@ -186,8 +192,8 @@ def reconcile(names: QueueKeys, offset: str, turn: Turn, held: Sequence[tuple[st
         (
             offset,
             turn.member,
-            turn.number,
-            MAX_FETCH_BYTES,
+            b"%d" % turn.number,
+            _MOST_BYTES,
             *(part for pair in held for part in pair),
         ),
     )
@@ -202,7 +208,13 @@ def leave(names: QueueKeys, offset: str, turn: Turn, known: Names) -> Call:
             names.running(turn.member),
             *_limited_keys(names, known.limited),
         ),
-        (offset, turn.member, turn.number, len(known.limited), *known.limited),
+        (
+            offset,
+            turn.member,
+            b"%d" % turn.number,
+            b"%d" % len(known.limited),
+            *known.limited,
+        ),
     )
 
 
@@ -249,14 +261,14 @@ def report(names: QueueKeys, offset: str, outcomes: Sequence[Outcome]) -> Call:
     """Outcomes of one queue."""
     members: dict[str, int] = {}
     tasks: dict[str, int] = {}
-    runs: list[bytes | str | int] = []
+    runs: list[bytes | str] = []
     for (kind, member, task), run in itertools.groupby(outcomes, _run_of):
         ended = list(run)
         runs += (
             _KINDS[kind],
-            members.setdefault(member, len(members) + 1),
-            tasks.setdefault(task, len(tasks) + 1),
-            len(ended),
+            b"%d" % members.setdefault(member, len(members) + 1),
+            b"%d" % tasks.setdefault(task, len(tasks) + 1),
+            b"%d" % len(ended),
         )
         for outcome in ended:
             runs += (outcome.lease.stored_id, outcome.lease.token)
@@ -269,7 +281,7 @@ def report(names: QueueKeys, offset: str, outcomes: Sequence[Outcome]) -> Call:
             *(names.running(member) for member in members),
             *(key for task in tasks for key in (*names.limited(task), names.parked(task))),
         ),
-        (offset, *_FAILED_BOUNDS, len(members), len(tasks), *tasks, *runs),
+        (offset, *_FAILED_BOUNDS, b"%d" % len(members), b"%d" % len(tasks), *tasks, *runs),
     )
 
 
@@ -287,7 +299,8 @@ def _detail(outcome: Outcome) -> bytes:
 
 def tick(names: QueueKeys, offset: str, periodic: Sequence[str]) -> Call:
     """One queue."""
-    return Call(script.TICK, names.fixed(keys.TICK), (offset, MAINTENANCE_CHUNK, *periodic))
+    most = b"%d" % MAINTENANCE_CHUNK
+    return Call(script.TICK, names.fixed(keys.TICK), (offset, most, *periodic))
 
 
 def fire(names: QueueKeys, offset: str, task: str, due_ms: int, deposit: Deposit) -> Call:
@@ -295,7 +308,7 @@ def fire(names: QueueKeys, offset: str, task: str, due_ms: int, deposit: Deposit
     return Call(
         script.FIRE,
         names.fixed(keys.FIRE),
-        (offset, task, due_ms, deposit.stored_id, deposit.record),
+        (offset, task, b"%d" % due_ms, deposit.stored_id, deposit.record),
     )
 
 
@@ -308,14 +321,14 @@ def recover(names: QueueKeys, offset: str, dead: str, known: Names) -> Call:
             offset,
             *_FAILED_BOUNDS,
             dead,
-            MAINTENANCE_CHUNK,
-            MAX_FETCH_BYTES,
-            MAX_LOSSES,
-            int(RECOVERY_BASE_SECONDS * 1000),
-            int(RECOVERY_CAP_SECONDS * 1000),
-            random.getrandbits(31),
+            b"%d" % MAINTENANCE_CHUNK,
+            _MOST_BYTES,
+            b"%d" % MAX_LOSSES,
+            b"%d" % (RECOVERY_BASE_SECONDS * 1000),
+            b"%d" % (RECOVERY_CAP_SECONDS * 1000),
+            b"%d" % random.getrandbits(31),
             *_LOST_REASONS,
-            len(known.limited),
+            b"%d" % len(known.limited),
             *known.limited,
         ),
     )
@@ -324,14 +337,14 @@ def recover(names: QueueKeys, offset: str, dead: str, known: Names) -> Call:
 def counts(queues: Sequence[tuple[QueueKeys, Names]], offset: str) -> Call:
     """All queues in one script: one snapshot."""
     key_list: list[bytes] = []
-    args: list[bytes | str | int] = [offset, *_FAILED_BOUNDS, len(queues)]
+    args: list[bytes | str] = [offset, *_FAILED_BOUNDS, b"%d" % len(queues)]
     for names, known in queues:
         key_list += names.fixed(keys.COUNTS)
         key_list += [names.running(member) for member in known.members]
         key_list += [names.held(task) for task in known.limited]
         key_list += [names.parked(task) for task in known.parks]
         for listed in (known.members, known.limited, known.parks):
-            args += (len(listed), *listed)
+            args += (b"%d" % len(listed), *listed)
     return Call(script.COUNTS, key_list, args)
 
 
@@ -339,11 +352,13 @@ def failed_page(
     names: QueueKeys, offset: str, *, skip: int, limit: int, after: Cursor | None = None
 ) -> Call:
     """One page of the failed store."""
-    place = () if after is None else (after.at_ms, after.order, after.stored_id)
+    place: tuple[bytes | str, ...] = ()
+    if after is not None:
+        place = (b"%d" % after.at_ms, b"%d" % after.order, after.stored_id)
     return Call(
         script.FAILED_PAGE,
         names.fixed(keys.FAILED_PAGE),
-        (offset, _MAX_FAILED_AGE_MS, skip, limit, MAX_FETCH_BYTES, *place),
+        (offset, _FAILED_AGE, b"%d" % skip, b"%d" % limit, _MOST_BYTES, *place),
     )
 
 
@@ -356,6 +371,6 @@ def revive(names: QueueKeys, offset: str, stored_ids: Sequence[str], *, run: boo
     )
 
 
-def failed_bounds() -> tuple[int, int, int]:
+def failed_bounds() -> tuple[bytes, bytes, bytes]:
     """What the failed store of a queue keeps: jobs, their age in ms, and their bytes."""
     return _FAILED_BOUNDS

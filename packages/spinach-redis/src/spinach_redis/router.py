@@ -251,7 +251,7 @@ class Router:
             return []
         # 0 would be for ever.
         most_ms = max(1, min(CONFIRM_MS, int(timeout_seconds * 500)))
-        return [Command(b"WAIT", self.replicas, most_ms)]
+        return [Command(b"WAIT", b"%d" % self.replicas, b"%d" % most_ms)]
 
     def doubt_of(self, exchange: Exchange, count: int) -> Exception | None:
         """Takes the answer to `confirmation` out of an exchange.

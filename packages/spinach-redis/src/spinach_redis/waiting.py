@@ -179,7 +179,9 @@ class Waiting:
         # A wait may not have begun on the server, so once may be too early.
         while waits.silent:
             for node, links in waits.silent_by_node().items():
-                commands = [Command(b"CLIENT", b"UNBLOCK", link.client_id) for link in links]
+                commands = [
+                    Command(b"CLIENT", b"UNBLOCK", b"%d" % link.client_id) for link in links
+                ]
                 try:
                     self._caller.ask_at(node, *commands)
                 except BrokerError as error:
