@@ -89,6 +89,33 @@ def test_jobs_that_run_when_the_program_ends_may_use_executors_and_threads(end: 
 
 @starts_threads
 @pytest.mark.concurrency
+@pytest.mark.parametrize("block", [False, True])
+@pytest.mark.parametrize("how", ["threading.Thread(target=late).start()", "atexit.register(late)"])
+def test_workers_that_start_when_the_program_has_ended_run_nothing(how: str, block: bool) -> None:
+    done = run_python(
+        program(
+            EXECUTOR,
+            f"""
+            import atexit
+            spin.schedule("work")
+
+            def late():
+                while threading.main_thread().is_alive():
+                    time.sleep(0.001)
+                spin.start_workers(1, block={block})
+                spin.stop_workers()
+                say(spin._broker.counts(["spinach"])[0].ready)
+
+            {how}
+            """,
+        )
+    )
+    assert done.stdout.splitlines() == ["1"]
+    assert done.stderr.count(WARNING) == len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@starts_threads
+@pytest.mark.concurrency
 def test_program_that_ends_with_an_error_stops_its_workers_too() -> None:
     done = subprocess.run(
         [

@@ -209,6 +209,38 @@ assert (ran["note"], ran["again"]) == (1, 2), ran
     )
 
 
+@pytest.mark.concurrency
+@pytest.mark.parametrize("how", ["return", "exit", "raise"])
+def test_a_backoff_that_forks_ends_with_the_code_that_forked(how: str) -> None:
+    run_python(
+        f"""{BEGIN}
+from datetime import timedelta
+
+class Filter(logging.Filter):
+    def filter(self, record):
+        note(record.msg)
+        return False
+
+logging.getLogger("spinach.job").addFilter(Filter())
+spin = Engine(MemoryBroker())
+
+def backoff(attempt):
+    leave({how!r})
+    return timedelta(0) if os.getpid() == parent else None
+
+@spin.task(name="again", max_retries=1, backoff=backoff)
+def again():
+    raise ValueError("in the parent")
+
+spin.schedule("again")
+spin.start_workers(1, stop_when_queue_empty=True)
+check()
+assert statuses == {{{how!r}: {ENDS[how]}}}, statuses
+assert [each.error for each in spin.failed.list()] == ["builtins.ValueError"]
+"""
+    )
+
+
 def test_the_child_of_a_task_may_start_workers_of_its_own() -> None:
     run_python(
         f"""{BEGIN}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
@@ -157,6 +158,23 @@ def test_a_registry_attached_in_the_middle_of_an_attach_is_refused_or_kept(spin:
         assert f"outer-{step}" in spin._catalog.by_name
     kept = sum(name.startswith("inner-") for name in spin._catalog.by_name)
     assert kept == attached > 0
+
+
+def test_a_task_replaced_in_the_middle_of_its_replacement_is_refused_or_kept(spin: Engine) -> None:
+    tasks = Tasks()
+
+    def replace() -> None:
+        tasks.add(print, "task", replace=True)
+
+    def replace_unless_refused() -> None:
+        with contextlib.suppress(NestedCall):
+            replace()
+
+    spin.attach_tasks(tasks)
+    replace()
+    for step in some(steps_of(replace)):
+        ends(Nested(replace, replace_unless_refused, step))
+        assert spin._catalog.by_name["task"] is tasks.tasks["task"]
 
 
 def test_a_bell_may_be_rung_in_the_middle_of_a_ring() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import subprocess
 import sys
 import threading
@@ -257,6 +258,49 @@ def test_what_cannot_be_read_stays_and_is_told(client: Redis) -> None:
     for word in ("no JSON", "damaged", "limit is 524288", "reserved", "less than a second"):
         assert word in reasons, word
     assert migrate(client, NAMESPACE, max_payload_bytes=10**6).queued == {"count": 1}
+
+
+def test_instants_that_no_calendar_has_stay_and_are_told(client: Redis) -> None:
+    client.flushall()
+    instants = (10**30, -(10**12), 1e300, 253402300800)
+    items = [old_job(number, at=at) for number, at in enumerate(instants)]
+    client.rpush("shop/spinach", *items, old_job(99))
+    client.zadd("shop/_future-jobs", dict.fromkeys(items, 5))
+    client.hset("shop/_running-jobs-on-broker-dead", mapping=dict(zip("abcd", items, strict=True)))
+    periodic = '{"queue": "spinach", "periodicity": 5}'
+    client.hset("shop/_periodic_tasks_hash", mapping={"a": periodic, "b": periodic})
+    client.zadd("shop/_periodic_tasks_queue", {"a": float("inf"), "b": 1e300})
+    done = migrate(client, NAMESPACE)
+    assert (done.moved, done.periodic) == (1, ())
+    assert sum(left.count for left in done.left) == 3 * len(items) + 2
+    assert all("damaged" in left.reason for left in done.left)
+
+
+def test_text_that_cannot_be_printed_breaks_nothing(
+    client: Redis,
+    module_server: Server,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client.flushall()
+    client.rpush("shop/spinach", old_job(1, task_name="\ud800"), old_job(2))
+    client.hset(
+        "shop/_all_brokers_hash",
+        mapping={"x": '{"id": "\\ud800", "name": "\\ud800", "last_seen_at": 5}'},
+    )
+    assert main([module_server.unix_url, "--namespace", NAMESPACE]) == 1
+    assert "  \\ud800: 1 in shop/spinach: task name is" in capsys.readouterr().out
+
+
+def test_report_is_written_where_the_terminal_lacks_its_letters(
+    client: Redis, module_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.flushall()
+    client.rpush("shop/spinach", old_job(1, task_name="zählen"))
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert main([module_server.unix_url, "--namespace", NAMESPACE]) == 1
+    sys.stdout.flush()
+    assert b"  z\\xe4hlen: 1 in shop/spinach: task name is" in written.getvalue()
 
 
 def test_numbers_beyond_our_limits_are_cut(client: Redis) -> None:

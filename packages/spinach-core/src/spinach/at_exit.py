@@ -29,7 +29,7 @@ _registered: set[str] = set()
 
 
 def watch(crew: Crew, *, main_waits: bool) -> None:
-    """Stop a crew when the program ends; until `forget`.
+    """Stop a crew when the program ends, at once if it is ending; until `forget`.
 
     Args:
         crew: about to start.
@@ -42,6 +42,9 @@ def watch(crew: Crew, *, main_waits: bool) -> None:
     if "atexit" not in _registered:
         _registered.add("atexit")
         atexit.register(_end)
+    if not threading.main_thread().is_alive():
+        # Too late: `_end` is over, or comes after executors refused work.
+        _ask(crew)
 
 
 def forget(crew: Crew) -> None:
@@ -50,14 +53,14 @@ def forget(crew: Crew) -> None:
 
 
 def _register_with_threading() -> None:
-    # First, since what is registered last is called first.
-    import concurrent.futures.thread  # noqa: F401 - a program that blocks does without
-
     # Not public, but what executors use. Without it there is atexit, as there is when the
     # program ends already.
-    register = getattr(threading, "_register_atexit", None)
-    if register is not None:
-        with suppress(RuntimeError):
+    with suppress(RuntimeError):
+        # First, since what is registered last is called first.
+        import concurrent.futures.thread  # noqa: F401 - a program that blocks does without
+
+        register = getattr(threading, "_register_atexit", None)
+        if register is not None:
             register(_end)
 
 
@@ -76,14 +79,17 @@ def _end() -> None:
 
 def _stop(crews: list[Crew]) -> None:
     for crew in crews:
-        if crew.stopping:
-            continue
-        crew.request_stop()
-        ENGINE_LOGGER.warning(
-            "The program ended while workers of namespace %s were running; they stop now. "
-            "Call stop_workers() at the end of the program, or keep its main thread with "
-            "start_workers(block=True)",
-            crew.namespace,
-        )
+        if not crew.stopping:
+            _ask(crew)
     for crew in crews:
         crew.join()
+
+
+def _ask(crew: Crew) -> None:
+    crew.request_stop()
+    ENGINE_LOGGER.warning(
+        "The program ended while workers of namespace %s were running; they stop now. "
+        "Call stop_workers() at the end of the program, or keep its main thread with "
+        "start_workers(block=True)",
+        crew.namespace,
+    )

@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from .backoff import DEFAULT_BACKOFF, MAX_WAIT, Backoff
+from .exception_text import class_name
+from .forks import leave_child
 from .log import JOB_LOGGER
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["retry_delay_ms"]
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
+
+# As `timedelta` has them. A subclass may put its own in their place.
+_FIELDS: Final = tuple(vars(timedelta)[name] for name in ("days", "seconds", "microseconds"))
 
 #: Of a value that is no wait, so much is shown.
 _MOST_SHOWN: Final = 200
@@ -35,17 +40,19 @@ def retry_delay_ms(task: Task[..., Any], lease: Lease, source: RandomSource | No
         lease: of the job, as it ran.
         source: of randomness; None takes the `random` module.
     """
-    attempt = lease.retries + 1
-    if isinstance(task.backoff, Backoff):
-        return _in_ms(task.backoff.after(attempt, source))
+    attempt, policy = lease.retries + 1, task.backoff
     error: BaseException | None = None
     try:
-        wait = task.backoff(attempt)
-        if _is_wait(wait):
-            return _in_ms(wait)
+        # A subclass of Backoff may have an `after` of its own.
+        wait = policy.after(attempt, source) if isinstance(policy, Backoff) else policy(attempt)
+        plain = _plain(wait)
+        if plain is not None:
+            return _in_ms(plain)
         problem = f"returned {_shown(wait)}, expected a timedelta from 0 to {MAX_WAIT.days} days"
     except BaseException as exc:  # noqa: BLE001 - a user's function must not cost job or thread
-        error, problem = exc, f"raised {type(exc).__name__}"
+        leave_child(exc)
+        error, problem = exc, f"raised {class_name(type(exc)).removeprefix('builtins.')}"
+    leave_child()
     instead = DEFAULT_BACKOFF.after(attempt, source)
     # Handlers are the user's, too.
     with suppress(BaseException):
@@ -64,11 +71,17 @@ def retry_delay_ms(task: Task[..., Any], lease: Lease, source: RandomSource | No
     return _in_ms(instead)
 
 
-def _is_wait(wait: Any) -> bool:
-    """Whether a job can wait so long; what a user's function returns may be anything."""
+def _plain(wait: Any) -> timedelta | None:
+    """The wait, if a job can wait so long; what a user's function returns may be anything.
+
+    One of a subclass is made anew: other libraries have arithmetic of their own.
+    """
     if inspect.iscoroutine(wait):
         wait.close()  # or Python warns that nobody awaited it
-    return isinstance(wait, timedelta) and timedelta(0) <= wait <= MAX_WAIT
+    if not issubclass(type(wait), timedelta):
+        return None
+    plain = timedelta(*(field.__get__(wait) for field in _FIELDS))
+    return plain if timedelta(0) <= plain <= MAX_WAIT else None
 
 
 def _shown(value: Any) -> str:

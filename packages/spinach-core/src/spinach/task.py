@@ -40,6 +40,7 @@ from .exc import (
     TasksNotAttached,
     UnknownTask,
 )
+from .nested import OneAtATime
 from .signature import CallSignature
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ class Tasks:
         self._tasks: dict[str, Task[..., Any]] = {}
         # Engines it is attached to, the last one last.
         self._engines: list[Scheduler] = []
+        # A task that is replaced in the middle of its replacement would count as somebody else's.
+        self._additions = OneAtATime("add tasks to a registry")
 
     @property
     def tasks(self) -> dict[str, Task[..., Any]]:
@@ -247,7 +250,12 @@ class Tasks:
         *,
         replace: bool = False,
     ) -> None:
-        """Register a function without decorating it; see `task`, also for what it raises."""
+        """Register a function without decorating it; see `task`, also for what it raises.
+
+        Raises:
+            NestedCall: in the middle of another call that adds to this registry, on the same
+                thread.
+        """
         if not isinstance(replace, bool):
             raise InvalidTask(f"replace is {replace!r}, expected True or False.")
         task: Task[..., Any] = Task(
@@ -271,7 +279,7 @@ class Tasks:
                 f"signature {task.signature} does not allow that: {problem}. Give its parameters "
                 "defaults, or schedule it from a periodic task that takes none."
             )
-        with REGISTERING:
+        with REGISTERING, self._additions.turn():
             known = self._tasks.get(task.name)
             if known is not None and not replace:
                 raise DuplicateTask(

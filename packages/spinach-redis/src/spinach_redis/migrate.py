@@ -153,7 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpinachError as exc:
         sys.stderr.write(f"{type(exc).__name__}: {exc}\n")
         return 2
-    sys.stdout.write(f"{done}\n")
+    # Names of tasks that are left may be in letters that this terminal does not have.
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(f"{done}\n".encode(encoding, "backslashreplace").decode(encoding))
     return 1 if done.left else 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from spinach.clock import from_ms
 from spinach.exc import BrokerError, WorkersRunning
 from spinach.outcome import Failure
 
@@ -349,7 +350,12 @@ class Move:
             if due_seconds is None:
                 self._leave(old_name, place, "it has no next instant")
                 continue
-            due_ms = int(float(due_seconds)) * 1000
+            try:
+                due_ms = int(float(due_seconds)) * 1000
+                from_ms(due_ms)
+            except (OverflowError, ValueError) as exc:
+                self._leave(old_name, place, f"its next instant is damaged ({exc})")
+                continue
             if self._inherit(queue, (name, item, task, b"%d" % due_ms, b"%d" % period_ms)):
                 self._tally.periodic.append(task)
 

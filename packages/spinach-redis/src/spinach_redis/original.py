@@ -28,6 +28,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach import wire
+from spinach.clock import from_ms
 from spinach.const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
 from spinach.exc import SpinachError
 
@@ -110,7 +111,7 @@ def read_workers(entries: Sequence[bytes], now_seconds: float) -> list[OldWorker
         try:
             told = json.loads(text)
             silent = now_seconds - float(told["last_seen_at"])
-            workers.append(OldWorker(str(told["id"]), str(told.get("name", "?")), silent))
+            workers.append(OldWorker(_text(told["id"]), _text(told.get("name", "?")), silent))
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
     return workers
@@ -177,6 +178,7 @@ class Reader:
             job_id = str(uuid.UUID(told["id"]))
             # Times are whole numbers there, seconds and microseconds.
             at_ms = int(told["at"]) * 1000 + math.ceil(told["at_us"] / 1000)
+            from_ms(at_ms)  # or nobody could look at the job
             max_retries = min(max(0, int(told["max_retries"])), MAX_RETRIES_LIMIT)
             retries = min(max(0, int(told["retries"])), max_retries)
             # Lua, which rewrote it there, does not tell an empty list from an empty dict.
@@ -237,6 +239,11 @@ def _told(item: bytes) -> dict[str, Any]:
 def task_of(item: bytes) -> str:
     """The task that a job names; empty where it names none."""
     try:
-        return str(_told(item).get("task_name", ""))
+        return _text(_told(item).get("task_name", ""))
     except Unmovable:
         return ""
+
+
+def _text(value: object) -> str:
+    """As text that can be stored and printed: JSON may hold lone surrogates."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
