@@ -91,6 +91,35 @@ def test_a_stop_may_come_in_the_middle_of_a_schedule(spin: Engine) -> None:
     assert (counts.enqueued, counts.unfinished) == (number, 0)
 
 
+def test_a_stop_in_the_middle_of_a_registration_waits_for_no_job_that_registers() -> None:
+    engine, tasks = Engine(MemoryBroker(), "nested"), Tasks()
+    engine.attach_tasks(tasks)
+    begun, released = threading.Event(), threading.Event()
+
+    @tasks.task(name="registers")
+    def registers() -> None:
+        begun.set()
+        released.wait(PATIENCE)
+        tasks.add(print, "by-the-job", replace=True)
+
+    def register() -> None:
+        tasks.add(print, "by-the-program", replace=True)
+
+    def stop() -> None:
+        released.set()
+        engine.stop_workers()
+
+    for step in some(steps_of(register), most=20):
+        begun.clear()
+        released.clear()
+        engine.schedule("registers")
+        start(engine)
+        assert begun.wait(PATIENCE)
+        ends(Nested(register, stop, step))
+        released.set()
+        ends(engine.stop_workers)
+
+
 def test_a_schedule_may_come_in_the_middle_of_a_start_and_of_a_stop(spin: Engine) -> None:
     def start_and_stop() -> None:
         start(spin)

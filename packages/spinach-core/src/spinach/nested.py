@@ -21,7 +21,7 @@ __all__ = ["OneAtATime", "is_nested"]
 
 #: Whose functions are the calls that a program makes.
 _MODULES: Final = frozenset(
-    f"{__package__}.{name}" for name in ("at_exit", "engine", "failed", "producer")
+    f"{__package__}.{name}" for name in ("at_exit", "engine", "failed", "producer", "task")
 )
 
 #: Those of them that call the program's own code.
