@@ -185,4 +185,4 @@ def test_a_receiver_that_runs_nothing_is_told(caplog: pytest.LogCaptureFixture) 
         engine.schedule("t")
         engine.start_workers(1, stop_when_queue_empty=True)
     (record,) = [each for each in caplog.records if each.name == "spinach.signals"]
-    assert "cannot be async" in str(record.exc_info)
+    assert "returned a generator" in str(record.exc_info)

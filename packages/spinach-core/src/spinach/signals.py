@@ -50,8 +50,8 @@ class SafeSignal(NamedSignal):
             try:
                 result = receiver(sender, **kwargs)
                 leave_child()
-                if refuse_unfinished(receiver, result) is not None:
-                    raise TypeError("receivers run in worker threads and cannot be async")
+                if (refusal := refuse_unfinished(receiver, result)) is not None:
+                    raise refusal
                 results.append((receiver, result))
             except BaseException as exc:
                 leave_child(exc)
