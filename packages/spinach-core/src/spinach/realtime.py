@@ -15,7 +15,7 @@ import importlib.util
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Real", "plain", "time"]
+__all__ = ["Real", "time"]
 
 
 def _copy_of(name: str) -> Any:
@@ -41,8 +41,3 @@ class Real:
     datetime: type[datetime] = next(
         each for each in datetime.__mro__ if each.__module__ == "datetime"
     )
-
-
-def plain(at: datetime) -> datetime:
-    """The same instant as a datetime of the real class."""
-    return Real.datetime.combine(at.date(), at.timetz())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.clock import as_utc
 from spinach.exc import InvalidArgument, WorkersRunning
-from spinach.realtime import Real, plain, time
+from spinach.realtime import Real, time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sized
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["LATEST", "START", "VirtualClock"]
 
 #: Where every virtual clock starts unless told otherwise.
-START = plain(datetime(2030, 1, 1, tzinfo=UTC))
+START = as_utc(datetime(2030, 1, 1, tzinfo=UTC))
 
 #: It cannot be turned beyond. Datetimes end a year later, which leaves the engine room
 #: for the instants it counts ahead from now.
-LATEST = plain(datetime(9999, 1, 1, tzinfo=UTC))
+LATEST = as_utc(datetime(9999, 1, 1, tzinfo=UTC))
 
 #: Where no clock starts before: stores count from here.
-_EARLIEST = plain(datetime(1970, 1, 1, tzinfo=UTC))
+_EARLIEST = as_utc(datetime(1970, 1, 1, tzinfo=UTC))
 
 #: Sums of float seconds that should be equal may differ by less than this.
 _TOLERANCE_SECONDS = 1e-6
@@ -356,7 +356,7 @@ class Absence:
 
 
 def _require_start(start: Any) -> datetime:
-    utc = plain(as_utc(start, what="start"))
+    utc = as_utc(start, what="start")
     if not _EARLIEST <= utc < LATEST:
         raise InvalidArgument(
             f"start is {start!r}, expected a datetime from {_EARLIEST} on and before {LATEST}."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from spinach.clock import SystemClock
+from spinach.clock import SystemClock, as_utc
 from spinach.exc import WorkersRunning
-from spinach.realtime import plain, time
+from spinach.realtime import time
 
 __all__ = ["LiveClock"]
 
@@ -20,7 +20,7 @@ class LiveClock(SystemClock):
     """
 
     def __init__(self) -> None:
-        self._start = plain(datetime.now(UTC))
+        self._start = as_utc(datetime.now(UTC))
         self._start_seconds = time.monotonic()
 
     def now(self) -> datetime:
