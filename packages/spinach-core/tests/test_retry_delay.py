@@ -213,7 +213,8 @@ def test_a_function_that_breaks_its_word_leaves_the_choice_to_the_default(
         assert run(bench, backoff) == [0, 6]
     warning, failure = caplog.records
     assert (warning.name, warning.levelname) == ("spinach.job", "WARNING")
-    assert "Backoff of task flaky cannot be used after attempt 1" in warning.getMessage()
+    assert "Backoff of task flaky cannot be used: it r" in warning.getMessage()
+    assert "waits 6.0 s after attempt 1, as the default" in warning.getMessage()
     assert told in warning.getMessage()
     assert len(warning.getMessage()) < 600
     assert (warning.task, warning.attempt) == ("flaky", 1)  # type: ignore[attr-defined]

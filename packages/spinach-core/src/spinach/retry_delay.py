@@ -57,9 +57,9 @@ def retry_delay_ms(task: Task[..., Any], lease: Lease, source: RandomSource | No
     # Handlers are the user's, too.
     with suppress(BaseException):
         JOB_LOGGER.warning(
-            "Backoff of task %s cannot be used after attempt %d of job %s, "
-            "the default one waits %.1f s: it %s",
-            task.name, attempt, lease.stored_id[1:], instead.total_seconds(), problem,
+            "Backoff of task %s cannot be used: it %s. Job %s waits %.1f s after attempt %d, "
+            "as the default backoff chose",
+            task.name, problem, lease.stored_id[1:], instead.total_seconds(), attempt,
             exc_info=error,
             extra={
                 "job_id": lease.stored_id[1:],
