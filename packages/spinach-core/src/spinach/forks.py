@@ -27,8 +27,8 @@ _WRITE_SECONDS = 5.0
 
 
 class _Process:
-    """The process, as a job that ends asks for it: by a number, since a system call takes ten
-    times as long."""
+    """Tells a forked child from its parent by a number, which is looked at after each job:
+    `os.getpid`, a system call, takes ten times as long."""
 
     __slots__ = ("_watched", "number")
 
