@@ -28,6 +28,7 @@ __all__ = [
     "CallBackoff",
     "RandomSource",
     "exponential_backoff",
+    "jittered_seconds",
     "require_backoff",
 ]
 

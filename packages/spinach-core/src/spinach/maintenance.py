@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from . import wire
 from .brokers.calls import Deposit, Verdict
 from .clock import from_ms
-from .const import DEFAULT_MAX_PAYLOAD_BYTES
+from .const import DEFAULT_MAX_PAYLOAD_BYTES, WORKER_LOST
 from .job import JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind
@@ -143,7 +143,7 @@ class Maintenance:
 
     def fail_forgotten(self, lease: Lease) -> None:
         """Fail a job that ran, but whose outcome the store forgot, and that may not run again."""
-        failure = Failure(error="spinach.exc.WorkerLost", message=_FORGOTTEN)
+        failure = Failure(error=WORKER_LOST, message=_FORGOTTEN)
         try:
             task = wire.read_header(lease.record).task
         except wire.UnreadableRecord:

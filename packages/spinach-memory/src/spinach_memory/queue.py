@@ -6,12 +6,12 @@ answer is the broker's business; here jobs move.
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from datetime import timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
+from spinach.backoff import jittered_seconds
 from spinach.brokers.calls import LostJob, RecoverReply, Verdict
 from spinach.const import (
     LOST_LAST,
@@ -436,5 +436,11 @@ def _reason_to_give_up(job: StoredJob) -> str | None:
 
 def _delay(losses: int, source: RandomSource | None) -> timedelta:
     """How long a job that has lost this many workers waits before it runs again."""
-    longest = min(RECOVERY_CAP_SECONDS, RECOVERY_BASE_SECONDS * 2.0 ** (losses - 1))
-    return timedelta(seconds=(random if source is None else source).uniform(0.0, longest))
+    return timedelta(
+        seconds=jittered_seconds(
+            losses - 1,
+            base_seconds=RECOVERY_BASE_SECONDS,
+            cap_seconds=RECOVERY_CAP_SECONDS,
+            source=source,
+        )
+    )
