@@ -388,8 +388,8 @@ def sections() -> list[tuple[str, list[str], str]]:
             ],
             (
                 "A process that was never let in raises these at once. One that was let in before "
-                "tries on, since a new password may be on its way to it: workers until the same "
-                "call was refused for five minutes on end, then they stop and raise it, and "
+                "keeps trying, since a new password may be on its way to it: workers until the "
+                "same call was refused for five minutes on end, then they stop and raise it, and "
                 "`schedule` for `client_timeout`. What a user of the server needs stands in "
                 "[Permissions](redis-permissions.md)."
             ),

@@ -94,10 +94,11 @@ LOST_LAST: Final = "The worker process died in the last attempt of the job."
 #: Signs of life are kept no more exactly than this, so that it takes no write for each.
 STEP_MS: Final = 1000
 
-#: Whoever is told of a dead member has this long before another one is told, in ms. It
-#: recovers at once, and when the server does not answer (5 s), once more after a pause (5 s at
-#: most). Not to be told again at the next beat, 10 s later, is what keeps others out of its
-#: way. When it dies as well before it did anything, the leases are taken back that much later.
+#: A process that is told of a dead member has this long to recover it before another one is
+#: told, in ms. It recovers at once, and when the server does not answer (5 s), once more after a
+#: pause (5 s at most). Since nobody is told again at the next beat, 10 s later, no other process
+#: gets in its way. If it dies as well before it did anything, the leases are taken back later by
+#: as much.
 NAMING_MS: Final = 12_000
 
 #: How long a timekeeper stays one without fetching, in ms; longer than a blocking fetch of

@@ -170,7 +170,7 @@ class Consumer:
         self._quiet_until = 0.0
 
     def _take_note(self) -> None:
-        """Learn which tasks there are now; for whoever has the turn."""
+        """Learn which tasks there are now; to be called by the thread that has the turn."""
         # First of all, so that whatever comes meanwhile is news again.
         self._news = False
         self._declaration = self._declare(self.queues)

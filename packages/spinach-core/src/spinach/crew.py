@@ -169,7 +169,7 @@ class Crew:
 
         Raises:
             BrokerError: the broker refuses us, for a reason that does not pass by
-                itself. One that is down does not count: the crew tries on.
+                itself. One that is down does not count: the crew keeps trying.
         """
         PROCESS.watch()
         try:

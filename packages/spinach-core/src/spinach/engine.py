@@ -315,7 +315,7 @@ class Engine:
             NestedCall: in the middle of another start on the same thread, or of a call of a
                 `MemoryBroker`.
             BrokerError: the broker refuses us for good. One that is merely down does
-                not count: workers try on until it is back.
+                not count: workers keep trying until it is back.
         """
         queues = QueueChoice.of(queue)
         require_int(number, "number of workers", 1, _MOST_WORKERS)

@@ -1,8 +1,8 @@
-"""What a worker process logs once when it begins, and once when it is over.
+"""Conditions that a worker process logs once when they begin, and once when they are over.
 
-A queue that a person paused, a store that is full, jobs that nobody here can run: nothing is
-broken, and nothing goes on until somebody acts. What fetches and beats answer tells of them.
-The one call that is made for it counts parked jobs, when those of another task appear.
+A queue is paused, a store is full, jobs are parked that nobody here can run: nothing is broken,
+and nothing goes on until somebody acts. The answers to fetches and beats tell of all three.
+One call is made for this alone: it counts parked jobs when those of another task appear.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COUNT_SECONDS: Final = _STEADY_SECONDS / 3
 
 
 class Notices:
-    """What was told of the queues of one process; for whoever of its threads has the turn.
+    """What was told of the queues of one process; used by the thread that has the turn.
 
     Instants are the local monotonic clock's, in seconds.
 

@@ -91,8 +91,8 @@ class MemoryBroker(Broker):
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         """Store jobs; one atomic step for all queues. Nothing is ever full or unknown.
 
-        Of a nested call the jobs are stored when the outer call ends, which whoever looks
-        for them waits for.
+        The jobs of a nested call are stored when the outer call ends. Calls that look for
+        them wait until then.
         """
         shelves = self.store.shelves()
         if shelves.held_here():

@@ -49,7 +49,7 @@ class Guarded:
                 "thread: from a signal handler, a finalizer or a log handler. There you can "
                 "only schedule. Make the call on another thread, or after the handler."
             )
-        # Whoever calls after a job was accepted finds it.
+        # A job that was accepted is there for every later call.
         if self._put_by:
             self.catch_up()
 
@@ -89,7 +89,7 @@ class WaitLock:
     def release(self) -> None:
         """Release it, and make the steps that were put by: they may end the wait."""
         self._owner.lock.release()
-        # Who turns a clock from a signal handler had it before.
+        # A signal handler that turns a clock may have had it before.
         if not self._owner.held_here():
             self._owner.catch_up()
 

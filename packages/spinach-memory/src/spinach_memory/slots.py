@@ -120,7 +120,7 @@ class Limits:
         """Forget the limits of a member.
 
         Args:
-            member: who goes, or declares anew.
+            member: that goes, or declares anew.
             kept: tasks that it goes on to limit.
 
         Returns:

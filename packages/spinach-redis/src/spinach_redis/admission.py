@@ -1,8 +1,9 @@
 """Whether the server lets this process in, and for how long it may refuse what it allowed.
 
 A password that was changed reaches a credential provider some seconds later, and a list of
-permissions is corrected in steps. So who was let in once tries on for a while, and says so
-loudly; who never was has a wrong password, and is told at once.
+permissions is corrected in steps. So a process that was let in once keeps trying for a while,
+with warnings in the log. One that was never let in has a wrong password, and its call raises at
+once.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Admission:
         self._told_at: dict[str, float] = {}
 
     def answered(self, address: str, call: str) -> None:
-        """A call was answered. Not needed for who is `let_in`, and has nothing `refused`.
+        """A call was answered. Need not be told while `let_in` and nothing is `refused`.
 
         Args:
             address: of the server.
@@ -58,7 +59,7 @@ class Admission:
             LOGGER.info("Redis at %s lets this process in again", address)
 
     def bears(self, health: Health, call: str, error: Exception) -> bool:
-        """Whether to try on although a server refuses a call.
+        """Whether to keep trying although a server refuses a call.
 
         Args:
             health: of the server.

@@ -100,11 +100,12 @@ class RedisBroker(Broker):
             together with what is behind them in their queue.
         client_timeout: how long one call of a client may take, at least 100 ms: scheduling
             jobs, or a call about failed ones. That is all of it: connecting, waiting for
-            answers, pauses, further tries. Not the look-up of the host's name, which cannot be
-            bounded. Of a batch of more than 500 jobs of a queue, more than 1 MiB of them or
-            several queues, and of a long list, it is counted anew from each part that is
-            done. Where nothing listens at the only server there is, it is a fifth of that,
-            and a second at most. What workers call has limits of its own.
+            answers, pauses, further tries. Only resolving the host's name is left out, since it
+            cannot be bounded. A batch of more than 500 jobs of a queue, more than 1 MiB or
+            several queues is done in parts, and so is a long list; the time is counted anew
+            from each part that is done. Where nothing listens at the only server there is,
+            the call ends after a fifth of the time, and a second at most. What workers call
+            has limits of its own.
         url: of the server, in the place of a client: redis://, rediss:// or unix://, with
             options as redis-py reads them.
         _offset_ms: for tests: in the place of the clock's.
@@ -209,7 +210,7 @@ class RedisBroker(Broker):
             self._look_for_older_jobs(queue)
         members: tuple[str, ...] = ()
         for _ in range(NAMES_ATTEMPTS):
-            # Who declares anew may have declared any of them before.
+            # A member that declares anew may have declared any of them before.
             limited = lines.directory.of(queue).limited if enrolment.number else ()
             [answer] = lines.workers.ask(
                 requests.join(names, self._offset(), member, enrolment, members, limited)

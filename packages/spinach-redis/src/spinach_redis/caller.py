@@ -121,8 +121,8 @@ def judge(
         if isinstance(value, Exception):
             fault = fault_of(value)
             value = error = _told(value, answer.health, name_of(request), admission)
-            # A full server serves all else, so who is refused tells of it. So does one that
-            # lets a user do something and not something else.
+            # A full server serves all else, and so does one that refuses a user some of the
+            # commands. Neither is down: the call that is refused tells of it.
             worst.setdefault(answer.health, None)
             if fault is Fault.PASSING:
                 worst[answer.health] = value

@@ -28,9 +28,9 @@ LEAST_WAIT_SECONDS: Final = 0.01
 #: for replicas is over, and this leaves it half for that. Of a short call it is a quarter.
 LEAST_TRY_SECONDS: Final = 0.3
 
-#: A server that nobody else can stand in for, and at whose port nobody listens, is tried for
-#: a fifth of the call, and for this long at most, in seconds: a restart takes a moment, and
-#: whoever is told to wait longer waits for a person.
+#: Where nobody listens at the port of the only server there is, the call is tried for a fifth of
+#: its time, and for this long at most, in seconds: a restart takes a moment, and a server that
+#: is still away then is away until a person acts.
 MOST_REFUSED_SECONDS: Final = 1.0
 
 #: Longest pause between two tries, in seconds. Workers make longer ones; a caller waits.

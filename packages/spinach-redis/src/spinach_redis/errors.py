@@ -41,7 +41,7 @@ class Fault(enum.Enum):
     PASSING = "passing"
     #: The server has no memory left.
     FULL = "full"
-    #: The user is not let in, or may not do that. It may pass for who was let in before.
+    #: The user is not let in, or may not do that. It may pass where it was let in before.
     REFUSED = "refused"
     #: A person has to act.
     FATAL = "fatal"

@@ -1,4 +1,4 @@
-"""Tells who calls a broker from an event loop, which stands still meanwhile."""
+"""The warning that a call of a client blocks an event loop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .health import LOGGER
 
 __all__ = ["running_loop", "warn_of_event_loop"]
 
-# Whether the process was told; a child that was forked need not be told again. State of the
-# module, because a process shall read it once, whoever calls through whichever broker. Without
-# a lock: event loops of two threads that begin at the same moment may both be told of.
+# Whether the log was told; a child that was forked need not tell it again. State of the module,
+# because it is told once a process, through whichever broker the calls go. Without a lock: of two
+# threads that call at the same moment both may tell it.
 _told = False
 
 

@@ -218,7 +218,7 @@ class Router:
         Opening it takes no longer than `share`, what is sent and read then than `deadline`.
         """
         if node.health.rest_until > begin and (
-            # Who cannot wait for the end of the rest may find the server back before.
+            # A call that has to be over before the end of the rest is tried all the same.
             deadline is None or node.health.rest_until < deadline.end
         ):
             return rested(node)

@@ -73,8 +73,8 @@ class Waiting:
         self._topology = topology
         self._caller = caller
         self._router = Router(topology, LinkPool(), replicas)
-        # Guards the first two attributes below. Taken by an engine's own threads alone: who
-        # calls from a signal handler must find no lock that its own thread has.
+        # Guards the first two attributes below. Taken by an engine's own threads alone: a call
+        # from a signal handler must find no lock that its own thread has.
         self._lock = threading.Lock()
         self._alarms: set[Alarm] = set()
         #: The next wait is not to begin.

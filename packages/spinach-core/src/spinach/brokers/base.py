@@ -147,9 +147,9 @@ class Broker(ABC):
     #
     # A membership is one worker process in one queue. `fetch`, `beat`,
     # `reconcile`, `leave` and a `join` that declares anew carry its number, one above
-    # the last one the engine used; the engine has one such call in flight per membership. The store
-    # remembers the last number: one that is not above it answers STALE and does
-    # nothing. A member that the store does not know answers FENCED.
+    # the last one the engine used; the engine has one such call in flight per
+    # membership. The store remembers the last number: one that is not above it answers
+    # STALE and does nothing. A member that the store does not know answers FENCED.
 
     @abstractmethod
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
@@ -270,9 +270,9 @@ class Broker(ABC):
         A direct lease spends an attempt and counts a loss, a buffered one marks
         the job direct-only. A job that runs at most once, that has no retries left,
         or that lost its worker for the third time goes to the failed store (I12);
-        the others become due after a random delay. The reply tells who died and how many
-        jobs went where. Answers REFUSED when the member is alive, unknown, or all nobody
-        may be declared dead at this time.
+        the others become due after a random delay. The reply tells which member died and
+        how many jobs went where. Answers REFUSED when the member is alive or unknown, or
+        while nobody may be declared dead.
         """
 
     @abstractmethod

@@ -75,7 +75,8 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     periodic: Mapping[str, int] = {}
     #: For people who look at the store: host, process id, version.
     info: Mapping[str, str] = {}
-    #: 0 for who joins; for a member that declares something else from now on, as in a `Turn`.
+    #: 0 to join. A member that declares something else from now on gives its next number, as in
+    #: a `Turn`.
     number: int = 0
 
 

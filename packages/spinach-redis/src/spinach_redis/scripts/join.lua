@@ -22,7 +22,7 @@
 --   7 count of limited tasks, the tasks; then a limit for each
 --   then count of periodic tasks; task, interval in ms for each
 --   then count of members known, the members
---   then number of the call, 0 of who joins
+--   then number of the call, 0 to join
 --   then count of other limited tasks known, the tasks
 -- Reply
 --   {'APPLIED', us until a periodic task of the member is due or nil}

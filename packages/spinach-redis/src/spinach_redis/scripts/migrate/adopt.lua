@@ -53,7 +53,7 @@ for i = FIRST, #ARGV, WIDTH do
   if there then
     found[#found + 1] = i
     local id, due = ARGV[i + 2], tonumber(ARGV[i + 4])
-    -- Whoever is stored under this id keeps what it spent.
+    -- A job that is stored under this id already keeps what it spent.
     if call('HEXISTS', q.jobs, id) == 0 then
       local retries, losses = tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6])
       if retries > 0 or losses > 0 then

@@ -1,5 +1,5 @@
--- What a member takes along that leaves or is recovered: its number, its limits, its office.
--- One that declares anew takes less.
+-- What a member takes along when it leaves or is recovered: its number, its limits, its office.
+-- When it declares anew, it keeps its number and its office.
 
 -- What it declared periodic was declared until now. Returns what `info` holds of it, or ''.
 local function end_schedule(q, member, now)
