@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach.clock import from_ms
+from spinach.const import WORKER_LOST
 from spinach.exc import BrokerError, WorkersRunning
 from spinach.outcome import Failure
 
@@ -327,7 +328,7 @@ class Move:
             return _Fate(self._tally.recovered, b"", job.retries + 1, losses=1)
         why = "which runs at most once" if job.max_retries == 0 else "in its last attempt"
         failure = Failure(
-            error="spinach.exc.WorkerLost",
+            error=WORKER_LOST,
             message=f"The worker of the older spinach on {host} died with the job, {why}.",
         )
         return _Fate(self._tally.failed, b"", job.retries, 1, encode_failure(failure))
