@@ -109,3 +109,38 @@ spin.stop_workers()
 """,
         timeout=30,
     )
+
+
+def test_the_child_waits_for_no_registration_of_another_thread() -> None:
+    run_python(
+        f"""{FORK}
+import faulthandler
+
+import spinach.task
+
+begun, go_on = threading.Event(), threading.Event()
+
+def register():
+    # As a thread stands in the middle of a registration.
+    with spinach.task.REGISTERING.held(), spin._catalog._changes.turn(), spin._lock.turn():
+        begun.set()
+        go_on.wait()
+
+def child():
+    # What waits for ever shows where.
+    faulthandler.dump_traceback_later(20, exit=True)
+    tasks = Tasks()
+    spin.attach_tasks(tasks)
+    tasks.add(lambda: ran.append(("added", os.getpid())), "added")
+    spin.schedule("added")
+    spin.start_workers(1, stop_when_queue_empty=True)
+    assert ran == [("added", os.getpid())], ran
+
+thread = threading.Thread(target=register)
+thread.start()
+begun.wait()
+fork(child)
+go_on.set()
+thread.join()
+"""
+    )

@@ -110,7 +110,7 @@ class Engine:
             DuplicateTask: one of its names is taken; nothing is attached.
         """
         self._check_registry(tasks)
-        with REGISTERING:
+        with REGISTERING.held():
             if not self._catalog.attach(tasks):
                 return
             others = tasks._attached(self)  # noqa: SLF001 - the two halves of one link
@@ -134,7 +134,7 @@ class Engine:
             InvalidArgument: not a registry.
         """
         self._check_registry(tasks)
-        with REGISTERING:
+        with REGISTERING.held():
             if not self._catalog.detach(tasks):
                 return
             tasks._detached(self)  # noqa: SLF001 - the two halves of one link
@@ -439,10 +439,9 @@ class Engine:
             )
 
     def _forget_parent(self) -> None:
-        """After a fork: the parent's crew is not ours, nor is a lock it held."""
+        """After a fork: the parent's crew is not ours."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._lock = OneAtATime("start workers")
             self._crew = None
 
     def _running_crew(self) -> Crew | None:

@@ -7,6 +7,7 @@ wait for it: neither for a lock that it holds, nor for threads that may need tha
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from .exc import NestedCall
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OneAtATime", "is_nested"]
+__all__ = ["OneAtATime", "ProcessLock", "is_nested"]
 
 #: Whose functions are the calls that a program makes.
 _MODULES: Final = frozenset(
@@ -38,8 +39,30 @@ def is_nested() -> bool:
     return False
 
 
+class ProcessLock:
+    """A reentrant lock that each process has to itself.
+
+    A forked child would inherit an ordinary one as it was: held for ever, where another thread
+    had it.
+    """
+
+    def __init__(self) -> None:
+        # Without a lock: of several threads that come first, all get the same entry.
+        self._by_process: dict[int, threading.RLock] = {}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the lock for a block."""
+        process = os.getpid()
+        lock = self._by_process.get(process)
+        if lock is None:
+            lock = self._by_process.setdefault(process, threading.RLock())
+        with lock:
+            yield
+
+
 class OneAtATime:
-    """A lock that refuses a nested call, which would wait for itself.
+    """A lock that refuses a nested call, which would wait for itself; a child has its own.
 
     Args:
         what: it is for, as in "Cannot ... here".
@@ -47,9 +70,10 @@ class OneAtATime:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        # Guards the flag, and what the owner of this object says.
-        self._lock = threading.RLock()
-        self._taken = False
+        # Guards what follows, and what the owner of this object says.
+        self._lock = ProcessLock()
+        # The process whose call has it; 0: none.
+        self._taken_by = 0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -58,15 +82,15 @@ class OneAtATime:
         Raises:
             NestedCall: this thread has it already.
         """
-        with self._lock:
-            if self._taken:
+        with self._lock.held():
+            if self._taken_by == os.getpid():
                 raise NestedCall(
                     f"Cannot {self._what} in the middle of another call that does, on the same "
                     "thread: from a signal handler, a finalizer or a log handler. Make the call "
                     "after the handler."
                 )
-            self._taken = True
+            self._taken_by = os.getpid()
             try:
                 yield
             finally:
-                self._taken = False
+                self._taken_by = 0

@@ -6,7 +6,6 @@ does the scheduling.
 
 from __future__ import annotations
 
-import threading
 import types
 from dataclasses import dataclass, field
 from typing import (
@@ -40,7 +39,7 @@ from .exc import (
     TasksNotAttached,
     UnknownTask,
 )
-from .nested import OneAtATime
+from .nested import OneAtATime, ProcessLock
 from .signature import CallSignature
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ F = TypeVar("F", bound="Callable[..., object]")
 
 #: Held while a registry changes, or is attached or detached: all registries and engines that
 #: a change concerns see it in one step. It is no lock of a client call.
-REGISTERING: Final = threading.RLock()
+REGISTERING: Final = ProcessLock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -279,7 +278,7 @@ class Tasks:
                 f"signature {task.signature} does not allow that: {problem}. Give its parameters "
                 "defaults, or schedule it from a periodic task that takes none."
             )
-        with REGISTERING, self._additions.turn():
+        with REGISTERING.held(), self._additions.turn():
             known = self._tasks.get(task.name)
             if known is not None and not replace:
                 raise DuplicateTask(
