@@ -8,7 +8,6 @@ the subscriber while it waits for a wake-up.
 from __future__ import annotations
 
 import math
-import os
 import uuid
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from .maintenance import Maintenance
 from .membership import Membership
 from .notices import Notices
 from .outcome import Outcome, OutcomeKind
+from .process import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +77,7 @@ class Consumer:
         self._declare = declare
         self._handover = handover
         self._source = source
-        self._pid = os.getpid()
+        self._process = PROCESS.number
         self._closing = False
         self._leaving = False
         # Nothing is due before this instant, so that the arbiter, which looks at each
@@ -458,7 +458,7 @@ class Consumer:
     def _leave_child(self) -> None:
         """After a call, in which a provider of credentials may have forked."""
         # The child of a task may start workers of its own; the thread is its parent's then.
-        if self._pid != os.getpid():
+        if self._process != PROCESS.number:
             leave_child()
 
     def _new_membership(self, queue: str) -> Membership:

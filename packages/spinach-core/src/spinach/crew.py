@@ -21,11 +21,12 @@ from .consumer import Consumer
 from .declaration import declare
 from .doorbell import Doorbell
 from .exc import BrokerError, WorkerLost
-from .forks import PROCESS, leave_child
+from .forks import leave_child
 from .handover import HandOver
 from .log import ENGINE_LOGGER, JOB_LOGGER
 from .notifier import ResultNotifier
 from .pace import Pace
+from .process import PROCESS
 from .queues import names_of
 from .realtime import time
 from .subscriber import Subscriber

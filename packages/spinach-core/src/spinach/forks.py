@@ -12,45 +12,19 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .exception_text import class_name, message_of, traceback_of
+from .process import PROCESS
 from .upkeep import EngineThread
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["PROCESS", "end_child", "leave_child"]
+__all__ = ["end_child", "leave_child"]
 
 #: How long a child that ends may take to write what it has to say, in seconds.
 _WRITE_SECONDS = 5.0
-
-
-class _Process:
-    """Tells a forked child from its parent by a number, which is looked at after each job:
-    `os.getpid`, a system call, takes ten times as long."""
-
-    __slots__ = ("_watched", "number")
-
-    def __init__(self) -> None:
-        #: Another one in a forked child than in its parent, once `watch` was called.
-        self.number = 0
-        self._watched = False
-
-    def watch(self) -> None:
-        """Count forks from now on; again does nothing."""
-        # Nothing forks where there is no such function, as on Windows.
-        register = getattr(os, "register_at_fork", None)
-        if register is not None and not self._watched:
-            self._watched = True
-            register(after_in_child=self._forked)
-
-    def _forked(self) -> None:
-        self.number += 1
-
-
-#: Of the interpreter, as forks are.
-PROCESS: Final = _Process()
 
 
 def leave_child(err: BaseException | None = None) -> None:
@@ -63,7 +37,7 @@ def leave_child(err: BaseException | None = None) -> None:
         err: what that code raised; None: it returned.
     """
     thread = threading.current_thread()
-    if isinstance(thread, EngineThread) and thread.pid != os.getpid():
+    if isinstance(thread, EngineThread) and thread.process != PROCESS.number:
         end_child(err)
 
 

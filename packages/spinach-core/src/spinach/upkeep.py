@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
+
+from .process import PROCESS
 
 __all__ = ["EngineThread", "UpkeepThread"]
 
@@ -19,8 +20,8 @@ class EngineThread(threading.Thread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Process it belongs to. In a forked child it is another one than the child's.
-        self.pid = os.getpid()
+        #: Number of the process it belongs to. In a forked child it is not the child's.
+        self.process = PROCESS.number
 
 
 class UpkeepThread(EngineThread):

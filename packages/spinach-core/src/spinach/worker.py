@@ -25,10 +25,11 @@ from .checks import refuse_unfinished
 from .clock import as_utc, from_ms, to_ms
 from .exc import AbortException, BrokerError, RetryException
 from .exception_text import class_name, message_of, trace_of, traceback_of
-from .forks import PROCESS, end_child, leave_child
+from .forks import end_child, leave_child
 from .job import Job, JobStatus, job_from_record
 from .log import JOB_LOGGER, WORKER_LOGGER
 from .outcome import Failure, Outcome, OutcomeKind, cut_failure
+from .process import PROCESS
 from .retry_delay import retry_delay_ms
 
 if TYPE_CHECKING:
