@@ -34,6 +34,16 @@ class Highest:
         return b
 
 
+class Fixed:
+    """Takes every range at the same place, from 0 to 1."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return a + self.at * (b - a)
+
+
 def span_of(backoff: Backoff, attempt: int) -> tuple[float, float]:
     """What a wait is drawn from, in seconds."""
     source = Highest()
@@ -75,7 +85,7 @@ def test_without_jitter_nothing_is_left_to_chance() -> None:
 
 
 @pytest.mark.parametrize("attempt", [10_000, 2**70])
-@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0, 10**400], ids=str)
+@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0, 1e308], ids=str)
 def test_no_attempt_and_no_factor_is_too_large(attempt: int, factor: float) -> None:
     wait = Backoff(factor=factor, jitter=0.0).after(attempt)
     assert wait == (timedelta(seconds=6) if factor == 1.0 else timedelta(minutes=20))
@@ -118,6 +128,7 @@ def test_a_policy_is_a_value() -> None:
         ({"cap": MAX_WAIT + timedelta(seconds=1)}, "at most 3650 days"),
         ({"factor": 0.99}, "factor of Backoff is 0.99"),
         ({"factor": float("inf")}, "factor of Backoff is inf"),
+        ({"factor": 10**400}, "factor of Backoff is 1000"),
         ({"factor": float("nan")}, "factor of Backoff is nan"),
         ({"factor": "2"}, "factor of Backoff is '2'"),
         ({"factor": True}, "factor of Backoff is True"),
@@ -205,15 +216,22 @@ def test_a_tasks_backoff_goes_before_the_registrys_and_that_before_the_default()
 # -- the other waits -----------------------------------------------------------
 
 
-@given(st.integers(min_value=0, max_value=1_000_000))
+@given(st.integers(min_value=0, max_value=1_000_000), st.integers(min_value=1, max_value=5000))
 def test_exponential_backoff_is_half_to_all_of_three_seconds_doubled_each_attempt(
-    attempt: int,
+    attempt: int, cap: int
 ) -> None:
-    source = Highest()
-    wait = exponential_backoff(attempt, source=source)
-    most = 3 * 2**attempt if attempt < 9 else 1200
-    assert source.ranges == [(most / 2, most)]
-    assert wait == timedelta(seconds=most)
+    """In whole seconds, as the older spinach has it."""
+    half = min(3 * 2 ** min(attempt, 20), cap) // 2
+    drawn = [exponential_backoff(attempt, cap, source=Fixed(at)) for at in (0.0, 0.5, 1.0)]
+    assert drawn[0] == timedelta(seconds=half)
+    assert drawn[1] == timedelta(seconds=half + (half + 1) // 2)
+    assert drawn[2] == timedelta(seconds=2 * half)
+
+
+def test_exponential_backoff_draws_each_second_of_its_span() -> None:
+    source = random.Random(7)
+    waits = {exponential_backoff(2, source=source) for _ in range(300)}
+    assert waits == {timedelta(seconds=each) for each in range(6, 13)}
 
 
 @given(st.integers(min_value=0, max_value=100), st.integers(min_value=1, max_value=5000))
@@ -221,11 +239,10 @@ def test_the_cap_bounds_every_wait(attempt: int, cap: int) -> None:
     assert timedelta(0) <= exponential_backoff(attempt, cap) <= timedelta(seconds=cap)
 
 
-def test_a_task_waits_by_default_what_exponential_backoff_says_of_its_attempts() -> None:
+def test_a_task_waits_by_default_within_the_span_of_exponential_backoff() -> None:
     for attempt in range(1, 20):
-        source = Highest()
-        exponential_backoff(attempt, source=source)
-        assert source.ranges == [span_of(Backoff(), attempt)]
+        ends = [exponential_backoff(attempt, source=Fixed(at)).total_seconds() for at in (0, 1)]
+        assert tuple(ends) == span_of(Backoff(), attempt)
 
 
 @given(st.integers(min_value=0, max_value=100), st.randoms())

@@ -23,6 +23,7 @@ from spinach.exc import BrokerError, BrokerFull, InvalidArgument, InvalidName, W
 from spinach_redis import RedisBroker
 from spinach_redis.migrate import Left, main, migrate
 from spinach_redis.moving import _ADOPT, _ADOPT_KEYS, _INHERIT, _INHERIT_KEYS
+from spinach_redis.original import OldKeys
 
 from .clusters import Cluster
 from .original import NAMESPACE, WORKER, everything, old_job, restore
@@ -233,6 +234,15 @@ def test_live_workers_are_named_and_nothing_is_moved(client: Redis) -> None:
     assert migrate(client, NAMESPACE, workers_stopped=True).recovered == {"hang": 2}
     # They do not count as living any more, for a warning or the next run.
     assert migrate(client, NAMESPACE).moved == 0
+
+
+def test_a_worker_whose_entry_is_damaged_counts_as_living(client: Redis) -> None:
+    client.hset(OldKeys(NAMESPACE).workers, WORKER, "no JSON")
+    before = everything(client)
+    with pytest.raises(WorkersRunning, match=rf"an unknown host \({WORKER}\)"):
+        migrate(client, NAMESPACE)
+    assert everything(client) == before
+    assert migrate(client, NAMESPACE, workers_stopped=True).moved > 0
 
 
 def test_what_cannot_be_read_stays_and_is_told(client: Redis) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,7 +40,7 @@ MAX_WAIT: Final = timedelta(days=3650)
 _SHORTEST_WAIT: Final = timedelta(milliseconds=1)
 
 #: Base of `exponential_backoff`.
-_EXPONENTIAL_BASE_SECONDS: Final = 3.0
+_EXPONENTIAL_BASE_SECONDS: Final = 3
 
 #: Base and bound of the wait between calls to a broker that does not answer.
 CALL_BASE_SECONDS: Final = 0.02
@@ -83,12 +84,11 @@ def jittered_seconds(
 
 
 def _require_number(value: Any, what: str, lowest: float, highest: float) -> None:
-    """Check an int or float of a range; a bool is none, nor is an infinite one."""
+    """Check an int or float of a range; a bool is none, nor is one beyond what a float holds."""
     if (
         not isinstance(value, (int, float))
         or isinstance(value, bool)
-        or not lowest <= value <= highest
-        or value == math.inf
+        or not lowest <= value <= min(highest, sys.float_info.max)
     ):
         until = "" if highest == math.inf else f" and at most {highest:g}"
         raise InvalidTask(
@@ -200,25 +200,21 @@ def require_backoff(value: Any) -> BackoffPolicy:
 def exponential_backoff(
     attempt: int, cap: int = 1200, *, source: RandomSource | None = None
 ) -> timedelta:
-    """A wait for a plan of your own: uniform over half to all of min(cap, 3 s · 2^attempt).
+    """A wait for a plan of your own: whole seconds, half to all of min(cap, 3 s · 2^attempt).
 
-    What a task waits by default is `Backoff().after(n)` after attempt number n, which is
-    `exponential_backoff(n)`.
+    Half of that is rounded down, and as much again is the most that chance adds. It is what the
+    older `spinach` has under this name. After attempt number n a task waits by default
+    `Backoff().after(n)`, which draws from the span of `exponential_backoff(n)`, fractions
+    included.
 
     Args:
         attempt: how many attempts were made.
         cap: bound in seconds.
         source: of randomness; None takes the `random` module.
     """
-    return timedelta(
-        seconds=jittered_seconds(
-            attempt,
-            base_seconds=_EXPONENTIAL_BASE_SECONDS,
-            cap_seconds=cap,
-            jitter=0.5,
-            source=source,
-        )
-    )
+    half = int(min(cap, _EXPONENTIAL_BASE_SECONDS * 2 ** min(attempt, 64))) // 2
+    added = int((random if source is None else source).uniform(0, half + 1))
+    return timedelta(seconds=half + min(half, added))
 
 
 class CallBackoff:

@@ -72,12 +72,12 @@ class Admission:
         # Connections that were let in before may not be what they were.
         health.failed_at = now
         passed = now - self.refused.setdefault((address, call), now)
-        told = to_broker_error(error, address)
+        told = str(to_broker_error(error, address)).removeprefix(f"Redis at {address} ")
         if passed >= LOCKOUT_SECONDS:
             # From here on nothing is borne, so that a stop does not wait for it, too.
             self.let_in = False
             LOGGER.error(
-                "Redis at %s has refused this process for %d seconds, giving up: %s",
+                "Redis at %s has refused this process for %d seconds, giving up: it %s",
                 address, passed, told,
             )  # fmt: skip
             return False
@@ -85,7 +85,7 @@ class Admission:
             self._told_at[address] = now
             LOGGER.warning(
                 "Redis at %s refuses this process, which it let in before, retrying for %d "
-                "seconds more: %s",
+                "seconds more: it %s",
                 address, LOCKOUT_SECONDS - passed, told,
             )  # fmt: skip
         return True

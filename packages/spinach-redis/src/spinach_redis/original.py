@@ -103,17 +103,20 @@ def read_workers(entries: Sequence[bytes], now_seconds: float) -> list[OldWorker
     """The worker processes.
 
     Args:
-        entries: of the hash that lists them, flat; what cannot be read is passed over.
+        entries: of the hash that lists them, flat. A worker whose entry cannot be read may run
+            jobs, and counts as alive.
         now_seconds: the server's clock.
     """
     workers = []
-    for _, text in pairs(entries):
+    for name, text in pairs(entries):
         try:
             told = json.loads(text)
             silent = now_seconds - float(told["last_seen_at"])
             workers.append(OldWorker(_text(told["id"]), _text(told.get("name", "?")), silent))
         except (ValueError, TypeError, KeyError, AttributeError):
-            continue
+            workers.append(
+                OldWorker(_text(name.decode("utf-8", "replace")), "an unknown host", 0.0)
+            )
     return workers
 
 
