@@ -14,7 +14,12 @@ from spinach import Engine
 from spinach.brokers.calls import Verdict
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker, admission
-from spinach_redis.admission import LOCKOUT_SECONDS, WARN_EVERY_SECONDS, Admission
+from spinach_redis.admission import (
+    APART_SECONDS,
+    LOCKOUT_SECONDS,
+    WARN_EVERY_SECONDS,
+    Admission,
+)
 from spinach_redis.health import Health
 
 from .jobs import QUEUE, Member, deposit, success
@@ -99,8 +104,10 @@ def texts(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
 
 
 def test_workers_get_over_a_password_that_lags(
-    rotation: Rotation, caplog: pytest.LogCaptureFixture
+    rotation: Rotation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A call that is not made again for lack of an occasion holds the news back no longer.
+    monkeypatch.setattr(admission, "APART_SECONDS", 2.0)
     caplog.set_level(logging.INFO)
     broker = RedisBroker(rotation.client())
     spin = Engine(broker, namespace="rotated")
@@ -134,6 +141,7 @@ def test_workers_get_over_a_password_that_lags(
         spin.schedule("note", number)
     for _ in range(1, 20):
         assert done.acquire(timeout=30)
+    until(lambda: texts(caplog, "lets this process in again"), "the log is told")
     spin.stop_workers()
     assert sorted(ran) == list(range(20))
     [counts] = broker.counts(["spinach"])
@@ -249,11 +257,34 @@ def test_answer_begins_the_while_anew(clock: Clock) -> None:
     here, gate = Health("here"), Admission()
     gate.answered("here", "join")
     for _ in range(5):
-        assert gate.bears(here, "fetch", REFUSED)
-        clock.now += LOCKOUT_SECONDS - 1
-        assert gate.bears(here, "fetch", REFUSED)
+        for _ in range(int(LOCKOUT_SECONDS)):
+            assert gate.bears(here, "fetch", REFUSED)
+            clock.now += 1.0
         gate.answered("here", "fetch")
         assert not gate.refused
+
+
+def test_refusals_of_a_rare_call_that_lie_apart_are_not_of_one_lockout(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    here, gate = Health("here"), Admission()
+    gate.answered("here", "join")
+    for _ in range(3):
+        for call in ("recover", "fetch"):
+            assert gate.bears(here, call, REFUSED)
+        # Nobody has to be recovered any more, so that this call is not made again.
+        gate.answered("here", "fetch")
+        assert texts(caplog, "lets this process in again") == []
+        clock.now += APART_SECONDS + 1
+        gate.answered("here", "fetch")
+        assert len(texts(caplog, "lets this process in again")) == 1
+        caplog.clear()
+        clock.now += LOCKOUT_SECONDS
+    # Nor where nothing at all was answered in between.
+    assert gate.bears(here, "recover", REFUSED)
+    clock.now += LOCKOUT_SECONDS
+    assert gate.bears(here, "recover", REFUSED)
 
 
 def test_membership_outlives_a_lockout_as_any_outage(rotation: Rotation) -> None:  # I11

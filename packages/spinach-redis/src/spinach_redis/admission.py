@@ -27,6 +27,11 @@ LOCKOUT_SECONDS: Final = 5 * 60.0
 #: How often the log is told meanwhile, in seconds.
 WARN_EVERY_SECONDS: Final = 30.0
 
+#: Two refusals of one call that lie further apart are not of one lockout, in seconds: workers
+#: repeat a call that was refused within five seconds. Some calls are rare, so that none of them
+#: may be answered from one lockout to the next one.
+APART_SECONDS: Final = 30.0
+
 
 class Admission:
     """Of one process, at all the servers of its broker; thread safe.
@@ -38,8 +43,9 @@ class Admission:
     def __init__(self) -> None:
         #: A call was answered, and nobody has given up since.
         self.let_in = False
-        #: Since when a call is refused on end, by address and name of the call.
-        self.refused: dict[tuple[str, str], float] = {}
+        #: Since when a call is refused on end, and when it was last, by address and name of the
+        #: call.
+        self.refused: dict[tuple[str, str], tuple[float, float]] = {}
         # When the log was told, by address.
         self._told_at: dict[str, float] = {}
 
@@ -54,6 +60,10 @@ class Admission:
         self.let_in = True
         self.refused.pop((address, call), None)
         self.refused.pop((address, ""), None)
+        long_ago = time.monotonic() - APART_SECONDS
+        for key, (_, last) in [*self.refused.items()]:
+            if last < long_ago:
+                self.refused.pop(key, None)
         still = any(where == address for where, _ in [*self.refused])
         if not still and self._told_at.pop(address, None) is not None:
             LOGGER.info("Redis at %s lets this process in again", address)
@@ -71,7 +81,11 @@ class Admission:
         now, address = time.monotonic(), health.address
         # Connections that were let in before may not be what they were.
         health.failed_at = now
-        passed = now - self.refused.setdefault((address, call), now)
+        since, last = self.refused.get((address, call), (now, now))
+        if now - last > APART_SECONDS:
+            since = now
+        self.refused[address, call] = since, now
+        passed = now - since
         told = str(to_broker_error(error, address)).removeprefix(f"Redis at {address} ")
         if passed >= LOCKOUT_SECONDS:
             # From here on nothing is borne, so that a stop does not wait for it, too.
