@@ -177,6 +177,22 @@ def test_a_task_that_stops_the_workers_ends_the_call_at_once(spinach_worker, spi
     assert "late" in done
 
 
+def test_workers_that_are_gone_before_the_call_sees_them_end_it_at_once(
+    spinach_worker, spinach_engine, monkeypatch
+):
+    start = spinach_engine.start_workers
+
+    def start_and_wait(*args, **kwargs):
+        start(*args, **kwargs)
+        spinach_engine._crew.join()
+
+    monkeypatch.setattr(spinach_engine, "start_workers", start_and_wait)
+    inside["call"] = spinach_engine.stop_workers
+    tasks.schedule("call")
+    with pytest.raises(UnfinishedJobs, match="The workers were stopped meanwhile"):
+        spinach_worker.drain(timeout=20)
+
+
 def test_a_thread_of_the_engine_that_dies_ends_the_call_at_once(
     spinach_worker, spinach_engine, monkeypatch
 ):

@@ -57,7 +57,7 @@ def stop_while_running(
     try:
         with session(recording, after, timeout, grace=None) as running:
             try:
-                if not running.threads or not _filled(gate, after, running):
+                if not running.has_workers or not _filled(gate, after, running):
                     raise InvalidArgument(
                         f"Cannot stop after {after} jobs have started: only {gate.count} can "
                         "run at this time. Jobs:\n"

@@ -65,6 +65,8 @@ class Session:
         self._timeout = timeout
         self._look = threading.Event()  # never set; its wait is a pause
         self.threads = threads
+        #: Workers were started. They may all be gone before their threads are listed.
+        self.has_workers = False
         #: Attempts after which the test has gone wrong; None: no limit.
         self.most_attempts: int | None = None
 
@@ -97,7 +99,7 @@ class Session:
         pause = _SHORTEST_PAUSE_SECONDS
         while True:
             yield
-            if self.threads and (gone := workers_gone(self._recording)):
+            if self.has_workers and (gone := workers_gone(self._recording)):
                 raise gone
             if time.monotonic() > end:
                 raise self.timed_out()
@@ -253,6 +255,7 @@ def session(
         running = Session(recording, set(), timeout)
         if queues_of(recording):
             engine.start_workers(workers, queue=ALL_QUEUES, block=False, grace=grace)
+            running.has_workers = True
             running.threads = of_engine(engine.namespace) - before
             stack.callback(_stop, running, recording, grace=grace, timeout=timeout)
         yield running
