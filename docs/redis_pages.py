@@ -258,7 +258,8 @@ def locked_out() -> None:
     gate.answered(ADDRESS, "join")
     refused = exceptions.AuthenticationError("invalid username-password pair or user is disabled.")
     gate.bears(health, "fetch", refused)
-    gate.refused = dict.fromkeys(gate.refused, time.monotonic() - LOCKOUT_SECONDS)
+    now = time.monotonic()
+    gate.refused = dict.fromkeys(gate.refused, (now - LOCKOUT_SECONDS, now))
     gate.bears(health, "fetch", refused)
 
 
