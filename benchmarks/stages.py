@@ -11,14 +11,15 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from spinach import Batch, Engine, RedisBroker, Tasks, wire
-from spinach.assignment import Assignment
+from spinach import Batch, Engine, RedisBroker, Tasks
 from spinach.brokers.calls import Enrolment, FetchTurn
 from spinach.const import DEFAULT_QUEUE, MAX_FETCH_BYTES
-from spinach.handover import HandOver
-from spinach.membership import Membership
-from spinach.pace import Pace
-from spinach.worker import Worker
+from spinach.record import wire
+from spinach.worker.in_flight import InFlight
+from spinach.worker.leased_job import LeasedJob
+from spinach.worker.membership import Membership
+from spinach.worker.prefetch import Prefetch
+from spinach.worker.worker import Worker
 
 from .server import private_server
 
@@ -60,14 +61,14 @@ def measure(url: str) -> dict[str, float]:
     member = Membership(DEFAULT_QUEUE, 30)
     broker.join(DEFAULT_QUEUE, member.member, Enrolment(lease_ms=30_000))
     member.renewed(broker.clock.monotonic())
-    handover = HandOver(
+    in_flight = InFlight(
         broker.clock,
-        Pace(),
+        Prefetch(),
         wake_arbiter=_nothing,
         wake_notifier=_nothing,
         hurry_notifier=_nothing,
     )
-    worker = Worker(1, "worker", "stages", broker, handover)
+    worker = Worker(1, "worker", "stages", broker, in_flight)
     stages = Stages()
     for number in range(1, ROUNDS + 1):
         batch = Batch()
@@ -83,35 +84,35 @@ def measure(url: str) -> dict[str, float]:
                 max_bytes=MAX_FETCH_BYTES,
             )
         with stages.stage("hand over"):
-            assignments = []
+            leased_jobs = []
             for lease in reply.leases:
                 wire.read_header(lease.record)
-                assignments.append(Assignment(lease, member, task))
-            handover.put(assignments)
+                leased_jobs.append(LeasedJob(lease, member, task))
+            in_flight.put(leased_jobs)
         outcome: Outcome | None = None
         with stages.stage("run, and exchange the outcome for the next job"):
             for _ in range(COUNT - 1):
-                work = handover.exchange(1, outcome)
-                assert isinstance(work, Assignment)
+                work = in_flight.exchange(1, outcome)
+                assert isinstance(work, LeasedJob)
                 outcome = worker._execute(work)  # noqa: SLF001 - the stage, without its thread
         with stages.stage("report"):
-            reported = broker.report(handover.collect((), COUNT))
-        handover.answered(reported.verdicts)
-        _finish_round(broker, handover, worker, outcome)
+            reported = broker.report(in_flight.collect((), COUNT))
+        in_flight.answered(reported.verdicts)
+        _finish_round(broker, in_flight, worker, outcome)
     broker.close()
     return stages.least
 
 
 def _finish_round(
-    broker: RedisBroker, handover: HandOver, worker: Worker, outcome: Outcome | None
+    broker: RedisBroker, in_flight: InFlight, worker: Worker, outcome: Outcome | None
 ) -> None:
     """The last two outcomes, which would otherwise meet an empty buffer and wait."""
-    work = handover.exchange(1, outcome)
-    assert isinstance(work, Assignment)
-    handover.run_errand(_nothing)
-    # An errand is what the thread gets instead of the next job.
-    handover.exchange(1, worker._execute(work))  # noqa: SLF001 - as above
-    handover.answered(broker.report(handover.collect((), COUNT)).verdicts)
+    work = in_flight.exchange(1, outcome)
+    assert isinstance(work, LeasedJob)
+    in_flight.run_callback(_nothing)
+    # An callback is what the thread gets instead of the next job.
+    in_flight.exchange(1, worker._execute(work))  # noqa: SLF001 - as above
+    in_flight.answered(broker.report(in_flight.collect((), COUNT)).verdicts)
 
 
 def _nothing() -> None:

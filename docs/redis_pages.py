@@ -19,18 +19,19 @@ from redis import Redis, Sentinel, exceptions
 from redis.connection import Connection
 
 from spinach.exc import SpinachError
-from spinach_redis import RedisBroker, keys, script
-from spinach_redis.acl import acl_line, commands
-from spinach_redis.admission import LOCKOUT_SECONDS, Admission
-from spinach_redis.errors import to_broker_error
-from spinach_redis.health import LOGGER, STEADY_SECONDS, Health
-from spinach_redis.imitation import check_server
-from spinach_redis.lookout import warn_of_jobs
-from spinach_redis.node import Node
+from spinach_redis import RedisBroker, keys
+from spinach_redis import scripts as script
+from spinach_redis.client.errors import to_broker_error
+from spinach_redis.client.health import LOGGER, STEADY_SECONDS, Health
+from spinach_redis.client.lockout import LOCKOUT_SECONDS, Admission
+from spinach_redis.client.router import rested
 from spinach_redis.producer import version_error
-from spinach_redis.router import rested
-from spinach_redis.server import examine
-from spinach_redis.settings import ConnectionSettings
+from spinach_redis.server.examine import examine
+from spinach_redis.server.fakes import check_server
+from spinach_redis.server.older_jobs import warn_of_jobs
+from spinach_redis.server.permissions import acl_line, commands
+from spinach_redis.topology.node import Node
+from spinach_redis.topology.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ one warning when it begins, one line when it is over, and go on. **`schedule`** 
 PERMISSIONS_HEAD = """\
 # Permissions on Redis
 
-<!-- Written by docs/redis_pages.py, from what spinach_redis.acl reads off the scripts. -->
+<!-- Written by docs/redis_pages.py, from what server/permissions.py reads off the scripts. -->
 
 A user of the server who may do what Spinach does in one namespace, and nothing else. Producers
 and workers need the same. Here the namespace is `shop`, and the password is yours to choose:
@@ -128,7 +129,7 @@ eviction, or cuts the last wait short at a stop. Without the keys `shop/*` nobod
 The line for your own user and namespace:
 
 ```python
-from spinach_redis.acl import acl_line
+from spinach_redis.server.permissions import acl_line
 
 print("user", acl_line("shop-worker", "shop", wait_replicas=True))
 ```

@@ -27,4 +27,4 @@ def test_a_module_has_its_time_from_realtime(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.ImportFrom)
     }
-    assert "time" not in imported, "Write `from spinach.realtime import time`."
+    assert "time" not in imported, "Write `from spinach.support.realtime import time`."

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from spinach_redis import keys, script
+from spinach_redis import keys
+from spinach_redis import scripts as script
 
 ROOT = Path(__file__).parent.parent
 RENEW = "run: python docs/redis_pages.py"

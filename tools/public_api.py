@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 #: Modules that people import from. What they offer is what their `__all__` names, and
-#: what `spinach` looks up on demand.
+#: what `spinach` looks up on size.
 PUBLIC = (
     "spinach",
     "spinach.brokers.base",

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from spinach import Engine, Job, Tasks
-from spinach.consumer import Consumer
-from spinach.declaration import declare
-from spinach.handover import HandOver
-from spinach.pace import Pace
+from spinach.worker.consumer import Consumer
+from spinach.worker.declaration import declare
+from spinach.worker.in_flight import InFlight
+from spinach.worker.prefetch import Prefetch
 from spinach_memory import MemoryStore
 from spinach_testing.clock import VirtualClock
 
@@ -37,9 +37,9 @@ class Rig:
         if tasks is None:
             self.tasks.add(print, "print")
         self.engine.attach_tasks(self.tasks)
-        self.handover = HandOver(
+        self.in_flight = InFlight(
             self.clock,
-            Pace(),
+            Prefetch(),
             wake_arbiter=lambda: None,
             wake_notifier=lambda: None,
             hurry_notifier=lambda: None,
@@ -48,7 +48,7 @@ class Rig:
         self.consumer = Consumer(
             self.broker,
             lambda _: declare(self.tasks.tasks, queues or ("spinach",), lease_ms=lease_ms, info={}),
-            self.handover,
+            self.in_flight,
             self.lost.append,
             Fixed(),
         )

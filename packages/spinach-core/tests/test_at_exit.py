@@ -11,7 +11,8 @@ from textwrap import dedent
 
 import pytest
 
-from spinach import Engine, MemoryBroker, at_exit
+from spinach import Engine, MemoryBroker
+from spinach.worker import at_exit
 
 from .support import PATIENCE, run_python
 
@@ -46,7 +47,7 @@ def work():
     thread.join()
 
 def crew_stops():
-    return spin._crew.stopping
+    return spin._pool.stopping
 """
 
 
@@ -291,11 +292,11 @@ def test_engines_that_start_and_stop_leave_nothing_with_the_interpreter() -> Non
     engine = Engine(MemoryBroker())
     engine.start_workers(1, block=False)
     engine.stop_workers()
-    before = len(threading._threading_atexits), len(at_exit._crews)  # type: ignore[attr-defined]
+    before = len(threading._threading_atexits), len(at_exit._pools)  # type: ignore[attr-defined]
     for _ in range(50):
         engine.start_workers(1, block=False)
         engine.stop_workers()
-    assert (len(threading._threading_atexits), len(at_exit._crews)) == before  # type: ignore[attr-defined]
+    assert (len(threading._threading_atexits), len(at_exit._pools)) == before  # type: ignore[attr-defined]
 
 
 def test_a_program_that_blocks_its_main_thread_imports_no_executor() -> None:

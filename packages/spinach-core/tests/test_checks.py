@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from spinach.checks import require_int, require_timedelta
 from spinach.exc import InvalidArgument, InvalidTask
+from spinach.support.checks import require_int, require_timedelta
 
 
 class Size(enum.IntEnum):

@@ -9,10 +9,10 @@ import pytest
 from msgspec import structs
 
 from spinach import Tasks
-from spinach.assignment import Assignment
 from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply
 from spinach.exc import BrokerUnavailable
 from spinach.outcome import OutcomeKind
+from spinach.worker.leased_job import LeasedJob
 
 from .rig import Rig
 
@@ -60,8 +60,8 @@ def test_a_fetch_hands_over_what_came(rig: Rig) -> None:
     rig.upkeep()
     job = rig.engine.schedule("print", 1)
     assert rig.fetch() == 1
-    work = rig.handover.exchange(1)
-    assert isinstance(work, Assignment)
+    work = rig.in_flight.exchange(1)
+    assert isinstance(work, LeasedJob)
     assert work.lease.stored_id == f"0{job.id}"
     assert work.task.name == "print"
 
@@ -95,7 +95,7 @@ def test_after_a_lost_answer_the_next_call_reconciles_and_nothing_is_fetched() -
     assert not rig.consumer.can_fetch
     assert rig.upkeep() == ["reconcile"]
     assert rig.consumer.settled
-    assert isinstance(rig.handover.exchange(1), Assignment)
+    assert isinstance(rig.in_flight.exchange(1), LeasedJob)
 
 
 def test_a_call_without_an_answer_is_spaced_out_and_another_queue_goes_on() -> None:
@@ -150,7 +150,7 @@ def test_what_a_reconciliation_withholds_is_asked_for_until_it_comes() -> None: 
     for _ in range(4):
         rig.advance(10)
         assert rig.upkeep() == ["beat"]
-    while not rig.handover.held(rig.consumer._memberships[0].member):
+    while not rig.in_flight.held(rig.consumer._memberships[0].member):
         rig.advance(20)
         calls += rig.upkeep()
     assert calls.count("reconcile") == 4
@@ -170,16 +170,16 @@ def test_leases_that_only_the_store_knows_of_are_settled_after_a_beat(
     rig.fetch()
     # As when its outcome was answered by a server whose replica did not have it yet.
     [membership] = rig.consumer._memberships
-    rig.handover.drop(membership.member)
+    rig.in_flight.drop(membership.member)
     rig.advance(10)
     assert rig.upkeep() == ["beat", "reconcile"]
-    work = rig.handover.exchange(1)
+    work = rig.in_flight.exchange(1)
     if max_retries:
-        assert isinstance(work, Assignment)
+        assert isinstance(work, LeasedJob)
     else:
         assert callable(work)
         work()
-        [outcome] = rig.handover.collect((), 10)
+        [outcome] = rig.in_flight.collect((), 10)
         assert outcome.kind is OutcomeKind.FAILED
         assert outcome.failure is not None
         assert "forgot" in outcome.failure.message
@@ -206,7 +206,7 @@ def test_a_fenced_membership_is_replaced_and_its_buffer_dropped(
     assert rig.upkeep()[:2] == ["beat", "join"]
     assert rig.consumer._memberships[0].member != dead.member
     assert "Lease on queue spinach expired, rejoining" in caplog.text
-    assert rig.handover.empty
+    assert rig.in_flight.empty
 
 
 def test_a_job_of_an_unknown_task_is_parked(rig: Rig) -> None:
@@ -214,7 +214,7 @@ def test_a_job_of_an_unknown_task_is_parked(rig: Rig) -> None:
     rig.engine.task(name="unknown")(print)
     rig.engine.schedule("unknown")
     assert rig.fetch() == 0  # that can run
-    (outcome,) = rig.handover.collect((), 10)
+    (outcome,) = rig.in_flight.collect((), 10)
     assert (outcome.kind.name, outcome.task) == ("PARK", "unknown")
 
 

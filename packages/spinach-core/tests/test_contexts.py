@@ -80,22 +80,22 @@ def test_signals_of_an_attempt_share_its_context(bench: Bench) -> None:
 
 @pytest.mark.concurrency
 def test_an_errand_begins_with_nothing_and_leaves_nothing() -> None:
-    engine = Engine(MemoryBroker(), "errands")
+    engine = Engine(MemoryBroker(), "callbacks")
     seen: list[str | None] = []
     engine.task(name="look")(lambda: seen.append(NAME.get(None)))
 
-    def errand() -> None:
+    def callback() -> None:
         seen.append(NAME.get(None))
-        NAME.set("errand")
+        NAME.set("callback")
 
     def started(sender: str, **_: Any) -> None:
         NAME.set("thread")
-        crew = engine._crew
-        assert crew is not None
+        pool = engine._pool
+        assert pool is not None
         for _ in range(2):
-            crew._handover.run_errand(errand)
+            pool._in_flight.run_callback(callback)
         engine.schedule("look")
 
-    with signals.worker_started.connected_to(started, "errands"):
+    with signals.worker_started.connected_to(started, "callbacks"):
         engine.start_workers(1, stop_when_queue_empty=True)
     assert seen == [None, None, None]

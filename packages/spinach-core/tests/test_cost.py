@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from spinach import Batch, Engine, MemoryBroker, wire
-from spinach.assignment import Assignment
+from spinach import Batch, Engine, MemoryBroker
 from spinach.brokers.calls import Verdict
 from spinach.const import REPORT_CHUNK
 from spinach.outcome import Outcome
+from spinach.record import wire
+from spinach.worker.leased_job import LeasedJob
 
-from .test_handover import Rig, succeeded
+from .test_in_flight import Rig, succeeded
 
 #: Jobs of one fetch.
 BATCH = 1000
@@ -84,17 +85,17 @@ def run_through(rig: Rig, threads: int) -> list[Outcome]:
     Returns:
         All outcomes, in the order they were reported in.
     """
-    running: dict[int, Assignment] = {}
+    running: dict[int, LeasedJob] = {}
     for number in range(BATCH):
         worker = number % threads
         before = running.get(worker)
         running[worker] = rig.take(worker, None if before is None else succeeded(before))
-    rig.handover.close()
+    rig.in_flight.close()
     for worker, job in running.items():
         rig.end(worker, job)
     reported: list[Outcome] = []
-    while outcomes := rig.handover.collect((), REPORT_CHUNK):
-        rig.handover.answered([Verdict.APPLIED] * len(outcomes))
+    while outcomes := rig.in_flight.collect((), REPORT_CHUNK):
+        rig.in_flight.answered([Verdict.APPLIED] * len(outcomes))
         reported += outcomes
     return reported
 
@@ -165,7 +166,7 @@ def test_batch_wakes_one_sleeping_thread_and_not_one_for_each_job() -> None:
     sync = CountingSync()
     rig = Rig(sync=sync)
     # Ten threads sleep, as `exchange` leaves them.
-    rig.handover._idle = 10
+    rig.in_flight._idle = 10
     rig.put(*range(BATCH))
     assert sync.counts["woken"] == 1
     # The job is shorter than the time it takes to wake a thread: nobody else is woken.

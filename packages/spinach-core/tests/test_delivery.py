@@ -336,14 +336,14 @@ def test_a_broker_that_raises_stops_the_engine_which_says_so(
         schedule(engine, 1)
     if call == "tick":
         engine.schedule_at("note", bench.clock.now() + SECOND, 1)
-    crew = engine._crew
-    assert crew is not None
+    pool = engine._pool
+    assert pool is not None
     for _ in range(120):
-        if not crew.running:
+        if not pool.running:
             break
         bench.advance(SECOND)
-    assert not crew.running
-    assert crew.error is error
+    assert not pool.running
+    assert pool.error is error
     assert engine_threads("app") == []
     critical = [r for r in caplog.records if r.levelname == "CRITICAL"]
     assert critical

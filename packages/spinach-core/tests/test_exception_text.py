@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 
 from spinach import AbortException, Engine, MemoryBroker, RetryException, signals
-from spinach.exception_text import class_name, line_of, message_of, shown, trace_of, traceback_of
-from spinach.worker import describe
+from spinach.support.exception_text import (
+    class_name,
+    line_of,
+    message_of,
+    shown,
+    trace_of,
+    traceback_of,
+)
+from spinach.worker.worker import describe
 
 
 class Raises:

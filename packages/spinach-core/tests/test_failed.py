@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from spinach import AbortException, Engine, Job, JobStatus, Tasks, failed, wire
+from spinach import AbortException, Engine, Job, JobStatus, Tasks, failed
 from spinach.exc import InvalidArgument, InvalidName
+from spinach.record import wire
 
 from .support import Bench
 

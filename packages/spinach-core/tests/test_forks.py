@@ -99,7 +99,7 @@ PLACES = {
             "worker_terminated",
         )
     },
-    "errand": "errand = once",
+    "callback": "callback = once",
     "random source": "uniform = once",
     "fetch of the arbiter": "after['fetch', 'arbiter'] = once",
     "fetch of the subscriber": "after['fetch', 'subscriber'] = once",
@@ -127,7 +127,7 @@ def test_a_fork_anywhere_on_a_thread_of_the_engine_ends_with_the_code_that_forke
     run_python(
         f"""{BEGIN}
 at_log, after = {{}}, {{}}
-errand = uniform = lambda: None
+callback = uniform = lambda: None
 forked = threading.Lock()
 
 def once():
@@ -181,7 +181,7 @@ def again():
 @spin.task(name="note")
 def run():
     note("note")
-    spin._crew._handover.run_errand(errand)
+    spin._pool._in_flight.run_callback(callback)
 
 def hear(name):
     getattr(signals, name).connect(lambda sender, **_: note(name), weak=False)
@@ -327,8 +327,8 @@ assert statuses == {{"child": 7}}, statuses
 def test_a_stream_that_another_thread_had_locked_does_not_keep_the_child() -> None:
     run_python(
         f"""{BEGIN}
-import spinach.forks
-spinach.forks._WRITE_SECONDS = 0.1
+import spinach.support.forks
+spinach.support.forks._WRITE_SECONDS = 0.1
 reading, writing = os.pipe()
 stream = open(writing, "w")
 begun = threading.Event()

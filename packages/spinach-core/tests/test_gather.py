@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from spinach import arbiter
-from spinach.arbiter import Arbiter
-from spinach.pace import Demand
+from spinach.worker import arbiter
+from spinach.worker.arbiter import Arbiter
+from spinach.worker.prefetch import FetchSize
 
 
 class Rig:
@@ -22,16 +22,16 @@ class Rig:
         self.gather = 0.002
         clock = SimpleNamespace(monotonic=lambda: 0.0)
         consumer: Any = SimpleNamespace(backlog=True, fetch=self._fetch)
-        handover: Any = SimpleNamespace(demand=self._demand)
-        parts: Any = SimpleNamespace(clock=clock, ring=lambda: None)
+        in_flight: Any = SimpleNamespace(fetch_size=self._fetch_size)
+        parts: Any = SimpleNamespace(clock=clock, set=lambda: None)
         self.arbiter = Arbiter(
-            parts, consumer, handover, parts, parts,
+            parts, consumer, in_flight, parts, parts,
             stop_when_empty=False, grace=None, reporting=lambda: True,
         )  # fmt: skip
         monkeypatch.setattr(arbiter, "time", SimpleNamespace(sleep=self._sleep))
 
-    def _demand(self) -> Demand:
-        return Demand(self.idle, 5, low=True, gather=self.gather)
+    def _fetch_size(self) -> FetchSize:
+        return FetchSize(self.idle, 5, low=True, gather=self.gather)
 
     def _sleep(self, seconds: float) -> None:
         # Meanwhile the others end.

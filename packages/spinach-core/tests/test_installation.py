@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spinach import Engine, MemoryBroker
-from spinach.installation import older_spinach, warn_of_older_spinach
+from spinach.support.installation import older_spinach, warn_of_older_spinach
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +67,9 @@ def test_it_is_known_by_its_record(tmp_path: Path, name: str, is_it: bool) -> No
 
 def test_looking_loads_no_module() -> None:
     program = (
-        "import spinach.installation, sys\n"
+        "import spinach.support.installation, sys\n"
         "before = set(sys.modules)\n"
-        "spinach.installation.warn_of_older_spinach()\n"
+        "spinach.support.installation.warn_of_older_spinach()\n"
         "assert not set(sys.modules) - before\n"
         "assert 'importlib.metadata' not in sys.modules\n"
     )

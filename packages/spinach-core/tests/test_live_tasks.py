@@ -380,14 +380,14 @@ def test_a_task_with_a_limit_waits_until_the_store_has_answered(cut: str) -> Non
         rig.upkeep()
         rig.fetch(8)
         pass_time(rig)
-    ran = [rig.handover.exchange(n).task.name for n in range(4)]  # type: ignore[union-attr]
+    ran = [rig.in_flight.exchange(n).task.name for n in range(4)]  # type: ignore[union-attr]
     assert ran == ["free"] * 4
     # Those with a limit were parked, and come back now, one at a time.
-    rig.broker.report(rig.handover.collect((), 10))
+    rig.broker.report(rig.in_flight.collect((), 10))
     while not rig.fetch(8):
         pass
     assert rig.fetch(8) == 0
-    assert rig.handover.exchange(4).task.name == "limited"  # type: ignore[union-attr]
+    assert rig.in_flight.exchange(4).task.name == "limited"  # type: ignore[union-attr]
 
 
 def test_a_job_that_was_leased_before_its_limit_was_declared_goes_back() -> None:
@@ -399,11 +399,11 @@ def test_a_job_that_was_leased_before_its_limit_was_declared_goes_back() -> None
     assert rig.fetch(8) == 0  # as the subscriber's, which no upkeep went before
     assert rig.upkeep() == ["join"]
     assert rig.fetch(8) == 0
-    rig.broker.report(rig.handover.collect((), 10))
+    rig.broker.report(rig.in_flight.collect((), 10))
     (counts,) = rig.broker.counts(["spinach"])
     assert (counts.ready, counts.parked) == (3, 0)
     assert rig.fetch(8) == 1
-    work = rig.handover.exchange(1)
+    work = rig.in_flight.exchange(1)
     assert work.lease.stored_id == f"0{jobs[0].id}"  # type: ignore[union-attr]
 
 
@@ -422,7 +422,7 @@ def test_a_task_whose_limit_is_lower_keeps_its_former_function_until_then(cut: s
         rig.engine.schedule("a", 1)
         while not rig.fetch():
             rig.advance(0.02)
-        functions.append(rig.handover.exchange(number).task.func)  # type: ignore[union-attr]
+        functions.append(rig.in_flight.exchange(number).task.func)  # type: ignore[union-attr]
         # This one has the limit that the store is sure to have, whatever became of the call.
         rig.tasks.add(ascii, "a", max_concurrency=5, replace=True)
         rig.consumer.tasks_changed()
@@ -454,8 +454,8 @@ def test_tasks_that_come_while_the_workers_start_are_seen() -> None:
     late.add(lambda _: ran.set(), "late", max_concurrency=1)
 
     def plan(call: str) -> None:
-        if call == "join" and "late" not in engine._catalog.by_name:
-            # As from another thread, which finds a crew whose tasks were counted already.
+        if call == "join" and "late" not in engine._task_table.by_name:
+            # As from another thread, which finds a pool whose tasks were counted already.
             engine.attach_tasks(late)
 
     broker = FlakyBroker(MemoryStore(), plan=plan)
@@ -510,8 +510,8 @@ def test_threads_that_add_attach_and_detach_at_once_lose_no_task() -> None:
     finally:
         engine.stop_workers()
     assert errors == []
-    assert set(engine._catalog.by_name) == {f"task.{m}.{n}" for m in range(4) for n in range(30)}
-    assert all(engine.execute(name, 1) == "1" for name in engine._catalog.by_name)
+    assert set(engine._task_table.by_name) == {f"task.{m}.{n}" for m in range(4) for n in range(30)}
+    assert all(engine.execute(name, 1) == "1" for name in engine._task_table.by_name)
 
 
 @pytest.mark.concurrency

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from spinach import log
+from spinach.support import log
 
 
 @pytest.mark.parametrize(

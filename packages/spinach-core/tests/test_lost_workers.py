@@ -41,7 +41,7 @@ def recover(rig: Rig, *replies: RecoverReply, dead: str = "dead") -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rig.broker, "recover", lambda *_: answers.pop(0))
         while answers:
-            rig.consumer._maintenance.recover(member)
+            rig.consumer._housekeeping.recover(member)
 
 
 def reply(*, more: bool = False, lost: int = 0, **fields: Any) -> RecoverReply:

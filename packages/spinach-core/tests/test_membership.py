@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spinach.brokers.calls import Turn
-from spinach.membership import Membership
+from spinach.worker.membership import Membership
 
 
 def test_turns_are_numbered_from_one_without_gaps() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from spinach import Engine, MemoryBroker, Tasks
 from spinach.clock import SystemClock
-from spinach.doorbell import Doorbell
 from spinach.exc import NestedCall
+from spinach.worker.wake_up import WakeUp
 from spinach_testing.conformance.nesting import Nested, steps_of
 
 from .support import PATIENCE, run_python
@@ -184,8 +184,8 @@ def test_a_registry_attached_in_the_middle_of_an_attach_is_refused_or_kept(spin:
 
         outer = registry(f"outer-{step}")
         ends(Nested(lambda outer=outer: spin.attach_tasks(outer), attach, step))  # type: ignore[misc] # a default argument
-        assert f"outer-{step}" in spin._catalog.by_name
-    kept = sum(name.startswith("inner-") for name in spin._catalog.by_name)
+        assert f"outer-{step}" in spin._task_table.by_name
+    kept = sum(name.startswith("inner-") for name in spin._task_table.by_name)
     assert kept == attached > 0
 
 
@@ -203,24 +203,24 @@ def test_a_task_replaced_in_the_middle_of_its_replacement_is_refused_or_kept(spi
     replace()
     for step in some(steps_of(replace)):
         ends(Nested(replace, replace_unless_refused, step))
-        assert spin._catalog.by_name["task"] is tasks.tasks["task"]
+        assert spin._task_table.by_name["task"] is tasks.tasks["task"]
 
 
-def test_a_bell_may_be_rung_in_the_middle_of_a_ring() -> None:
-    bell = Doorbell(SystemClock())
+def test_a_bell_may_be_set_in_the_middle_of_a_ring() -> None:
+    wake_up = WakeUp(SystemClock())
 
     def wait() -> None:
-        assert bell.wait(PATIENCE)
+        assert wake_up.wait(PATIENCE)
 
-    for step in steps_of(bell.ring):
-        bell.wait(0)
-        ends(Nested(bell.ring, bell.ring, step))
+    for step in steps_of(wake_up.set):
+        wake_up.wait(0)
+        ends(Nested(wake_up.set, wake_up.set, step))
         ends(wait)
 
 
 def test_a_finalizer_on_the_way_to_the_bell_may_stop_the_workers() -> None:
     class Finalizing(SystemClock):
-        """Stops the workers when the arbiter is about to wait, with the bell's lock."""
+        """Stops the workers when the arbiter is about to wait, with the wake_up's lock."""
 
         done = False
 
@@ -233,7 +233,7 @@ def test_a_finalizer_on_the_way_to_the_bell_may_stop_the_workers() -> None:
 
     spin = Engine(MemoryBroker(clock=Finalizing()), "nested")
     spin.start_workers(1, block=False)
-    ends(lambda: spin._crew and spin._crew.join())
+    ends(lambda: spin._pool and spin._pool.join())
     assert spin._running_crew() is None
 
 

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from spinach import Engine, MemoryBroker, notifier
+from spinach import Engine, MemoryBroker
 from spinach.brokers.calls import ReportReply, Verdict
 from spinach.clock import SystemClock
 from spinach.const import REPORT_CHUNK
-from spinach.doorbell import Doorbell
 from spinach.exc import BrokerUnavailable
-from spinach.handover import HandOver
-from spinach.notifier import ResultNotifier
 from spinach.outcome import Lease, Outcome, OutcomeKind
-from spinach.pace import Pace
+from spinach.worker import notifier
+from spinach.worker.in_flight import InFlight
+from spinach.worker.notifier import ResultNotifier
+from spinach.worker.prefetch import Prefetch
+from spinach.worker.wake_up import WakeUp
 from spinach_testing.clock import VirtualClock
 
 from .support import PATIENCE, Fixed, wait_for
@@ -44,7 +45,7 @@ class Reports:
         return ReportReply(verdicts=verdicts, error=BrokerUnavailable("down"))
 
 
-class Pauses(Doorbell):
+class Pauses(WakeUp):
     """Keeps how long it is waited at, and does not wait."""
 
     def __init__(self) -> None:
@@ -60,24 +61,24 @@ class Rig:
     def __init__(self) -> None:
         self.broker: Any = Reports()
         self.clock = self.broker.clock
-        self.bell = Doorbell(self.clock)
+        self.wake_up = WakeUp(self.clock)
         self.ending = threading.Event()
-        self.handover = HandOver(
+        self.in_flight = InFlight(
             self.clock,
-            Pace(),
+            Prefetch(),
             wake_arbiter=lambda: None,
-            wake_notifier=self.bell.ring,
+            wake_notifier=self.wake_up.set,
             hurry_notifier=lambda: None,
         )
         self.hurry = Pauses()
         self.notifier = ResultNotifier(
-            self.broker, self.handover, self.bell, self.ending, Fixed(), hurry=self.hurry
+            self.broker, self.in_flight, self.wake_up, self.ending, Fixed(), hurry=self.hurry
         )
 
     def post(self, *names: str, queue: str = "q") -> None:
         for name in names:
             lease = Lease(queue, "m", name, "t", True, b"", 0)
-            self.handover.post(Outcome(OutcomeKind.SUCCEEDED, lease, "task"))
+            self.in_flight.post(Outcome(OutcomeKind.SUCCEEDED, lease, "task"))
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_what_got_no_answer_waits_and_goes_again(
     caplog.set_level("INFO", "spinach.worker")
     rig.notifier.report_once()
     assert rig.broker.sent == [["a"]] * 3
-    assert rig.handover.empty
+    assert rig.in_flight.empty
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
@@ -141,7 +142,7 @@ def test_a_refusal_is_a_warning_that_names_the_job(
     (record,) = caplog.records
     assert (record.levelname, record.job_id) == ("WARNING", "abc")
     assert record.getMessage().startswith("Outcome of job abc does not count")
-    assert rig.handover.empty
+    assert rig.in_flight.empty
 
 
 @pytest.mark.concurrency
@@ -153,7 +154,7 @@ def test_outcomes_that_come_while_it_reports_leave_with_the_next_report(rig: Rig
         rig.post(name)
     wait_for(rig.broker.all_sent, "the last outcome")
     rig.ending.set()
-    rig.bell.ring()
+    rig.wake_up.set()
     thread.join(PATIENCE)
     assert not thread.is_alive()
     assert [name for report in rig.broker.sent for name in report] == names
@@ -168,7 +169,7 @@ def test_reports_follow_each_other_after_a_pause(rig: Rig, monkeypatch: pytest.M
     thread.start()
     assert rig.broker.all_sent.wait(10)
     rig.ending.set()
-    rig.bell.ring()
+    rig.wake_up.set()
     thread.join(10)
     assert not thread.is_alive()
     assert len(rig.broker.sent) == 2

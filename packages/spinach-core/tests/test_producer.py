@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from spinach import Engine, Job, JobStatus, Tasks, wire
+from spinach import Engine, Job, JobStatus, Tasks
 from spinach.brokers.calls import Deposit
 from spinach.exc import InvalidArgument
+from spinach.record import wire
 from spinach_memory import MemoryBroker
 from spinach_testing.clock import VirtualClock
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from spinach import Tasks, wire
+from spinach import Tasks
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
+from spinach.record import wire
 from spinach_memory import MemoryBroker
 
 from .support import Bench, Ear

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from spinach.shutdown import Shutdown
+from spinach.worker.shutdown import Shutdown
 
 from .support import run_python
 
@@ -63,7 +63,7 @@ ended = threading.Event()
 @spin.task(name="endless", max_retries={int(kind == "at least once")})
 def endless():
     kill(signal.SIGTERM)
-    while not spin._crew._handover._closed:  # the first signal has been acted on
+    while not spin._pool._in_flight._closed:  # the first signal has been acted on
         ended.wait(0.001)
     kill(signal.SIGTERM)
     ended.wait()

@@ -69,7 +69,7 @@ def joined(thread: threading.Thread) -> None:
 
 
 def late_end(held: Held) -> None:
-    """Let the held job end, and its thread with it, whose crew is gone already."""
+    """Let the held job end, and its thread with it, whose pool is gone already."""
     held.go_on.set()
     joined(held.thread)
 

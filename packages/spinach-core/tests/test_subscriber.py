@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from spinach import subscriber
-from spinach.doorbell import Doorbell
-from spinach.subscriber import Subscriber
+from spinach.worker import subscriber
+from spinach.worker.subscriber import Subscriber
+from spinach.worker.wake_up import WakeUp
 from spinach_testing.clock import VirtualClock
 
 from .support import PATIENCE
@@ -39,14 +39,14 @@ class Rig:
     def __init__(self) -> None:
         clock = VirtualClock()
         self.consumer: Any = Fetches()
-        self.bell, self.arbiter_bell = Doorbell(clock), Doorbell(clock)
+        self.wake_up, self.arbiter_wake_up = WakeUp(clock), WakeUp(clock)
         self.ending = threading.Event()
-        self.subscriber = Subscriber(self.consumer, self.bell, self.arbiter_bell, self.ending)
+        self.subscriber = Subscriber(self.consumer, self.wake_up, self.arbiter_wake_up, self.ending)
         self.consumer.subscriber = self.subscriber
 
     def end(self, thread: threading.Thread) -> None:
         self.ending.set()
-        self.bell.ring()
+        self.wake_up.set()
         thread.join(PATIENCE)
         assert not thread.is_alive()
 
@@ -60,7 +60,7 @@ def test_turns_are_taken_and_given_back() -> None:
         assert not rig.subscriber.has_turn
         rig.subscriber.take_turn(idle=number, extra=2, block_seconds=5.0)
         while rig.subscriber.has_turn:
-            rig.arbiter_bell.wait(1)  # for ever, if the turn does not come back
+            rig.arbiter_wake_up.wait(1)  # for ever, if the turn does not come back
     rig.end(thread)
     assert [order["idle"] for order in rig.consumer.orders] == list(range(200))
     assert rig.consumer.orders[0] == {"idle": 0, "extra": 2, "block_seconds": 5.0}
@@ -74,7 +74,7 @@ def test_the_turn_goes_back_even_if_the_fetch_raises() -> None:
     with pytest.raises(ZeroDivisionError):
         rig.subscriber.run()
     assert not rig.subscriber.has_turn
-    assert rig.arbiter_bell.wait(0)
+    assert rig.arbiter_wake_up.wait(0)
 
 
 def test_without_a_turn_nothing_is_fetched() -> None:
@@ -98,6 +98,6 @@ def test_worker_that_was_woken_goes_first(
     rig.subscriber.take_turn(idle=3, extra=0, block_seconds=5.0)
     thread = threading.Thread(target=rig.subscriber.run)
     thread.start()
-    assert rig.arbiter_bell.wait(PATIENCE)
+    assert rig.arbiter_wake_up.wait(PATIENCE)
     rig.end(thread)
     assert slept == [True] * yields

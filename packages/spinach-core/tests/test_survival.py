@@ -13,8 +13,8 @@ from spinach import Batch, Engine, RetryException, Tasks, signals
 from spinach.brokers.calls import FireReply, ReportReply, Verdict
 from spinach.clock import as_utc
 from spinach.exc import BrokerError, BrokerUnavailable, DuplicateTask, InvalidArgument
-from spinach.outbox import Outbox, Parcel
 from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.worker.pending import PendingOutcome, PendingOutcomes
 from spinach_memory import MemoryBroker
 from spinach_testing import TestWorker, VirtualClock
 
@@ -89,27 +89,27 @@ def test_the_last_instant_that_is_not_a_whole_millisecond_is_refused() -> None:
 
 
 def test_a_report_does_not_part_releases() -> None:
-    outbox = Outbox()
+    pending = PendingOutcomes()
     for number in range(3):
-        outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, f"1s{number}")))
+        pending.add(PendingOutcome(outcome(OutcomeKind.SUCCEEDED, f"1s{number}")))
     for number in range(5):
-        outbox.add(Parcel(outcome(OutcomeKind.RELEASE, f"1r{number}")))
-    outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, "1last")))
+        pending.add(PendingOutcome(outcome(OutcomeKind.RELEASE, f"1r{number}")))
+    pending.add(PendingOutcome(outcome(OutcomeKind.SUCCEEDED, "1last")))
 
-    first = [one.lease.stored_id for one in outbox.collect((), 5)]
-    outbox.answered([Verdict.APPLIED] * len(first))
-    second = [one.lease.stored_id for one in outbox.collect((), 5)]
+    first = [one.lease.stored_id for one in pending.collect((), 5)]
+    pending.answered([Verdict.APPLIED] * len(first))
+    second = [one.lease.stored_id for one in pending.collect((), 5)]
 
     assert first == ["1s0", "1s1", "1s2", "1r0", "1r1", "1r2", "1r3", "1r4"]
     assert second == ["1last"]
 
 
 def test_the_first_outcome_of_a_queue_rings_though_another_queue_is_blocked() -> None:
-    outbox = Outbox()
-    assert outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, "1a")))
-    assert not outbox.add(Parcel(outcome(OutcomeKind.SUCCEEDED, "1b")))
+    pending = PendingOutcomes()
+    assert pending.add(PendingOutcome(outcome(OutcomeKind.SUCCEEDED, "1a")))
+    assert not pending.add(PendingOutcome(outcome(OutcomeKind.SUCCEEDED, "1b")))
     other = Outcome(OutcomeKind.SUCCEEDED, Lease("other", "m", "1c", "1", True, b"", 0), "t")
-    assert outbox.add(Parcel(other))
+    assert pending.add(PendingOutcome(other))
 
 
 def test_a_name_taken_on_one_of_two_engines_changes_neither() -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from spinach import Engine, MemoryBroker, Tasks, signals
-from spinach.checks import refuse_unfinished
 from spinach.exc import InvalidTask
+from spinach.support.checks import refuse_unfinished
 
 from .support import Bench, Ear
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinach import wire
 from spinach.const import MAX_ARGUMENT_DEPTH, NAME_PATTERN
 from spinach.exc import InvalidArgument, InvalidName, PayloadTooLarge
+from spinach.record import wire
 
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 SCALARS = (

@@ -11,7 +11,7 @@ import pytest
 
 from spinach import AbortException, Engine, JobStatus, RetryException, Tasks, signals
 from spinach.const import MAX_ERROR_BYTES
-from spinach.worker import describe
+from spinach.worker.worker import describe
 
 from .support import Bench, Ear, Fixed, engine_threads, wait_for
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spinach.brokers.calls import Deposit, Enrolment, Verdict
-from spinach.const import MAINTENANCE_CHUNK, NAMING_MS, SET_ASIDE_CHUNK, TIMEKEEPER_MS
+from spinach.const import HOUSEKEEPING_CHUNK, NAMING_MS, SET_ASIDE_CHUNK, TIMEKEEPER_MS
 from spinach.outcome import OutcomeKind
 from spinach_memory import MemoryBroker
 from spinach_testing.conformance import Lab, Process, deposit, ids
@@ -102,8 +102,8 @@ class TestMembership:
 
     def test_name_under_recovery_cannot_join(self, lab: Lab) -> None:
         doomed, survivor = lab.process(), lab.process()
-        lab.enqueue(*(deposit() for _ in range(MAINTENANCE_CHUNK + 1)))
-        doomed.take(MAINTENANCE_CHUNK + 1)
+        lab.enqueue(*(deposit() for _ in range(HOUSEKEEPING_CHUNK + 1)))
+        doomed.take(HOUSEKEEPING_CHUNK + 1)
         assert doomed.member() in lab.live(DEATH_NOTICE, survivor)
         assert survivor.broker.recover(QUEUE, doomed.member()).more
         reply = doomed.broker.join(QUEUE, doomed.member(), Enrolment(lease_ms=30_000))
@@ -112,8 +112,8 @@ class TestMembership:
 
     def test_outcome_counts_until_its_very_lease_is_recovered(self, lab: Lab) -> None:  # I5
         doomed, survivor = lab.process(), lab.process()
-        lab.enqueue(*(deposit() for _ in range(MAINTENANCE_CHUNK + 1)))
-        leases = doomed.take(MAINTENANCE_CHUNK + 1)
+        lab.enqueue(*(deposit() for _ in range(HOUSEKEEPING_CHUNK + 1)))
+        leases = doomed.take(HOUSEKEEPING_CHUNK + 1)
         lab.live(DEATH_NOTICE, survivor)
         assert survivor.broker.recover(QUEUE, doomed.member()).more
         verdicts = doomed.report(*(outcome(OutcomeKind.SUCCEEDED, each) for each in leases))
@@ -274,7 +274,7 @@ class TestRecovery:
     def test_buffered_jobs_stand_in_order_although_it_took_several_calls(
         self, lab: Lab
     ) -> None:  # I9
-        jobs = [deposit() for _ in range(2 * MAINTENANCE_CHUNK + 50)]
+        jobs = [deposit() for _ in range(2 * HOUSEKEEPING_CHUNK + 50)]
         lab.enqueue(*jobs)
         doomed, survivor = lab.process(), lab.process()
         doomed.take(idle=0, extra=len(jobs))
@@ -372,7 +372,7 @@ class TestLimits:
         assert (len(reply.leases), reply.more) == (1, False)
 
     def test_held_job_comes_back_behind_all_that_came_back_before(self, lab: Lab) -> None:
-        slow = [deposit("slow") for _ in range(MAINTENANCE_CHUNK + 50)]
+        slow = [deposit("slow") for _ in range(HOUSEKEEPING_CHUNK + 50)]
         first, second = deposit("rare"), deposit("rare")
         lab.enqueue(*slow, first, second)
         limiting, other = lab.process(limits={"slow": 1}), lab.process(limits={"rare": 1})
@@ -389,14 +389,14 @@ class TestParks:
     def test_every_task_with_parked_jobs_is_named_in_the_course_of_time(
         self, lab: Lab
     ) -> None:  # I13, I19
-        tasks = {f"task.{number}" for number in range(MAINTENANCE_CHUNK * 2 + 1)}
+        tasks = {f"task.{number}" for number in range(HOUSEKEEPING_CHUNK * 2 + 1)}
         lab.enqueue(*(deposit(task) for task in tasks))
         process = lab.process()
         process.park(*process.take(len(tasks)))
         named: set[str] = set()
         for _ in range(3):
             reply = process.fetch()
-            assert len(reply.parks) == MAINTENANCE_CHUNK
+            assert len(reply.parks) == HOUSEKEEPING_CHUNK
             named.update(reply.parks)
         assert named == tasks
 

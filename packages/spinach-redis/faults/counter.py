@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from spinach_redis import script
+from spinach_redis import scripts as script
 
 from ..tests.proxy import Loss, Proxy
 

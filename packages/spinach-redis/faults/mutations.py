@@ -113,7 +113,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="reconciliation",
-        file="spinach/consumer.py",
+        file="spinach/worker/consumer.py",
         before=(
             "            member.uncertain, member.withheld = True, False\n"
             "            member.failed("
@@ -132,9 +132,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="held until answered, not until sent",
-        file="spinach/outbox.py",
-        before="for parcels in (*self._waiting.values(), self._in_flight):",
-        after="for parcels in self._waiting.values():",
+        file="spinach/worker/pending.py",
+        before="for entries in (*self._waiting.values(), self._in_flight):",
+        after="for entries in self._waiting.values():",
         tests=f"{CORE_TESTS}/test_outbox.py",
         test="test_leases_stay_held_until_the_answer",
     ),
@@ -148,7 +148,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a limit is declared before its jobs run",
-        file="spinach/declaration.py",
+        file="spinach/worker/declaration.py",
         before="if limits.get(name, math.inf) > limit",
         after="if False",
         tests=f"{CORE_TESTS}/test_live_tasks.py",
@@ -171,15 +171,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="local lease check",
-        file="spinach/buffer.py",
-        before="if now < assignment.membership.safe_until:",
+        file="spinach/worker/buffer.py",
+        before="if now < leased_job.membership.safe_until:",
         after="if now >= 0:",
         tests=f"{CORE_TESTS}/test_handover.py",
         test="test_no_job_starts_after_the_safe_part_of_the_lease",
     ),
     Mutation(
         rule="a fenced membership's buffer is dropped",
-        file="spinach/handover.py",
+        file="spinach/worker/in_flight.py",
         before="if item.lease.member == member])",
         after="if False])",
         tests=f"{CORE_TESTS}/test_handover.py",

@@ -12,7 +12,7 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
-from spinach_redis import script
+from spinach_redis import scripts as script
 
 from ..tests.clusters import Cluster, is_ok, running_cluster
 from ..tests.proxy import Loss, Proxy

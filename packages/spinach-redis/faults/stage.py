@@ -13,11 +13,12 @@ from redis.exceptions import ResponseError
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import Lease, Outcome, OutcomeKind
-from spinach.wire import header_line, stored_id
-from spinach_redis import keys, replies, requests, script
+from spinach.record.wire import header_line, stored_id
+from spinach_redis import keys, replies, requests
+from spinach_redis import scripts as script
+from spinach_redis.client.link import Call
 from spinach_redis.directory import Names
 from spinach_redis.keys import QueueKeys
-from spinach_redis.link import Call
 from spinach_redis.producer import SESSION_LIFE_MS
 
 from . import ledger

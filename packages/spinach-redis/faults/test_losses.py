@@ -14,7 +14,7 @@ import pytest
 
 from spinach.exc import BrokerError
 from spinach.failed import FailedEntry
-from spinach_redis import script
+from spinach_redis import scripts as script
 
 from ..tests.proxy import Loss, Proxy
 from ..tests.servers import Server, running_server

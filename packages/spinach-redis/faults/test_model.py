@@ -24,7 +24,7 @@ from msgspec import structs
 
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.outcome import OutcomeKind
-from spinach.wire import header_line
+from spinach.record.wire import header_line
 from spinach_testing.clock import VirtualClock
 
 from ..tests.servers import Server, running_server
@@ -34,7 +34,7 @@ from .sides import MemorySide, RedisSide, Side, server_time_stands_still
 
 SECOND = timedelta(seconds=1)
 LEASE_MS = 30_000
-QUEUES = ["letters", "parcels"]
+QUEUES = ["letters", "entries"]
 PROCESSES = ["ada", "bob", "cleo"]
 AMPLE_BYTES = 1024 * 1024
 

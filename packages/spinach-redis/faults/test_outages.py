@@ -96,7 +96,7 @@ def test_nobody_is_taken_for_dead_after_an_outage_of_twice_the_lease(
             unheard = scene.schedule("once", "again", seconds=LEASE_SECONDS)
             workers = [fleet.start(server.url, scene.namespace, threads=4) for _ in range(2)]
             with Load(scene, ("again", "again.limited"), pause_seconds=0.2) as load:
-                until(lambda: len(scene.effects().ends) > 4, 30, "a busy crew")
+                until(lambda: len(scene.effects().ends) > 4, 30, "a busy pool")
                 pause(busy_seconds)
                 down_ns = time.monotonic_ns()
                 server.stop(kill=True) if how == "killed" else server.freeze()
@@ -141,7 +141,7 @@ def test_stall_in_mid_call_harms_no_job(
             # More jobs than they can do, so that no worker waits for some: that would be a
             # call as well, but none that fails.
             with Load(scene, pause_seconds=0.05, seconds=0.05):
-                until(lambda: len(scene.effects().ends) > 20, 60, "a busy crew")
+                until(lambda: len(scene.effects().ends) > 20, 60, "a busy pool")
                 pause(busy_seconds)
                 server.freeze()
                 pause(STALL_SECONDS)

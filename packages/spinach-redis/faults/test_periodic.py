@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from spinach_redis import script
+from spinach_redis import scripts as script
 
 from ..tests.proxy import Loss, Proxy
 from ..tests.servers import Server

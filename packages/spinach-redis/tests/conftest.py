@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from spinach_redis import RedisBroker
-from spinach_redis.script import SCRIPTS
+from spinach_redis.scripts import SCRIPTS
 
 from .clusters import Cluster, running_cluster
 from .proxy import Proxy

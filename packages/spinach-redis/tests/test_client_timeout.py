@@ -17,11 +17,12 @@ import pytest
 from spinach import Batch, Engine, Tasks
 from spinach.exc import BrokerError, BrokerUnavailable, InvalidArgument, ScheduleUncertain
 from spinach.job import Job, JobStatus
-from spinach_redis import RedisBroker, link, producer
-from spinach_redis.clients import settings_of_url
-from spinach_redis.deadline import MOST_REFUSED_SECONDS, Deadline
-from spinach_redis.link import Command, Link
-from spinach_redis.node import Node
+from spinach_redis import RedisBroker, producer
+from spinach_redis.client import link
+from spinach_redis.client.deadline import MOST_REFUSED_SECONDS, Deadline
+from spinach_redis.client.link import Command, Link
+from spinach_redis.topology.given import settings_of_url
+from spinach_redis.topology.node import Node
 
 from .clusters import Cluster, running_cluster
 from .faulty_ports import mute_port, swallowing_port

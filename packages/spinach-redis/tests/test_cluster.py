@@ -10,7 +10,8 @@ from redis.exceptions import AskError, MovedError, ResponseError
 
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.exc import BrokerError, BrokerUnavailable
-from spinach_redis import RedisBroker, health
+from spinach_redis import RedisBroker
+from spinach_redis.client import health
 from spinach_redis.keys import queues_key
 
 from .clusters import Cluster, running_cluster

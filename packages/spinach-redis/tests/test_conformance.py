@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from spinach_redis import RedisBroker
-from spinach_redis.acl import acl_line
+from spinach_redis.server.permissions import acl_line
 from spinach_testing.conformance import BrokerConformance
 
 from .clusters import Cluster

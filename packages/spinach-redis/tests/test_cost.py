@@ -20,7 +20,7 @@ from spinach import Batch, Engine
 from spinach.brokers.calls import TickReply, Verdict
 from spinach_redis import RedisBroker, requests
 from spinach_redis.keys import QueueKeys
-from spinach_redis.script import SCRIPTS
+from spinach_redis.scripts import SCRIPTS
 
 from .jobs import QUEUE, Member, deposit, success
 from .servers import Server

@@ -11,11 +11,12 @@ from redis.connection import Connection
 
 from spinach.brokers.calls import Enrolment, Turn, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
-from spinach_redis import RedisBroker, health
-from spinach_redis.errors import Fault, fault_of, to_broker_error
-from spinach_redis.node import Node
-from spinach_redis.server import examine
-from spinach_redis.settings import ConnectionSettings
+from spinach_redis import RedisBroker
+from spinach_redis.client import health
+from spinach_redis.client.errors import Fault, fault_of, to_broker_error
+from spinach_redis.server.examine import examine
+from spinach_redis.topology.node import Node
+from spinach_redis.topology.settings import ConnectionSettings
 
 from .jobs import QUEUE, TASK, Member, deposit
 from .servers import Server, until

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from spinach.const import MAINTENANCE_CHUNK, MAX_FAILED, REPORT_CHUNK
+from spinach.const import HOUSEKEEPING_CHUNK, MAX_FAILED, REPORT_CHUNK
 from spinach.outcome import Outcome, OutcomeKind
-from spinach_redis import RedisBroker, requests, script
+from spinach_redis import RedisBroker, requests
+from spinach_redis import scripts as script
 
 from .jobs import QUEUE, TASK, Member, deposit
 from .servers import Server
@@ -89,7 +90,7 @@ def test_large_failure_costs_as_many_small_ones_as_it_takes(
     left = store.ids()
     assert left[-1] == large
     assert left[:-1] == small[-len(left) + 1 :]
-    assert len(left) < len(small) - MAINTENANCE_CHUNK
+    assert len(left) < len(small) - HOUSEKEEPING_CHUNK
 
 
 def test_failure_larger_than_the_store_is_kept_alone(
@@ -126,6 +127,6 @@ def test_bound_that_became_smaller_takes_effect_bit_by_bit(
     jobs = store.fail(REPORT_CHUNK)
     bound(monkeypatch, number=10)
     store.broker.counts([QUEUE])
-    assert store.ids() == jobs[MAINTENANCE_CHUNK:]
+    assert store.ids() == jobs[HOUSEKEEPING_CHUNK:]
     [newest] = store.fail(1)
-    assert store.ids() == [*jobs[2 * MAINTENANCE_CHUNK + 1 :], newest]
+    assert store.ids() == [*jobs[2 * HOUSEKEEPING_CHUNK + 1 :], newest]

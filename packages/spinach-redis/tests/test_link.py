@@ -18,12 +18,14 @@ from redis.exceptions import ConnectionError as ServerDown
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.brokers.calls import Verdict
-from spinach.upkeep import UpkeepThread
-from spinach_redis import RedisBroker, link, script, sockets
-from spinach_redis.clients import settings_of_url
-from spinach_redis.link import Call, Command, Link
-from spinach_redis.node import Node
-from spinach_redis.settings import CALL_TIMEOUT_SECONDS
+from spinach.support.threads import ServiceThread
+from spinach_redis import RedisBroker
+from spinach_redis import scripts as script
+from spinach_redis.client import link, sockets
+from spinach_redis.client.link import Call, Command, Link
+from spinach_redis.topology.given import settings_of_url
+from spinach_redis.topology.node import Node
+from spinach_redis.topology.settings import CALL_TIMEOUT_SECONDS
 
 from .jobs import Member, deposit, success
 from .servers import Server
@@ -253,7 +255,7 @@ def test_kernel_ends_the_waits_of_the_engines_own_threads(own_server: Server) ->
                 line.open()
                 found.append(line._socket.gettimeout())
 
-        for kind in (UpkeepThread, threading.Thread):
+        for kind in (ServiceThread, threading.Thread):
             thread = kind(target=elsewhere)
             thread.start()
             thread.join()

@@ -19,14 +19,15 @@ from spinach import const
 from spinach.brokers.calls import Cursor, Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.clock import SystemClock, from_ms
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
-from spinach.wire import header_line
+from spinach.record.wire import header_line
 from spinach_memory import MemoryBroker
 from spinach_memory import failed as memory_failed
 from spinach_memory import queue as memory_queue
-from spinach_redis import RedisBroker, requests, script
+from spinach_redis import RedisBroker, requests
+from spinach_redis import scripts as script
 
 START_MS = 1_900_000_000_000
-QUEUES = ("letters", "parcels")
+QUEUES = ("letters", "entries")
 HOUR_MS = 3_600_000
 AMPLE_BYTES = 1024 * 1024
 

@@ -22,8 +22,8 @@ from spinach import Engine, Tasks
 from spinach.exc import BrokerError, BrokerFull, InvalidArgument, InvalidName, WorkersRunning
 from spinach_redis import RedisBroker
 from spinach_redis.migrate import Left, main, migrate
-from spinach_redis.moving import _ADOPT, _ADOPT_KEYS, _INHERIT, _INHERIT_KEYS
-from spinach_redis.original import OldKeys
+from spinach_redis.migrate.moving import _ADOPT, _ADOPT_KEYS, _INHERIT, _INHERIT_KEYS
+from spinach_redis.migrate.older import OldKeys
 
 from .clusters import Cluster
 from .original import NAMESPACE, WORKER, everything, old_job, restore

@@ -12,7 +12,8 @@ import pytest
 
 from spinach import Engine
 from spinach.exc import BrokerUnavailable
-from spinach_redis import RedisBroker, link
+from spinach_redis import RedisBroker
+from spinach_redis.client import link
 
 from .jobs import deposit
 from .servers import free_port

@@ -18,7 +18,7 @@ from spinach_redis.failure import encode_failure
 SHARED = {
     ("fetch", "MOST_HELD"): const.SET_ASIDE_CHUNK,
     ("fetch", "PARKS_TOLD"): const.PARKS_TOLD,
-    ("shared/failed", "TRIM"): const.MAINTENANCE_CHUNK,
+    ("shared/failed", "TRIM"): const.HOUSEKEEPING_CHUNK,
     ("shared/members", "NAMING_MS"): const.NAMING_MS,
     ("shared/members", "STEP_MS"): const.STEP_MS,
     ("shared/wake", "RENEW_MS"): const.RENEWAL_MS,
@@ -68,7 +68,7 @@ def test_each_number_of_the_scripts_is_shared_or_the_servers_own() -> None:
 def test_memory_broker_has_no_number_of_its_own() -> None:
     for file in files(spinach_memory).iterdir():
         # How long a clock has to stand until somebody is told concerns no other broker.
-        if file.name.endswith(".py") and file.name != "standing.py":
+        if file.name.endswith(".py") and file.name != "stopped_clock.py":
             text = file.read_text(encoding="utf-8")
             assert re.findall(r"^_?[A-Z_]+(?:: Final)? = [0-9].*", text, re.M) == [], file.name
 

@@ -10,7 +10,8 @@ import pytest
 
 from spinach.brokers.calls import Deposit, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
-from spinach_redis import RedisBroker, producer, script
+from spinach_redis import RedisBroker, producer
+from spinach_redis import scripts as script
 from spinach_redis.keys import QueueKeys
 
 from .jobs import QUEUE, Member, deposit, success

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from spinach_redis import RedisBroker, script
+from spinach_redis import RedisBroker
+from spinach_redis import scripts as script
 
 from .jobs import QUEUE, Member, deposit, success
 from .proxy import Loss, Proxy

@@ -3,15 +3,16 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import Outcome, OutcomeKind
-from spinach.wire import UnreadableRecord, read_header, stored_id
-from spinach_redis import RedisBroker, keys, script
+from spinach.record.wire import UnreadableRecord, read_header, stored_id
+from spinach_redis import RedisBroker, keys
+from spinach_redis import scripts as script
 from spinach_testing.conformance import Lab, conformance_tests
 
 from .harness import RedisHarness
@@ -20,7 +21,7 @@ from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
 
-FOLDER = files("spinach_redis") / "scripts"
+FOLDER = Path(script.__file__).parent
 
 
 def own_text(name: str) -> str:
@@ -49,9 +50,7 @@ class TestEveryScript:
 
 
 def test_all_files_are_used() -> None:
-    assert {each.name for each in script.SCRIPTS} == {
-        entry.name.removesuffix(".lua") for entry in FOLDER.iterdir() if entry.is_file()
-    }
+    assert {each.name for each in script.SCRIPTS} == {entry.stem for entry in FOLDER.glob("*.lua")}
     used = b"".join(each.text for each in script.SCRIPTS)
     for entry in (FOLDER / "shared").iterdir():
         assert entry.read_bytes() in used, entry.name
@@ -59,8 +58,7 @@ def test_all_files_are_used() -> None:
 
 def test_a_file_of_several_scripts_is_kept_once() -> None:
     kept = {id(part) for each in script.SCRIPTS for part in each.parts}
-    files = [entry for entry in FOLDER.iterdir() if entry.is_file()]
-    assert len(kept) == len([*files, *(FOLDER / "shared").iterdir()])
+    assert len(kept) == len([*FOLDER.glob("*.lua"), *FOLDER.glob("shared/*.lua")])
 
 
 def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach_redis import RedisBroker
-from spinach_redis.script import SCRIPTS
+from spinach_redis.scripts import SCRIPTS
 
 from .jobs import LEASE_MS, QUEUE, TASK, Member, deposit
 

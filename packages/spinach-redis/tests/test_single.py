@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from spinach_redis import keys, requests, script
+from spinach_redis import keys, requests
+from spinach_redis import scripts as script
 from spinach_redis.keys import QueueKeys
 
 from .servers import Server

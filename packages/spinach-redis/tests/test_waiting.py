@@ -14,9 +14,10 @@ from redis.exceptions import ResponseError
 
 from spinach.brokers.calls import FetchTurn, Verdict
 from spinach.exc import BrokerError
-from spinach_redis import RedisBroker, admission, waiting
-from spinach_redis.alarm import Alarm
-from spinach_redis.link import Link
+from spinach_redis import RedisBroker, waiting
+from spinach_redis.client import lockout as admission
+from spinach_redis.client.alarm import Alarm
+from spinach_redis.client.link import Link
 
 from .clusters import running_cluster
 from .jobs import QUEUE, Member, deposit
@@ -148,7 +149,7 @@ def test_interrupt_of_a_wait_on_a_server_that_hangs_is_bounded(
     new_broker: NewBroker, own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spinach_redis.waiting.BREAK_OFF_SECONDS", 0.1)
-    monkeypatch.setattr("spinach_redis.caller.CALL_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("spinach_redis.client.caller.CALL_TIMEOUT_SECONDS", 0.1)
     broker = new_broker(own_server.unix_url)
     member = Member(broker)
     waiting = WaitingFetch(member)

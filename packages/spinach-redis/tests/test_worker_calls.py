@@ -11,7 +11,8 @@ from spinach.brokers.calls import Enrolment, Verdict
 from spinach.const import NAMING_MS
 from spinach.exc import BrokerError, BrokerUnavailable
 from spinach.outcome import Failure, Outcome, OutcomeKind
-from spinach_redis import RedisBroker, script
+from spinach_redis import RedisBroker
+from spinach_redis import scripts as script
 from spinach_redis.keys import QueueKeys
 
 from .jobs import LEASE_MS, QUEUE, TASK, Member, deposit, success

@@ -112,7 +112,7 @@ def test_what_is_imported_first_in_a_frozen_test_is_real_after_it_and_in_it():
 
         with freezegun.freeze_time("2020-01-01"):
             from spinach import clock
-            import spinach_redis.patience
+            import spinach_redis.client.patience
             import spinach_testing.clock
 
             assert datetime.datetime.__module__ == "freezegun.api"
@@ -125,6 +125,6 @@ def test_what_is_imported_first_in_a_frozen_test_is_real_after_it_and_in_it():
         assert type(spinach_testing.clock.START) is datetime.datetime
         assert type(clock.SystemClock().now()) is datetime.datetime
         assert abs(clock.SystemClock.monotonic() - time.monotonic()) < 60
-        assert spinach_redis.patience.time.monotonic.__module__ == "time"
+        assert spinach_redis.client.patience.time.monotonic.__module__ == "time"
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=55)

@@ -184,7 +184,7 @@ def test_workers_that_are_gone_before_the_call_sees_them_end_it_at_once(
 
     def start_and_wait(*args, **kwargs):
         start(*args, **kwargs)
-        spinach_engine._crew.join()
+        spinach_engine._pool.join()
 
     monkeypatch.setattr(spinach_engine, "start_workers", start_and_wait)
     inside["call"] = spinach_engine.stop_workers

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .backoff import Backoff
-from .const import VERSION
-from .engine import Engine
-from .job import Job, JobStatus
-from .queues import ALL_QUEUES
-from .task import AbortException, Batch, RetryException, Task, Tasks
+from spinach.backoff import Backoff
+from spinach.const import VERSION
+from spinach.engine import Engine
+from spinach.job import Job, JobStatus
+from spinach.queues import ALL_QUEUES
+from spinach.task import AbortException, Batch, RetryException, Task, Tasks
 
 if TYPE_CHECKING:
     from spinach_memory import MemoryBroker as MemoryBroker

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol, TypeAlias
 
-from .checks import require_timedelta
-from .exc import InvalidTask
+from spinach.exc import InvalidTask
+from spinach.support.checks import require_timedelta
 
 __all__ = [
     "DEFAULT_BACKOFF",

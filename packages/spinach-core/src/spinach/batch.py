@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 import msgspec
 
-from . import wire
-from .checks import MISSING, missing_position
-from .clock import as_utc
-from .exc import InvalidArgument
+from spinach.clock import as_utc
+from spinach.exc import InvalidArgument
+from spinach.record import wire
+from spinach.support.checks import MISSING, missing_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from .task import Task
+    from spinach.task import Task
 
 __all__ = ["Batch", "BatchEntry"]
 

@@ -10,9 +10,9 @@ import functools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from .exc import InvalidArgument
-from .exception_text import class_name, message_of, shown
-from .realtime import Real, time
+from spinach.exc import InvalidArgument
+from spinach.support.exception_text import class_name, message_of, shown
+from spinach.support.realtime import Real, time
 
 if TYPE_CHECKING:
     import threading

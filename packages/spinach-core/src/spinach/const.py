@@ -108,7 +108,7 @@ TIMEKEEPER_MS: Final = 6000
 RENEWAL_MS: Final = 500
 
 #: Most items of maintenance (promotions, recoveries) that one call does.
-MAINTENANCE_CHUNK: Final = 100
+HOUSEKEEPING_CHUNK: Final = 100
 
 #: Most jobs without a slot that one fetch sets aside.
 SET_ASIDE_CHUNK: Final = 500

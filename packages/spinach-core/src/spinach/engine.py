@@ -7,27 +7,28 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from . import producer, wire
-from .brokers.base import Broker
-from .catalog import Catalog
-from .checks import MISSING, missing_position, require_int, require_timedelta
-from .const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
-from .crew import Crew, Orders
-from .exc import InvalidArgument, WorkersRunning
-from .failed import FailedStore
-from .installation import warn_of_older_spinach
-from .log import ENGINE_LOGGER
-from .nested import OneAtATime, is_nested
-from .queues import NO_CHOICE, AllQueues, QueueChoice
-from .shutdown import Shutdown
-from .task import REGISTERING, Task, Tasks
+from spinach.brokers.base import Broker
+from spinach.const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
+from spinach.exc import InvalidArgument, WorkersRunning
+from spinach.failed import FailedStore
+from spinach.producer import scheduling as producer
+from spinach.producer.task_table import TaskTable
+from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
+from spinach.record import wire
+from spinach.support.checks import MISSING, missing_position, require_int, require_timedelta
+from spinach.support.installation import warn_of_older_spinach
+from spinach.support.log import ENGINE_LOGGER
+from spinach.support.nested import OneAtATime, is_nested
+from spinach.task import REGISTERING, Task, Tasks
+from spinach.worker.pool import PoolOptions, WorkerPool
+from spinach.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .backoff import RandomSource
-    from .batch import Batch
-    from .job import Job
+    from spinach.backoff import RandomSource
+    from spinach.batch import Batch
+    from spinach.job import Job
 
 __all__ = ["Engine"]
 
@@ -71,14 +72,14 @@ class Engine:
         self._bind(broker)
         self._broker = broker
         self._random_source = random_source
-        self._catalog = Catalog()
+        self._task_table = TaskTable()
         self._tasks = Tasks()
         #: Jobs that ended in failure: `list`, `retry`, `discard`.
         self.failed = FailedStore(lambda: self._broker)
-        # Guards the crew, from its making to its end.
+        # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
         self._pid = os.getpid()
-        self._crew: Crew | None = None
+        self._pool: WorkerPool | None = None
         self.attach_tasks(self._tasks)
 
     def __repr__(self) -> str:
@@ -111,7 +112,7 @@ class Engine:
         """
         self._check_registry(tasks)
         with REGISTERING.held():
-            if not self._catalog.attach(tasks):
+            if not self._task_table.attach(tasks):
                 return
             others = tasks._attached(self)  # noqa: SLF001 - the two halves of one link
         if others:
@@ -135,22 +136,22 @@ class Engine:
         """
         self._check_registry(tasks)
         with REGISTERING.held():
-            if not self._catalog.detach(tasks):
+            if not self._task_table.detach(tasks):
                 return
             tasks._detached(self)  # noqa: SLF001 - the two halves of one link
         self._registry_grew()
 
     def _registry_may_grow(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
-        self._catalog.check_new(task, replaced)
+        self._task_table.check_new(task, replaced)
 
     def _registry_grows(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
-        self._catalog.grow(task, replaced)
+        self._task_table.grow(task, replaced)
 
     def _registry_grew(self) -> None:
         """Tell the workers, if any, that there are other tasks now."""
-        if (crew := self._running_crew()) is not None:
-            crew.tasks_changed()
-            crew.warn_of_left_out()
+        if (pool := self._running_crew()) is not None:
+            pool.tasks_changed()
+            pool.warn_of_left_out()
 
     # -- client ------------------------------------------------------------
 
@@ -183,7 +184,7 @@ class Engine:
         """
         if task is MISSING:
             raise missing_position("schedule", "task", kwargs)
-        return producer.schedule_one(self._broker, self._catalog, task, None, args, kwargs)
+        return producer.schedule_one(self._broker, self._task_table, task, None, args, kwargs)
 
     @overload
     def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> Job: ...
@@ -233,7 +234,7 @@ class Engine:
             raise InvalidArgument(
                 "at is None, expected a datetime. Use schedule() to start as soon as possible."
             )
-        return producer.schedule_one(self._broker, self._catalog, task, at, args, kwargs)
+        return producer.schedule_one(self._broker, self._task_table, task, at, args, kwargs)
 
     def schedule_batch(self, batch: Batch) -> list[Job]:
         """Schedule many jobs with few round trips.
@@ -251,7 +252,7 @@ class Engine:
                 job; the batch then holds those not sent, and may be scheduled again.
                 And whatever `schedule` raises, before anything is sent.
         """
-        return producer.schedule_batch(self._broker, self._catalog, batch)
+        return producer.schedule_batch(self._broker, self._task_table, batch)
 
     @overload
     def execute(self, task: str, /, *args: Any, **kwargs: Any) -> Any: ...
@@ -274,7 +275,7 @@ class Engine:
         """
         if task is MISSING:
             raise missing_position("execute", "task", kwargs)
-        return self._catalog.resolve(task).func(*args, **kwargs)
+        return self._task_table.resolve(task).func(*args, **kwargs)
 
     # -- workers -----------------------------------------------------------
 
@@ -332,27 +333,27 @@ class Engine:
         with shutdown if block else nullcontext():
             with self._lock.turn():
                 self._refuse_while_running("start workers")
-                orders = Orders(
+                options = PoolOptions(
                     namespace=self._namespace,
                     number=number,
                     queues=queues,
-                    tasks=lambda: self._catalog.by_name,
+                    tasks=lambda: self._task_table.by_name,
                     stop_when_empty=stop_when_queue_empty,
                     grace=grace,
                     source=self._random_source,
                 )
                 # Known before it starts: its first job may already ask for the stop.
-                crew = self._crew = Crew(self._broker, orders, shutdown.wake)
-                crew.start(main_waits=block and shutdown.on_main)
+                pool = self._pool = WorkerPool(self._broker, options, shutdown.wake)
+                pool.start(main_waits=block and shutdown.on_main)
             ENGINE_LOGGER.info(
                 "Started %d workers of namespace %s on %s",
                 number,
                 self._namespace,
-                ", ".join(queues.queues(self._catalog.by_name)),
+                ", ".join(queues.queues(self._task_table.by_name)),
             )
-            crew.warn_of_left_out()
+            pool.warn_of_left_out()
             if block:
-                self._block(crew, shutdown)
+                self._block(pool, shutdown)
 
     def stop_workers(self, _join_arbiter: bool = True) -> None:
         """Stop the workers and wait until they have ended.
@@ -370,12 +371,12 @@ class Engine:
         self._stop(wait=_join_arbiter and not is_nested())
 
     def _stop(self, *, wait: bool) -> None:
-        crew = self._running_crew()
-        if crew is None:
+        pool = self._running_crew()
+        if pool is None:
             return
-        crew.request_stop()
+        pool.request_stop()
         if wait:
-            crew.join()
+            pool.join()
 
     @contextmanager
     def using_broker(self, broker: Broker) -> Iterator[Broker]:
@@ -407,21 +408,21 @@ class Engine:
 
     # -- helpers -----------------------------------------------------------
 
-    def _block(self, crew: Crew, shutdown: Shutdown) -> None:
-        """Wait for the end of a crew on the calling thread; signals bring it about."""
+    def _block(self, pool: WorkerPool, shutdown: Shutdown) -> None:
+        """Wait for the end of a pool on the calling thread; signals bring it about."""
         signalled = False
         try:
-            while crew.running:
+            while pool.running:
                 if shutdown.wait(_MAIN_SLICE_SECONDS):
                     if signalled:
-                        crew.hurry()
-                    crew.request_stop()
+                        pool.hurry()
+                    pool.request_stop()
                     signalled = True
         finally:
-            crew.request_stop()
-            crew.join()
-        if crew.error is not None:
-            raise crew.error
+            pool.request_stop()
+            pool.join()
+        if pool.error is not None:
+            raise pool.error
 
     def _bind(self, broker: Any) -> None:
         if not isinstance(broker, Broker):
@@ -439,14 +440,14 @@ class Engine:
             )
 
     def _forget_parent(self) -> None:
-        """After a fork: the parent's crew is not ours."""
+        """After a fork: the parent's pool is not ours."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._crew = None
+            self._pool = None
 
-    def _running_crew(self) -> Crew | None:
-        crew = self._crew
-        return crew if crew is not None and crew.running else None
+    def _running_crew(self) -> WorkerPool | None:
+        pool = self._pool
+        return pool if pool is not None and pool.running else None
 
     def _refuse_while_running(self, what: str) -> None:
         if self._running_crew() is not None:

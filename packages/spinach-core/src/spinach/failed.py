@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from . import wire
-from .brokers.calls import Cursor
-from .checks import require_int
-from .clock import from_ms
-from .exc import InvalidArgument
-from .job import Job, JobStatus, job_from_record
+from spinach.brokers.calls import Cursor
+from spinach.clock import from_ms
+from spinach.exc import InvalidArgument
+from spinach.job import Job, JobStatus, job_from_record
+from spinach.record import wire
+from spinach.support.checks import require_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from .brokers.base import Broker
-    from .brokers.calls import FailedJob
+    from spinach.brokers.base import Broker
+    from spinach.brokers.calls import FailedJob
 
 __all__ = ["FailedEntry", "FailedStore"]
 

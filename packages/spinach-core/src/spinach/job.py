@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from . import wire
-from .clock import from_ms
+from spinach.clock import from_ms
+from spinach.record import wire
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -113,7 +113,7 @@ def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobS
     """Read a job back from what a broker stores.
 
     Raises:
-        spinach.wire.UnreadableRecord: newer than this release, or damaged.
+        spinach.record.wire.UnreadableRecord: newer than this release, or damaged.
     """
     header = wire.read_header(record)
     args, kwargs, at_ms = wire.decode_payload(record)

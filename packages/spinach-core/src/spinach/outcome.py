@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .const import MAX_ERROR_BYTES
+from spinach.const import MAX_ERROR_BYTES
 
 __all__ = ["Failure", "Lease", "Outcome", "OutcomeKind", "cut_failure"]
 

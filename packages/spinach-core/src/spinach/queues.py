@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from .checks import require_queues
-from .const import DEFAULT_QUEUE
+from spinach.const import DEFAULT_QUEUE
+from spinach.support.checks import require_queues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .task import Task
+    from spinach.task import Task
 
 __all__ = ["ALL_QUEUES", "NO_CHOICE", "AllQueues", "QueueChoice", "names_of"]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from blinker import NamedSignal
 
-from .checks import refuse_unfinished
-from .exception_text import shown
-from .forks import leave_child
+from spinach.support.checks import refuse_unfinished
+from spinach.support.exception_text import shown
+from spinach.support.forks import leave_child
 
 __all__ = [
     "job_failed",

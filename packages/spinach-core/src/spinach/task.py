@@ -20,18 +20,10 @@ from typing import (
     overload,
 )
 
-from . import wire
-from .backoff import DEFAULT_BACKOFF, BackoffPolicy, require_backoff
-from .batch import Batch
-from .checks import (
-    MISSING,
-    require_callable,
-    require_concurrency,
-    require_periodicity,
-    require_retries,
-)
-from .const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE
-from .exc import (
+from spinach.backoff import DEFAULT_BACKOFF, BackoffPolicy, require_backoff
+from spinach.batch import Batch
+from spinach.const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE
+from spinach.exc import (
     AbortException,
     DuplicateTask,
     InvalidTask,
@@ -39,15 +31,23 @@ from .exc import (
     TasksNotAttached,
     UnknownTask,
 )
-from .nested import OneAtATime, ProcessLock
-from .signature import CallSignature
+from spinach.record import wire
+from spinach.support.checks import (
+    MISSING,
+    require_callable,
+    require_concurrency,
+    require_periodicity,
+    require_retries,
+)
+from spinach.support.nested import OneAtATime, ProcessLock
+from spinach.support.signature import CallSignature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
-    from .backoff import Backoff
-    from .job import Job
+    from spinach.backoff import Backoff
+    from spinach.job import Job
 
 __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
 

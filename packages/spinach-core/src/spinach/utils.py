@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .backoff import exponential_backoff
+from spinach.backoff import exponential_backoff
 
 __all__ = ["exponential_backoff"]

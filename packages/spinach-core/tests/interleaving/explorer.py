@@ -228,7 +228,7 @@ class Report:
 
     #: Different states.
     states: int
-    #: Orders that were run to the end.
+    #: PoolOptions that were run to the end.
     executions: int
 
 

@@ -8,8 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from spinach import wire
-from spinach.arbiter import Arbiter
 from spinach.brokers.base import Broker
 from spinach.brokers.calls import (
     BeatReply,
@@ -24,17 +22,19 @@ from spinach.brokers.calls import (
     TurnReply,
     Verdict,
 )
-from spinach.consumer import Consumer
-from spinach.declaration import declare
-from spinach.doorbell import Doorbell
 from spinach.exc import BrokerUnavailable
-from spinach.handover import HandOver
-from spinach.notifier import ResultNotifier
 from spinach.outcome import Lease, OutcomeKind
-from spinach.pace import Pace
-from spinach.subscriber import Subscriber
+from spinach.record import wire
 from spinach.task import Tasks
-from spinach.worker import Worker
+from spinach.worker.arbiter import Arbiter
+from spinach.worker.consumer import Consumer
+from spinach.worker.declaration import declare
+from spinach.worker.in_flight import InFlight
+from spinach.worker.notifier import ResultNotifier
+from spinach.worker.prefetch import Prefetch
+from spinach.worker.subscriber import Subscriber
+from spinach.worker.wake_up import WakeUp
+from spinach.worker.worker import Worker
 
 from .explorer import Run, StoppedClock
 
@@ -214,15 +214,15 @@ class NoJitter:
         return 0.0
 
 
-class NoPause(Doorbell):
+class NoPause(WakeUp):
     """In place of the moment between two reports, which is over at once."""
 
     def wait(self, timeout_seconds: float) -> bool:
         return False
 
 
-class Eager(Pace):
-    """A pace that always wants jobs for the buffer."""
+class Eager(Prefetch):
+    """A prefetch that always wants jobs for the buffer."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class Eager(Pace):
 
 
 class Process:
-    """The threads of a worker process, wired as `spinach.crew` wires them.
+    """The threads of a worker process, wired as `spinach.worker.pool` wires them.
 
     Args:
         run: to put them on.
@@ -241,7 +241,7 @@ class Process:
         workers: how many.
         room: of the buffer.
         stop_when_empty: as in `start_workers`.
-        handover: the class to use; tests of the tests break it.
+        in_flight: the class to use; tests of the tests break it.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class Process:
         workers: int,
         room: int = 0,
         stop_when_empty: bool = False,
-        handover: type[HandOver] = HandOver,
+        in_flight: type[InFlight] = InFlight,
     ) -> None:
         self.broker = broker
         self.runs: Counter[str] = Counter()
@@ -260,50 +260,52 @@ class Process:
         tasks.add(self._task, name="t", queue="q")
         sync: Any = run
         clock = broker.clock
-        arbiter_bell, notifier_bell, subscriber_bell = (Doorbell(clock, sync) for _ in range(3))
+        arbiter_wake_up, notifier_wake_up, subscriber_wake_up = (
+            WakeUp(clock, sync) for _ in range(3)
+        )
         ending = threading.Event()
-        self.handover = handover(
+        self.in_flight = in_flight(
             clock,
             Eager(room),
-            wake_arbiter=arbiter_bell.ring,
-            wake_notifier=notifier_bell.ring,
+            wake_arbiter=arbiter_wake_up.set,
+            wake_notifier=notifier_wake_up.set,
             hurry_notifier=lambda: None,
             tell_empty=stop_when_empty,
             sync=sync,
         )
         # The name of the membership must be the same in each execution.
-        with mock.patch("spinach.membership.uuid.uuid4", return_value=uuid.UUID(int=1)):
+        with mock.patch("spinach.worker.membership.uuid.uuid4", return_value=uuid.UUID(int=1)):
             consumer = Consumer(
                 broker,
                 lambda _: declare(tasks.tasks, ["q"], lease_ms=30_000, info={}),
-                self.handover,
+                self.in_flight,
                 lambda job: None,
                 NoJitter(),
             )
         consumer.upkeep()
-        subscriber = Subscriber(consumer, subscriber_bell, arbiter_bell, ending)
+        subscriber = Subscriber(consumer, subscriber_wake_up, arbiter_wake_up, ending)
         self.subscriber = subscriber
         self.consumer = consumer
-        self.bells = (arbiter_bell, notifier_bell, subscriber_bell)
+        self.wake_ups = (arbiter_wake_up, notifier_wake_up, subscriber_wake_up)
         self.arbiter = Arbiter(
-            broker, consumer, self.handover, subscriber, arbiter_bell,
+            broker, consumer, self.in_flight, subscriber, arbiter_wake_up,
             stop_when_empty=stop_when_empty, grace=None, reporting=lambda: True,
         )  # fmt: skip
         notifier = ResultNotifier(
-            broker, self.handover, notifier_bell, ending, NoJitter(), hurry=NoPause(clock)
+            broker, self.in_flight, notifier_wake_up, ending, NoJitter(), hurry=NoPause(clock)
         )
 
         def lead() -> None:
             self.arbiter.run()
             ending.set()
-            notifier_bell.ring()
-            subscriber_bell.ring()
+            notifier_wake_up.set()
+            subscriber_wake_up.set()
 
         run.thread("arbiter", lead)
         run.thread("notifier", notifier.run)
         run.thread("subscriber", subscriber.run)
         for number in range(1, workers + 1):
-            worker = Worker(number, f"w{number}", "model", broker, self.handover)
+            worker = Worker(number, f"w{number}", "model", broker, self.in_flight)
             run.thread(f"worker-{number}", worker.run)
 
     def _task(self, job: str) -> None:
@@ -318,4 +320,4 @@ class Process:
             places = self.broker.ended[job] + self.broker.ready.count(job)
             assert places == 1, f"{job} stands in {places} places"
         assert self.broker.left, "the membership was not ended"
-        assert self.handover.empty
+        assert self.in_flight.empty

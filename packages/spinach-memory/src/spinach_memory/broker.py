@@ -24,11 +24,11 @@ from spinach.brokers.calls import (
 from spinach.clock import to_ms
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BYTES
 from spinach.exc import InvalidArgument
+from spinach_memory.budget import FetchBudget
+from spinach_memory.stopped_clock import StoppedClock
 
-from .appetite import Appetite
 from .counts import count, earliest
 from .members import Member
-from .standing import StandingClock
 from .store import MemoryStore
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class MemoryBroker(Broker):
             )
         self.store = MemoryStore() if store is None else store
         self._random_source = random_source
-        self._standing = StandingClock(self.clock)
+        self._standing = StoppedClock(self.clock)
 
     # -- producers ---------------------------------------------------------
 
@@ -151,11 +151,11 @@ class MemoryBroker(Broker):
                 if block_seconds > 0:
                     asked = [(queue, turn.parks) for queue, turn in zip(queues, turns, strict=True)]
                     shelves.wait(self, asked, block_seconds)
-                appetite = Appetite(
+                budget = FetchBudget(
                     idle=idle, extra=extra, max_bytes=max_bytes, token=shelves.new_token()
                 )
                 return [
-                    self._fetch_one(queue, turn, appetite)
+                    self._fetch_one(queue, turn, budget)
                     for queue, turn in zip(queues, turns, strict=True)
                 ]
             finally:
@@ -163,12 +163,12 @@ class MemoryBroker(Broker):
                 for queue in queues:
                     queue.wake()
 
-    def _fetch_one(self, queue: Queue, turn: FetchTurn, appetite: Appetite) -> FetchReply:
+    def _fetch_one(self, queue: Queue, turn: FetchTurn, budget: FetchBudget) -> FetchReply:
         now_ms = self._step(queue)
         member = queue.members.take_turn(turn)
         if isinstance(member, Verdict):
             return FetchReply(verdict=member)
-        leases = queue.take(member, turn.parks, appetite)
+        leases = queue.take(member, turn.parks, budget)
         keeps_time = queue.timekeeper.take(member.name, now_ms)
         return FetchReply(
             verdict=Verdict.APPLIED,

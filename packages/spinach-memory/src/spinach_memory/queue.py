@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from spinach.backoff import jittered_seconds
 from spinach.brokers.calls import LostJob, RecoverReply, Verdict
 from spinach.const import (
+    HOUSEKEEPING_CHUNK,
     LOST_LAST,
     LOST_ONCE,
     LOST_POISON,
-    MAINTENANCE_CHUNK,
     MAX_FETCH_BYTES,
     MAX_LOSSES,
     PARKS_TOLD,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from spinach.backoff import RandomSource
     from spinach.brokers.calls import Deposit, Enrolment
     from spinach.outcome import Outcome
+    from spinach_memory.budget import FetchBudget
 
-    from .appetite import Appetite
     from .members import Member
 
 __all__ = ["Queue"]
@@ -147,7 +147,7 @@ class Queue:
 
     def promote_due(self, now_ms: int) -> None:
         """Make a bounded number of due jobs ready, in the order of their instants."""
-        due = self.future.pop_due(now_ms, MAINTENANCE_CHUNK)
+        due = self.future.pop_due(now_ms, HOUSEKEEPING_CHUNK)
         if due:
             self.ready.extend(due)
             self._news = True
@@ -176,26 +176,26 @@ class Queue:
 
     # -- jobs are leased ---------------------------------------------------
 
-    def take(self, member: Member, parks: Iterable[str], appetite: Appetite) -> tuple[Lease, ...]:
+    def take(self, member: Member, parks: Iterable[str], budget: FetchBudget) -> tuple[Lease, ...]:
         """Lease jobs: from the parks first, then from the head of the queue."""
         leases: list[Lease] = []
         for task in parks:
             park = self.parked.get(task)
             if park is not None:
-                self._take_from(park, member, appetite, leases)
+                self._take_from(park, member, budget, leases)
                 if not park:
                     del self.parked[task]
-        self._take_from(self.ready, member, appetite, leases)
+        self._take_from(self.ready, member, budget, leases)
         return tuple(leases)
 
     def _take_from(
-        self, source: deque[StoredJob], member: Member, appetite: Appetite, leases: list[Lease]
+        self, source: deque[StoredJob], member: Member, budget: FetchBudget, leases: list[Lease]
     ) -> None:
         limited = self.limits.tasks
         running = member.running
-        while source and appetite.taken < appetite.want:
+        while source and budget.taken < budget.want:
             job = source[0]
-            direct = appetite.taken < appetite.idle
+            direct = budget.taken < budget.idle
             if not (direct or job.bufferable):
                 return
             slots = self.limits.slots_of(job) if limited else None
@@ -203,25 +203,25 @@ class Queue:
                 if not direct:
                     return
                 if not slots.free:
-                    if not appetite.set_aside:
+                    if not budget.set_aside:
                         return
-                    appetite.set_aside -= 1
+                    budget.set_aside -= 1
                     slots.hold(source.popleft())
                     continue
-            if len(job.record) > appetite.bytes_left and appetite.taken:
+            if len(job.record) > budget.bytes_left and budget.taken:
                 # Nothing that is smaller overtakes it, out of another queue either.
-                appetite.want = appetite.taken
+                budget.want = budget.taken
                 return
             source.popleft()
             if slots is not None:
                 slots.take(job)
-            appetite.taken += 1
-            appetite.bytes_left -= len(job.record)
+            budget.taken += 1
+            budget.bytes_left -= len(job.record)
             lease = Lease(
                 self.name,
                 member.name,
                 job.stored_id,
-                appetite.token,
+                budget.token,
                 direct,
                 job.record,
                 job.retries,
@@ -287,7 +287,7 @@ class Queue:
         again: list[tuple[StoredJob, int]] = []
         unharmed: list[StoredJob] = []
         told_bytes = 0
-        for _ in range(min(MAINTENANCE_CHUNK, len(member.running))):
+        for _ in range(min(HOUSEKEEPING_CHUNK, len(member.running))):
             stored_id, lease = next(reversed(member.running.items()))
             job = self._jobs[stored_id]
             reason = _reason_to_give_up(job) if lease.direct else None

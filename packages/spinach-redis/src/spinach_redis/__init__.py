@@ -5,6 +5,6 @@ Cluster. What it stores and why is
 told in `keys.py` and at the head of each script in `scripts/`.
 """
 
-from .broker import RedisBroker
+from spinach_redis.broker import RedisBroker
 
 __all__ = ["RedisBroker"]

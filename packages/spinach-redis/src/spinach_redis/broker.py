@@ -26,23 +26,22 @@ from spinach.brokers.calls import (
     TurnReply,
     Verdict,
 )
-from spinach.checks import require_int, require_timedelta
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.exc import BrokerError, InvalidArgument
-
-from . import replies, requests
-from .clients import URLS, settings_of
-from .counting import Count
-from .directory import NAMES_ATTEMPTS, restless
-from .eventloop import running_loop, warn_of_event_loop
-from .failed import FailedJobs
-from .fetching import Fetch
-from .keys import QueueKeys, queues_key
-from .lines import Lines, LinesByProcess
-from .link import Command
-from .lookout import warn_of_jobs
-from .producer import version_error
-from .server import examine
+from spinach.support.checks import require_int, require_timedelta
+from spinach_redis import replies, requests
+from spinach_redis.client.link import Command
+from spinach_redis.counting import Count
+from spinach_redis.directory import NAMES_ATTEMPTS, restless
+from spinach_redis.eventloop import running_loop, warn_of_event_loop
+from spinach_redis.failed import FailedJobs
+from spinach_redis.fetching import Fetch
+from spinach_redis.keys import QueueKeys, queues_key
+from spinach_redis.lines import Lines, LinesByProcess
+from spinach_redis.producer import version_error
+from spinach_redis.server.examine import examine
+from spinach_redis.server.older_jobs import warn_of_jobs
+from spinach_redis.topology.given import URLS, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,8 +52,7 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
-
-    from .link import Call
+    from spinach_redis.client.link import Call
 
 __all__ = ["RedisBroker", "TurnedClock"]
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from . import replies, requests
+from spinach_redis import replies, requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spinach.brokers.calls import Cursor, FailedJob
-
-    from .keys import QueueKeys
-    from .patience import PatientCaller
+    from spinach_redis.client.patience import PatientCaller
+    from spinach_redis.keys import QueueKeys
 
 __all__ = ["FailedJobs"]
 

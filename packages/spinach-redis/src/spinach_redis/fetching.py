@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.brokers.calls import FetchReply, Verdict
 from spinach.exc import BrokerError
-
-from . import replies, requests
-from .directory import NAMES_ATTEMPTS, restless
-from .errors import CrossSlotRefused
+from spinach_redis import replies, requests
+from spinach_redis.client.errors import CrossSlotRefused
+from spinach_redis.directory import NAMES_ATTEMPTS, restless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spinach.brokers.calls import FetchTurn
-
-    from .keys import QueueKeys
-    from .lines import Lines
-    from .link import Call
+    from spinach_redis.client.link import Call
+    from spinach_redis.keys import QueueKeys
+    from spinach_redis.lines import Lines
 
 __all__ = ["Fetch"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .caller import Caller
-from .directory import Directory
-from .patience import PatientCaller
-from .producer import Producer
-from .waiting import Waiting
+from spinach_redis.client.caller import Caller
+from spinach_redis.client.patience import PatientCaller
+from spinach_redis.directory import Directory
+from spinach_redis.producer import Producer
+from spinach_redis.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .keys import QueueKeys
-    from .settings import Settings
+    from spinach_redis.keys import QueueKeys
+    from spinach_redis.topology.settings import Settings
 
 __all__ = ["Lines", "LinesByProcess"]
 

@@ -20,22 +20,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
-from spinach.realtime import time
-
-from . import keys, requests
-from .deadline import Deadline, Tries
-from .errors import Fault, fault_of, to_broker_error
-from .link import Command, LinkPool
-from .router import Answer, Router
-from .settings import CALL_TIMEOUT_SECONDS
+from spinach.support.realtime import time
+from spinach_redis import keys, requests
+from spinach_redis.client.deadline import Deadline, Tries
+from spinach_redis.client.errors import Fault, fault_of, to_broker_error
+from spinach_redis.client.link import Command, LinkPool
+from spinach_redis.client.router import Answer, Router
+from spinach_redis.topology.settings import CALL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spinach.brokers.calls import Deposit
-
-    from .link import Call, Request
-    from .topology import Topology
+    from spinach_redis.client.link import Call, Request
+    from spinach_redis.topology.topology import Topology
 
 __all__ = ["Producer"]
 

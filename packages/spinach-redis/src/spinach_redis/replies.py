@@ -21,8 +21,7 @@ from spinach.brokers.calls import (
     Verdict,
 )
 from spinach.outcome import Lease
-
-from .failure import decode_failure
+from spinach_redis.failure import decode_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from spinach.const import (
+    HOUSEKEEPING_CHUNK,
     LOST_LAST,
     LOST_ONCE,
     LOST_POISON,
-    MAINTENANCE_CHUNK,
     MAX_FAILED,
     MAX_FAILED_AGE,
     MAX_FAILED_BYTES,
@@ -28,19 +28,18 @@ from spinach.const import (
     WORKER_LOST,
 )
 from spinach.outcome import Failure, OutcomeKind
-
-from . import keys, script
-from .failure import encode_failure
-from .link import Call
+from spinach_redis import keys
+from spinach_redis import scripts as script
+from spinach_redis.client.link import Call
+from spinach_redis.failure import encode_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from spinach.brokers.calls import Cursor, Deposit, Enrolment, FetchTurn, Turn
     from spinach.outcome import Outcome
-
-    from .directory import Names
-    from .keys import QueueKeys
+    from spinach_redis.directory import Names
+    from spinach_redis.keys import QueueKeys
 
 __all__ = [
     "beat",
@@ -299,7 +298,7 @@ def _detail(outcome: Outcome) -> bytes:
 
 def tick(names: QueueKeys, offset: str, periodic: Sequence[str]) -> Call:
     """One queue."""
-    most = b"%d" % MAINTENANCE_CHUNK
+    most = b"%d" % HOUSEKEEPING_CHUNK
     return Call(script.TICK, names.fixed(keys.TICK), (offset, most, *periodic))
 
 
@@ -321,7 +320,7 @@ def recover(names: QueueKeys, offset: str, dead: str, known: Names) -> Call:
             offset,
             *_FAILED_BOUNDS,
             dead,
-            b"%d" % MAINTENANCE_CHUNK,
+            b"%d" % HOUSEKEEPING_CHUNK,
             _MOST_BYTES,
             b"%d" % MAX_LOSSES,
             b"%d" % (RECOVERY_BASE_SECONDS * 1000),

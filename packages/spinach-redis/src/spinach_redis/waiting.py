@@ -20,22 +20,21 @@ from redis.exceptions import RedisError
 from spinach.backoff import CallBackoff
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import BrokerError
-from spinach.realtime import time
-
-from .alarm import Alarm
-from .caller import judge
-from .errors import Fault, fault_of
-from .health import LOGGER
-from .link import Command, Link, LinkPool
-from .router import Answer, Router, answers_of, rested
+from spinach.support.realtime import time
+from spinach_redis.client.alarm import Alarm
+from spinach_redis.client.caller import judge
+from spinach_redis.client.errors import Fault, fault_of
+from spinach_redis.client.health import LOGGER
+from spinach_redis.client.link import Command, Link, LinkPool
+from spinach_redis.client.router import Answer, Router, answers_of, rested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .caller import Caller
-    from .link import Call, Exchange, Request
-    from .node import Node
-    from .topology import Topology
+    from spinach_redis.client.caller import Caller
+    from spinach_redis.client.link import Call, Exchange, Request
+    from spinach_redis.topology.node import Node
+    from spinach_redis.topology.topology import Topology
 
 __all__ = ["Waiting"]
 

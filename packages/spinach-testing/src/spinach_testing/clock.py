@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.clock import as_utc
 from spinach.exc import InvalidArgument, WorkersRunning
-from spinach.realtime import Real, time
+from spinach.support.realtime import Real, time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sized

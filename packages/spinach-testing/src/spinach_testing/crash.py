@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from spinach import Job, signals
 from spinach.brokers.calls import Enrolment, FetchTurn, Verdict
-from spinach.checks import refuse_unfinished
 from spinach.const import MAX_FETCH_BYTES
 from spinach.exc import BrokerError, InvalidArgument
-from spinach.forks import leave_child
 from spinach.job import JobStatus
 from spinach.outcome import Outcome, OutcomeKind
-from spinach.upkeep import EngineThread
+from spinach.support.checks import refuse_unfinished
+from spinach.support.forks import leave_child
+from spinach.support.threads import EngineThread
 
 from . import listing
 from .errors import DrainTimeout
@@ -70,7 +70,7 @@ class Crash:
         #: What is known of the job.
         self.entry: Entry = entry
         # Before it is leased: afterwards it would be too late to refuse.
-        self._task = recording.engine._catalog.resolve(job.task_name)  # noqa: SLF001 - both are Spinach's own
+        self._task = recording.engine._task_table.resolve(job.task_name)  # noqa: SLF001 - both are Spinach's own
 
     def take(self) -> None:
         """Join the queue, lease the job, give back those before it.
@@ -81,7 +81,7 @@ class Crash:
         queue = self._job.queue
         tasks = [
             task
-            for task in self._recording.engine._catalog.by_name.values()  # noqa: SLF001 - as a crew declares them
+            for task in self._recording.engine._task_table.by_name.values()  # noqa: SLF001 - as a pool declares them
             if task.queue == queue
         ]
         enrolment = Enrolment(

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from spinach import Engine, Tasks, at_exit
+from spinach import Engine, Tasks
 from spinach.exc import InvalidArgument, SpinachError, WorkersRunning
+from spinach.worker import at_exit
 
 from .raising import raise_all
 from .recording import recording
@@ -90,8 +91,8 @@ def adopted(engine: Engine) -> Iterator[Recording]:
             f"The fixture spinach_engine returned {engine!r}, expected an Engine. Return the "
             "engine of your application."
         )
-    crew = engine._crew  # noqa: SLF001 - both are Spinach's own
-    if crew is not None and crew.running:
+    pool = engine._pool  # noqa: SLF001 - both are Spinach's own
+    if pool is not None and pool.running:
         raise WorkersRunning(
             f"The engine {engine.namespace!r} that the fixture spinach_engine returned has workers "
             "already, and what those do cannot be recorded. Start workers in the test, or let "
@@ -122,7 +123,7 @@ def adopted(engine: Engine) -> Iterator[Recording]:
 
 
 def _attached(engine: Engine) -> list[Tasks]:
-    return list(engine._catalog._registries)  # noqa: SLF001 - both are Spinach's own
+    return list(engine._task_table._registries)  # noqa: SLF001 - both are Spinach's own
 
 
 def _restore(
@@ -179,7 +180,7 @@ def _give_up(engine: Engine) -> None:
     Whoever waits for their end would hang with them: what puts the former broker back, and
     the interpreter at its exit. The test's end names their threads.
     """
-    crew = engine._crew  # noqa: SLF001 - both are Spinach's own
-    if crew is not None:
-        at_exit.forget(crew)
-        engine._crew = None  # noqa: SLF001
+    pool = engine._pool  # noqa: SLF001 - both are Spinach's own
+    if pool is not None:
+        at_exit.forget(pool)
+        engine._pool = None  # noqa: SLF001

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from spinach import RetryException
 from spinach.exc import InvalidArgument, WorkerLost
-from spinach.exception_text import line_of, message_of
+from spinach.support.exception_text import line_of, message_of
 
 from .listing import call_text
 from .notes import notes_of, with_note

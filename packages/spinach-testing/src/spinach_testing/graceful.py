@@ -65,9 +65,9 @@ def stop_while_running(
                     )
                 # Each thread holds a job at the gate, so none can take another one before
                 # the stop has come to the hand-over, which is what closing it does.
-                crew = recording.engine._crew  # noqa: SLF001 - as the arbiter does first
-                assert crew is not None
-                crew._handover.close()  # noqa: SLF001
+                pool = recording.engine._pool  # noqa: SLF001 - as the arbiter does first
+                assert pool is not None
+                pool._in_flight.close()  # noqa: SLF001
                 recording.engine.stop_workers(_join_arbiter=False)
             finally:
                 gate.open()

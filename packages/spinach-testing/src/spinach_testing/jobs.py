@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
 
 from spinach import RetryException
-from spinach.checks import require_int
 from spinach.exc import InvalidArgument
 from spinach.job import JobStatus
+from spinach.support.checks import require_int
 
 from . import listing
 from .failures import ExpectedFailure
@@ -231,7 +231,7 @@ class Jobs:
         )
 
     def _resolve(self, task: Wanted) -> Task[..., Any]:
-        return self.recording.engine._catalog.resolve(task)  # noqa: SLF001 - both are Spinach's own
+        return self.recording.engine._task_table.resolve(task)  # noqa: SLF001 - both are Spinach's own
 
     def _matching(self, task: Wanted, call: Any, at: Any) -> tuple[ExpectedCall, list[Job]]:
         resolved = self._resolve(task)

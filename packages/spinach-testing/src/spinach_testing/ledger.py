@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spinach import wire
 from spinach.brokers.calls import Verdict
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import OutcomeKind
+from spinach.record import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,7 +53,7 @@ class Entry:
         """A snapshot.
 
         Raises:
-            spinach.wire.UnreadableRecord: written by a newer release, or damaged.
+            spinach.record.wire.UnreadableRecord: written by a newer release, or damaged.
         """
         return job_from_record(
             self.stored_id, self.record, retries=self.retries, status=self.status
@@ -72,7 +72,7 @@ class Entry:
         """Positional and keyword arguments as a worker gets them.
 
         Raises:
-            spinach.wire.UnreadableRecord: see `job`.
+            spinach.record.wire.UnreadableRecord: see `job`.
         """
         args, kwargs, _ = wire.decode_payload(self.record)
         return args, kwargs

@@ -6,8 +6,8 @@ import reprlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from spinach import wire
 from spinach.job import JobStatus
+from spinach.record import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

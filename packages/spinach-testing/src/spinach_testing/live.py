@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from spinach import ALL_QUEUES
 from spinach.brokers.calls import Verdict
 from spinach.exc import InvalidArgument, WorkersRunning
-from spinach.realtime import time
+from spinach.support.realtime import time
 
 from .clock import VirtualClock
 from .session import queues_of, workers_gone

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from spinach.clock import SystemClock, as_utc
 from spinach.exc import WorkersRunning
-from spinach.realtime import time
+from spinach.support.realtime import time
 
 __all__ = ["LiveClock"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
-from spinach.exception_text import class_name, line_of, traceback_of
+from spinach.support.exception_text import class_name, line_of, traceback_of
 
 from .errors import TaskRaised
 from .notes import add_note, notes_of

@@ -77,8 +77,8 @@ class Recording:
         """
         entries = self.ledger.entries() if entries is None else entries
         ready = sum(each.status is JobStatus.QUEUED and not each.parked for each in entries)
-        crew = self.engine._crew  # noqa: SLF001 - both are Spinach's own
-        at_work = crew is not None and crew.running
+        pool = self.engine._pool  # noqa: SLF001 - both are Spinach's own
+        at_work = pool is not None and pool.running
         if not ready or (at_work and isinstance(self.broker.clock, VirtualClock)):
             return ""  # spinach_worker is at it
         call = (

@@ -18,7 +18,7 @@ from spinach import ALL_QUEUES
 from spinach.brokers.calls import Verdict
 from spinach.const import BEATS_PER_LEASE
 from spinach.job import JobStatus
-from spinach.realtime import time
+from spinach.support.realtime import time
 
 from . import listing
 from .clock import VirtualClock
@@ -113,9 +113,9 @@ class Session:
         if isinstance(clock, VirtualClock) and not clock.at_rest(self.threads):
             # Nor need outcomes wait for others. Else each event would take those 2 ms of
             # the machine's clock, which were most of a virtual year.
-            crew = self._recording.engine._crew  # noqa: SLF001 - both are Spinach's own
-            if crew is not None:
-                crew.flush()
+            pool = self._recording.engine._pool  # noqa: SLF001 - both are Spinach's own
+            if pool is not None:
+                pool.flush()
             return None
         counts = self.counts()
         # What it has done is noted a moment later, see `Ledger.settled`.
@@ -208,24 +208,24 @@ def _left(recording: Recording) -> str:
 def workers_gone(recording: Recording) -> UnfinishedJobs | None:
     """The error for workers that somebody else has stopped, which tells what was left; None:
     they run."""
-    crew = recording.engine._crew  # noqa: SLF001 - both are Spinach's own
-    if crew is None or crew.running:
+    pool = recording.engine._pool  # noqa: SLF001 - both are Spinach's own
+    if pool is None or pool.running:
         return None
     why = (
         "by a task or a thread that called engine.stop_workers()"
-        if crew.error is None
-        else f"because a thread of the engine died of {crew.error!r}"
+        if pool.error is None
+        else f"because a thread of the engine died of {pool.error!r}"
     )
     error = UnfinishedJobs(
         f"The workers were stopped meanwhile, {why}. Not done:\n{_left(recording)}"
     )
-    error.__cause__ = crew.error
+    error.__cause__ = pool.error
     return error
 
 
 def queues_of(recording: Recording) -> list[str]:
     """The queues of the engine's tasks."""
-    tasks = recording.engine._catalog.by_name.values()  # noqa: SLF001 - both are Spinach's own
+    tasks = recording.engine._task_table.by_name.values()  # noqa: SLF001 - both are Spinach's own
     return list(dict.fromkeys(task.queue for task in tasks))
 
 
@@ -281,6 +281,6 @@ def _join_idle(running: Session, recording: Recording) -> None:
 
 def end_grace(recording: Recording) -> None:
     """Let a stop that waits for running jobs go on without them."""
-    crew = recording.engine._crew  # noqa: SLF001 - what a second signal does
-    if crew is not None:
-        crew.hurry()
+    pool = recording.engine._pool  # noqa: SLF001 - what a second signal does
+    if pool is not None:
+        pool.hurry()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from spinach.realtime import time
+from spinach.support.realtime import time
 
 from .errors import LeakedThreads
 from .listing import call_text
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_for_leaks", "join", "of_engine"]
 
-#: The parts that a crew's threads have in their names, after the namespace.
+#: The parts that a pool's threads have in their names, after the namespace.
 _PARTS = ("worker-", "arbiter", "result-notifier", "subscriber")
 
 

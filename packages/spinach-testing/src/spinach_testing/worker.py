@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from spinach.checks import require_int, require_timedelta
 from spinach.clock import from_ms, to_ms
 from spinach.exc import InvalidArgument, WorkersRunning
+from spinach.support.checks import require_int, require_timedelta
 
 from .clock import VirtualClock, require_span
 from .crash import Crash

@@ -16,16 +16,15 @@ from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ..checks import require_clock, require_int, require_timedelta
-from ..clock import Clock, SystemClock
-from ..const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, LEASE_MARGIN_SECONDS
-from ..exc import BrokerInUse
+from spinach.clock import Clock, SystemClock
+from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, LEASE_MARGIN_SECONDS
+from spinach.exc import BrokerInUse
+from spinach.support.checks import require_clock, require_int, require_timedelta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..outcome import Outcome
-    from .calls import (
+    from spinach.brokers.calls import (
         BeatReply,
         Cursor,
         Deposit,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
         Turn,
         TurnReply,
     )
+    from spinach.outcome import Outcome
 
 __all__ = ["Broker"]
 

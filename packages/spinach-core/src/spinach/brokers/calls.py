@@ -12,8 +12,8 @@ from collections.abc import Mapping  # noqa: TC003 - fields are read at run time
 
 import msgspec
 
-from ..exc import BrokerError  # noqa: TC001 - fields are read at run time
-from ..outcome import Failure, Lease  # noqa: TC001 - fields are read at run time
+from spinach.exc import BrokerError  # noqa: TC001 - fields are read at run time
+from spinach.outcome import Failure, Lease  # noqa: TC001 - fields are read at run time
 
 __all__ = [
     "BeatReply",
@@ -59,7 +59,7 @@ class Deposit(msgspec.Struct, frozen=True, gc=False):
     queue: str
     #: Kind character (`0` at most once, `1` may repeat) and the job's id.
     stored_id: str
-    #: Opaque but for its first line; see `spinach.wire`.
+    #: Opaque but for its first line; see `spinach.record.wire`.
     record: bytes
     #: Instant it becomes ready, in ms since 1970; None is now.
     due_ms: int | None = None

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Verdict
-from spinach.const import MAINTENANCE_CHUNK, MAX_FETCH_BYTES
+from spinach.const import HOUSEKEEPING_CHUNK, MAX_FETCH_BYTES
 
 from ..behaviour import BrokerBehaviour
 from ..deposits import QUEUE, deposit, ids, once
@@ -89,7 +89,7 @@ class BoundsBehaviour(BrokerBehaviour):
 
     @holds("I8", "I19")
     def test_tick_promotes_a_bounded_number(self, lab: Lab) -> None:
-        jobs = [deposit(due_ms=lab.in_ms(HOUR) + n) for n in range(2 * MAINTENANCE_CHUNK + 50)]
+        jobs = [deposit(due_ms=lab.in_ms(HOUR) + n) for n in range(2 * HOUSEKEEPING_CHUNK + 50)]
         lab.enqueue(*jobs)
         lab.advance(2 * HOUR)
         process = lab.process()
@@ -97,7 +97,7 @@ class BoundsBehaviour(BrokerBehaviour):
         while ready < len(jobs):
             reply = process.tick()
             promoted = lab.counts().ready - ready
-            assert 0 < promoted <= MAINTENANCE_CHUNK
+            assert 0 < promoted <= HOUSEKEEPING_CHUNK
             ready += promoted
             assert (reply.next_due_in_ms == 0) == (ready < len(jobs))
         assert process.tick().next_due_in_ms is None
@@ -105,7 +105,7 @@ class BoundsBehaviour(BrokerBehaviour):
 
     @holds("I11", "I19")
     def test_recover_takes_back_a_bounded_number(self, lab: Lab) -> None:
-        jobs = [once() for _ in range(2 * MAINTENANCE_CHUNK + 50)]
+        jobs = [once() for _ in range(2 * HOUSEKEEPING_CHUNK + 50)]
         lab.enqueue(*jobs)
         doomed, survivor = lab.process(), lab.process()
         doomed.take(idle=len(jobs))
@@ -114,7 +114,7 @@ class BoundsBehaviour(BrokerBehaviour):
         while len(lost) < len(jobs):
             reply = survivor.broker.recover(QUEUE, doomed.member())
             assert reply.verdict is Verdict.APPLIED
-            assert 0 < len(reply.lost) <= MAINTENANCE_CHUNK
+            assert 0 < len(reply.lost) <= HOUSEKEEPING_CHUNK
             lost += ids(reply.lost)
             assert reply.more == (len(lost) < len(jobs))
             # Fenced from the first call on, while leases of its are left.
@@ -125,7 +125,7 @@ class BoundsBehaviour(BrokerBehaviour):
 
     @holds("I11")
     def test_recovery_may_be_continued_by_another(self, lab: Lab) -> None:
-        jobs = [once() for _ in range(2 * MAINTENANCE_CHUNK)]
+        jobs = [once() for _ in range(2 * HOUSEKEEPING_CHUNK)]
         lab.enqueue(*jobs)
         doomed, *survivors = [lab.process() for _ in range(3)]
         doomed.take(idle=len(jobs))
@@ -139,7 +139,7 @@ class BoundsBehaviour(BrokerBehaviour):
 
     @holds("I13", "I19")
     def test_fetch_names_a_bounded_number_of_parks(self, lab: Lab) -> None:
-        tasks = [f"task.{n}" for n in range(3 * MAINTENANCE_CHUNK)]
+        tasks = [f"task.{n}" for n in range(3 * HOUSEKEEPING_CHUNK)]
         lab.enqueue(*(deposit(task) for task in tasks))
         process = lab.process()
         process.park(*process.take(idle=len(tasks)))
@@ -147,7 +147,7 @@ class BoundsBehaviour(BrokerBehaviour):
         found: set[str] = set()
         while len(found) < len(tasks):
             names = process.fetch(idle=0).parks
-            assert 0 < len(names) <= MAINTENANCE_CHUNK
+            assert 0 < len(names) <= HOUSEKEEPING_CHUNK
             assert found.isdisjoint(names)
             found |= set(names)
             # A park that was emptied makes way for another one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spinach.brokers.calls import Verdict
-from spinach.const import DEFAULT_LEASE, MAINTENANCE_CHUNK, MAX_LOSSES
+from spinach.const import DEFAULT_LEASE, HOUSEKEEPING_CHUNK, MAX_LOSSES
 from spinach.outcome import OutcomeKind
 
 from ..behaviour import BrokerBehaviour
@@ -278,7 +278,7 @@ class RecoveryBehaviour(BrokerBehaviour):
 
     @holds("I11", "I19")
     def test_what_several_calls_of_a_recovery_tell_adds_up(self, lab: Lab) -> None:
-        buffered = MAINTENANCE_CHUNK + MAINTENANCE_CHUNK // 2
+        buffered = HOUSEKEEPING_CHUNK + HOUSEKEEPING_CHUNK // 2
         lab.enqueue(*(once() for _ in range(30)), *(deposit() for _ in range(20 + buffered)))
         doomed, survivor = lab.process(), lab.process()
         leases = doomed.take(idle=50, extra=buffered)
@@ -288,7 +288,7 @@ class RecoveryBehaviour(BrokerBehaviour):
         assert len(replies) > 1
         for reply in replies:
             told = reply.ready + reply.retrying + len(reply.lost)
-            assert 0 < told <= MAINTENANCE_CHUNK
+            assert 0 < told <= HOUSEKEEPING_CHUNK
             assert dict(reply.info) == doomed.info()
         assert sum(reply.ready for reply in replies) == buffered
         assert sum(reply.retrying for reply in replies) == 20

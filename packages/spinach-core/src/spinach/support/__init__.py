@@ -1,0 +1,1 @@
+"""What every part may use: checks, logging, real time, forks. Nothing here knows a job."""

@@ -1,0 +1,1 @@
+"""What a worker process runs: its threads, and what passes between them."""

@@ -1,0 +1,115 @@
+"""Outcomes of this process that the broker has not answered yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from spinach.brokers.calls import Verdict
+from spinach.outcome import OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from spinach.outcome import Lease, Outcome
+
+__all__ = ["PendingOutcome", "PendingOutcomes"]
+
+
+class PendingOutcome(msgspec.Struct, eq=False, gc=False):
+    """An outcome on its way to the broker."""
+
+    outcome: Outcome
+    #: A refusal is expected: the store does not count the lease as ours.
+    stray: bool = False
+    #: Sent before, without an answer; a refusal may mean that it arrived.
+    resent: bool = False
+
+
+class PendingOutcomes:
+    """Parcels by queue, in order; not thread safe, the hand-over's lock guards it.
+
+    One report is in flight at a time. A entry leaves only when it is answered,
+    because its lease counts as held until then (I6).
+    """
+
+    __slots__ = ("_in_flight", "_waiting", "waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[PendingOutcome]] = {}
+        self._in_flight: list[PendingOutcome] = []
+        #: Parcels that are not in flight.
+        self.waiting = 0
+
+    def __len__(self) -> int:
+        return self.waiting + len(self._in_flight)
+
+    def add(self, entry: PendingOutcome) -> bool:
+        """Put a entry behind the others of its queue; whether it is the first there."""
+        queue = entry.outcome.lease.queue
+        entries = self._waiting.get(queue)
+        if entries is None:
+            entries = self._waiting[queue] = deque()
+        entries.append(entry)
+        self.waiting += 1
+        return len(entries) == 1
+
+    def collect(self, blocked: Collection[str], most: int) -> list[Outcome]:
+        """Put entries in flight.
+
+        Args:
+            blocked: queues that have to wait.
+            most: entries to take; more only where it would part releases, which
+                keep their order within one report (I9).
+        """
+        flight = self._in_flight
+        for queue, entries in self._waiting.items():
+            if queue in blocked:
+                continue
+            while entries and len(flight) < most:
+                flight.append(entries.popleft())
+            if len(flight) >= most:
+                while entries and _releases(flight[-1]) and _releases(entries[0]):
+                    flight.append(entries.popleft())
+                break
+        self.waiting -= len(flight)
+        return [entry.outcome for entry in flight]
+
+    def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
+        """Settle what is in flight.
+
+        Args:
+            verdicts: one for each entry, in order.
+
+        Returns:
+            Outcomes that were refused though nothing spoke against them, and the
+            queues of the entries that wait again.
+        """
+        refused: list[Outcome] = []
+        unanswered: list[PendingOutcome] = []
+        for entry, verdict in zip(self._in_flight, verdicts, strict=True):
+            if verdict is Verdict.APPLIED:
+                continue
+            if verdict is Verdict.UNKNOWN:
+                entry.resent = True
+                unanswered.append(entry)
+            elif not (entry.resent or entry.stray):
+                refused.append(entry.outcome)
+        self._in_flight = []
+        # First in line again and in their order: releases depend on it (I9).
+        for entry in reversed(unanswered):
+            self._waiting[entry.outcome.lease.queue].appendleft(entry)
+        self.waiting += len(unanswered)
+        return refused, {entry.outcome.lease.queue for entry in unanswered}
+
+    def leases(self) -> Iterator[Lease]:
+        """Of every entry that is not answered."""
+        for entries in (*self._waiting.values(), self._in_flight):
+            for entry in entries:
+                yield entry.outcome.lease
+
+
+def _releases(entry: PendingOutcome) -> bool:
+    return entry.outcome.kind is OutcomeKind.RELEASE

@@ -1,0 +1,334 @@
+"""The threads of a worker process: started together, stopped together.
+
+n worker threads, and one each of arbiter, result notifier and subscriber. A pool
+runs once; the engine makes a new one for each `start_workers`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spinach import signals
+from spinach.clock import SystemClock
+from spinach.const import DEFAULT_QUEUE, VERSION
+from spinach.exc import BrokerError, WorkerLost
+from spinach.queues import names_of
+from spinach.support.forks import leave_child
+from spinach.support.log import ENGINE_LOGGER, JOB_LOGGER
+from spinach.support.process import PROCESS
+from spinach.support.realtime import time
+from spinach.support.threads import EngineThread, ServiceThread
+from spinach.worker import at_exit
+from spinach.worker.arbiter import STOP_FLUSH_SECONDS, Arbiter
+from spinach.worker.consumer import Consumer
+from spinach.worker.declaration import declare
+from spinach.worker.in_flight import InFlight
+from spinach.worker.notifier import ResultNotifier
+from spinach.worker.prefetch import Prefetch
+from spinach.worker.subscriber import Subscriber
+from spinach.worker.wake_up import WakeUp
+from spinach.worker.worker import SHIELD, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
+
+    from spinach.backoff import RandomSource
+    from spinach.brokers.base import Broker
+    from spinach.job import Job
+    from spinach.queues import QueueChoice
+    from spinach.task import Task
+    from spinach.worker.declaration import Declaration
+
+__all__ = ["PoolOptions", "WorkerPool"]
+
+
+#: Joins look up this often: Windows cannot interrupt a longer wait on a lock.
+_JOIN_SLICE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """What a pool is to do."""
+
+    namespace: str
+    #: Worker threads.
+    number: int
+    queues: QueueChoice
+    #: Gives name → task that this process can run by now; another mapping after each change.
+    tasks: Callable[[], Mapping[str, Task[..., object]]]
+    stop_when_empty: bool
+    #: How long a stop waits for running jobs; None waits for them all.
+    grace: timedelta | None
+    #: Of randomness for the backoff; None takes the `random` module.
+    source: RandomSource | None
+
+
+class WorkerPool:
+    """The threads that run jobs; `stop` may be called from any thread.
+
+    Args:
+        broker: bound to the engine.
+        options: what to do.
+        on_end: called once, by the thread that finds that all is over.
+    """
+
+    def __init__(self, broker: Broker, options: PoolOptions, on_end: Callable[[], None]) -> None:
+        self._broker = broker
+        self._options = options
+        self._on_end = on_end
+        self._pid = os.getpid()
+        #: What ended the pool before its time.
+        self.error: BaseException | None = None
+        # The notifier lives; set to False, once, before the arbiter hears of its end.
+        self._can_report = True
+        self._ending = threading.Event()
+        self._ended = threading.Event()
+        clock = broker.clock
+        arbiter_wake_up, self._notifier_wake_up, self._subscriber_wake_up = (
+            WakeUp(clock) for _ in range(3)
+        )
+        self._hurry_wake_up = WakeUp(SystemClock())
+        self._in_flight = InFlight(
+            clock,
+            Prefetch(),
+            wake_arbiter=arbiter_wake_up.set,
+            wake_notifier=self._notifier_wake_up.set,
+            hurry_notifier=self._hurry_wake_up.set,
+            tell_empty=options.stop_when_empty,
+        )
+        # Tasks that a warning has named, with their queue.
+        self._left_out: set[tuple[str, str]] = set()
+        self._consumer = Consumer(
+            broker,
+            self._declare,
+            self._in_flight,
+            self._tell_lost,
+            options.source,
+        )
+        subscriber = Subscriber(
+            self._consumer, self._subscriber_wake_up, arbiter_wake_up, self._ending
+        )
+        self._arbiter = Arbiter(
+            broker,
+            self._consumer,
+            self._in_flight,
+            subscriber,
+            arbiter_wake_up,
+            stop_when_empty=options.stop_when_empty,
+            grace=options.grace,
+            reporting=lambda: self._can_report,
+        )
+        notifier = ResultNotifier(
+            broker,
+            self._in_flight,
+            self._notifier_wake_up,
+            self._ending,
+            options.source,
+            hurry=self._hurry_wake_up,
+        )
+        self._workers: dict[int, threading.Thread] = {}
+        for number in range(1, options.number + 1):
+            name = f"{options.namespace}-worker-{number}"
+            worker = Worker(
+                number, name, options.namespace, broker, self._in_flight, options.source
+            )
+            self._workers[number] = self._thread(EngineThread, name, worker.run)
+        prefix = options.namespace
+        self._notifier = self._thread(ServiceThread, f"{prefix}-result-notifier", notifier.run)
+        self._upkeep = [
+            self._notifier,
+            self._thread(ServiceThread, f"{prefix}-subscriber", subscriber.run),
+        ]
+        self._lead = self._thread(ServiceThread, f"{prefix}-arbiter", self._run_arbiter)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was not stopped to the end; False in a forked child."""
+        return not self._ended.is_set() and self._here
+
+    @property
+    def _here(self) -> bool:
+        """Whether its threads are in this process, and not in one that it was forked from."""
+        return self._pid == os.getpid()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop, or stops by itself."""
+        return self._arbiter.stopping
+
+    @property
+    def namespace(self) -> str:
+        """Of the engine."""
+        return self._options.namespace
+
+    def start(self, *, main_waits: bool = False) -> None:
+        """Join the queues and start the threads.
+
+        Args:
+            main_waits: the main thread is going to wait for the end.
+
+        Raises:
+            BrokerError: the broker refuses us, for a reason that does not pass by
+                itself. One that is down does not count: the pool keeps trying.
+        """
+        PROCESS.watch()
+        try:
+            # Before the threads start: one job may be all it takes to the end.
+            at_exit.watch(self, main_waits=main_waits)
+            self._consumer.upkeep()
+            for thread in (*self._upkeep, *self._workers.values(), self._lead):
+                thread.start()
+        except BaseException:  # refused by the broker, or the system gives no more threads
+            if self._lead.ident is not None:
+                # A signal handler raised it after all had begun; they end as ever.
+                self._arbiter.stop()
+                raise
+            self._in_flight.close()
+            self._in_flight.dissolve()
+            self._end_upkeep()
+            at_exit.forget(self)
+            self._ended.set()
+            # Another queue may have let us in; it should not wait for us to die.
+            with suppress(BrokerError):
+                self._consumer.leave()
+            raise
+
+    def request_stop(self) -> None:
+        """Ask for the stop and return; again is fine. In a forked child it does nothing."""
+        if not self._here:
+            return
+        if threading.current_thread() is self._lead:
+            # A finalizer calls, maybe in the middle of a wait that the ring would have to end.
+            threading.Thread(target=self._arbiter.stop, daemon=True).start()
+            return
+        self._arbiter.stop()
+
+    def tasks_changed(self) -> None:
+        """Tasks came, changed or went; from any thread, takes effect soon."""
+        self._consumer.tasks_changed()
+        self._arbiter.look()
+
+    def warn_of_left_out(self) -> None:
+        """Warn of tasks that nobody here runs, of each once, unless queues were chosen."""
+        left_out = {
+            (task.name, task.queue): task
+            for task in self._options.queues.left_out(self._options.tasks())
+        }
+        told, self._left_out = self._left_out, set(left_out)
+        if news := [task for key, task in left_out.items() if key not in told]:
+            ENGINE_LOGGER.warning(
+                "Workers of this process do not run %s: start_workers() without queue= consumes "
+                "queue %s only. Write start_workers(queue=spinach.ALL_QUEUES), or name the queues "
+                "to consume.",
+                names_of(news),
+                DEFAULT_QUEUE,
+            )
+
+    def hurry(self) -> None:
+        """End the grace of a stop now. In a forked child it does nothing."""
+        if self._here:
+            self._arbiter.hurry()
+
+    def flush(self) -> None:
+        """Report outcomes that wait for others to leave with them now; again is fine."""
+        self._hurry_wake_up.set()
+
+    def join(self) -> None:
+        """Wait until it is over; returns at once on its own threads and in a forked child."""
+        if threading.current_thread() in self or not self._here:
+            return
+        while not self._ended.wait(_JOIN_SLICE_SECONDS):
+            pass
+        if self._lead.ident is not None:  # it was started
+            self._lead.join()  # only its last steps are left
+
+    def __contains__(self, thread: threading.Thread) -> bool:
+        return thread is self._lead or thread in self._upkeep or thread in self._workers.values()
+
+    # -- threads -----------------------------------------------------------
+
+    def _thread(
+        self, kind: type[EngineThread], name: str, run: Callable[[], None]
+    ) -> threading.Thread:
+        return kind(target=self._guarded, args=(name, run), name=name, daemon=True)
+
+    def _guarded(self, name: str, run: Callable[[], None]) -> None:
+        """Run a thread's function; if it fails, stop the pool and say so."""
+        try:
+            run()
+            leave_child()
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the pool must hear of it
+            leave_child(exc)
+            # The arbiter first: a log handler may take its time.
+            self.error = self.error or exc
+            if threading.current_thread() is self._notifier:
+                self._can_report = False
+            self._arbiter.stop()
+            ENGINE_LOGGER.critical(
+                "Engine thread %s died, stopping the workers", name, exc_info=exc,
+                extra={"thread_name": name},
+            )  # fmt: skip
+            leave_child()
+
+    def _run_arbiter(self) -> None:
+        """The arbiter is the last to end, and sees the others off."""
+        try:
+            self._arbiter.run()
+        except BaseException as exc:
+            leave_child(exc)
+            self.error = self.error or exc
+            raise
+        finally:
+            self._end_upkeep()
+            for thread in self._upkeep:
+                thread.join()
+            # Threads that still run a job when the grace is over are left to it.
+            # So are those that do not come back from a receiver of a signal.
+            end = time.monotonic() + STOP_FLUSH_SECONDS
+            for number in self._workers.keys() - self._in_flight.busy_workers:
+                self._workers[number].join(max(0.0, end - time.monotonic()))
+            at_exit.forget(self)
+            self._ended.set()
+            self._on_end()
+
+    def _end_upkeep(self) -> None:
+        self._ending.set()
+        self._notifier_wake_up.set()
+        self._hurry_wake_up.set()
+        self._subscriber_wake_up.set()
+
+    # -- what the parts need -----------------------------------------------
+
+    def _declare(self, consumed: Sequence[str]) -> Declaration:
+        tasks = self._options.tasks()
+        return declare(
+            tasks,
+            # A queue that was joined is kept, also when its last task goes.
+            (*consumed, *self._options.queues.queues(tasks)),
+            lease_ms=int(self._broker.lease.total_seconds() * 1000),
+            info={"host": platform.node(), "pid": str(self._pid), "version": VERSION},
+        )
+
+    def _tell_lost(self, job: Job) -> None:
+        """Tell of a job that lost its worker for good; on a worker thread."""
+        err = WorkerLost(
+            f"The worker of job {job.id_text} ({job.task_name}, attempt {job.attempt}) died or "
+            "lost its lease. The job is in the failed store."
+        )
+        with SHIELD:
+            JOB_LOGGER.error(
+                "Job failed: %s %s, its worker process was lost", job.task_name, job.id_text,
+                extra={
+                    "job_id": job.id_text,
+                    "task": job.task_name,
+                    "queue": job.queue,
+                    "attempt": job.attempt,
+                },
+            )  # fmt: skip
+        signals.job_failed.send(self._options.namespace, job=job, err=err)

@@ -1,0 +1,231 @@
+"""The hand-over between arbiter, workers, notifier and a stop, under every order of
+their steps in small cases (I1, I3, I17, I20)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from spinach.brokers.calls import Verdict
+from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.record import wire
+from spinach.task import Tasks
+from spinach.worker.in_flight import InFlight
+from spinach.worker.leased_job import LeasedJob
+from spinach.worker.membership import Membership
+from spinach.worker.wake_up import WakeUp
+
+from .explorer import Deadlock, StoppedClock, explore
+from .model import Eager
+
+# Thousands of executions each: seconds on a free machine, minutes on a busy one.
+pytestmark = pytest.mark.timeout(300)
+
+
+class Case:
+    """Scripted threads around a real hand-over.
+
+    The arbiter puts the jobs in one by one and closes; the workers take, run and hand
+    in until told to end; the notifier reports until nothing is left.
+    """
+
+    def __init__(
+        self, run, jobs, workers, *, lost_reports=0, drop=False, finish=False, in_flight=InFlight
+    ):
+        clock = StoppedClock()
+        self.wake_ups = [WakeUp(clock, run) for _ in range(2)]
+        arbiter_wake_up, notifier_wake_up = self.wake_ups
+        self.in_flight = in_flight(
+            clock,
+            Eager(2),
+            wake_arbiter=arbiter_wake_up.set,
+            wake_notifier=notifier_wake_up.set,
+            hurry_notifier=lambda: None,
+            tell_empty=finish,
+            sync=run,
+        )
+        tasks = Tasks()
+        tasks.add(lambda: None, name="t")
+        membership = Membership("q", 30.0)
+        membership.member = "m"  # The same in each execution.
+        membership.renewed(0.0)
+        header = wire.header_line(max_retries=1, queue="q", task="t")
+        self.leased_jobs = [
+            LeasedJob(Lease("q", membership.member, job, "1", True, header, 0), membership,
+                       tasks.get("t"))
+            for job in jobs
+        ]  # fmt: skip
+        self.member = membership.member
+        self.jobs = jobs
+        self.runs: Counter[str] = Counter()
+        self.reported: Counter[tuple[str, OutcomeKind]] = Counter()
+        self.order: list[str] = []
+        self.lost_reports = lost_reports
+        self.drop = drop
+        self.finish = finish
+        self.ended = False
+        run.thread("arbiter", self.arbiter)
+        run.thread("notifier", self.notifier)
+        for number in range(workers):
+            run.thread(f"worker-{number}", lambda number=number: self.worker(number))
+
+    def arbiter(self):
+        for leased_job in self.leased_jobs:
+            self.in_flight.put([leased_job])
+        if self.drop:
+            self.in_flight.drop(self.member)
+        while self.finish and not self.in_flight.empty:
+            self.wake_ups[0].wait(60)
+        self.in_flight.close()
+        while self.in_flight.running or self.in_flight.unanswered:
+            self.wake_ups[0].wait(60)
+        self.in_flight.dissolve()
+        self.ended = True
+        self.wake_ups[1].set()
+
+    def worker(self, number):
+        outcome = None
+        while (work := self.in_flight.exchange(number, outcome)) is not None:
+            self.runs[work.lease.stored_id] += 1
+            outcome = Outcome(OutcomeKind.SUCCEEDED, work.lease, "t")
+        assert self.in_flight.late(number) is None
+
+    def notifier(self):
+        while not self.ended:
+            outcomes = self.in_flight.collect((), 100)
+            if not outcomes:
+                self.wake_ups[1].wait(60)
+                continue
+            if self.lost_reports:
+                self.lost_reports -= 1
+                self.in_flight.answered([Verdict.UNKNOWN] * len(outcomes))
+                continue
+            for outcome in outcomes:
+                self.reported[outcome.lease.stored_id, outcome.kind] += 1
+                self.order.append(outcome.lease.stored_id)
+            self.in_flight.answered([Verdict.APPLIED] * len(outcomes))
+
+    def check(self):
+        for job in self.jobs:
+            ran = self.runs[job]
+            done = self.reported[job, OutcomeKind.SUCCEEDED]
+            back = self.reported[job, OutcomeKind.RELEASE]
+            assert ran <= 1, f"{job} ran {ran} times"
+            assert done == ran, f"{job} ran, and its outcome was reported {done} times"
+            if self.finish:
+                assert done == 1, f"{job} did not run although there was time"
+            if self.drop:
+                assert done + back <= 1
+            else:
+                assert done + back == 1, f"{job} ended {done + back} times"
+        released = [job for job in self.order if self.reported[job, OutcomeKind.RELEASE]]
+        assert released == sorted(released), "releases lost their order"
+        assert self.in_flight.empty
+
+
+def program(jobs, workers, **options):
+    def build(run):
+        case = Case(run, jobs, workers, **options)
+        return case, case.check
+
+    return build
+
+
+#: What is explored, and how many states there are at least: an exploration that sees
+#: fewer has gone blind.
+CASES = {
+    "one job, one worker": ((["1a"], 1), {}, 1_000),
+    "one job, two workers": ((["1a"], 2), {}, 6_000),
+    "two jobs, one worker": ((["1a", "1b"], 1), {}, 3_000),
+    "one job, one worker, and all the time it needs": ((["1a"], 1), {"finish": True}, 300),
+    "a report without an answer": ((["1a"], 1), {"lost_reports": 1}, 1_500),
+    "fenced while a worker takes it": ((["1a"], 1), {"drop": True}, 900),
+}
+
+
+LARGE_CASES = {
+    "two jobs, two workers": ((["1a", "1b"], 2), {}, 10_000),
+    "two jobs, two workers, and all the time they need": (
+        (["1a", "1b"], 2), {"finish": True}, 9_000,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("sizes", "options", "at_least"), LARGE_CASES.values(), ids=LARGE_CASES)
+def test_no_order_of_steps_in_larger_cases_does_either(sizes, options, at_least):
+    report = explore(program(*sizes, **options))
+
+    assert report.states >= at_least
+
+
+# Nothing can hang here but the computing itself: on a busy machine it takes its time.
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("sizes", "options", "at_least"), CASES.values(), ids=CASES)
+def test_no_order_of_steps_loses_doubles_or_keeps_a_job(sizes, options, at_least):
+    report = explore(program(*sizes, **options))
+
+    assert report.states >= at_least
+
+
+class NeverWakes(InFlight):
+    def _wake_worker(self):
+        pass
+
+
+class WakesOneForAll(InFlight):
+    """The thread that was woken does not wake the next one."""
+
+    def exchange(self, worker, outcome=None):
+        self._waking = True
+        return super().exchange(worker, outcome)
+
+
+class TakesTwice(InFlight):
+    def _start(self, worker, now):
+        leased_job = super()._start(worker, now)
+        if leased_job is not None and self._idle:
+            self._buffer.add([leased_job], now)
+        return leased_job
+
+
+class ForgetsOnClose(InFlight):
+    def _withdraw_all(self):
+        self._buffer.remove(list(self._buffer))
+
+
+class ReleasesBackwards(InFlight):
+    def _withdraw(self, items):
+        super()._withdraw(list(items)[::-1])
+
+
+class ForgetsUnanswered(InFlight):
+    def answered(self, verdicts):
+        return super().answered([Verdict.APPLIED] * len(verdicts))
+
+
+class ClosesInSilence(InFlight):
+    def close(self):
+        with self._lock:
+            self._closed = True
+            self._withdraw_all()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("broken", "sizes", "options"),
+    [
+        (NeverWakes, (["1a"], 1), {"finish": True}),
+        (WakesOneForAll, (["1a"], 1), {"finish": True}),
+        (TakesTwice, (["1a"], 2), {}),
+        (ForgetsOnClose, (["1a"], 1), {}),
+        (ReleasesBackwards, (["1a", "1b"], 1), {}),
+        (ForgetsUnanswered, (["1a"], 1), {"lost_reports": 1}),
+        (ClosesInSilence, (["1a"], 1), {}),
+    ],
+)
+def test_a_broken_hand_over_is_found(broken, sizes, options):
+    with pytest.raises((AssertionError, KeyError, Deadlock)):
+        explore(program(*sizes, in_flight=broken, **options))

@@ -1,0 +1,1 @@
+"""The transport: connections, pools, deadlines, and what an error means."""
