@@ -206,6 +206,9 @@ class Ear:
     def __exit__(self, *_: object) -> None:
         for signal, receiver in self._receivers:
             signal.disconnect(receiver, sender=self.namespace)
+        # blinker keeps a receiver that had a sender until it is collected. Freed at once, it
+        # makes no later test's jobs dearer: those are counted.
+        self._receivers.clear()
 
     def _receiver(self, name: str) -> Callable[..., None]:
         def receive(namespace: str, **kwargs: Any) -> None:
