@@ -44,6 +44,17 @@ PUBLIC = (
     "spinach_testing.plugin",
 )
 
+#: Modules of the broker's roles. Nobody imports them: their methods are told where they are
+#: joined, in `spinach.brokers.base.Broker`.
+ROLES = (
+    "spinach.brokers.role",
+    "spinach.brokers.storing",
+    "spinach.brokers.working",
+    "spinach.brokers.housekeeping",
+    "spinach.brokers.management",
+    "spinach.brokers.failed_store",
+)
+
 #: Methods with two underscores that users call, if not by name.
 SPOKEN = {"__init__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__iter__", "__len__"}
 INDENT = "    "
@@ -54,6 +65,13 @@ class Definition(NamedTuple):
 
     module: str
     node: ast.stmt
+
+
+class Part(NamedTuple):
+    """A class whose members are told as those of the class that joins it with others."""
+
+    module: str
+    node: ast.ClassDef
 
 
 def source(module: str) -> Path | None:
@@ -185,6 +203,26 @@ def signature(module: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     return f"{kind} {node.name}({ast.unparse(arguments)}){returns}"
 
 
+def role(module: str, base: ast.expr) -> Part | None:
+    """The base of a class as a part of it: one of the modules of roles; None of other bases."""
+    if not isinstance(base, ast.Name) or any(base.id in exported(each) for each in PUBLIC):
+        return None
+    for found in definitions(module, base.id):
+        if found.module in ROLES and isinstance(found.node, ast.ClassDef):
+            return Part(found.module, found.node)
+    return None
+
+
+def roles(module: str, node: ast.ClassDef) -> list[Part]:
+    """The roles that a class joins and what these have in common, each once, that first."""
+    parts: list[Part] = []
+    for base in node.bases:
+        part = role(module, base)
+        if part is not None:
+            parts += [*roles(*part), part]
+    return list(dict.fromkeys(parts))
+
+
 def shown(module: str, node: ast.stmt, indent: str = "") -> Iterator[str]:
     """The lines that tell what a definition promises."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -194,15 +232,20 @@ def shown(module: str, node: ast.stmt, indent: str = "") -> Iterator[str]:
     elif isinstance(node, ast.ClassDef):
         for decorator in node.decorator_list:
             yield f"{indent}@{ast.unparse(decorator)}"
-        bases = [ast.unparse(each) for each in [*node.bases, *node.keywords]]
+        parts = roles(module, node)
+        told = [base for part in parts for base in part.node.bases if not role(part.module, base)]
+        own = [base for base in node.bases if not role(module, base)]
+        keywords = [ast.unparse(each) for each in node.keywords]
+        bases = [*dict.fromkeys(map(ast.unparse, [*told, *own])), *keywords]
         yield (
             f"{indent}class {node.name}({', '.join(bases)})"
             if bases
             else (f"{indent}class {node.name}")
         )
-        for member in statements(node.body):
-            if all(name in SPOKEN or not name.startswith("_") for name in names_of(member)):
-                yield from shown(module, member, indent + INDENT)
+        for part in [*parts, Part(module, node)]:
+            for member in statements(part.node.body):
+                if all(name in SPOKEN or not name.startswith("_") for name in names_of(member)):
+                    yield from shown(part.module, member, indent + INDENT)
     elif isinstance(node, ast.AnnAssign):
         value = f" = {ast.unparse(default(module, node.value))}" if node.value else ""
         yield f"{indent}{ast.unparse(node.target)}: {ast.unparse(node.annotation)}{value}"

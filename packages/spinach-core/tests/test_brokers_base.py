@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from spinach.brokers import base, calls
+from spinach.brokers import (
+    base,
+    calls,
+    failed_store,
+    housekeeping,
+    management,
+    role,
+    storing,
+    verdict,
+    working,
+)
 from spinach.brokers.base import Broker
 from spinach.brokers.calls import QueueCounts, Verdict
 from spinach.clock import SystemClock
@@ -66,7 +76,13 @@ def test_another_owner_is_refused_and_both_namespaces_are_named() -> None:
     assert broker.namespace == "shop"
 
 
-@pytest.mark.parametrize("module", [base, calls], ids=lambda module: module.__name__)
+#: One for each role.
+ROLES = (storing, working, housekeeping, management, failed_store)
+
+
+@pytest.mark.parametrize(
+    "module", [base, role, verdict, *ROLES], ids=lambda module: module.__name__
+)
 def test_all_names_every_public_class(module: Any) -> None:
     public = {
         name
@@ -74,6 +90,23 @@ def test_all_names_every_public_class(module: Any) -> None:
         if isinstance(value, type) and value.__module__ == module.__name__ and name[0] != "_"
     }
     assert set(module.__all__) == public
+
+
+def test_calls_offers_the_requests_and_replies_of_all_roles() -> None:
+    offered = {name for module in (verdict, *ROLES) for name in module.__all__}
+    assert set(calls.__all__) == {name for name in offered if not name.endswith("Role")}
+
+
+def test_a_method_is_promised_by_one_role() -> None:
+    """A part of the engine that takes a role has what it calls, and a part of another has not."""
+    methods = [
+        name
+        for each in Broker.__bases__
+        for name, value in vars(each).items()
+        if getattr(value, "__isabstractmethod__", False)
+    ]
+    assert sorted([*methods, "close"]) == sorted(Broker.__abstractmethods__)
+    assert [each.__module__ for each in Broker.__bases__] == [module.__name__ for module in ROLES]
 
 
 def test_unfinished_counts_what_workers_still_have_to_do() -> None:

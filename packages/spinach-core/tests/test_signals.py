@@ -12,6 +12,8 @@ import pytest
 from spinach import signals
 from spinach.signals import SafeSignal
 
+from .support import Ear
+
 ALL = [getattr(signals, name) for name in signals.__all__]
 
 
@@ -103,3 +105,15 @@ def test_a_signal_does_not_keep_its_receiver_alive() -> None:
     gc.collect()
     assert gone() is None
     assert signal.send("shop") == []
+
+
+def test_an_ear_of_these_tests_leaves_no_receiver_behind() -> None:
+    """A job costs more while anything listens, and the tests of costs run in the same process."""
+    before = [len(signal.receivers) for signal in Ear.ALL]
+    gc.disable()
+    try:
+        with Ear("once"):
+            pass
+        assert [len(signal.receivers) for signal in Ear.ALL] == before
+    finally:
+        gc.enable()

@@ -33,6 +33,13 @@ def server(binary: None) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def module_server(binary: None) -> Iterator[Server]:
+    """A server that the tests of one file share, and may empty."""
+    with running_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def cluster(binary: None) -> Iterator[Cluster]:
     """A Cluster of three nodes that tests share; each takes a namespace of its own."""

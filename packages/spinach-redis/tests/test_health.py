@@ -9,15 +9,7 @@ import pytest
 from spinach_redis.client import health
 from spinach_redis.client.health import Health
 
-
-class Clock:
-    """In place of the module `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
+from .clocks import Clock
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from spinach_redis.client.lockout import (
     Admission,
 )
 
+from .clocks import Clock
 from .jobs import QUEUE, Member, deposit, success
 from .servers import Server, until
 
@@ -81,16 +82,6 @@ def rotation(own_server: Server) -> Iterator[Rotation]:
     rotation = Rotation(own_server)
     yield rotation
     rotation.close()
-
-
-class Clock:
-    """In place of the module `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -27,18 +27,12 @@ from spinach_redis.migrate.older import OldKeys
 
 from .clusters import Cluster
 from .original import NAMESPACE, WORKER, everything, old_job, restore
-from .servers import Server, running_server
+from .servers import Server
 
 RENAMED = {"send mail": "send_mail"}
 QUEUES = ("spinach", "docs/eu", "soon", "flaky", "hanging", "reports")
 FAR = datetime(2100, 1, 2, 3, 4, 5, 679000, tzinfo=UTC)
 NAN_LEFT = "JSON has no such number"
-
-
-@pytest.fixture(scope="module")
-def module_server(binary: None) -> Iterator[Server]:
-    with running_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -16,15 +16,9 @@ from spinach_redis.server.permissions import acl_line
 
 from .clusters import Cluster
 from .original import NAMESPACE, WORKER, restore
-from .servers import Server, running_server
+from .servers import Server
 
 NewEngine = Callable[..., Engine]
-
-
-@pytest.fixture(scope="module")
-def module_server(binary: None) -> Iterator[Server]:
-    with running_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from spinach_redis.scripts import SCRIPTS
 from spinach_redis.server.permissions import acl_line, commands
 
 from .jobs import QUEUE, TASK, Member, deposit, success
-from .servers import Server, running_server
+from .servers import Server
 from .wakeups import blocked
 
 NAMESPACE = "letters-app"
@@ -142,12 +142,6 @@ def test_every_command_in_the_scripts_is_read_off_them() -> None:
         named = len(re.findall(r"\b(?:call|many)\('[A-Z]+'", code))
         # `many` itself is declared once and makes one call.
         assert calls == named + 2, script
-
-
-@pytest.fixture(scope="module")
-def module_server(binary: None) -> Iterator[Server]:
-    with running_server() as server:
-        yield server
 
 
 @pytest.fixture

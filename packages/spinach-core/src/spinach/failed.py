@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import FailedJob
+    from spinach.brokers.failed_store import FailedStoreRole
 
 __all__ = ["FailedEntry", "FailedStore"]
 
@@ -156,7 +157,7 @@ class FailedStore:
 
 
 def _walk(
-    broker: Broker, queue: str, offset: int, page: int, after: Cursor | None
+    broker: FailedStoreRole, queue: str, offset: int, page: int, after: Cursor | None
 ) -> Iterator[FailedJob]:
     """The failed jobs of a queue, `page` of them with each call."""
     while jobs := broker.failed_jobs(queue, offset=offset, limit=page, after=after):

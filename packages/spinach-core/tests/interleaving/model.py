@@ -8,7 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from spinach.brokers.base import Broker
 from spinach.brokers.calls import (
     BeatReply,
     FetchReply,
@@ -35,6 +34,8 @@ from spinach.worker.prefetch import Prefetch
 from spinach.worker.subscriber import Subscriber
 from spinach.worker.wake_up import WakeUp
 from spinach.worker.worker import Worker
+from spinach_memory import MemoryBroker
+from spinach_testing.passing import PassingBroker
 
 from .explorer import Run, StoppedClock
 
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
 APPLIED = Verdict.APPLIED
 
 
-class ModelBroker(Broker):
+class ModelBroker(PassingBroker):
     """One queue, atomic calls, and a log of what happened to each job.
+
+    Has what a worker process calls; all else goes to a broker that nobody looks at.
 
     Args:
         run: the blocking fetch waits on its locks.
@@ -60,7 +63,7 @@ class ModelBroker(Broker):
         self, run: Run, jobs: Sequence[str] = (), *, lose: Sequence[int] = (),
         lose_reports: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        super().__init__(clock=StoppedClock())
+        super().__init__(MemoryBroker(clock=StoppedClock()))
         self.bind("model", run)
         self._lock = run.Lock()
         self._news = run.Condition(self._lock)
@@ -171,7 +174,7 @@ class ModelBroker(Broker):
                 )
             ]
 
-    # The rest of the contract has no part in the hand-over.
+    # These have no part in what happens to the jobs here.
 
     def join(self, queue, member, enrolment):
         return JoinReply(verdict=APPLIED)
@@ -187,24 +190,6 @@ class ModelBroker(Broker):
 
     def recover(self, queue, dead):
         return RecoverReply(verdict=APPLIED)
-
-    def enqueue(self, deposits):
-        return [True for _ in deposits]
-
-    def queues(self):
-        return []
-
-    def failed_jobs(self, queue, *, offset=0, limit=100, after=None):
-        return []
-
-    def retry_failed(self, queue, stored_ids):
-        return 0
-
-    def discard_failed(self, queue, stored_ids):
-        return 0
-
-    def close(self):
-        pass
 
 
 class NoJitter:

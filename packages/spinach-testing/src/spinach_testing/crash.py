@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from spinach import Job, signals
-from spinach.brokers.calls import Enrolment, FetchTurn, Verdict
+from spinach.brokers.calls import FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import JobStatus
@@ -19,6 +19,7 @@ from spinach.outcome import Outcome, OutcomeKind
 from spinach.support.checks import refuse_unfinished
 from spinach.support.forks import leave_child
 from spinach.support.threads import EngineThread
+from spinach.worker.declaration import declare
 
 from . import listing
 from .errors import DrainTimeout
@@ -79,22 +80,13 @@ class Crash:
             InvalidArgument: it is not ready, or the limit of its task holds it back.
         """
         queue = self._job.queue
-        tasks = [
-            task
-            for task in self._recording.engine._task_table.by_name.values()  # noqa: SLF001 - as a pool declares them
-            if task.queue == queue
-        ]
-        enrolment = Enrolment(
+        declaration = declare(
+            self._recording.engine._task_table.by_name,  # noqa: SLF001 - as a pool declares them
+            [queue],
             lease_ms=int(self._broker.lease.total_seconds() * 1000),
-            limits={t.name: t.max_concurrency for t in tasks if t.max_concurrency is not None},
-            periodic={
-                t.name: int(t.periodicity.total_seconds() * 1000)
-                for t in tasks
-                if t.periodicity is not None
-            },
             info={"host": "crashes in a test"},
         )
-        _check(self._broker.join(queue, self.member, enrolment))
+        _check(self._broker.join(queue, self.member, declaration.enrolments[queue]))
         _check(self._broker.tick(queue, ()))
         taken: list[Lease] = []
         mine: list[Lease] = []

@@ -54,7 +54,7 @@ class RecordingBroker(PassingBroker):
         self.inner.bind(namespace, owner)
         super().bind(namespace, owner)
 
-    # -- producers ---------------------------------------------------------
+    # -- storing -----------------------------------------------------------
 
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         """See `Broker`; what was not stored is not recorded."""
@@ -76,7 +76,7 @@ class RecordingBroker(PassingBroker):
         self.ledger.stored(deposits, ready)
         return ready
 
-    # -- memberships -------------------------------------------------------
+    # -- working -----------------------------------------------------------
 
     def fetch(
         self,
@@ -117,8 +117,6 @@ class RecordingBroker(PassingBroker):
             self.clock.rouse()
         self.inner.interrupt()
 
-    # -- outcomes ----------------------------------------------------------
-
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         """See `Broker`."""
         with self.ledger.call():
@@ -127,7 +125,7 @@ class RecordingBroker(PassingBroker):
             self.ledger.reported(outcomes, reply.verdicts, now_ms)
             return reply
 
-    # -- upkeep ------------------------------------------------------------
+    # -- housekeeping ------------------------------------------------------
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
         """See `Broker`; the tick's job is recorded like any other."""

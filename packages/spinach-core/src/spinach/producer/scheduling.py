@@ -15,7 +15,7 @@ from spinach.record.ids import new_ids
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from spinach.brokers.base import Broker
+    from spinach.brokers.storing import StoringRole
     from spinach.producer.task_table import TaskTable
     from spinach.task import Task
 
@@ -23,7 +23,7 @@ __all__ = ["schedule_batch", "schedule_one"]
 
 
 def schedule_one(
-    broker: Broker,
+    broker: StoringRole,
     task_table: TaskTable,
     wanted: Any,
     at: datetime | None,
@@ -42,7 +42,7 @@ def schedule_one(
     return job if ready else job.with_status(JobStatus.WAITING)
 
 
-def schedule_batch(broker: Broker, task_table: TaskTable, batch: Any) -> list[Job]:
+def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> list[Job]:
     """Check, encode and store the jobs of a batch; see `Engine.schedule_batch`."""
     if not isinstance(batch, Batch):
         raise InvalidArgument(
@@ -78,7 +78,7 @@ def schedule_batch(broker: Broker, task_table: TaskTable, batch: Any) -> list[Jo
 
 
 def _prepare(
-    broker: Broker,
+    broker: StoringRole,
     task: Task[..., Any],
     job_id: str,
     now_ms: int,

@@ -1,6 +1,6 @@
 """The conformance suite: every behaviour of `spinach.brokers.base.Broker`, as tests.
 
-Whoever writes a broker runs it in a test file of their own::
+To test a broker of your own, write a test file like this::
 
     import pytest
     from spinach_testing.conformance import BrokerConformance, Harness
@@ -15,8 +15,9 @@ Whoever writes a broker runs it in a test file of their own::
                 yield harness
 
 Each test gets a harness of its own and cites the invariants of
-`docs/design/states.md` that it holds. `spinach_testing.conformance.breakers` has
-brokers that each break one rule, which prove that the suite would notice.
+`docs/design/states.md` that it holds. The brokers of
+`spinach_testing.conformance.breakers` each break one rule, and prove that the suite
+notices.
 Needs pytest; nothing here imports a particular broker.
 """
 
@@ -24,8 +25,8 @@ from __future__ import annotations
 
 import pytest
 
-# The assertions of the behaviours are to show the values that they compare, as
-# those of any test file do. Only before the modules are imported does this work.
+# With this the assertions of the behaviours show the values that they compare, as in any
+# test file. It has to come before the modules are imported.
 pytest.register_assert_rewrite(
     "spinach_testing.conformance.behaviours",
     "spinach_testing.conformance.lab",

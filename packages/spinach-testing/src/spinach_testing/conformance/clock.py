@@ -1,4 +1,4 @@
-"""The clock of a machine that somebody sets, for harnesses."""
+"""A clock that can be set back, for harnesses."""
 
 from __future__ import annotations
 

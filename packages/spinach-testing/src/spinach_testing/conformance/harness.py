@@ -1,4 +1,4 @@
-"""What the suite needs to know about a broker: how to make one, and its time."""
+"""What the suite needs of a broker: how to make one, and how to move its time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Harness(ABC):
     def set_back(self, by: timedelta) -> None:
         """Set the store's clock back, as an operator or a time server does.
 
-        What brokers and the suite measure by `advance` goes on all the same.
+        Monotonic time is not set back.
 
         Args:
             by: not negative.

@@ -1,4 +1,4 @@
-"""A store, its processes and its time, in the words of the tests."""
+"""What the tests work with: a store, processes on it, and its time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEATH_NOTICE = DEFAULT_LEASE + timedelta(seconds=10)
 #: How much real time may flow during a test; durations are compared with it.
 TOLERANCE_MS = 20_000
 
-#: More calls than any loop of the suite needs; a broker that needs more hangs.
+#: More calls than any loop of the suite needs with a broker that behaves.
 MANY_CALLS = 200
 
 
@@ -83,7 +83,7 @@ class Call(Generic[_T]):
 
 
 class Lab:
-    """What a test plays with; ends the calls that are left when it is closed.
+    """A store with its processes and its time; to close it ends the calls that still wait.
 
     Args:
         harness: of the broker under test; stays the caller's to close.
@@ -171,7 +171,7 @@ class Lab:
         return self.now_ms() + span // MILLISECOND
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass in one jump, while nobody does anything."""
+        """Let time pass in one jump, in which no process makes a call."""
         self.harness.advance(by)
 
     def set_back(self, by: timedelta) -> None:

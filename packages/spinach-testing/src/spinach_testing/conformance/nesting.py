@@ -13,7 +13,7 @@ __all__ = ["Nested", "steps_of"]
 
 _T = TypeVar("_T")
 
-#: More steps are not tried of one call, but as many of them at equal distances.
+#: Most steps of one call that are tried; of a longer one as many, at equal distances.
 MOST_STEPS = 400
 
 

@@ -84,7 +84,7 @@ def _enrolment(
 
 
 class Process:
-    """Keeps the member ids and numbers of one worker process; no broker, no rules.
+    """One worker process: keeps its member ids and numbers, and makes its calls.
 
     The queue of every method is `QUEUE` unless it is named. Methods that return
     something other than a reply fail the test where the call was not applied.
@@ -108,7 +108,7 @@ class Process:
         return self._members.setdefault(queue, uuid.uuid4().hex)
 
     def turn(self, queue: str = QUEUE) -> Turn:
-        """Its next turn in a queue, with a number that was not used before."""
+        """Its next call in a queue, with a number that was not used before."""
         number = self._numbers[queue] = self._numbers.get(queue, 0) + 1
         return Turn(queue, self.member(queue), number)
 
@@ -166,7 +166,7 @@ class Process:
         block_seconds: float = 0.0,
         parks: Sequence[str] = (),
     ) -> list[FetchReply]:
-        """Take its next turn in each of the queues, in one call."""
+        """Fetch from each of the queues, in one call."""
         turns = [self.turn(queue) for queue in queues]
         replies = self.broker.fetch(
             [FetchTurn(turn.queue, turn.member, turn.number, tuple(parks)) for turn in turns],
@@ -188,7 +188,7 @@ class Process:
         block_seconds: float = 0.0,
         parks: Sequence[str] = (),
     ) -> FetchReply:
-        """Take its next turn in one queue."""
+        """Fetch from one queue."""
         [reply] = self.fetch_from(
             [queue],
             idle=idle,
@@ -224,7 +224,7 @@ class Process:
         return reply
 
     def reconcile(self, held: Sequence[Lease] = (), queue: str = QUEUE) -> ReconcileReply:
-        """Settle, claiming that the process holds these leases."""
+        """Reconcile, saying that the process holds these leases."""
         pairs = [(lease.stored_id, lease.token) for lease in held]
         return self.broker.reconcile(self.turn(queue), pairs)
 
@@ -262,7 +262,7 @@ class Process:
         verdicts = self.report(*outcomes)
         assert verdicts == (Verdict.APPLIED,) * len(outcomes), f"{outcomes} got {verdicts}"
 
-    # -- upkeep ------------------------------------------------------------
+    # -- housekeeping ------------------------------------------------------
 
     def tick(self, queue: str = QUEUE, periodic: Sequence[str] = ()) -> TickReply:
         """Promote due jobs once."""

@@ -1,4 +1,4 @@
-"""All behaviours as one test class, and as a list for whoever runs them otherwise."""
+"""All behaviours as one test class, and as a list to run without pytest."""
 
 from __future__ import annotations
 

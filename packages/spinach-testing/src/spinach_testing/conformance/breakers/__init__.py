@@ -1,7 +1,7 @@
 """Broken brokers: each breaks one rule of the contract, so that the suite can be tested.
 
-A breaker goes around any sound broker and knows nothing of its inside. The suite
-is worth its name when it rejects all of `BREAKERS`::
+A breaker goes around any sound broker and knows nothing of its inside. The suite has to
+reject all of `BREAKERS`::
 
     from spinach_testing.conformance.breakers import BREAKERS, rejections
 
@@ -17,7 +17,7 @@ from .trial import rejections
 
 __all__ = ["BREAKERS", "Breaker", "BrokenHarness", "rejections"]
 
-#: All of them, by the call that they spoil.
+#: All of them, by the calls in which they break a rule.
 BREAKERS: tuple[type[Breaker], ...] = tuple(
     getattr(module, name)
     for module in (producing, nesting, fetching, outcomes, upkeep, clock, waiting, people)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from spinach.brokers.base import Broker
-    from spinach.brokers.calls import FailedJob, FetchReply
+    from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn
     from spinach.outcome import Lease
 
-__all__ = ["Breaker", "BrokenHarness", "Family", "map_leases"]
+__all__ = ["Breaker", "BrokenHarness", "ChangesFetches", "Family", "map_leases"]
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Family:
     limits: dict[str, dict[str, int]] = field(default_factory=dict)
     #: Periodic task → its period in ms.
     periods: dict[str, int] = field(default_factory=dict)
-    #: The latest time that was ever seen, and until when nobody is named, in ms.
+    #: The latest time that was ever seen, and until when no dead member is named, in ms.
     latest_ms: int = 0
     spared_until_ms: int = 0
     #: Jobs that failed, in the order in which they did.
@@ -56,9 +56,9 @@ class Family:
 class Breaker(PassingBroker):
     """Passes every call on to another broker; its subclasses break one rule each.
 
-    They do so from the outside, by what they pass on and what they answer, and
-    know nothing of the broker inside. The first line of their docstrings says
-    what they do wrong. This class itself breaks nothing.
+    A breaker overrides the calls in which it breaks its rule, and no others. It knows nothing of
+    the broker inside: it changes what is passed on, or what is answered. The first line of its
+    docstring says what it does wrong. This class itself breaks nothing.
 
     Args:
         inner: a broker that is bound already.
@@ -73,6 +73,36 @@ class Breaker(PassingBroker):
         super().bind(inner.namespace, inner)
         self.family = family
         family.breakers.append(self)
+
+
+class ChangesFetches(Breaker):
+    """Fetches as it was asked; a subclass changes what a turn asks for or what a reply tells."""
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        replies = super().fetch(
+            [self.changed_turn(turn) for turn in turns],
+            idle=idle,
+            extra=extra,
+            max_bytes=max_bytes,
+            block_seconds=block_seconds,
+        )
+        return [self.changed_reply(*pair) for pair in zip(turns, replies, strict=True)]
+
+    def changed_turn(self, turn: FetchTurn) -> FetchTurn:
+        """What the broker inside is asked."""
+        return turn
+
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        """What the caller of this turn is told."""
+        return reply
 
 
 class BrokenHarness(Harness):
@@ -111,9 +141,6 @@ class BrokenHarness(Harness):
         self._inner.close()
 
 
-def map_leases(replies: Sequence[FetchReply], change: Callable[[Lease], Lease]) -> list[FetchReply]:
-    """The replies with each lease changed."""
-    return [
-        structs.replace(reply, leases=tuple(change(lease) for lease in reply.leases))
-        for reply in replies
-    ]
+def map_leases(reply: FetchReply, change: Callable[[Lease], Lease]) -> FetchReply:
+    """The reply with each lease changed."""
+    return structs.replace(reply, leases=tuple(change(lease) for lease in reply.leases))

@@ -27,7 +27,7 @@ _LEASE_MS = int(DEFAULT_LEASE.total_seconds() * 1000)
 
 
 class TakesAnyStepBackForAJump(Breaker):
-    """Names nobody dead for a lease when the clock goes back by a millisecond."""
+    """Names no member dead for a lease when the clock goes back by a millisecond."""
 
     breaks = "I11"
 
@@ -47,7 +47,7 @@ class TakesAnyStepBackForAJump(Breaker):
 
 
 class WaitsForTheClockToCatchUp(Breaker):
-    """Names nobody dead until a clock that was set back shows what it did before."""
+    """Names no member dead until a clock that was set back shows the same time again."""
 
     breaks = "I11"
 
@@ -93,7 +93,7 @@ class DeclaresDeathsAfterAStepBack(Breaker):
 
 
 class WaitsForTicksToCatchUp(Breaker):
-    """Lets periodic tasks wait until a clock that was set back shows what it did before."""
+    """Lets periodic tasks wait until a clock that was set back shows the same time again."""
 
     breaks = "I15"
 

@@ -10,7 +10,7 @@ from msgspec import structs
 from spinach.brokers.calls import Enrolment, Verdict
 from spinach.outcome import OutcomeKind
 
-from .base import Breaker, Family, map_leases
+from .base import Breaker, ChangesFetches, Family, map_leases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-class HandsOutTwice(Breaker):
+class HandsOutTwice(ChangesFetches):
     """Hands out the leases of the last fetch again in the next one."""
 
     breaks = "I3"
@@ -54,24 +54,10 @@ class HandsOutTwice(Breaker):
         super().__init__(inner, family)
         self._last: dict[str, tuple[Lease, ...]] = {}
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        replies = super().fetch(
-            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
-        )
-        doubled = []
-        for turn, reply in zip(turns, replies, strict=True):
-            again = self._last.get(turn.queue, ()) if reply.verdict is Verdict.APPLIED else ()
-            self._last[turn.queue] = reply.leases
-            doubled.append(structs.replace(reply, leases=reply.leases + again))
-        return doubled
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        again = self._last.get(turn.queue, ()) if reply.verdict is Verdict.APPLIED else ()
+        self._last[turn.queue] = reply.leases
+        return structs.replace(reply, leases=reply.leases + again)
 
 
 class BuffersAnything(Breaker):
@@ -92,29 +78,21 @@ class BuffersAnything(Breaker):
             turns, idle=idle + extra, extra=0, max_bytes=max_bytes, block_seconds=block_seconds
         )
         direct = [lease.stored_id for reply in replies for lease in reply.leases][:idle]
-        return map_leases(
-            replies, lambda lease: structs.replace(lease, direct=lease.stored_id in direct)
-        )
+        return [
+            map_leases(
+                reply, lambda lease: structs.replace(lease, direct=lease.stored_id in direct)
+            )
+            for reply in replies
+        ]
 
 
-class ReversesLeases(Breaker):
-    """Hands jobs over in reverse."""
+class ReversesLeases(ChangesFetches):
+    """Hands out jobs in reverse."""
 
     breaks = "I9"
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        replies = super().fetch(
-            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
-        )
-        return [structs.replace(reply, leases=reply.leases[::-1]) for reply in replies]
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return structs.replace(reply, leases=reply.leases[::-1])
 
 
 class TakesMoreThanAsked(Breaker):
@@ -155,85 +133,63 @@ class IgnoresMaxBytes(Breaker):
         )
 
 
-class _ChangesReplies(Breaker):
-    """Asks as it was asked, and changes what each reply tells."""
-
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        replies = super().fetch(
-            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
-        )
-        return [self.change(turn, reply) for turn, reply in zip(turns, replies, strict=True)]
-
-    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
-        """The reply that the caller gets."""
-        raise NotImplementedError
-
-
-class ForgetsRetries(_ChangesReplies):
+class ForgetsRetries(ChangesFetches):
     """Says of each job that no attempt was spent yet."""
 
     breaks = "I7"
 
-    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
-        return map_leases([reply], lambda lease: structs.replace(lease, retries=0))[0]
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return map_leases(reply, lambda lease: structs.replace(lease, retries=0))
 
 
-class ForgetsLosses(_ChangesReplies):
+class ForgetsLosses(ChangesFetches):
     """Says of each job that it never lost a worker."""
 
     breaks = "I12"
 
-    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
-        return map_leases([reply], lambda lease: structs.replace(lease, losses=0))[0]
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return map_leases(reply, lambda lease: structs.replace(lease, losses=0))
 
 
-class HidesMore(_ChangesReplies):
+class HidesMore(ChangesFetches):
     """Never says that jobs are left."""
 
     breaks = "I14"
 
-    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
         return structs.replace(reply, more=False)
 
 
-class ClaimsMore(_ChangesReplies):
+class ClaimsMore(ChangesFetches):
     """Always says that jobs are left, which makes the caller spin."""
 
     breaks = "I14"
 
-    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
         return structs.replace(reply, more=reply.verdict is Verdict.APPLIED)
 
 
-class NamesNoParks(_ChangesReplies):
+class NamesNoParks(ChangesFetches):
     """Never says that a park holds jobs, so that they stay there."""
 
     breaks = "I13"
 
-    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
         return structs.replace(reply, parks=())
 
 
-class TellsEveryoneTheTime(_ChangesReplies):
+class TellsEveryoneTheTime(ChangesFetches):
     """Tells every member when the next job is due, so that all of them promote it."""
 
     breaks = "I8"
 
-    def change(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
         [counts] = self.inner.counts([turn.queue])
         return structs.replace(reply, next_due_in_ms=counts.next_due_in_ms)
 
 
-class OpensAllParks(Breaker):
-    """Hands out of every park, whoever asks."""
+class OpensAllParks(ChangesFetches):
+    """Hands out jobs of every park, also of tasks that the caller does not know."""
 
     breaks = "I13"
 
@@ -241,25 +197,11 @@ class OpensAllParks(Breaker):
         self.family.parks.update(each.task for each in outcomes if each.kind is OutcomeKind.PARK)
         return super().report(outcomes)
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        return super().fetch(
-            [structs.replace(turn, parks=tuple(self.family.parks)) for turn in turns],
-            idle=idle,
-            extra=extra,
-            max_bytes=max_bytes,
-            block_seconds=block_seconds,
-        )
+    def changed_turn(self, turn: FetchTurn) -> FetchTurn:
+        return structs.replace(turn, parks=tuple(self.family.parks))
 
 
-class AcceptsStaleNumbers(Breaker):
+class AcceptsStaleNumbers(ChangesFetches):
     """Gives each sequenced call a number of its own, whatever the caller's is."""
 
     breaks = "I6"
@@ -268,22 +210,8 @@ class AcceptsStaleNumbers(Breaker):
         super().__init__(inner, family)
         self._numbers = itertools.count(1)
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        return super().fetch(
-            [structs.replace(turn, number=next(self._numbers)) for turn in turns],
-            idle=idle,
-            extra=extra,
-            max_bytes=max_bytes,
-            block_seconds=block_seconds,
-        )
+    def changed_turn(self, turn: FetchTurn) -> FetchTurn:
+        return structs.replace(turn, number=next(self._numbers))
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         return super().beat([structs.replace(turn, number=next(self._numbers)) for turn in turns])
@@ -295,22 +223,11 @@ class AcceptsStaleNumbers(Breaker):
         return super().leave(structs.replace(turn, number=next(self._numbers)))
 
 
-class RejoinsTheFenced(Breaker):
+class RejoinsTheFenced(ChangesFetches):
     """Lets a member that the store does not know fetch as if it had joined."""
 
     breaks = "I5"
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        for turn in turns:
-            self.inner.join(turn.queue, turn.member, Enrolment(lease_ms=30_000))
-        return super().fetch(
-            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
-        )
+    def changed_turn(self, turn: FetchTurn) -> FetchTurn:
+        self.inner.join(turn.queue, turn.member, Enrolment(lease_ms=30_000))
+        return turn

@@ -1,4 +1,4 @@
-"""Breakers of what holds in the middle of another call: jobs can be scheduled all the same."""
+"""Breakers of scheduling in the middle of another call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOCKED_OUT_SECONDS = 3.0
 
 
 class LocksItselfOut(Breaker):
-    """Guards each call with a lock, which a signal handler that schedules waits for in vain."""
+    """Holds a lock during each call, for which a signal handler that schedules waits in vain."""
 
     breaks = "I1"
 
@@ -41,7 +41,7 @@ class LocksItselfOut(Breaker):
 
 
 class SwallowsNestedJobs(Breaker):
-    """Says of jobs that come in the middle of another call that they were stored."""
+    """Drops jobs that come in the middle of another call, and says that they were stored."""
 
     breaks = "I1"
 

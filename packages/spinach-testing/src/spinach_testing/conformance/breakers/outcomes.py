@@ -9,7 +9,7 @@ from msgspec import structs
 from spinach.brokers.calls import Enrolment, ReportReply, TurnReply, Verdict
 from spinach.outcome import Failure, Outcome, OutcomeKind
 
-from .base import Breaker
+from .base import Breaker, ChangesFetches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,26 +35,14 @@ __all__ = [
 ]
 
 
-class AcceptsAnyToken(Breaker):
-    """Applies an outcome to the newest lease of its job, whichever it was told for."""
+class AcceptsAnyToken(ChangesFetches):
+    """Applies an outcome to the newest lease of its job, also if it was reported for another."""
 
     breaks = "I5"
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        replies = super().fetch(
-            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
-        )
-        for reply in replies:
-            self.family.newest.update((lease.stored_id, lease) for lease in reply.leases)
-        return replies
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        self.family.newest.update((lease.stored_id, lease) for lease in reply.leases)
+        return reply
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         newest = self.family.newest
@@ -77,7 +65,7 @@ class AcceptsRepeats(Breaker):
 
 
 class _ChangesOutcomes(Breaker):
-    """Passes on something other than what it was told."""
+    """Passes on something else than what was reported."""
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
         return super().report([self.change(each) for each in outcomes])
@@ -138,7 +126,7 @@ class ForgetsFailures(_ChangesOutcomes):
 
 
 class FailsWhatIsParked(_ChangesOutcomes):
-    """Fails a job that a process does not know."""
+    """Fails a job whose task the process does not know."""
 
     breaks = "I13"
 
@@ -184,7 +172,7 @@ class HidesMissing(Breaker):
 
 
 class HidesStrays(Breaker):
-    """Does not say which leases a process holds in vain."""
+    """Does not say which leases of a process are not its own."""
 
     breaks = "I6"
 

@@ -1,4 +1,4 @@
-"""Breakers of what people see: the failed store, its pages, and the list of queues."""
+"""Breakers of the failed store, its pages, and the list of queues."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class KeepsFailedJobsOfAnySize(Breaker):
 
 
 class ListsFailedJobsAsTheyCame(Breaker):
-    """Lists failed jobs in the order in which it heard of them."""
+    """Lists failed jobs in the order in which they were reported."""
 
     breaks = "I1"
 
@@ -74,7 +74,7 @@ class ListsFailedJobsAsTheyCame(Breaker):
 
 
 class LosesThePlaceOfJobsThatAreGone(Breaker):
-    """Begins anew behind a failed job that is there no longer."""
+    """Begins a page with the newest job when it should follow a job that is there no longer."""
 
     breaks = "I1"
 
@@ -87,7 +87,7 @@ class LosesThePlaceOfJobsThatAreGone(Breaker):
 
 
 class ForgetsQueuesWithoutMembers(Breaker):
-    """Names only queues that somebody consumes."""
+    """Names only queues that have a member."""
 
     breaks = "I1"
 

@@ -29,7 +29,7 @@ def rejections(
 ) -> Iterator[tuple[ConformanceTest, Exception]]:
     """Find the tests that fail with a breaker around a sound broker.
 
-    Lazy: whoever needs one rejection takes the first.
+    Lazy: take the first where one rejection is enough.
 
     Args:
         new_harness: makes an empty store for each test.
@@ -64,7 +64,7 @@ def rejections(
 def _raised_by_the_suite(error: Exception) -> bool:
     """Whether a test found the fault: an assertion, or an unpacking that does not fit.
 
-    An error out of the breaker itself would pass for a rejection otherwise.
+    An error that the breaker itself raised is no rejection.
     """
     *_, (frame, _line) = walk_tb(error.__traceback__)
     module: str = frame.f_globals["__name__"]

@@ -1,4 +1,4 @@
-"""Breakers of limits, recovery, periodic tasks and the bounds of maintenance."""
+"""Breakers of limits, recovery, periodic tasks and the bounds of housekeeping."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class NamesNoDead(Breaker):
 
 
 class NamesTheDeadToAll(Breaker):
-    """Tells everybody of a death until it is recovered."""
+    """Tells every member of a death until it is recovered."""
 
     breaks = "I11"
 
@@ -125,7 +125,7 @@ class NamesTheDeadToAll(Breaker):
 
 
 class NamesTheDeadOnce(Breaker):
-    """Tells of a death once, and never again if nobody acts on it."""
+    """Tells of a death once, and never again if no member acts on it."""
 
     breaks = "I11"
 
@@ -185,7 +185,7 @@ class RunsLostJobsAgain(Breaker):
 
 
 class NeverPoisons(Breaker):
-    """Runs a job again however many workers it has cost."""
+    """Runs a job again although it has lost three workers."""
 
     breaks = "I12"
 
@@ -208,7 +208,7 @@ class HidesTheDead(Breaker):
 
 
 class TellsNotWhereJobsWent(Breaker):
-    """Says of every job that recovery took back and did not fail that it is ready."""
+    """Says that every job is ready which recovery took back and did not fail."""
 
     breaks = "I11"
 
@@ -218,7 +218,7 @@ class TellsNotWhereJobsWent(Breaker):
 
 
 class CountsParksAsOne(Breaker):
-    """Counts parked jobs under the name of one task, whichever they are of."""
+    """Counts all parked jobs under the name of one task."""
 
     breaks = "I13"
 
@@ -241,7 +241,7 @@ class DiscardsLostJobs(Breaker):
 
 
 class FiresTwice(Breaker):
-    """Enqueues the job of a tick that somebody else has fired."""
+    """Enqueues the job of a tick that another member has fired."""
 
     breaks = "I15"
 
@@ -254,7 +254,7 @@ class FiresTwice(Breaker):
 
 
 class FiresAnyInstant(Breaker):
-    """Fires a task that is due, whichever instant the caller has seen."""
+    """Fires a task that is due, also if the caller has seen another instant."""
 
     breaks = "I15"
 

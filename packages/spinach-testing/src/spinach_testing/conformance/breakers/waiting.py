@@ -1,4 +1,4 @@
-"""Breakers of the blocking fetch: who is woken, and who is not."""
+"""Breakers of the blocking fetch: which processes wake up, and which do not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "WakesEverybody",
 ]
 
-#: Real time after which a wait of a breaker ends when nobody ends it.
+#: Real time after which a wait of a breaker ends by itself.
 _END_SECONDS = 60.0
 
 
@@ -46,7 +46,7 @@ class NeverWaits(Breaker):
 
 
 class SleepsThroughWork(Breaker):
-    """Waits until it is interrupted, whatever is enqueued meanwhile."""
+    """Waits until it is interrupted, also when jobs are enqueued meanwhile."""
 
     breaks = "I14"
 
@@ -79,7 +79,7 @@ class WakesEverybody(Breaker):
 
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         answers = super().enqueue(deposits)
-        # A store may refuse to wake anybody in the middle of another call.
+        # A store may refuse to wake processes in the middle of another call.
         with suppress(NestedCall):
             for breaker in self.family.breakers:
                 breaker.inner.interrupt()
