@@ -51,7 +51,7 @@ class OnePlace(RuleBasedStateMachine):
 
     @property
     def queue(self) -> Queue:
-        return self.store.shelves().queue("ns", QUEUE)
+        return self.store.content().queue("ns", QUEUE)
 
     @rule(
         jobs=st.lists(
@@ -145,7 +145,7 @@ class OnePlace(RuleBasedStateMachine):
         leased = [queue._jobs[i] for member in queue.members for i in member.running]
         for task, slots in queue.limits.tasks.items():
             name = b"|" + task.encode() + b"\n"
-            assert slots.leased == sum(name in job.record for job in leased)
+            assert slots.taken == sum(name in job.record for job in leased)
             assert slots.limit == min(slots.declared.values())
             # A job that waits for a slot has one to wait for, or was passed by nobody.
             if slots.held and slots.free:
