@@ -104,8 +104,7 @@ class MemoryBroker(Broker):
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
         """Make `member` a member, or let it declare anew; FENCED once its recovery has begun."""
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             stored = content.queue(self.namespace, queue)
             known = stored.members.get(member)
             anew = enrolment.number > 0
@@ -143,10 +142,8 @@ class MemoryBroker(Broker):
         block_seconds: float = 0.0,
     ) -> list[FetchReply]:
         """Lease jobs, after a wait if asked to; waiting and taking are one atomic step."""
-        namespace = self.namespace
-        content = self.store.content()
-        with content, content.lock:
-            queues = [content.queue(namespace, turn.queue) for turn in turns]
+        with self.store.content() as content, content.lock:
+            queues = [content.queue(self.namespace, turn.queue) for turn in turns]
             try:
                 if block_seconds > 0:
                     asked = [(queue, turn.parks) for queue, turn in zip(queues, turns, strict=True)]
@@ -182,12 +179,11 @@ class MemoryBroker(Broker):
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         """Renew leases, also after the deadline unless the member's recovery began."""
         self._stopped_clock.look()
-        namespace = self.namespace
         content = self.store.content()
         replies: list[BeatReply] = []
         with content, content.lock:
             for turn in turns:
-                queue = content.queue(namespace, turn.queue)
+                queue = content.queue(self.namespace, turn.queue)
                 now_ms = self._note_call(queue)
                 member = queue.members.admit(turn)
                 if isinstance(member, Verdict):
@@ -200,8 +196,7 @@ class MemoryBroker(Broker):
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             queue = content.queue(self.namespace, turn.queue)
             now_ms = self._note_call(queue)
             member = queue.members.admit(turn)
@@ -221,8 +216,7 @@ class MemoryBroker(Broker):
             )
 
     def leave(self, turn: Turn) -> TurnReply:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             queue = content.queue(self.namespace, turn.queue)
             now_ms = self._note_call(queue)
             member = queue.members.admit(turn)
@@ -248,9 +242,7 @@ class MemoryBroker(Broker):
     # -- outcomes ----------------------------------------------------------
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
-        namespace = self.namespace
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             instant = self.clock.now()
             now_ms = _floor_ms(instant)
             # Delays count from now rounded up, so that none is cut short (I8).
@@ -261,7 +253,7 @@ class MemoryBroker(Broker):
                 name = outcome.lease.queue
                 queue = touched.get(name)
                 if queue is None:
-                    queue = touched[name] = content.queue(namespace, name)
+                    queue = touched[name] = content.queue(self.namespace, name)
                     queue.members.note_call(now_ms)
                 applied = queue.apply(outcome, now_ms, after_ms)
                 verdicts.append(Verdict.APPLIED if applied else Verdict.REFUSED)
@@ -277,8 +269,7 @@ class MemoryBroker(Broker):
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
         # `tick` is called when something is due, `beat` while nothing is.
         self._stopped_clock.look()
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             stored = content.queue(self.namespace, queue)
             now_ms = self._note_call(stored)
             stored.promote_due(now_ms)
@@ -294,8 +285,7 @@ class MemoryBroker(Broker):
             )
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             stored = content.queue(self.namespace, queue)
             now_ms = self._note_call(stored)
             fired = stored.periodic.fire(task, due_ms, now_ms)
@@ -308,8 +298,7 @@ class MemoryBroker(Broker):
             )
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             stored = content.queue(self.namespace, queue)
             now_ms = self._note_call(stored)
             member = stored.members.get(dead)
@@ -329,11 +318,9 @@ class MemoryBroker(Broker):
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         """Count jobs by stored, all queues in one atomic snapshot."""
-        namespace = self.namespace
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             now_ms = self._now_ms()
-            found = [(name, content.find(namespace, name)) for name in queues]
+            found = [(name, content.find(self.namespace, name)) for name in queues]
             for _, queue in found:
                 if queue is not None:
                     queue.trim_failed(now_ms)
@@ -347,23 +334,20 @@ class MemoryBroker(Broker):
     # -- failed store ------------------------------------------------------
 
     def queues(self) -> list[str]:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             return content.queue_names(self.namespace)
 
     def failed_jobs(
         self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
     ) -> list[FailedJob]:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             stored = content.find(self.namespace, queue)
             if stored is None:
                 return []
             return stored.failed.newest(self._now_ms(), offset, limit, after)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             stored = content.queue(self.namespace, queue)
             stored.trim_failed(self._now_ms())
             found = stored.retry_failed(stored_ids)
@@ -371,8 +355,7 @@ class MemoryBroker(Broker):
             return found
 
     def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        content = self.store.content()
-        with content, content.lock:
+        with self.store.content() as content, content.lock:
             stored = content.queue(self.namespace, queue)
             stored.trim_failed(self._now_ms())
             return stored.discard_failed(stored_ids)

@@ -163,6 +163,6 @@ class Members:
         return member.name
 
     def _measure(self, lease_ms: int) -> None:
-        # The longest, since the others are judged by whoever still calls.
+        # The longest, since the others are judged by the calls of those that live.
         longest_ms = (self._longest_lease_ms or 0) if self._by_name else 0
         self._longest_lease_ms = max(longest_ms, lease_ms)

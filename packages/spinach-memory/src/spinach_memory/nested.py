@@ -16,6 +16,7 @@ from spinach.exc import NestedCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
 __all__ = ["Guarded", "WaitLock"]
 
@@ -23,7 +24,7 @@ __all__ = ["Guarded", "WaitLock"]
 class Guarded:
     """Something with a lock, and the steps that nested calls have deferred.
 
-    Each call begins `with guarded, guarded.lock:`. They are two context managers, since an
+    Each call begins `with guarded as it, it.lock:`. They are two context managers, since an
     exception of a signal handler may break off the one that is written in Python. If that one
     had the lock, it might not release it.
     """
@@ -42,7 +43,7 @@ class Guarded:
         """Make a step when this thread releases the lock, which it has."""
         self._deferred.append(step)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if self.in_call():
             raise NestedCall(
                 "This call came in the middle of another call to the memory store, on the same "
@@ -52,6 +53,7 @@ class Guarded:
         # A job that was accepted is there for every later call.
         if self._deferred:
             self.run_deferred()
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._deferred:

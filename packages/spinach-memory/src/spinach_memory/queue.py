@@ -53,7 +53,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 class Queue:
     """The places of a queue's jobs. Everything in it is guarded by the store's lock.
 
-    A method that makes jobs ready wakes nobody by itself. The broker ends every call that
+    A method that makes jobs ready wakes no process by itself. The broker ends every call that
     may have moved jobs with `end_call`, which wakes a waiting process if there is something
     to take.
     """
@@ -102,7 +102,7 @@ class Queue:
     # -- housekeeping ------------------------------------------------------
 
     def forget_undeclared(self, now_ms: int) -> None:
-        """Drop periodic tasks that nobody has declared for long."""
+        """Drop periodic tasks that no member has declared for long."""
         for member in self.members:
             self.periodic.seen(member.enrolment.periodic, now_ms)
         self.periodic.forget(now_ms)
