@@ -29,6 +29,7 @@ from spinach_memory.stopped_clock import StoppedClock
 
 from .counts import count, earliest
 from .members import Member
+from .recovery import recover
 from .store import MemoryStore
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ class MemoryBroker(Broker):
                 # First of all, so that it receives no job and reports no outcome any more.
                 member.number = None
                 stored.dismiss(member, now_ms)
-            reply = stored.recover(member, now_ms, self._random_source)
+            reply = recover(stored, member, now_ms, self._random_source)
             if reply.more:
                 stored.members.claim(member, now_ms)
             else:

@@ -7,29 +7,15 @@ answer is the broker's business; here jobs move.
 from __future__ import annotations
 
 from collections import deque
-from datetime import timedelta
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from spinach.backoff import jittered_seconds
-from spinach.brokers.calls import LostJob, RecoverReply, Verdict
-from spinach.const import (
-    HOUSEKEEPING_CHUNK,
-    LOST_LAST,
-    LOST_ONCE,
-    LOST_POISON,
-    MAX_FETCH_BYTES,
-    MAX_LOSSES,
-    PARKS_TOLD,
-    RECOVERY_BASE_SECONDS,
-    RECOVERY_CAP_SECONDS,
-    WORKER_LOST,
-)
-from spinach.outcome import Failure, Lease, OutcomeKind
+from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD
+from spinach.outcome import Lease, OutcomeKind
 
 from .failed import FailedStore
 from .future import FutureJobs, Timekeeper
-from .jobs import StoredJob, header_of
+from .jobs import StoredJob
 from .members import Members
 from .periodic import PeriodicTasks
 from .slots import Limits
@@ -38,16 +24,13 @@ from .waiting import Waiters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spinach.backoff import RandomSource
     from spinach.brokers.calls import Deposit, Enrolment
-    from spinach.outcome import Outcome
+    from spinach.outcome import Failure, Outcome
     from spinach_memory.budget import FetchBudget
 
     from .members import Member
 
 __all__ = ["Queue"]
-
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class Queue:
@@ -59,12 +42,12 @@ class Queue:
     """
 
     __slots__ = (
-        "_jobs",
         "_released",
         "_wake_due",
         "enqueued",
         "failed",
         "future",
+        "jobs",
         "limits",
         "listed",
         "members",
@@ -78,8 +61,8 @@ class Queue:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        #: Every job that is in one of the places, by stored id.
-        self._jobs: dict[str, StoredJob] = {}
+        #: Stored id → job, of every job that is in one of the places.
+        self.jobs: dict[str, StoredJob] = {}
         self.ready: deque[StoredJob] = deque()
         self.future = FutureJobs()
         #: Has the held jobs, too.
@@ -118,7 +101,7 @@ class Queue:
     def end_call(self) -> None:
         """Put what was released to the front, and wake one process if jobs became ready."""
         if self._released:
-            self._put_first(self._released)
+            self.put_first(self._released)
             self._released.clear()
         if self._wake_due:
             self._wake_due = False
@@ -134,10 +117,10 @@ class Queue:
     def accept(self, deposit: Deposit, now_ms: int) -> bool:
         """Store a job unless it is there already (I2); whether it is ready."""
         due_ms = deposit.due_ms
-        if deposit.stored_id in self._jobs:
+        if deposit.stored_id in self.jobs:
             return due_ms is None or due_ms <= now_ms
         job = StoredJob(deposit.stored_id, deposit.record)
-        self._jobs[job.stored_id] = job
+        self.jobs[job.stored_id] = job
         self.enqueued += 1
         self.listed = True
         return self._put(job, due_ms, now_ms)
@@ -245,16 +228,13 @@ class Queue:
         lease = None if member is None else member.running.get(claimed.stored_id)
         if member is None or lease is None or lease.token != claimed.token:
             return False
-        del member.running[lease.stored_id]
-        job = self._jobs[lease.stored_id]
-        if self.limits.occupied:
-            self._bring_back(self.limits.free(job))
+        job = self.end_lease(member, lease.stored_id)
         kind = outcome.kind
         if kind is OutcomeKind.SUCCEEDED:
-            del self._jobs[job.stored_id]
-            if not self._jobs:
+            del self.jobs[job.stored_id]
+            if not self.jobs:
                 # A dict keeps the size it once had; after 100,000 jobs that is 5 MiB.
-                self._jobs.clear()
+                self.jobs.clear()
         elif kind is OutcomeKind.RELEASE:
             self._released.append(job)
             self._wake_due = True
@@ -262,86 +242,33 @@ class Queue:
             due_ms = outcome.at_ms
             if due_ms is None:
                 due_ms = after_ms + outcome.delay_ms if outcome.delay_ms else now_ms
-            self._retry(job, due_ms, now_ms)
+            self.retry(job, due_ms, now_ms)
         elif kind is OutcomeKind.FAILED:
-            self._fail(job, outcome.failure, now_ms)
+            self.fail(job, outcome.failure, now_ms)
         else:
             self.parked.setdefault(outcome.task, deque()).append(job)
             # Some waiting process may have asked for this park; which one is not known here.
             self.waiters.wake_all()
         return True
 
-    def recover(self, member: Member, now_ms: int, source: RandomSource | None) -> RecoverReply:
-        """Take back a bounded number of leases of a dead member (I7, I11, I12).
-
-        The newest first: those that go back to the front of the queue stand there in
-        order even when it takes several calls.
-
-        Returns:
-            The process that died, and where its jobs are now.
-        """
-        given_up: list[tuple[StoredJob, str]] = []
-        again: list[tuple[StoredJob, int]] = []
-        unharmed: list[StoredJob] = []
-        told_bytes = 0
-        for _ in range(min(HOUSEKEEPING_CHUNK, len(member.running))):
-            stored_id, lease = next(reversed(member.running.items()))
-            job = self._jobs[stored_id]
-            reason = _reason_to_give_up(job) if lease.direct else None
-            if reason is not None:
-                if told_bytes and told_bytes + len(job.record) > MAX_FETCH_BYTES:
-                    break
-                told_bytes += len(job.record)
-            del member.running[stored_id]
-            if self.limits.occupied:
-                self._bring_back(self.limits.free(job))
-            if not lease.direct:
-                # From now on only idle threads get it, so that losses are counted. A job that
-                # kills a process while it is in the buffer would go round for ever.
-                job.bufferable = False
-                unharmed.append(job)
-                continue
-            job.losses += 1
-            if reason is None:
-                delay = _delay(job.losses, source)
-                again.append((job, now_ms + delay // _MILLISECOND))
-                continue
-            given_up.append((job, reason))
-        # Those of one instant run again in the order in which they were leased.
-        for job, due_ms in reversed(again):
-            self._retry(job, due_ms, now_ms)
-        self._put_first(unharmed[::-1])
-        lost: list[LostJob] = []
-        # The failed store keeps the order of the queue, too.
-        for job, reason in reversed(given_up):
-            self._fail(job, Failure(error=WORKER_LOST, message=reason), now_ms)
-            lost.append(
-                LostJob(
-                    stored_id=job.stored_id,
-                    record=job.record,
-                    retries=job.retries,
-                    losses=job.losses,
-                )
-            )
-        return RecoverReply(
-            verdict=Verdict.APPLIED,
-            info=member.enrolment.info,
-            ready=len(unharmed),
-            retrying=len(again),
-            lost=tuple(lost),
-            more=bool(member.running),
-        )
+    def end_lease(self, member: Member, stored_id: str) -> StoredJob:
+        """Take a job from a member, and the slot from the job; the caller puts it elsewhere."""
+        del member.running[stored_id]
+        job = self.jobs[stored_id]
+        if self.limits.occupied:
+            self._bring_back(self.limits.free(job))
+        return job
 
     # -- the failed store --------------------------------------------------
 
     def trim_failed(self, now_ms: int) -> None:
         """Forget failed jobs that are too old or too many."""
         for stored_id in self.failed.trim(now_ms):
-            del self._jobs[stored_id]
+            del self.jobs[stored_id]
 
     def retry_failed(self, stored_ids: Sequence[str]) -> int:
         """Make failed jobs ready, their attempts forgotten; returns their number."""
-        revived = [self._jobs[i] for i in stored_ids if self.failed.remove(i)]
+        revived = [self.jobs[i] for i in stored_ids if self.failed.remove(i)]
         for job in revived:
             job.forget_attempts()
         self.ready.extend(revived)
@@ -352,7 +279,7 @@ class Queue:
         """Forget failed jobs; returns their number."""
         removed = [i for i in stored_ids if self.failed.remove(i)]
         for stored_id in removed:
-            del self._jobs[stored_id]
+            del self.jobs[stored_id]
         return len(removed)
 
     # -- what the moves share ----------------------------------------------
@@ -375,7 +302,8 @@ class Queue:
             self._want_timekeeper()
         return False
 
-    def _put_first(self, jobs: Sequence[StoredJob]) -> None:
+    def put_first(self, jobs: Sequence[StoredJob]) -> None:
+        """Put jobs to the front of the queue, in order."""
         if jobs:
             self.ready.extendleft(reversed(jobs))
             self._wake_due = True
@@ -391,47 +319,25 @@ class Queue:
         order = held[0].order
         earlier = sum(1 for _ in takewhile(lambda job: 0 < job.order < order, self.ready))
         self.ready.rotate(-earlier)
-        self._put_first(held)
+        self.put_first(held)
         self.ready.rotate(earlier)
 
     def _want_timekeeper(self) -> None:
         self.timekeeper.wanted = True
         self._wake_due = True
 
-    def _retry(self, job: StoredJob, due_ms: int, now_ms: int) -> None:
+    def retry(self, job: StoredJob, due_ms: int, now_ms: int) -> None:
+        """Let a job wait for its next attempt."""
         job.retries += 1
         job.order = 0
         self._put(job, due_ms, now_ms)
 
-    def _fail(self, job: StoredJob, failure: Failure | None, now_ms: int) -> None:
+    def fail(self, job: StoredJob, failure: Failure | None, now_ms: int) -> None:
+        """Move a job to the failed store."""
         self.failed.add(job, failure, now_ms)
         self.trim_failed(now_ms)
 
     def _leased_jobs(self) -> Iterator[StoredJob]:
         leases = [lease for member in self.members for lease in member.running.values()]
         for lease in sorted(leases, key=lambda lease: int(lease.token)):
-            yield self._jobs[lease.stored_id]
-
-
-def _reason_to_give_up(job: StoredJob) -> str | None:
-    """Why a job that lost its worker is not run again; None if it is."""
-    if not job.repeatable:
-        return LOST_ONCE
-    if job.losses + 1 >= MAX_LOSSES:
-        return LOST_POISON
-    header = header_of(job.record)
-    if header is not None and job.retries >= header.max_retries:
-        return LOST_LAST
-    return None
-
-
-def _delay(losses: int, source: RandomSource | None) -> timedelta:
-    """How long a job that has lost this many workers waits before it runs again."""
-    return timedelta(
-        seconds=jittered_seconds(
-            losses - 1,
-            base_seconds=RECOVERY_BASE_SECONDS,
-            cap_seconds=RECOVERY_CAP_SECONDS,
-            source=source,
-        )
-    )
+            yield self.jobs[lease.stored_id]
