@@ -24,12 +24,12 @@ from spinach.brokers.calls import (
 from spinach.clock import to_ms
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BYTES
 from spinach.exc import InvalidArgument
-from spinach_memory.budget import FetchBudget
-from spinach_memory.stopped_clock import StoppedClock
 
 from .counts import count, earliest
 from .members import Member
+from .queue import FetchBudget
 from .recovery import recover
+from .stopped_clock import StoppedClock
 from .store import MemoryStore
 
 if TYPE_CHECKING:
