@@ -363,27 +363,30 @@ def _columns(box: Box, width: int) -> int:
 def _box(
     box: Box, x: int, top: int, width: int, height: int, in_circle: Collection[str]
 ) -> list[str]:
-    parts = [f'<rect x="{x}" y="{top}" width="{width}" height="{height}" rx="5"/>']
-    y = top
+    # What is in it is placed from its corner, so that a box that moves is one changed line.
+    parts = [
+        f'<g transform="translate({x} {top})">',
+        f'<rect width="{width}" height="{height}" rx="5"/>',
+    ]
+    y = 0
     if box.title:
         y += LINE
-        parts.append(_text(x + PADDING, y, box.title, "name"))
+        parts.append(_text(PADDING, y, box.title, "name"))
     for text in _wrapped(box.says, width - 2 * PADDING):
         y += LINE
-        parts.append(_text(x + PADDING, y, text, "note"))
+        parts.append(_text(PADDING, y, text, "note"))
     columns = _columns(box, width)
     rows = -(-len(box.entries) // columns)
     pitch = (width - PADDING) // columns
     folder = next(iter(box.rooms)) if len(box.rooms) == 1 else ""
     for number, (name, lines) in enumerate(box.entries):
         column, row = divmod(number, rows)
-        at = x + PADDING + column * pitch
+        left = PADDING + column * pitch
         below = y + (row + 1) * LINE
         full = folder.replace("/", ".") + name if folder.endswith("/") else name
-        colour = "bad" if full in in_circle else ""
-        parts.append(_text(at, below, name, colour))
-        parts.append(_text(at + pitch - PADDING - 6, below, str(about(lines)), "lines"))
-    return parts
+        parts.append(_text(left, below, name, "bad" if full in in_circle else ""))
+        parts.append(_text(left + pitch - PADDING - 6, below, str(about(lines)), "lines"))
+    return [*parts, "</g>"]
 
 
 def _paths(
