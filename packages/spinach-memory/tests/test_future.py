@@ -37,13 +37,13 @@ def test_retries_are_counted_apart() -> None:
 
 def test_timekeeper_stays_until_its_time_is_over() -> None:
     keeper = Timekeeper()
-    assert keeper.take("a", 0)
-    assert not keeper.take("b", 5999)
-    assert keeper.take("a", 5999)
-    assert not keeper.take("b", 11_998)
-    assert keeper.take("b", 11_999)
+    assert keeper.offer("a", 0)
+    assert not keeper.offer("b", 5999)
+    assert keeper.offer("a", 5999)
+    assert not keeper.offer("b", 11_998)
+    assert keeper.offer("b", 11_999)
     keeper.wanted = True
-    assert keeper.take("a", 12_000)
-    assert not keeper.resign("b")
-    assert keeper.resign("a")
-    assert keeper.take("b", 12_000)
+    assert keeper.offer("a", 12_000)
+    assert not keeper.remove("b")
+    assert keeper.remove("a")
+    assert keeper.offer("b", 12_000)

@@ -51,7 +51,7 @@ class OnePlace(RuleBasedStateMachine):
 
     @property
     def queue(self) -> Queue:
-        return self.store.shelves().queue("ns", QUEUE)
+        return self.store.content().queue("ns", QUEUE)
 
     @rule(
         jobs=st.lists(
@@ -135,17 +135,17 @@ class OnePlace(RuleBasedStateMachine):
         places += [job.stored_id for slot in queue.limits.tasks.values() for job in slot.held]
         places += [stored_id for member in queue.members for stored_id in member.running]
         places += list(queue.failed._entries)
-        assert sorted(places) == sorted(queue._jobs)
+        assert sorted(places) == sorted(queue.jobs)
         assert queue.enqueued == self.accepted
         assert queue._released == []
 
     @invariant()
     def slots_are_those_of_the_leased_jobs(self) -> None:  # I10
         queue = self.queue
-        leased = [queue._jobs[i] for member in queue.members for i in member.running]
+        leased = [queue.jobs[i] for member in queue.members for i in member.running]
         for task, slots in queue.limits.tasks.items():
             name = b"|" + task.encode() + b"\n"
-            assert slots.leased == sum(name in job.record for job in leased)
+            assert slots.taken == sum(name in job.record for job in leased)
             assert slots.limit == min(slots.declared.values())
             # A job that waits for a slot has one to wait for, or was passed by nobody.
             if slots.held and slots.free:

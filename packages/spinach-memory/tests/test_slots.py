@@ -11,19 +11,19 @@ def stored(number: int, task: str = "slow") -> StoredJob:
     return StoredJob(f"1{number}", header_line(max_retries=1, queue="q", task=task))
 
 
-def test_job_gets_its_turn_when_it_first_reaches_the_head() -> None:
+def test_job_gets_its_place_in_the_order_when_it_first_reaches_the_head() -> None:
     limits = Limits()
     limits.declare("m", {"slow": 1}, ())
     first, second = stored(1), stored(2)
     for job in (first, second, first):
         limits.slots_of(job)
-    assert (first.turn, second.turn) == (1, 2)
+    assert (first.order, second.order) == (1, 2)
     unlimited = stored(3, "quick")
     assert limits.slots_of(unlimited) is None
-    assert unlimited.turn == 0
+    assert unlimited.order == 0
 
 
-def test_job_that_is_set_aside_again_gets_its_old_place() -> None:
+def test_job_that_is_held_again_gets_its_old_place() -> None:
     limits = Limits()
     limits.declare("m", {"slow": 3}, ())
     jobs = [stored(number) for number in range(6)]
@@ -42,7 +42,7 @@ def test_lowest_limit_is_in_force() -> None:
     leased = [stored(number) for number in range(4)]
     limits.declare("a", {"slow": 5}, leased)
     slots = limits.tasks["slow"]
-    assert (slots.limit, slots.leased, slots.free) == (5, 4, 1)
+    assert (slots.limit, slots.taken, slots.free) == (5, 4, 1)
     limits.declare("b", {"slow": 2}, ())
     assert (slots.limit, slots.free) == (2, 0)
     assert limits.withdraw("b") == []

@@ -36,10 +36,10 @@ def blocked(lab: Lab, clock: Any) -> Any:
 
 def waiting(store: MemoryStore, lab: Lab, queue: str = "letters") -> int:
     """Waiters of a queue that nobody has woken."""
-    shelves = store.shelves()
-    with shelves.lock:
-        place = shelves.queue(lab.client.namespace, queue)
-        return sum(not waiter.woken for waiter in place.line._waiters)
+    content = store.content()
+    with content.lock:
+        stored = content.queue(lab.client.namespace, queue)
+        return sum(not waiter.woken for waiter in stored.waiters._waiters)
 
 
 class TestInterrupt:
@@ -80,7 +80,7 @@ class TestInterrupt:
         call = blocked(process)
         lab.enqueue(deposit())
         assert len(call.result().leases) == 1
-        assert store.shelves()._waiting == {}
+        assert store.content()._waiting == {}
         assert waiting(store, lab) == 0
 
 
@@ -206,7 +206,7 @@ class TestWakeUp:
         assert call.result().next_due_in_ms == 4000
         assert keeper.fetch().next_due_in_ms is None
 
-    def test_timekeeper_that_leaves_hands_its_office_on(self, lab: Lab, blocked: Any) -> None:
+    def test_timekeeper_that_leaves_hands_its_role_on(self, lab: Lab, blocked: Any) -> None:
         keeper, other = lab.process(), lab.process()
         lab.enqueue(deposit(due_ms=lab.in_ms(10 * SECOND)))
         assert keeper.fetch().next_due_in_ms == 10_000

@@ -24,11 +24,12 @@ from spinach.brokers.calls import (
 from spinach.clock import to_ms
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BYTES
 from spinach.exc import InvalidArgument
-from spinach_memory.budget import FetchBudget
-from spinach_memory.stopped_clock import StoppedClock
 
 from .counts import count, earliest
 from .members import Member
+from .queue import FetchBudget
+from .recovery import recover
+from .stopped_clock import StoppedClock
 from .store import MemoryStore
 
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ _NEARLY_A_MS: Final = timedelta(microseconds=999)
 class MemoryBroker(Broker):
     """Keeps jobs in a `MemoryStore`, by the same rules as a server would.
 
-    Brokers that share a store behave as worker processes that share a server. No
-    call fails for the store's sake, so none answers UNKNOWN or raises BrokerError.
-    A signal handler, a finalizer or a log handler may schedule at any time. All else raises
-    `NestedCall` where it comes in the middle of another call on the same thread.
+    Brokers that share a store behave as worker processes that share a server. The store
+    never fails, so no call answers UNKNOWN or raises BrokerError.
+    A signal handler, a finalizer or a log handler may schedule at any time. Any other call of
+    theirs raises `NestedCall` if it comes in the middle of another call on the same thread.
 
     Args:
         store: None makes one of its own.
@@ -61,7 +62,7 @@ class MemoryBroker(Broker):
         lease: how long a worker process owns its jobs without proof of life,
             at least ten seconds.
         max_payload_bytes: limit of a job's encoded arguments.
-        random_source: of the delay before a job that lost its worker runs again;
+        random_source: draws the delay before a job that lost its worker runs again;
             None takes the `random` module.
 
     Raises:
@@ -84,7 +85,7 @@ class MemoryBroker(Broker):
             )
         self.store = MemoryStore() if store is None else store
         self._random_source = random_source
-        self._standing = StoppedClock(self.clock)
+        self._stopped_clock = StoppedClock(self.clock)
 
     # -- producers ---------------------------------------------------------
 
@@ -94,43 +95,42 @@ class MemoryBroker(Broker):
         The jobs of a nested call are stored when the outer call ends. Calls that look for
         them wait until then.
         """
-        shelves = self.store.shelves()
-        if shelves.held_here():
-            return shelves.accept_later(self.namespace, deposits, self._now_ms())
-        with shelves, shelves.lock:
-            return shelves.accept(self.namespace, deposits, self._now_ms())
+        content = self.store.content()
+        if content.in_call():
+            return content.accept_later(self.namespace, deposits, self._now_ms())
+        with content, content.lock:
+            return content.accept(self.namespace, deposits, self._now_ms())
 
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
         """Make `member` a member, or let it declare anew; FENCED once its recovery has begun."""
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            place = shelves.queue(self.namespace, queue)
-            known = place.members.get(member)
+        with self.store.content() as content, content.lock:
+            stored = content.queue(self.namespace, queue)
+            known = stored.members.get(member)
             anew = enrolment.number > 0
             if (known is None and anew) or (known is not None and known.number is None):
-                # There is none to declare anew, or its recovery began.
+                # There is no such member to declare anew, or its recovery began.
                 return JoinReply(verdict=Verdict.FENCED)
-            now_ms = self._step(place)
+            now_ms = self._note_call(stored)
             if known is None:
                 newcomer = Member(member, enrolment, now_ms)
-                place.listed = True
-                place.members.add(newcomer)
-                place.declare_limits(newcomer)
-                place.periodic.declare(enrolment.periodic, now_ms)
-                place.forget_undeclared(now_ms)
-                place.settle()
+                stored.listed = True
+                stored.members.add(newcomer)
+                stored.declare_limits(newcomer)
+                stored.periodic.declare(enrolment.periodic, now_ms)
+                stored.forget_undeclared(now_ms)
+                stored.end_call()
             else:
                 if anew:
-                    admitted = place.members.take_turn(Turn(queue, member, enrolment.number))
+                    admitted = stored.members.admit(Turn(queue, member, enrolment.number))
                     if isinstance(admitted, Verdict):
                         return JoinReply(verdict=admitted)
-                place.members.rejoin(known, enrolment.lease_ms, now_ms)
+                stored.members.rejoin(known, enrolment.lease_ms, now_ms)
                 if anew:
-                    place.declare_anew(known, enrolment, now_ms)
-                    place.settle()
-            next_ms = place.periodic.next_due_ms(enrolment.periodic)
+                    stored.declare_anew(known, enrolment, now_ms)
+                    stored.end_call()
+            next_ms = stored.periodic.next_due_ms(enrolment.periodic)
             return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
 
     def fetch(
@@ -143,68 +143,64 @@ class MemoryBroker(Broker):
         block_seconds: float = 0.0,
     ) -> list[FetchReply]:
         """Lease jobs, after a wait if asked to; waiting and taking are one atomic step."""
-        namespace = self.namespace
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            queues = [shelves.queue(namespace, turn.queue) for turn in turns]
+        with self.store.content() as content, content.lock:
+            queues = [content.queue(self.namespace, turn.queue) for turn in turns]
             try:
                 if block_seconds > 0:
                     asked = [(queue, turn.parks) for queue, turn in zip(queues, turns, strict=True)]
-                    shelves.wait(self, asked, block_seconds)
+                    content.wait(self, asked, block_seconds)
                 budget = FetchBudget(
-                    idle=idle, extra=extra, max_bytes=max_bytes, token=shelves.new_token()
+                    idle=idle, extra=extra, max_bytes=max_bytes, token=content.new_token()
                 )
                 return [
                     self._fetch_one(queue, turn, budget)
                     for queue, turn in zip(queues, turns, strict=True)
                 ]
             finally:
-                # What was left, or what a waiter that broke off was woken for.
+                # Jobs may be left, and a waiter that was woken for them may have broken off.
                 for queue in queues:
                     queue.wake()
 
     def _fetch_one(self, queue: Queue, turn: FetchTurn, budget: FetchBudget) -> FetchReply:
-        now_ms = self._step(queue)
-        member = queue.members.take_turn(turn)
+        now_ms = self._note_call(queue)
+        member = queue.members.admit(turn)
         if isinstance(member, Verdict):
             return FetchReply(verdict=member)
         leases = queue.take(member, turn.parks, budget)
-        keeps_time = queue.timekeeper.take(member.name, now_ms)
+        keeps_time = queue.timekeeper.offer(member.name, now_ms)
         return FetchReply(
             verdict=Verdict.APPLIED,
             leases=leases,
             more=bool(queue.ready) or any(task in queue.parked for task in turn.parks),
             parks=queue.park_names() if queue.parked else (),
             next_due_in_ms=_until(queue.future.next_due_ms, now_ms) if keeps_time else None,
-            dead=queue.members.name_dead(member, now_ms),
+            dead=queue.members.claim_dead(member, now_ms),
         )
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        """Prove life, also after the deadline as long as nobody began to recover."""
-        self._standing.look()
-        namespace = self.namespace
-        shelves = self.store.shelves()
+        """Renew leases, also after the deadline unless the member's recovery began."""
+        self._stopped_clock.look()
+        content = self.store.content()
         replies: list[BeatReply] = []
-        with shelves, shelves.lock:
+        with content, content.lock:
             for turn in turns:
-                queue = shelves.queue(namespace, turn.queue)
-                now_ms = self._step(queue)
-                member = queue.members.take_turn(turn)
+                queue = content.queue(self.namespace, turn.queue)
+                now_ms = self._note_call(queue)
+                member = queue.members.admit(turn)
                 if isinstance(member, Verdict):
                     replies.append(BeatReply(verdict=member))
                     continue
                 member.renew(now_ms)
-                dead = queue.members.name_dead(member, now_ms)
+                dead = queue.members.claim_dead(member, now_ms)
                 leases = len(member.running)
                 replies.append(BeatReply(verdict=Verdict.APPLIED, leases=leases, dead=dead))
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            queue = shelves.queue(self.namespace, turn.queue)
-            now_ms = self._step(queue)
-            member = queue.members.take_turn(turn)
+        with self.store.content() as content, content.lock:
+            queue = content.queue(self.namespace, turn.queue)
+            now_ms = self._note_call(queue)
+            member = queue.members.admit(turn)
             if isinstance(member, Verdict):
                 return ReconcileReply(verdict=member)
             member.renew(now_ms)
@@ -221,36 +217,33 @@ class MemoryBroker(Broker):
             )
 
     def leave(self, turn: Turn) -> TurnReply:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            queue = shelves.queue(self.namespace, turn.queue)
-            now_ms = self._step(queue)
-            member = queue.members.take_turn(turn)
+        with self.store.content() as content, content.lock:
+            queue = content.queue(self.namespace, turn.queue)
+            now_ms = self._note_call(queue)
+            member = queue.members.admit(turn)
             if isinstance(member, Verdict):
                 return TurnReply(verdict=member)
             if member.running:
                 return TurnReply(verdict=Verdict.REFUSED)
             queue.members.remove(member)
             queue.dismiss(member, now_ms)
-            queue.settle()
-            # This process may have been woken for a job that it will not take now.
+            queue.end_call()
+            # The process may have been woken for a job that it will not take now.
             queue.wake()
             return TurnReply(verdict=Verdict.APPLIED)
 
     def interrupt(self) -> None:
-        shelves = self.store.shelves()
-        if shelves.held_here():
-            shelves.put_by(lambda: shelves.interrupt(self))
+        content = self.store.content()
+        if content.in_call():
+            content.defer(lambda: content.interrupt(self))
             return
-        with shelves, shelves.lock:
-            shelves.interrupt(self)
+        with content, content.lock:
+            content.interrupt(self)
 
     # -- outcomes ----------------------------------------------------------
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
-        namespace = self.namespace
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
+        with self.store.content() as content, content.lock:
             instant = self.clock.now()
             now_ms = _floor_ms(instant)
             # Delays count from now rounded up, so that none is cut short (I8).
@@ -261,79 +254,74 @@ class MemoryBroker(Broker):
                 name = outcome.lease.queue
                 queue = touched.get(name)
                 if queue is None:
-                    queue = touched[name] = shelves.queue(namespace, name)
-                    queue.step(now_ms)
-                applied = queue.finish(outcome, now_ms, after_ms)
+                    queue = touched[name] = content.queue(self.namespace, name)
+                    queue.members.note_call(now_ms)
+                applied = queue.apply(outcome, now_ms, after_ms)
                 verdicts.append(Verdict.APPLIED if applied else Verdict.REFUSED)
                 if not applied:
-                    # As a server does, whose replicas confirm by this that they have it all.
+                    # On a server, too, a refusal writes: replicas confirm by it what they have.
                     queue.members.seen(now_ms)
             for queue in touched.values():
-                queue.settle()
+                queue.end_call()
             return ReportReply(verdicts=tuple(verdicts))
 
-    # -- upkeep ------------------------------------------------------------
+    # -- housekeeping ------------------------------------------------------
 
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
-        # This call comes when something is due, or should be; `beat` while it is far off.
-        self._standing.look()
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            place = shelves.queue(self.namespace, queue)
-            now_ms = self._step(place)
-            place.promote_due(now_ms)
-            place.settle()
-            place.periodic.catch_up(periodic, now_ms)
-            next_periodic_ms = place.periodic.next_due_ms(periodic, after_ms=now_ms)
-            next_ms = earliest(place.future.next_due_ms, next_periodic_ms)
+        # `tick` is called when something is due, `beat` while nothing is.
+        self._stopped_clock.look()
+        with self.store.content() as content, content.lock:
+            stored = content.queue(self.namespace, queue)
+            now_ms = self._note_call(stored)
+            stored.promote_due(now_ms)
+            stored.end_call()
+            stored.periodic.catch_up(periodic, now_ms)
+            next_periodic_ms = stored.periodic.next_due_ms(periodic, after_ms=now_ms)
+            next_ms = earliest(stored.future.next_due_ms, next_periodic_ms)
             return TickReply(
                 verdict=Verdict.APPLIED,
-                due=place.periodic.due(periodic, now_ms),
+                due=stored.periodic.due(periodic, now_ms),
                 next_due_in_ms=_until(next_ms, now_ms),
                 next_periodic_in_ms=_until(next_periodic_ms, now_ms),
             )
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            place = shelves.queue(self.namespace, queue)
-            now_ms = self._step(place)
-            fired = place.periodic.fire(task, due_ms, now_ms)
+        with self.store.content() as content, content.lock:
+            stored = content.queue(self.namespace, queue)
+            now_ms = self._note_call(stored)
+            fired = stored.periodic.fire(task, due_ms, now_ms)
             if fired:
-                place.accept(deposit, now_ms)
-                place.settle()
+                stored.accept(deposit, now_ms)
+                stored.end_call()
             return FireReply(
                 verdict=Verdict.APPLIED if fired else Verdict.REFUSED,
-                next_due_in_ms=_until(place.periodic.next_due_ms((task,)), now_ms),
+                next_due_in_ms=_until(stored.periodic.next_due_ms((task,)), now_ms),
             )
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            place = shelves.queue(self.namespace, queue)
-            now_ms = self._step(place)
-            member = place.members.get(dead)
-            if member is None or not place.members.condemned(member, now_ms):
+        with self.store.content() as content, content.lock:
+            stored = content.queue(self.namespace, queue)
+            now_ms = self._note_call(stored)
+            member = stored.members.get(dead)
+            if member is None or not stored.members.may_be_recovered(member, now_ms):
                 return RecoverReply(verdict=Verdict.REFUSED)
             if member.number is not None:
-                # First of all, so that from here on it receives nothing and ends nothing.
+                # First of all, so that it receives no job and reports no outcome any more.
                 member.number = None
-                place.dismiss(member, now_ms)
-            reply = place.recover(member, now_ms, self._random_source)
+                stored.dismiss(member, now_ms)
+            reply = recover(stored, member, now_ms, self._random_source)
             if reply.more:
-                place.members.claim(member, now_ms)
+                stored.members.claim(member, now_ms)
             else:
-                place.members.remove(member)
-            place.settle()
+                stored.members.remove(member)
+            stored.end_call()
             return reply
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
-        """Count jobs by place, all queues in one atomic snapshot."""
-        namespace = self.namespace
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
+        """Count jobs by stored, all queues in one atomic snapshot."""
+        with self.store.content() as content, content.lock:
             now_ms = self._now_ms()
-            found = [(name, shelves.find(namespace, name)) for name in queues]
+            found = [(name, content.find(self.namespace, name)) for name in queues]
             for _, queue in found:
                 if queue is not None:
                     queue.trim_failed(now_ms)
@@ -347,53 +335,49 @@ class MemoryBroker(Broker):
     # -- failed store ------------------------------------------------------
 
     def queues(self) -> list[str]:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            return shelves.names(self.namespace)
+        with self.store.content() as content, content.lock:
+            return content.queue_names(self.namespace)
 
     def failed_jobs(
         self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
     ) -> list[FailedJob]:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            place = shelves.find(self.namespace, queue)
-            if place is None:
+        with self.store.content() as content, content.lock:
+            stored = content.find(self.namespace, queue)
+            if stored is None:
                 return []
-            return place.failed.newest(self._now_ms(), offset, limit, after)
+            return stored.failed.newest(self._now_ms(), offset, limit, after)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            place = shelves.queue(self.namespace, queue)
-            place.trim_failed(self._now_ms())
-            found = place.retry_failed(stored_ids)
-            place.settle()
+        with self.store.content() as content, content.lock:
+            stored = content.queue(self.namespace, queue)
+            stored.trim_failed(self._now_ms())
+            found = stored.retry_failed(stored_ids)
+            stored.end_call()
             return found
 
     def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        shelves = self.store.shelves()
-        with shelves, shelves.lock:
-            place = shelves.queue(self.namespace, queue)
-            place.trim_failed(self._now_ms())
-            return place.discard_failed(stored_ids)
+        with self.store.content() as content, content.lock:
+            stored = content.queue(self.namespace, queue)
+            stored.trim_failed(self._now_ms())
+            return stored.discard_failed(stored_ids)
 
     # -- life --------------------------------------------------------------
 
     def close(self) -> None:
-        """Nothing to give up: the store lives as long as someone refers to it."""
+        """Do nothing: the store lives as long as there is a reference to it."""
 
     # -- time --------------------------------------------------------------
     #
-    # Read under the store's lock: two calls that overtook each other between clock and
-    # lock would look as if time had gone backwards.
+    # Read under the store's lock. If one call overtook another between clock and lock, time
+    # would seem to go backwards.
 
     def _now_ms(self) -> int:
         return _floor_ms(self.clock.now())
 
-    def _step(self, queue: Queue) -> int:
-        """Note a sign of life of the queue's members; the store's now."""
+    def _note_call(self, queue: Queue) -> int:
+        """Note that a member of the queue called; returns the store's now."""
         now_ms = self._now_ms()
-        queue.step(now_ms)
+        queue.members.note_call(now_ms)
         return now_ms
 
 

@@ -1,4 +1,4 @@
-"""How many jobs a queue holds in each place, for people and for "is it empty"."""
+"""The number of jobs in each place of a queue, for users and for "is it empty"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["count", "earliest"]
 
 
 def count(queue: Queue, now_ms: int) -> QueueCounts:
-    """A snapshot of the queue; the caller holds the store's lock."""
+    """Count the jobs of a queue; the caller has the store's lock."""
     alive = [member for member in queue.members if member.alive(now_ms)]
     leased = sum(len(member.running) for member in alive)
     declared = {task for member in alive for task in member.enrolment.periodic}

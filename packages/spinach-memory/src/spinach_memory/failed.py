@@ -23,15 +23,15 @@ _UNSTATED: Final = Failure(error="", message="")
 class FailedStore:
     """Failed jobs, ordered by the instants at which they failed.
 
-    Whatever falls out at the old end is named to the caller, who forgets the job.
+    `trim` drops the oldest and returns their ids, so that the queue forgets these jobs, too.
     """
 
-    __slots__ = ("_entries", "_places", "_sizes", "size")
+    __slots__ = ("_cursors", "_entries", "_sizes", "size")
 
     def __init__(self) -> None:
         self._entries: dict[str, FailedJob] = {}
         #: In order, the oldest first.
-        self._places: list[Cursor] = []
+        self._cursors: list[Cursor] = []
         #: Stored id → bytes that it counts for.
         self._sizes: dict[str, int] = {}
         #: Records and reasons of all of them, in bytes.
@@ -53,34 +53,34 @@ class FailedStore:
             failure=kept,
         )
         self._entries[job.stored_id] = entry
-        insort(self._places, entry.cursor)
+        insort(self._cursors, entry.cursor)
         # A reason counts for what a server would keep of it.
         reason = json.dumps([kept.error, kept.message, kept.traceback])
         self._sizes[job.stored_id] = len(job.record) + len(reason)
         self.size += self._sizes[job.stored_id]
 
     def _next_order(self, now_ms: int) -> int:
-        behind = bisect_left(self._places, Cursor(now_ms + 1, 0, ""))
-        if not behind or self._places[behind - 1].at_ms != now_ms:
+        behind = bisect_left(self._cursors, Cursor(now_ms + 1, 0, ""))
+        if not behind or self._cursors[behind - 1].at_ms != now_ms:
             return 0
-        return self._places[behind - 1].order + 1
+        return self._cursors[behind - 1].order + 1
 
     def trim(self, now_ms: int) -> list[str]:
-        """Drop what is too old or too much (I19); the bytes never cost the newest.
+        """Drop what is too old or too much (I19). The newest stays, however large it is.
 
         Returns:
             The stored ids that were dropped.
         """
         dropped: list[str] = []
-        left, size = len(self._places), self.size
-        for place in self._places:
+        left, size = len(self._cursors), self.size
+        for cursor in self._cursors:
             crowded = left > const.MAX_FAILED or (size > const.MAX_FAILED_BYTES and left > 1)
-            if not crowded and place.at_ms >= now_ms - _MAX_AGE_MS:
+            if not crowded and cursor.at_ms >= now_ms - _MAX_AGE_MS:
                 break
-            left, size = left - 1, size - self._sizes[place.stored_id]
-            dropped.append(place.stored_id)
+            left, size = left - 1, size - self._sizes[cursor.stored_id]
+            dropped.append(cursor.stored_id)
         if dropped:
-            del self._places[: len(dropped)]
+            del self._cursors[: len(dropped)]
             for stored_id in dropped:
                 self._forget(stored_id)
         return dropped
@@ -90,7 +90,7 @@ class FailedStore:
         entry = self._entries.get(stored_id)
         if entry is None:
             return False
-        del self._places[bisect_left(self._places, entry.cursor)]
+        del self._cursors[bisect_left(self._cursors, entry.cursor)]
         self._forget(stored_id)
         return True
 
@@ -105,12 +105,12 @@ class FailedStore:
 
         Args:
             now_ms: the store's now.
-            offset: how many to pass over.
-            limit: how many to return.
-            after: begin behind this place; None begins with the newest.
+            offset: number of entries to leave out first.
+            limit: number of entries to return at most.
+            after: begin behind this cursor; None begins with the newest.
         """
-        oldest = bisect_left(self._places, Cursor(now_ms - _MAX_AGE_MS, 0, ""))
-        end = len(self._places) if after is None else bisect_left(self._places, after)
+        oldest = bisect_left(self._cursors, Cursor(now_ms - _MAX_AGE_MS, 0, ""))
+        end = len(self._cursors) if after is None else bisect_left(self._cursors, after)
         end -= max(0, offset)
-        page = self._places[max(oldest, end - max(0, limit)) : max(oldest, end)]
-        return [self._entries[place.stored_id] for place in reversed(page)]
+        page = self._cursors[max(oldest, end - max(0, limit)) : max(oldest, end)]
+        return [self._entries[cursor.stored_id] for cursor in reversed(page)]

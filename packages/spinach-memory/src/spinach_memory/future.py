@@ -1,4 +1,4 @@
-"""Jobs that wait for their instant, and who watches over the next one."""
+"""Jobs that wait for their instant, and the member that is told of the next one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FutureJobs:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, StoredJob]] = []
         self._order = count()
-        #: How many of them wait for a retry rather than for their first instant.
+        #: Number of jobs that wait for a retry rather than for their first instant.
         self.retrying = 0
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class FutureJobs:
         return self._heap[0][0] if self._heap else None
 
     def push(self, job: StoredJob, due_ms: int) -> bool:
-        """Let a job wait.
+        """Add a job that waits until `due_ms`.
 
         Returns:
             Whether it is now the first one.
@@ -59,7 +59,8 @@ class FutureJobs:
 class Timekeeper:
     """The one member of a queue that is told when the next job is due.
 
-    Were all told, all would wake at that instant for the same job.
+    If all were told, all would wake at that instant for the same job. A member keeps the role
+    for `TIMEKEEPER_MS`, and longer as long as it fetches.
     """
 
     __slots__ = ("_member", "_until_ms", "wanted")
@@ -67,17 +68,17 @@ class Timekeeper:
     def __init__(self) -> None:
         self._member: str | None = None
         self._until_ms = 0
-        #: A new earliest instant has come that no keeper knows: the next member
-        #: that fetches takes the office, and a waiting one is woken for it.
+        #: The earliest instant is a new one, of which the timekeeper does not know. The
+        #: next member that fetches gets the role, and a waiting one is woken for it.
         self.wanted = False
 
-    def take(self, member: str, now_ms: int) -> bool:
-        """Let a member that fetches take or keep the office if it can.
+    def offer(self, member: str, now_ms: int) -> bool:
+        """Give the role to a member that fetches if it is free, or the member has it.
 
         Returns:
-            Whether it is the timekeeper.
+            Whether the member is the timekeeper.
         """
-        # An office that ends later than any can was taken before the clock was set back.
+        # A role that ends later than any can was given before the clock was set back.
         vacant = self._member is None or not now_ms < self._until_ms <= now_ms + TIMEKEEPER_MS
         if not (vacant or self.wanted or self._member == member):
             return False
@@ -87,11 +88,11 @@ class Timekeeper:
         self.wanted = False
         return True
 
-    def resign(self, member: str) -> bool:
-        """End the office of a member that goes.
+    def remove(self, member: str) -> bool:
+        """End the role of a member that goes.
 
         Returns:
-            Whether it had been the timekeeper.
+            Whether it was the timekeeper.
         """
         if self._member != member:
             return False

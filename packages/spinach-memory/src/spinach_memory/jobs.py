@@ -9,8 +9,6 @@ from spinach.record.wire import UnreadableRecord, read_header
 if TYPE_CHECKING:
     from spinach.record.wire import Header
 
-    from .slots import TaskSlots
-
 __all__ = ["StoredJob", "header_of", "task_of"]
 
 
@@ -20,15 +18,13 @@ class StoredJob:
     Mutable and shared by the places it passes through; guarded by the store's lock.
     """
 
-    __slots__ = ("bufferable", "losses", "record", "retries", "slots", "stored_id", "turn")
+    __slots__ = ("bufferable", "losses", "order", "record", "retries", "stored_id")
 
     def __init__(self, stored_id: str, record: bytes) -> None:
         #: Kind character and the job's id.
         self.stored_id = stored_id
         #: Byte for byte as it came (I18).
         self.record = record
-        #: The limit whose slot it occupies while leased.
-        self.slots: TaskSlots | None = None
         self.forget_attempts()
 
     @property
@@ -40,14 +36,14 @@ class StoredJob:
         """Start the job's life anew."""
         #: Attempts spent.
         self.retries = 0
-        #: Worker processes lost while they ran it.
+        #: Worker processes that were lost while they ran it.
         self.losses = 0
-        #: Whether it may wait in a process's buffer: not when it runs at most once,
-        #: nor after a process died with it in the buffer (direct-only).
+        #: Whether it may wait in a process's buffer. A job that runs at most once may
+        #: not, nor may one that was in the buffer of a process that died.
         self.bufferable = self.repeatable
         #: Order among the jobs of a limited task, given when the job first reaches
         #: the head of the queue; 0 before.
-        self.turn = 0
+        self.order = 0
 
 
 def header_of(record: bytes) -> Header | None:

@@ -1,4 +1,4 @@
-"""The memberships of a queue: their numbers, their leases, and who is dead (I11)."""
+"""The memberships of a queue: their numbers, their leases, and which are dead (I11)."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class Member:
     def __init__(self, name: str, enrolment: Enrolment, now_ms: int) -> None:
         self.name = name
         self.enrolment = enrolment
-        #: How long it may go without proof of life.
+        #: Its leases end this long after its last proof of life.
         self.lease_ms = enrolment.lease_ms
-        #: Last number used; None once its recovery began: fenced from then on.
+        #: Of its last call with a number. None once its recovery began: it is fenced then.
         self.number: int | None = 0
-        #: Its leases are its own up to this instant.
+        #: Its leases end after this instant.
         self.deadline_ms = now_ms + self.lease_ms
-        #: Named as dead to a process that has until then.
+        #: Until then no process but the one that was told of its death recovers it.
         self.claimed_until_ms = 0
         #: Stored id → lease, in the order they were given.
         self.running: dict[str, Lease] = {}
 
     def alive(self, now_ms: int) -> bool:
-        """Whether its own time is not over and nobody recovers it."""
+        """Whether its leases have not ended, and its recovery has not begun."""
         return self.number is not None and self.deadline_ms >= now_ms
 
     def renew(self, now_ms: int) -> None:
@@ -56,16 +56,16 @@ class Member:
 class Members:
     """The members of a queue by name, with a guard against a store that was away.
 
-    When nobody has called for half a lease, the members may all be well and the
-    store (the machine that was suspended, the clock that jumped) may have been
-    away. Then nobody is declared dead until each had one lease to prove life.
+    When no member has called for half a lease, it may be the store that was away: the machine
+    was suspended, for example, or its clock jumped. Then no member is declared dead until
+    each had one lease to prove life.
     """
 
     __slots__ = ("_by_name", "_longest_lease_ms", "_seen_ms", "_spared_until_ms")
 
     def __init__(self) -> None:
         self._by_name: dict[str, Member] = {}
-        #: That anybody joined with since the queue had no member; None before the first.
+        #: Of the members that joined since there was none; None before the first one.
         self._longest_lease_ms: int | None = None
         #: The last sign of life, kept to the second.
         self._seen_ms: int | None = None
@@ -79,12 +79,12 @@ class Members:
         return self._by_name.get(name)
 
     def add(self, member: Member) -> None:
-        """Let a new member in."""
+        """Add a new member."""
         self._measure(member.lease_ms)
         self._by_name[member.name] = member
 
     def remove(self, member: Member) -> None:
-        """Let a member go."""
+        """Remove a member."""
         del self._by_name[member.name]
 
     def rejoin(self, member: Member, lease_ms: int, now_ms: int) -> None:
@@ -93,8 +93,8 @@ class Members:
         member.renew(now_ms)
         self._measure(lease_ms)
 
-    def take_turn(self, turn: Turn) -> Member | Verdict:
-        """Admit a sequenced call: its member, or FENCED or STALE."""
+    def admit(self, turn: Turn) -> Member | Verdict:
+        """The member that makes a call with a number, or FENCED or STALE."""
         member = self._by_name.get(turn.member)
         if member is None or member.number is None:
             return Verdict.FENCED
@@ -103,11 +103,11 @@ class Members:
         member.number = turn.number
         return member
 
-    def step(self, now_ms: int) -> None:
-        """Note that somebody called.
+    def note_call(self, now_ms: int) -> None:
+        """Note that a member called.
 
-        When time was set back, or nobody called for half a lease, nothing is concluded
-        from deadlines for one lease.
+        When time was set back, or no member called for half a lease, no member is declared
+        dead for one lease.
         """
         seen_ms, longest_ms = self._seen_ms, self._longest_lease_ms
         if seen_ms is None or longest_ms is None:
@@ -120,42 +120,42 @@ class Members:
         self.seen(now_ms)
         self._spared_until_ms = now_ms + longest_ms
         for member in self:
-            # A deadline from before the clock went back would keep a dead one alive.
+            # A deadline from before the clock went back would keep a dead member alive.
             member.deadline_ms = min(member.deadline_ms, now_ms + member.lease_ms)
 
     def seen(self, now_ms: int) -> None:
         """Note a sign of life to the ms."""
         self._seen_ms = now_ms
 
-    def condemned(self, member: Member, now_ms: int) -> bool:
+    def may_be_recovered(self, member: Member, now_ms: int) -> bool:
         """Whether the member may be, or already is, declared dead."""
         if member.number is None:
             return True
         return member.deadline_ms < now_ms and now_ms >= self._spared_until_ms
 
     def claim(self, member: Member, now_ms: int) -> None:
-        """Let nobody else be told of this dead member for a while."""
+        """Tell no other member of this dead one for a while."""
         member.claimed_until_ms = now_ms + NAMING_MS
 
-    def name_dead(self, asking: Member, now_ms: int) -> str | None:
-        """A dead member for the asking one to recover; None without one to name.
+    def claim_dead(self, asking: Member, now_ms: int) -> str | None:
+        """Claim a dead member for the asking one to recover; None if there is none.
 
-        The one named longest ago comes first, so that one whose recovery fails does
-        not keep the others waiting.
+        The one that was claimed longest ago comes first, so that a recovery which fails
+        does not keep the others waiting.
         """
         dead: list[tuple[int, int, Member]] = []
         for member in self:
-            named_until_ms = member.claimed_until_ms
-            if named_until_ms > now_ms + NAMING_MS:
+            until_ms = member.claimed_until_ms
+            if until_ms > now_ms + NAMING_MS:
                 # Claimed before the clock was set back.
-                named_until_ms = 0
+                until_ms = 0
             if (
                 member is not asking
                 and member.deadline_ms < now_ms
-                and named_until_ms <= now_ms
-                and self.condemned(member, now_ms)
+                and until_ms <= now_ms
+                and self.may_be_recovered(member, now_ms)
             ):
-                dead.append((named_until_ms, member.deadline_ms, member))
+                dead.append((until_ms, member.deadline_ms, member))
         if not dead:
             return None
         *_, member = min(dead, key=itemgetter(0, 1))
@@ -163,6 +163,6 @@ class Members:
         return member.name
 
     def _measure(self, lease_ms: int) -> None:
-        # The longest, since the others are judged by whoever still calls.
+        # The longest, since the others are judged by the calls of those that live.
         longest_ms = (self._longest_lease_ms or 0) if self._by_name else 0
         self._longest_lease_ms = max(longest_ms, lease_ms)

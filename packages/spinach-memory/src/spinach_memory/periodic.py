@@ -1,4 +1,4 @@
-"""When periodic tasks are due next (I15)."""
+"""Periodic tasks, and when each is due next (I15)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class _Entry:
 class PeriodicTasks:
     """The periodic tasks of a queue, each with its next instant.
 
-    Which task belongs to which release is not compared: an entry that nobody
-    declares simply never fires, so that mixed releases do not fight over it.
+    Members of several releases may declare different tasks. None removes what another one
+    declares; a task that no member declares is not fired, and is forgotten after a while.
     """
 
     __slots__ = ("_entries",)
@@ -55,9 +55,9 @@ class PeriodicTasks:
             entry.declared_ms = now_ms
 
     def catch_up(self, tasks: Iterable[str], now_ms: int) -> None:
-        """After the clock was set back: none of the tasks waits for longer than its period.
+        """Let no task wait for longer than its period after the clock was set back.
 
-        A second back is what time servers do all day, and moves no grid.
+        Time servers set clocks back by up to a second all day. That changes nothing.
         """
         for task in tasks:
             entry = self._entries.get(task)
@@ -72,7 +72,7 @@ class PeriodicTasks:
                 entry.declared_ms = now_ms
 
     def forget(self, now_ms: int) -> None:
-        """Drop entries that nobody has declared for long (I19)."""
+        """Drop tasks that no member has declared for long (I19)."""
         for task, entry in list(self._entries.items()):
             if entry.declared_ms < now_ms - _SILENCE_MS:
                 del self._entries[task]

@@ -7,65 +7,66 @@ answer is the broker's business; here jobs move.
 from __future__ import annotations
 
 from collections import deque
-from datetime import timedelta
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from spinach.backoff import jittered_seconds
-from spinach.brokers.calls import LostJob, RecoverReply, Verdict
-from spinach.const import (
-    HOUSEKEEPING_CHUNK,
-    LOST_LAST,
-    LOST_ONCE,
-    LOST_POISON,
-    MAX_FETCH_BYTES,
-    MAX_LOSSES,
-    PARKS_TOLD,
-    RECOVERY_BASE_SECONDS,
-    RECOVERY_CAP_SECONDS,
-    WORKER_LOST,
-)
-from spinach.outcome import Failure, Lease, OutcomeKind
+from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
+from spinach.outcome import Lease, OutcomeKind
 
 from .failed import FailedStore
 from .future import FutureJobs, Timekeeper
-from .jobs import StoredJob, header_of
+from .jobs import StoredJob
 from .members import Members
 from .periodic import PeriodicTasks
 from .slots import Limits
-from .waiting import WaitingLine
+from .waiting import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spinach.backoff import RandomSource
     from spinach.brokers.calls import Deposit, Enrolment
-    from spinach.outcome import Outcome
-    from spinach_memory.budget import FetchBudget
+    from spinach.outcome import Failure, Outcome
 
     from .members import Member
 
-__all__ = ["Queue"]
+__all__ = ["FetchBudget", "Queue"]
 
-_MILLISECOND: Final = timedelta(milliseconds=1)
+
+class FetchBudget:
+    """Counts down over all queues of a fetch, in the order in which it names them."""
+
+    __slots__ = ("bytes_left", "holds_left", "idle", "taken", "token", "want")
+
+    def __init__(self, *, idle: int, extra: int, max_bytes: int, token: str) -> None:
+        #: Jobs taken so far.
+        self.taken = 0
+        #: Number of jobs that are leased directly, for idle threads; the first ones.
+        self.idle = idle
+        #: Number of jobs that are taken at most.
+        self.want = idle + extra
+        self.bytes_left = max_bytes
+        #: Number of jobs without a slot that may still be held.
+        self.holds_left = SET_ASIDE_CHUNK
+        #: Of all leases of this fetch. A job is leased once in a fetch.
+        self.token = token
 
 
 class Queue:
     """The places of a queue's jobs. Everything in it is guarded by the store's lock.
 
-    A method that makes jobs ready only notes it. `settle` ends every call of a
-    broker that may have moved jobs, and wakes a waiting process if need be.
+    A method that makes jobs ready wakes no process by itself. The broker ends every call that
+    may have moved jobs with `end_call`, which wakes a waiting process if there is something
+    to take.
     """
 
     __slots__ = (
-        "_jobs",
-        "_news",
         "_released",
+        "_wake_due",
         "enqueued",
         "failed",
         "future",
+        "jobs",
         "limits",
-        "line",
         "listed",
         "members",
         "name",
@@ -73,39 +74,36 @@ class Queue:
         "periodic",
         "ready",
         "timekeeper",
+        "waiters",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
-        #: Every job that is in one of the places, by stored id.
-        self._jobs: dict[str, StoredJob] = {}
+        #: Stored id → job, of every job that is in one of the places.
+        self.jobs: dict[str, StoredJob] = {}
         self.ready: deque[StoredJob] = deque()
         self.future = FutureJobs()
-        #: Holds the jobs set aside, too.
+        #: Has the held jobs, too.
         self.limits = Limits()
         #: Task → its parked jobs; no empty ones.
         self.parked: dict[str, deque[StoredJob]] = {}
         self.failed = FailedStore()
-        #: Hold the leased jobs, too.
+        #: Have the leases, too.
         self.members = Members()
         self.periodic = PeriodicTasks()
         self.timekeeper = Timekeeper()
-        self.line = WaitingLine()
+        self.waiters = Waiters()
         #: Jobs ever accepted.
         self.enqueued = 0
-        #: It took a job or a member, rather than questions alone.
+        #: Whether it ever took a job or a member. Before that it is not shown to users.
         self.listed = False
         self._released: list[StoredJob] = []
-        self._news = False
+        self._wake_due = False
 
-    # -- upkeep ------------------------------------------------------------
-
-    def step(self, now_ms: int) -> None:
-        """Note that a member called."""
-        self.members.step(now_ms)
+    # -- housekeeping ------------------------------------------------------
 
     def forget_undeclared(self, now_ms: int) -> None:
-        """Drop periodic tasks that nobody has declared for long."""
+        """Drop periodic tasks that no member has declared for long."""
         for member in self.members:
             self.periodic.seen(member.enrolment.periodic, now_ms)
         self.periodic.forget(now_ms)
@@ -113,34 +111,34 @@ class Queue:
     # -- wake-ups ----------------------------------------------------------
 
     def takeable(self, parks: Iterable[str] = ()) -> bool:
-        """Whether a fetch that names these parks should not wait."""
+        """Whether a fetch that asks for these parks finds something to do."""
         return (
             bool(self.ready) or self.timekeeper.wanted or any(task in self.parked for task in parks)
         )
 
-    def settle(self) -> None:
-        """End a call: releases go to the front, and news wakes one waiting process."""
+    def end_call(self) -> None:
+        """Put what was released to the front, and wake one process if jobs became ready."""
         if self._released:
-            self._put_first(self._released)
+            self.put_first(self._released)
             self._released.clear()
-        if self._news:
-            self._news = False
+        if self._wake_due:
+            self._wake_due = False
             self.wake()
 
     def wake(self) -> None:
-        """Wake one waiting process if anything is to be taken."""
+        """Wake one waiting process if there is something to take."""
         if self.ready or self.timekeeper.wanted:
-            self.line.wake_one()
+            self.waiters.wake_one()
 
     # -- jobs come ---------------------------------------------------------
 
     def accept(self, deposit: Deposit, now_ms: int) -> bool:
         """Store a job unless it is there already (I2); whether it is ready."""
         due_ms = deposit.due_ms
-        if deposit.stored_id in self._jobs:
+        if deposit.stored_id in self.jobs:
             return due_ms is None or due_ms <= now_ms
         job = StoredJob(deposit.stored_id, deposit.record)
-        self._jobs[job.stored_id] = job
+        self.jobs[job.stored_id] = job
         self.enqueued += 1
         self.listed = True
         return self._put(job, due_ms, now_ms)
@@ -150,7 +148,7 @@ class Queue:
         due = self.future.pop_due(now_ms, HOUSEKEEPING_CHUNK)
         if due:
             self.ready.extend(due)
-            self._news = True
+            self._wake_due = True
 
     def declare_limits(self, member: Member) -> None:
         """Let the limits of a member that joined take effect."""
@@ -168,16 +166,16 @@ class Queue:
         self.periodic.declare(enrolment.periodic, now_ms)
 
     def dismiss(self, member: Member, now_ms: int) -> None:
-        """Let the limits and the office of a member that goes end."""
+        """End what a member declared, and its role of timekeeper; its leases stay."""
         self._bring_back(self.limits.withdraw(member.name))
         self.periodic.seen(member.enrolment.periodic, now_ms)
-        if self.timekeeper.resign(member.name) and self.future:
+        if self.timekeeper.remove(member.name) and self.future:
             self._want_timekeeper()
 
     # -- jobs are leased ---------------------------------------------------
 
     def take(self, member: Member, parks: Iterable[str], budget: FetchBudget) -> tuple[Lease, ...]:
-        """Lease jobs: from the parks first, then from the head of the queue."""
+        """Lease jobs to a member: from the parks first, then from the head of the queue."""
         leases: list[Lease] = []
         for task in parks:
             park = self.parked.get(task)
@@ -203,9 +201,9 @@ class Queue:
                 if not direct:
                     return
                 if not slots.free:
-                    if not budget.set_aside:
+                    if not budget.holds_left:
                         return
-                    budget.set_aside -= 1
+                    budget.holds_left -= 1
                     slots.hold(source.popleft())
                     continue
             if len(job.record) > budget.bytes_left and budget.taken:
@@ -214,7 +212,7 @@ class Queue:
                 return
             source.popleft()
             if slots is not None:
-                slots.take(job)
+                self.limits.occupy(job, slots)
             budget.taken += 1
             budget.bytes_left -= len(job.record)
             lease = Lease(
@@ -232,7 +230,7 @@ class Queue:
 
     # -- leases end --------------------------------------------------------
 
-    def finish(self, outcome: Outcome, now_ms: int, after_ms: int) -> bool:
+    def apply(self, outcome: Outcome, now_ms: int, after_ms: int) -> bool:
         """Apply an outcome if its lease is the current one of that job (I5).
 
         Args:
@@ -248,120 +246,64 @@ class Queue:
         lease = None if member is None else member.running.get(claimed.stored_id)
         if member is None or lease is None or lease.token != claimed.token:
             return False
-        del member.running[lease.stored_id]
-        job = self._jobs[lease.stored_id]
-        if job.slots is not None:
-            self._free_slot(job)
+        job = self.end_lease(member, lease.stored_id)
         kind = outcome.kind
         if kind is OutcomeKind.SUCCEEDED:
-            del self._jobs[job.stored_id]
-            if not self._jobs:
+            del self.jobs[job.stored_id]
+            if not self.jobs:
                 # A dict keeps the size it once had; after 100,000 jobs that is 5 MiB.
-                self._jobs.clear()
+                self.jobs.clear()
         elif kind is OutcomeKind.RELEASE:
             self._released.append(job)
-            self._news = True
+            self._wake_due = True
         elif kind is OutcomeKind.RETRY:
             due_ms = outcome.at_ms
             if due_ms is None:
                 due_ms = after_ms + outcome.delay_ms if outcome.delay_ms else now_ms
-            self._retry(job, due_ms, now_ms)
+            self.retry(job, due_ms, now_ms)
         elif kind is OutcomeKind.FAILED:
-            self._fail(job, outcome.failure, now_ms)
+            self.fail(job, outcome.failure, now_ms)
         else:
             self.parked.setdefault(outcome.task, deque()).append(job)
-            # One of those who wait may have asked for this park; nobody knows which.
-            self.line.wake_all()
+            # Some waiting process may have asked for this park; which one is not known here.
+            self.waiters.wake_all()
         return True
 
-    def recover(self, member: Member, now_ms: int, source: RandomSource | None) -> RecoverReply:
-        """Take back a bounded number of leases of a dead member (I7, I11, I12).
-
-        The newest first: those that go back to the front of the queue stand there in
-        order even when it takes several calls.
-
-        Returns:
-            Who died, and where its jobs are now.
-        """
-        given_up: list[tuple[StoredJob, str]] = []
-        again: list[tuple[StoredJob, int]] = []
-        unharmed: list[StoredJob] = []
-        told_bytes = 0
-        for _ in range(min(HOUSEKEEPING_CHUNK, len(member.running))):
-            stored_id, lease = next(reversed(member.running.items()))
-            job = self._jobs[stored_id]
-            reason = _reason_to_give_up(job) if lease.direct else None
-            if reason is not None:
-                if told_bytes and told_bytes + len(job.record) > MAX_FETCH_BYTES:
-                    break
-                told_bytes += len(job.record)
-            del member.running[stored_id]
-            if job.slots is not None:
-                self._free_slot(job)
-            if not lease.direct:
-                # From now on for idle threads only, so that losses count: what kills a
-                # process by merely being in its buffer would go round for ever.
-                job.bufferable = False
-                unharmed.append(job)
-                continue
-            job.losses += 1
-            if reason is None:
-                delay = _delay(job.losses, source)
-                again.append((job, now_ms + delay // _MILLISECOND))
-                continue
-            given_up.append((job, reason))
-        # Those of one instant run again in the order in which they were leased.
-        for job, due_ms in reversed(again):
-            self._retry(job, due_ms, now_ms)
-        self._put_first(unharmed[::-1])
-        lost: list[LostJob] = []
-        # The failed store keeps the order of the queue, too.
-        for job, reason in reversed(given_up):
-            self._fail(job, Failure(error=WORKER_LOST, message=reason), now_ms)
-            lost.append(
-                LostJob(
-                    stored_id=job.stored_id,
-                    record=job.record,
-                    retries=job.retries,
-                    losses=job.losses,
-                )
-            )
-        return RecoverReply(
-            verdict=Verdict.APPLIED,
-            info=member.enrolment.info,
-            ready=len(unharmed),
-            retrying=len(again),
-            lost=tuple(lost),
-            more=bool(member.running),
-        )
+    def end_lease(self, member: Member, stored_id: str) -> StoredJob:
+        """Take a job from a member, and the slot from the job; the caller puts it elsewhere."""
+        del member.running[stored_id]
+        job = self.jobs[stored_id]
+        if self.limits.occupied:
+            self._bring_back(self.limits.free(job))
+        return job
 
     # -- the failed store --------------------------------------------------
 
     def trim_failed(self, now_ms: int) -> None:
         """Forget failed jobs that are too old or too many."""
         for stored_id in self.failed.trim(now_ms):
-            del self._jobs[stored_id]
+            del self.jobs[stored_id]
 
     def retry_failed(self, stored_ids: Sequence[str]) -> int:
-        """Make failed jobs ready with a life before them; how many there were."""
-        revived = [self._jobs[i] for i in stored_ids if self.failed.remove(i)]
+        """Make failed jobs ready, their attempts forgotten; returns their number."""
+        revived = [self.jobs[i] for i in stored_ids if self.failed.remove(i)]
         for job in revived:
             job.forget_attempts()
         self.ready.extend(revived)
-        self._news = self._news or bool(revived)
+        self._wake_due = self._wake_due or bool(revived)
         return len(revived)
 
     def discard_failed(self, stored_ids: Sequence[str]) -> int:
-        """Forget failed jobs; how many there were."""
+        """Forget failed jobs; returns their number."""
         removed = [i for i in stored_ids if self.failed.remove(i)]
         for stored_id in removed:
-            del self._jobs[stored_id]
+            del self.jobs[stored_id]
         return len(removed)
 
     # -- what the moves share ----------------------------------------------
 
     def park_names(self) -> tuple[str, ...]:
-        """Tasks with parked jobs, a bounded number; in the course of calls each of them."""
+        """Tasks that have parked jobs, a bounded number a call; in turn, if there are more."""
         names = tuple(islice(self.parked, PARKS_TOLD))
         if len(names) < len(self.parked):
             for task in names:
@@ -372,75 +314,48 @@ class Queue:
         """To the end of the queue or, before its instant, to the future."""
         if due_ms is None or due_ms <= now_ms:
             self.ready.append(job)
-            self._news = True
+            self._wake_due = True
             return True
         if self.future.push(job, due_ms):
             self._want_timekeeper()
         return False
 
-    def _put_first(self, jobs: Sequence[StoredJob]) -> None:
+    def put_first(self, jobs: Sequence[StoredJob]) -> None:
+        """Put jobs to the front of the queue, in order."""
         if jobs:
             self.ready.extendleft(reversed(jobs))
-            self._news = True
+            self._wake_due = True
 
     def _bring_back(self, held: Sequence[StoredJob]) -> None:
-        """Held jobs go to the front, but behind those brought back before them.
+        """Put held jobs to the front, behind those of their task that came there before.
 
-        At the very front each would push back the one before it; while few threads
-        are idle that one would wait until no job of its task is held any more.
+        At the very front each job would push back the one that came before it. That one
+        would wait until no job of its task is held any more, while few threads are idle.
         """
         if not held:
             return
-        turn = held[0].turn
-        earlier = sum(1 for _ in takewhile(lambda job: 0 < job.turn < turn, self.ready))
+        order = held[0].order
+        earlier = sum(1 for _ in takewhile(lambda job: 0 < job.order < order, self.ready))
         self.ready.rotate(-earlier)
-        self._put_first(held)
+        self.put_first(held)
         self.ready.rotate(earlier)
 
     def _want_timekeeper(self) -> None:
         self.timekeeper.wanted = True
-        self._news = True
+        self._wake_due = True
 
-    def _retry(self, job: StoredJob, due_ms: int, now_ms: int) -> None:
+    def retry(self, job: StoredJob, due_ms: int, now_ms: int) -> None:
+        """Let a job wait for its next attempt."""
         job.retries += 1
-        job.turn = 0
+        job.order = 0
         self._put(job, due_ms, now_ms)
 
-    def _fail(self, job: StoredJob, failure: Failure | None, now_ms: int) -> None:
+    def fail(self, job: StoredJob, failure: Failure | None, now_ms: int) -> None:
+        """Move a job to the failed store."""
         self.failed.add(job, failure, now_ms)
         self.trim_failed(now_ms)
-
-    def _free_slot(self, job: StoredJob) -> None:
-        slots, job.slots = job.slots, None
-        if slots is not None:
-            slots.leased -= 1
-            self._bring_back(slots.promote(1))
 
     def _leased_jobs(self) -> Iterator[StoredJob]:
         leases = [lease for member in self.members for lease in member.running.values()]
         for lease in sorted(leases, key=lambda lease: int(lease.token)):
-            yield self._jobs[lease.stored_id]
-
-
-def _reason_to_give_up(job: StoredJob) -> str | None:
-    """Why a job that loses its worker now is not run again; None when it is."""
-    if not job.repeatable:
-        return LOST_ONCE
-    if job.losses + 1 >= MAX_LOSSES:
-        return LOST_POISON
-    header = header_of(job.record)
-    if header is not None and job.retries >= header.max_retries:
-        return LOST_LAST
-    return None
-
-
-def _delay(losses: int, source: RandomSource | None) -> timedelta:
-    """How long a job that has lost this many workers waits before it runs again."""
-    return timedelta(
-        seconds=jittered_seconds(
-            losses - 1,
-            base_seconds=RECOVERY_BASE_SECONDS,
-            cap_seconds=RECOVERY_CAP_SECONDS,
-            source=source,
-        )
-    )
+            yield self.jobs[lease.stored_id]

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "TaskSlots"]
 
-_TURN: Final = attrgetter("turn")
+_ORDER: Final = attrgetter("order")
 
 
 class TaskSlots:
     """The slots of one limited task and the jobs that wait for one."""
 
-    __slots__ = ("declared", "held", "leased", "limit")
+    __slots__ = ("declared", "held", "limit", "taken")
 
     def __init__(self) -> None:
         #: Member → the limit it declares.
@@ -30,32 +30,27 @@ class TaskSlots:
         #: The limit in force, the lowest declared one.
         self.limit = 1
         #: Slots taken; more than the limit for a while after it was lowered.
-        self.leased = 0
-        #: Jobs set aside, in the order of their turns.
+        self.taken = 0
+        #: Jobs that found no slot, by `StoredJob.order`.
         self.held: deque[StoredJob] = deque()
 
     @property
     def free(self) -> int:
         """Slots that can be taken."""
-        return max(0, self.limit - self.leased)
-
-    def take(self, job: StoredJob) -> None:
-        """Give the job a slot."""
-        job.slots = self
-        self.leased += 1
+        return max(0, self.limit - self.taken)
 
     def hold(self, job: StoredJob) -> None:
-        """Set a job aside that found no slot.
+        """Let a job wait that found no slot.
 
-        One that was at the head before, and comes back because the limit was lowered
-        or others were released in front of it, gets its old place.
+        A job may be held a second time: the limit was lowered, or others were released
+        in front of it. It then waits where it waited before.
         """
         held = self.held
-        if not held or held[-1].turn < job.turn:
+        if not held or held[-1].order < job.order:
             held.append(job)
             return
-        place = next(i for i, other in enumerate(held) if other.turn > job.turn)
-        held.insert(place, job)
+        index = next(i for i, other in enumerate(held) if other.order > job.order)
+        held.insert(index, job)
 
     def promote(self, limit: int) -> list[StoredJob]:
         """Take out up to `limit` held jobs for which slots are free, in order."""
@@ -66,24 +61,44 @@ class TaskSlots:
 class Limits:
     """The limited tasks of a queue. A task that no member limits has no slots."""
 
-    __slots__ = ("_turns", "tasks")
+    __slots__ = ("_orders", "occupied", "tasks")
 
     def __init__(self) -> None:
         #: Task → its slots.
         self.tasks: dict[str, TaskSlots] = {}
-        self._turns = count(1)
+        #: Stored id of a leased job → the slots of which it occupies one. Once no member
+        #: limits the task any more, these slots are no longer among `tasks`.
+        self.occupied: dict[str, TaskSlots] = {}
+        self._orders = count(1)
 
     @property
     def held(self) -> int:
-        """How many jobs wait for a slot."""
+        """Number of jobs that wait for a slot."""
         return sum(len(slots.held) for slots in self.tasks.values())
+
+    def occupy(self, job: StoredJob, slots: TaskSlots) -> None:
+        """Give the job one of the slots."""
+        self.occupied[job.stored_id] = slots
+        slots.taken += 1
+
+    def free(self, job: StoredJob) -> list[StoredJob]:
+        """Take the slot back of a job whose lease ended, if it occupied one.
+
+        Returns:
+            A held job to put to the front of the queue, if there is one.
+        """
+        slots = self.occupied.pop(job.stored_id, None)
+        if slots is None:
+            return []
+        slots.taken -= 1
+        return slots.promote(1)
 
     def slots_of(self, job: StoredJob) -> TaskSlots | None:
         """The slots of a job at the head of the queue; None for an unlimited task."""
         task = task_of(job.record)
         slots = None if task is None else self.tasks.get(task)
-        if slots is not None and not job.turn:
-            job.turn = next(self._turns)
+        if slots is not None and not job.order:
+            job.order = next(self._orders)
         return slots
 
     def declare(
@@ -92,7 +107,7 @@ class Limits:
         """Take note of a member's limits.
 
         Args:
-            member: who declares them.
+            member: name of the member.
             limits: task → limit, at least 1.
             leased: every leased job of the queue, in the order they were leased. Those
                 of a task that was unlimited until now occupy slots from now on.
@@ -106,21 +121,21 @@ class Limits:
             for job in leased:
                 slots = fresh.get(task_of(job.record) or "")
                 if slots is not None:
-                    # Should it come back, its place is before those that wait by then.
-                    job.turn = job.turn or next(self._turns)
-                    slots.take(job)
+                    # Should it come back, it goes before those that wait by then.
+                    job.order = job.order or next(self._orders)
+                    self.occupy(job, slots)
         promoted: list[StoredJob] = []
         for task, limit in limits.items():
             self.tasks[task].declared[member] = max(1, limit)
             promoted += self._changed(task)
-        promoted.sort(key=_TURN)
+        promoted.sort(key=_ORDER)
         return promoted
 
     def withdraw(self, member: str, kept: Container[str] = ()) -> list[StoredJob]:
         """Forget the limits of a member.
 
         Args:
-            member: that goes, or declares anew.
+            member: name of the member that goes, or declares anew.
             kept: tasks that it goes on to limit.
 
         Returns:
@@ -130,7 +145,7 @@ class Limits:
         for task, slots in list(self.tasks.items()):
             if task not in kept and slots.declared.pop(member, None) is not None:
                 promoted += self._changed(task)
-        promoted.sort(key=_TURN)
+        promoted.sort(key=_ORDER)
         return promoted
 
     def _changed(self, task: str) -> list[StoredJob]:
@@ -138,7 +153,6 @@ class Limits:
         if slots.declared:
             slots.limit = min(slots.declared.values())
             return slots.promote(len(slots.held))
-        # Jobs that still occupy a slot of it give it back to the orphaned object.
         del self.tasks[task]
         released = list(slots.held)
         slots.held.clear()

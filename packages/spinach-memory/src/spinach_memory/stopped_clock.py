@@ -1,4 +1,4 @@
-"""Tells of a clock that stands: by it nothing comes due, and workers would wait for ever."""
+"""Warns of a clock that stands still: nothing comes due, and workers would wait for ever."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["StoppedClock"]
 
 _LOGGER = logging.getLogger("spinach.broker.memory")
 
-#: A wall clock that shows the same microsecond after so many seconds of the monotonic one
-#: stands. The coarsest wall clocks move every 16 ms.
+#: A wall clock stands still if it shows the same microsecond after this many seconds of the
+#: monotonic clock. The coarsest wall clocks move every 16 ms.
 _STANDS_SECONDS = 1.0
 
 
 class StoppedClock:
-    """Looks whether a broker's clock stands; for use without any lock.
+    """Looks whether a broker's clock stands still; it needs no lock.
 
     The wall clock tells when jobs are due, the monotonic one how long to wait for them.
     A tool that stops only the first, as time-machine does, makes the engine wait for ever.
-    A clock of which both stand belongs to a test, which turns it.
+    Where both stand still, the clock belongs to a test, which turns it.
 
     Args:
         clock: of the broker.
@@ -34,7 +34,7 @@ class StoppedClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # What the wall clock showed first, and when. Threads may overwrite each other's.
+        # What the wall clock showed first, and when. Threads may overwrite it for each other.
         self._seen: tuple[datetime, float] | None = None
         self._told = False
 

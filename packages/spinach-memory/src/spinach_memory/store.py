@@ -1,4 +1,4 @@
-"""What stands in for the server: the queues, their lock, and forks."""
+"""What a server would hold: the queues, under one lock, and apart in forked processes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import Deposit
 
-__all__ = ["MemoryStore", "Shelves"]
+__all__ = ["Content", "MemoryStore"]
 
 
-class Shelves(Guarded):
+class Content(Guarded):
     """The content of a store in one operating system process.
 
-    Its lock guards everything that hangs on this object. No code of the user runs under it,
-    but for what may come between any two steps; see `nested`.
+    Its lock guards the queues and all that is in them. No code of the user runs under it,
+    but for signal handlers and the like; see `nested`.
     """
 
     __slots__ = ("_interrupted", "_queues", "_tokens", "_waiting")
@@ -40,7 +40,7 @@ class Shelves(Guarded):
         self._interrupted: WeakSet[Broker] = WeakSet()
 
     def find(self, namespace: str, queue: str) -> Queue | None:
-        """The queue of that name, if anything was ever asked of it."""
+        """The queue of that name; None if there was no call for it yet."""
         return self._queues.get((namespace, queue))
 
     def queue(self, namespace: str, queue: str) -> Queue:
@@ -51,14 +51,18 @@ class Shelves(Guarded):
             found = self._queues[key] = Queue(queue)
         return found
 
-    def names(self, namespace: str) -> list[str]:
+    def queue_names(self, namespace: str) -> list[str]:
         """The queues of a namespace that took a job or a member."""
         return [
             name for (of, name), queue in self._queues.items() if of == namespace and queue.listed
         ]
 
     def accept(self, namespace: str, deposits: Sequence[Deposit], now_ms: int) -> list[bool]:
-        """Store jobs; which of them are ready."""
+        """Store jobs.
+
+        Returns:
+            For each job, whether it is ready.
+        """
         answers: list[bool] = []
         touched: dict[str, Queue] = {}
         for deposit in deposits:
@@ -67,12 +71,12 @@ class Shelves(Guarded):
                 queue = touched[deposit.queue] = self.queue(namespace, deposit.queue)
             answers.append(queue.accept(deposit, now_ms))
         for queue in touched.values():
-            queue.settle()
+            queue.end_call()
         return answers
 
     def accept_later(self, namespace: str, deposits: Sequence[Deposit], now_ms: int) -> list[bool]:
-        """Of a nested call: store jobs when the outer one lets go of the lock."""
-        self.put_by(functools.partial(self.accept, namespace, tuple(deposits), now_ms))
+        """Store the jobs of a nested call when the outer call releases the lock."""
+        self.defer(functools.partial(self.accept, namespace, tuple(deposits), now_ms))
         # Whether a job was there already makes no difference to the answer.
         return [each.due_ms is None or each.due_ms <= now_ms for each in deposits]
 
@@ -86,13 +90,13 @@ class Shelves(Guarded):
         asked: Sequence[tuple[Queue, Collection[str]]],
         seconds: float,
     ) -> None:
-        """Wait until one of the queues, or parks in it, may have something to take.
+        """Wait until one of the queues, or a park in it, has something to take.
 
-        Ends early when the broker is interrupted, before or meanwhile. The caller holds
-        the lock, as it does again afterwards; in between others hold it.
+        It ends early when the broker is interrupted, before or meanwhile. The caller has
+        the lock before and after; meanwhile it is free.
 
         Args:
-            broker: who waits, by its clock.
+            broker: of the caller. Its clock measures the time.
             asked: each queue with the tasks whose parks count.
             seconds: longest wait.
         """
@@ -103,7 +107,7 @@ class Shelves(Guarded):
         waiting = self._waiting.setdefault(broker, [])
         waiting.append(waiter)
         for queue, _ in asked:
-            queue.line.join(waiter)
+            queue.waiters.add(waiter)
         try:
             waiter.wait(
                 broker.clock,
@@ -112,7 +116,7 @@ class Shelves(Guarded):
             )
         finally:
             for queue, _ in asked:
-                queue.line.leave(waiter)
+                queue.waiters.remove(waiter)
             waiting.remove(waiter)
             if not waiting:
                 del self._waiting[broker]
@@ -138,16 +142,16 @@ class MemoryStore:
     __slots__ = ("_by_process",)
 
     def __init__(self) -> None:
-        self._by_process: dict[int, Shelves] = {os.getpid(): Shelves()}
+        self._by_process: dict[int, Content] = {os.getpid(): Content()}
 
-    def shelves(self) -> Shelves:
+    def content(self) -> Content:
         """The content that belongs to the calling process."""
         process = os.getpid()
-        shelves = self._by_process.get(process)
-        if shelves is None:
-            # Of several threads of a child all get the one that was first.
-            shelves = self._by_process.setdefault(process, Shelves())
+        content = self._by_process.get(process)
+        if content is None:
+            # All threads of a child get the content of the first one that comes here.
+            content = self._by_process.setdefault(process, Content())
             for other in list(self._by_process):
                 if other != process:
                     self._by_process.pop(other, None)
-        return shelves
+        return content

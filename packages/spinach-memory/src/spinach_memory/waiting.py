@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from .nested import WaitLock
 
-__all__ = ["Waiter", "WaitingLine"]
+__all__ = ["Waiter", "Waiters"]
 
 
 class Waiter:
-    """One blocked fetch, which may stand in the lines of several queues.
+    """One blocked fetch. It may wait for several queues.
 
     Every attribute is guarded by the store's lock, which its condition shares.
     """
@@ -35,14 +35,14 @@ class Waiter:
         self._condition.notify()
 
     def interrupt(self) -> None:
-        """Let it wait no longer."""
+        """End its wait."""
         self._interrupted = True
         self._condition.notify()
 
     def wait(self, clock: Clock, seconds: float, ready: Callable[[], bool]) -> None:
         """Return when `ready()`, when interrupted, or after `seconds` of the clock.
 
-        A waiter that was woken and finds that others were faster goes on waiting.
+        It may be woken and find that others were faster. Then it goes on waiting.
         """
         deadline = clock.monotonic() + seconds
         while not (self._interrupted or ready()):
@@ -53,7 +53,7 @@ class Waiter:
             clock.wait(self._condition, left)
 
 
-class WaitingLine:
+class Waiters:
     """The waiters of one queue, in the order they came."""
 
     __slots__ = ("_waiters",)
@@ -61,22 +61,22 @@ class WaitingLine:
     def __init__(self) -> None:
         self._waiters: dict[Waiter, None] = {}
 
-    def join(self, waiter: Waiter) -> None:
-        """Stand in line."""
+    def add(self, waiter: Waiter) -> None:
+        """Add one behind the others."""
         self._waiters[waiter] = None
 
-    def leave(self, waiter: Waiter) -> None:
-        """Stand in line no longer."""
+    def remove(self, waiter: Waiter) -> None:
+        """Remove one, wherever it is."""
         self._waiters.pop(waiter, None)
 
     def wake_one(self) -> None:
-        """Wake the first who is not awake yet, if there is one."""
+        """Wake the first that is not awake yet, if there is one."""
         for waiter in self._waiters:
             if not waiter.woken:
                 waiter.wake()
                 return
 
     def wake_all(self) -> None:
-        """Let everybody look; who finds nothing goes on waiting."""
+        """Wake all; those that find nothing to take go on waiting."""
         for waiter in self._waiters:
             waiter.wake()

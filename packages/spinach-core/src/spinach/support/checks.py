@@ -20,8 +20,6 @@ from spinach.support.exception_text import class_name, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spinach.clock import Clock
-
 __all__ = [
     "MISSING",
     "missing_position",
@@ -118,11 +116,11 @@ def require_timedelta(
     return value
 
 
-def require_clock(value: Any) -> Clock:
-    """Return a clock.
+def require_clock(value: Any) -> Any:
+    """Return the value, which has all methods of a `spinach.clock.Clock`.
 
     Raises:
-        InvalidArgument: it lacks a method of one.
+        InvalidArgument: it lacks one.
     """
     missing = [
         name for name in ("now", "monotonic", "wait") if not callable(getattr(value, name, None))
@@ -132,8 +130,7 @@ def require_clock(value: Any) -> Clock:
             f"clock is {value!r} of type {type(value).__name__} without {', '.join(missing)}, "
             "expected a clock such as spinach.clock.SystemClock()."
         )
-    clock: Clock = value
-    return clock
+    return value
 
 
 def require_queues(queue: Any) -> tuple[str, ...]:

@@ -11,24 +11,41 @@ from __future__ import annotations
 import atexit
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from spinach.support.log import ENGINE_LOGGER
 
-if TYPE_CHECKING:
-    from spinach.worker.pool import WorkerPool
-
 __all__ = ["forget", "watch"]
 
+
+class _Pool(Protocol):
+    """What is asked of a worker pool, which knows this module."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def running(self) -> bool: ...
+
+    @property
+    def stopping(self) -> bool: ...
+
+    def request_stop(self) -> None: ...
+
+    def hurry(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
 # Of the process, as its end is. Each step on it is one that is not divided.
-_pools: set[WorkerPool] = set()
+_pools: set[_Pool] = set()
 
 # Where `_end` was registered: once each, however many pools come and go. A forked child
 # inherits it together with the registrations.
 _registered: set[str] = set()
 
 
-def watch(pool: WorkerPool, *, main_waits: bool) -> None:
+def watch(pool: _Pool, *, main_waits: bool) -> None:
     """Stop a pool when the program ends, at once if it is ending; until `forget`.
 
     Args:
@@ -47,7 +64,7 @@ def watch(pool: WorkerPool, *, main_waits: bool) -> None:
         _ask(pool)
 
 
-def forget(pool: WorkerPool) -> None:
+def forget(pool: _Pool) -> None:
     """The pool has ended, or nobody should wait for it."""
     _pools.discard(pool)
 
@@ -77,7 +94,7 @@ def _end() -> None:
         _stop(pools)
 
 
-def _stop(pools: list[WorkerPool]) -> None:
+def _stop(pools: list[_Pool]) -> None:
     for pool in pools:
         if not pool.stopping:
             _ask(pool)
@@ -85,7 +102,7 @@ def _stop(pools: list[WorkerPool]) -> None:
         pool.join()
 
 
-def _ask(pool: WorkerPool) -> None:
+def _ask(pool: _Pool) -> None:
     pool.request_stop()
     ENGINE_LOGGER.warning(
         "The program ended while workers of namespace %s were running; they stop now. "
