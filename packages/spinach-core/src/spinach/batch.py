@@ -8,7 +8,7 @@ import msgspec
 
 from spinach.clock import as_utc
 from spinach.exc import InvalidArgument
-from spinach.record import wire
+from spinach.record.payload import encode_arguments
 from spinach.support.checks import MISSING, missing_position
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Batch:
     ) -> None:
         self._refuse_used()
         name = task if isinstance(task, str) else getattr(task, "__name__", repr(task))
-        arguments = wire.encode_arguments(args, kwargs, task=name)
+        arguments = encode_arguments(args, kwargs, task=name)
         self._entries.append(BatchEntry(task, at, args, kwargs, arguments))
 
     def _refuse_used(self) -> None:

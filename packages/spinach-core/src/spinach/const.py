@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Final
 
 #: Version of every distribution of this repository; they move in lockstep.
 VERSION: Final = "0.1.0"
-
-#: What a task or queue may be called. A worker puts a record whose names it does not take for
-#: such into a park that nobody empties. So a release that allows more has to mark those records
-#: with a flag or a version of their own, for the workers of earlier releases.
-NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:/@-]{1,200}")
-
-#: What a namespace may be called: without `/`, which ends it in the names of keys.
-NAMESPACE_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 #: Queue of a task that names none, and what `start_workers` consumes by default.
 DEFAULT_QUEUE: Final = "spinach"

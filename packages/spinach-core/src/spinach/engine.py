@@ -14,7 +14,7 @@ from spinach.failed import FailedStore
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
-from spinach.record import wire
+from spinach.record.names import check_name
 from spinach.support.checks import MISSING, missing_position, require_int, require_timedelta
 from spinach.support.installation import warn_of_older_spinach
 from spinach.support.log import ENGINE_LOGGER
@@ -68,7 +68,7 @@ class Engine:
         *,
         random_source: RandomSource | None = None,
     ) -> None:
-        self._namespace = wire.check_name(namespace, "namespace")
+        self._namespace = check_name(namespace, "namespace")
         self._bind(broker)
         self._broker = broker
         self._random_source = random_source

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from spinach.clock import from_ms
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.payload import decode_payload
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -113,14 +114,14 @@ def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobS
     """Read a job back from what a broker stores.
 
     Raises:
-        spinach.record.wire.UnreadableRecord: newer than this release, or damaged.
+        spinach.record.header.UnreadableRecord: newer than this release, or damaged.
     """
-    header = wire.read_header(record)
-    args, kwargs, at_ms = wire.decode_payload(record)
+    header = read_header(record)
+    args, kwargs, at_ms = decode_payload(record)
     try:
         id_text, at = str(uuid.UUID(stored_id[1:])), from_ms(at_ms)
     except (ValueError, OverflowError) as exc:
-        raise wire.UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
+        raise UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
     return Job(
         id_text=id_text,
         status=status,

@@ -31,7 +31,8 @@ from spinach.exc import (
     TasksNotAttached,
     UnknownTask,
 )
-from spinach.record import wire
+from spinach.record.header import header_line
+from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,
     require_callable,
@@ -83,7 +84,7 @@ class Task(Generic[P, R]):
         object.__setattr__(
             self,
             "header",
-            wire.header_line(max_retries=self.max_retries, queue=self.queue, task=self.name),
+            header_line(max_retries=self.max_retries, queue=self.queue, task=self.name),
         )
 
 
@@ -142,7 +143,7 @@ class Tasks:
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
     ) -> None:
-        self._queue = DEFAULT_QUEUE if queue is None else wire.check_name(queue, "queue")
+        self._queue = DEFAULT_QUEUE if queue is None else check_name(queue, "queue")
         self._max_retries = (
             DEFAULT_MAX_RETRIES if max_retries is None else require_retries(max_retries)
         )
@@ -259,8 +260,8 @@ class Tasks:
             raise InvalidTask(f"replace is {replace!r}, expected True or False.")
         task: Task[..., Any] = Task(
             func=require_callable(func),
-            name=wire.check_name(name, "task"),
-            queue=self._queue if queue is None else wire.check_name(queue, "queue"),
+            name=check_name(name, "task"),
+            queue=self._queue if queue is None else check_name(queue, "queue"),
             max_retries=self._max_retries if max_retries is None else require_retries(max_retries),
             periodicity=(
                 self._periodicity if periodicity is None else require_periodicity(periodicity)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spinach.record.wire import UnreadableRecord, read_header
+from spinach.record.header import UnreadableRecord, read_header
 
 if TYPE_CHECKING:
-    from spinach.record.wire import Header
+    from spinach.record.header import Header
 
     from .slots import TaskSlots
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from spinach.brokers.calls import Verdict
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import OutcomeKind
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.payload import decode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,7 +54,7 @@ class Entry:
         """A snapshot.
 
         Raises:
-            spinach.record.wire.UnreadableRecord: written by a newer release, or damaged.
+            spinach.record.header.UnreadableRecord: written by a newer release, or damaged.
         """
         return job_from_record(
             self.stored_id, self.record, retries=self.retries, status=self.status
@@ -63,8 +64,8 @@ class Entry:
     def task(self) -> str:
         """Name of its task; `?` when the record cannot be read."""
         try:
-            return wire.read_header(self.record).task
-        except wire.UnreadableRecord:
+            return read_header(self.record).task
+        except UnreadableRecord:
             return "?"
 
     @property
@@ -72,9 +73,9 @@ class Entry:
         """Positional and keyword arguments as a worker gets them.
 
         Raises:
-            spinach.record.wire.UnreadableRecord: see `job`.
+            spinach.record.header.UnreadableRecord: see `job`.
         """
-        args, kwargs, _ = wire.decode_payload(self.record)
+        args, kwargs, _ = decode_payload(self.record)
         return args, kwargs
 
 

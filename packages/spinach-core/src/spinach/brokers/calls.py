@@ -59,7 +59,7 @@ class Deposit(msgspec.Struct, frozen=True, gc=False):
     queue: str
     #: Kind character (`0` at most once, `1` may repeat) and the job's id.
     stored_id: str
-    #: Opaque but for its first line; see `spinach.record.wire`.
+    #: Opaque but for its first line; see `spinach.record`.
     record: bytes
     #: Instant it becomes ready, in ms since 1970; None is now.
     due_ms: int | None = None

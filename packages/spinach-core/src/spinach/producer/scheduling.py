@@ -9,8 +9,8 @@ from spinach.brokers.calls import Deposit
 from spinach.clock import as_utc, from_ms, to_ms
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import Job, JobStatus
-from spinach.record import wire
-from spinach.record.ids import new_ids
+from spinach.record.ids import new_ids, stored_id
+from spinach.record.payload import complete_payload, encode_arguments
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,7 +34,7 @@ def schedule_one(
     task = task_table.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
     task_table.check_call(task, args, kwargs)
-    arguments = wire.encode_arguments(args, kwargs, task=task.name)
+    arguments = encode_arguments(args, kwargs, task=task.name)
     now_ms = to_ms(broker.clock.now())
     (job_id,) = new_ids(1)
     job, deposit = _prepare(broker, task, job_id, now_ms, due_ms, args, kwargs, arguments)
@@ -88,7 +88,7 @@ def _prepare(
     arguments: bytes,
 ) -> tuple[Job, Deposit]:
     at_ms = now_ms if due_ms is None else due_ms
-    payload = wire.complete_payload(
+    payload = complete_payload(
         arguments, at_ms, limit_bytes=broker.max_payload_bytes, task=task.name
     )
     job = Job(
@@ -101,5 +101,5 @@ def _prepare(
         task_args=args,
         task_kwargs=kwargs,
     )
-    stored = wire.stored_id(job_id, task.max_retries)
+    stored = stored_id(job_id, task.max_retries)
     return job, Deposit(task.queue, stored, task.header + payload, due_ms)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spinach.const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
 from spinach.exc import InvalidArgument, InvalidTask, SpinachError
-from spinach.record import wire
+from spinach.record.names import check_name
 from spinach.support.exception_text import class_name, shown
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def require_queues(queue: Any) -> tuple[str, ...]:
             f"queue is {queue!r} of type {type(queue).__name__}, expected a name or a sequence "
             "of names in the order of preference, such as a list, or spinach.ALL_QUEUES."
         )
-    names = tuple(wire.check_name(name, "queue") for name in queues)
+    names = tuple(check_name(name, "queue") for name in queues)
     if not names:
         raise InvalidArgument("queue is an empty sequence, expected at least one queue name.")
     if len(set(names)) != len(names):
