@@ -9,6 +9,7 @@ compares it with tests/public-api.txt: a change of a public name is seen in revi
 from __future__ import annotations
 
 import ast
+import copy
 import sys
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,10 @@ PUBLIC = (
     "spinach_testing.conformance.breakers",
     "spinach_testing.plugin",
 )
+
+#: Where a name is told in full that several public modules offer, and none of them makes.
+#: Others are told where they are offered first.
+TOLD = {"Task": "spinach.task"}
 
 #: Methods with two underscores that users call, if not by name.
 SPOKEN = {"__init__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__iter__", "__len__"}
@@ -141,7 +146,7 @@ def place(name: str, home: str) -> str:
     """The one public module under which a name is told in full."""
     offering = [m for m in PUBLIC if any(d.module == home for d in definitions(m, name))]
     own = [m for m in offering if m.split(".")[0] == home.split(".", maxsplit=1)[0]]
-    return home if home in offering else [*own, *offering][0]
+    return home if home in offering else TOLD.get(name, [*own, *offering][0])
 
 
 def default(module: str, node: ast.expr) -> ast.expr:
@@ -185,11 +190,38 @@ def signature(module: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     return f"{kind} {node.name}({ast.unparse(arguments)}){returns}"
 
 
+def typed_as(module: str, node: ast.expr) -> list[ast.FunctionDef]:
+    """The overloads that `@typed_as(Holder[Answer].method)` gives a method; empty of others."""
+    match node:
+        case ast.Call(
+            func=ast.Name(id="typed_as"),
+            args=[ast.Attribute(value=ast.Subscript(ast.Name(id=holder), answer), attr=method)],
+        ):
+            [found] = definitions(module, holder)
+        case _:
+            return []
+    assert isinstance(found.node, ast.ClassDef)
+    [parameter] = [each.slice for each in found.node.bases if isinstance(each, ast.Subscript)]
+    overloads = []
+    for member in found.node.body:
+        if isinstance(member, ast.FunctionDef) and member.name == method and member.decorator_list:
+            overload = copy.deepcopy(member)
+            overload.args.posonlyargs[0].annotation = None  # of self
+            assert ast.unparse(member.returns or ast.Constant(None)) == ast.unparse(parameter)
+            overload.returns = answer
+            overloads.append(overload)
+    return overloads
+
+
 def shown(module: str, node: ast.stmt, indent: str = "") -> Iterator[str]:
     """The lines that tell what a definition promises."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         for decorator in node.decorator_list:
-            yield f"{indent}@{ast.unparse(decorator)}"
+            if overloads := typed_as(module, decorator):
+                for each in overloads:
+                    yield from shown(module, each, indent)
+            else:
+                yield f"{indent}@{ast.unparse(decorator)}"
         yield indent + signature(module, node)
     elif isinstance(node, ast.ClassDef):
         for decorator in node.decorator_list:

@@ -10,7 +10,7 @@ import pytest
 
 from spinach import Engine, MemoryBroker, Task, Tasks
 from spinach.exc import UnknownTask
-from spinach.task import find_task, identity
+from spinach.producer.definition import find_task, identity
 
 from .support import NOON
 

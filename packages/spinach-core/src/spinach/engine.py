@@ -11,7 +11,9 @@ from spinach.brokers.base import Broker
 from spinach.const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.failed import FailedStore
+from spinach.job import Job
 from spinach.producer import scheduling as producer
+from spinach.producer.overloads import Scheduling, typed_as
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
 from spinach.record.names import check_name
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
-    from spinach.job import Job
 
 __all__ = ["Engine"]
 
@@ -155,15 +156,7 @@ class Engine:
 
     # -- client ------------------------------------------------------------
 
-    @overload
-    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
-    @overload
-    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule a job to start as soon as possible.
 
@@ -186,29 +179,7 @@ class Engine:
             raise missing_position("schedule", "task", kwargs)
         return producer.schedule_one(self._broker, self._task_table, task, None, args, kwargs)
 
-    @overload
-    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Callable[P, object],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Task[P, Any],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> Job:

@@ -6,21 +6,9 @@ does the scheduling.
 
 from __future__ import annotations
 
-import types
-from dataclasses import dataclass, field
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Final,
-    Generic,
-    Never,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Final, Never, Protocol, TypeVar
 
-from spinach.backoff import DEFAULT_BACKOFF, BackoffPolicy, require_backoff
+from spinach.backoff import DEFAULT_BACKOFF, require_backoff
 from spinach.batch import Batch
 from spinach.const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE
 from spinach.exc import (
@@ -29,9 +17,10 @@ from spinach.exc import (
     InvalidTask,
     RetryException,
     TasksNotAttached,
-    UnknownTask,
 )
-from spinach.record.header import header_line
+from spinach.job import Job
+from spinach.producer.definition import Task, find_task
+from spinach.producer.overloads import Scheduling, typed_as
 from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,
@@ -41,51 +30,20 @@ from spinach.support.checks import (
     require_retries,
 )
 from spinach.support.nested import OneAtATime, ProcessLock
-from spinach.support.signature import CallSignature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
     from spinach.backoff import Backoff
-    from spinach.job import Job
 
 __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 F = TypeVar("F", bound="Callable[..., object]")
 
 #: Held while a registry changes, or is attached or detached: all registries and engines that
 #: a change concerns see it in one step. It is no lock of a client call.
 REGISTERING: Final = ProcessLock()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Task(Generic[P, R]):
-    """A function under a name, with how its jobs run; made by `Tasks`."""
-
-    func: Callable[P, R]
-    name: str
-    queue: str
-    max_retries: int
-    #: None: not periodic.
-    periodicity: timedelta | None
-    #: Most jobs of this task that run at once over all workers; None: no limit.
-    max_concurrency: int | None
-    #: How long its jobs wait between a failed attempt and the next one.
-    backoff: BackoffPolicy = DEFAULT_BACKOFF
-    signature: CallSignature = field(init=False, repr=False)
-    #: First line of the record of each of its jobs.
-    header: bytes = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "signature", CallSignature(self.func))
-        object.__setattr__(
-            self,
-            "header",
-            header_line(max_retries=self.max_retries, queue=self.queue, task=self.name),
-        )
 
 
 class Scheduler(Protocol):
@@ -296,15 +254,7 @@ class Tasks:
         for engine in engines:
             engine._registry_grew()  # noqa: SLF001 - two halves of one link
 
-    @overload
-    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
-    @overload
-    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule on the engine attached last; see `Engine.schedule`.
 
@@ -313,29 +263,7 @@ class Tasks:
         """
         return self._engine().schedule(task, *args, **kwargs)
 
-    @overload
-    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Callable[P, object],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Task[P, Any],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> Job:
@@ -375,53 +303,3 @@ class Tasks:
                 f"This registry (tasks: {', '.join(self._tasks) or 'none'}) is attached to no "
                 "engine. Call engine.attach_tasks(tasks) before scheduling."
             ) from None
-
-
-def identity(func: object) -> tuple[int, int]:
-    """What makes two function objects the same one; bound methods are made anew
-    at each access, so they count by what they are bound to."""
-    if isinstance(func, types.MethodType):
-        return id(func.__self__), id(func.__func__)
-    return id(func), 0
-
-
-def find_task(
-    wanted: str | Callable[..., object] | Task[..., Any], tasks: dict[str, Task[..., Any]]
-) -> Task[..., Any]:
-    """Look a task up by name, function or `Task`.
-
-    Raises:
-        UnknownTask: not there.
-        InvalidTask: the function stands there under several names.
-    """
-    if isinstance(wanted, str):
-        if (found := tasks.get(wanted)) is not None:
-            return found
-        raise _unknown(repr(wanted), wanted, tasks)
-    if isinstance(wanted, Task):
-        if tasks.get(wanted.name) is wanted:
-            return wanted
-        raise _unknown(repr(wanted.name), wanted.name, tasks)
-    key = identity(wanted)
-    matches = [task for task in tasks.values() if identity(task.func) == key]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        names = ", ".join(repr(task.name) for task in matches)
-        raise InvalidTask(
-            f"{wanted!r} is registered under several names: {names}. Schedule it by name."
-        )
-    name = getattr(wanted, "__name__", "")
-    raise _unknown(repr(wanted), name if isinstance(name, str) else "", tasks)
-
-
-def _unknown(shown: str, name: str, tasks: dict[str, Task[..., Any]]) -> UnknownTask:
-    # Here, since the import of every program would pay for it.
-    import difflib
-
-    near = difflib.get_close_matches(name, tasks, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownTask(
-        f"Unknown task {shown}.{hint} Known tasks: {', '.join(sorted(tasks)) or 'none'}. Register "
-        "it with @tasks.task(name=...) and call engine.attach_tasks(tasks) before scheduling it."
-    )

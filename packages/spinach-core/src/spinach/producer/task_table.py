@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from spinach.exc import DuplicateTask, InvalidJobSignatureError
+from spinach.producer.definition import Task, find_task, identity
 from spinach.support.nested import OneAtATime
-from spinach.task import Task, find_task, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from spinach.producer.definition import Wanted
     from spinach.task import Tasks
 
 __all__ = ["TaskTable"]
@@ -88,7 +89,7 @@ class TaskTable:
             self.check_new(task, replaced)
             self._index({**self._by_name, task.name: task})
 
-    def resolve(self, wanted: str | Callable[..., object] | Task[..., Any]) -> Task[..., Any]:
+    def resolve(self, wanted: Wanted) -> Task[..., Any]:
         """Find a task.
 
         Raises:
