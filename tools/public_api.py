@@ -167,6 +167,18 @@ def equal_text(module: str, node: ast.expr) -> ast.expr:
     return node
 
 
+def annotation(module: str, node: ast.expr) -> ast.expr:
+    """The type of a field; of a `NewType` of ours the base, which is what a value is made of."""
+    if isinstance(node, ast.Name):
+        for found in definitions(module, node.id):
+            match found.node:
+                case ast.Assign(value=ast.Call(func=ast.Name(id="NewType"), args=[_, base])):
+                    return base
+                case _:
+                    pass
+    return node
+
+
 def signature(module: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """The head of a function on one line."""
     given = node.args
@@ -237,7 +249,8 @@ def shown(module: str, node: ast.stmt, indent: str = "") -> Iterator[str]:
                 yield from shown(module, member, indent + INDENT)
     elif isinstance(node, ast.AnnAssign):
         value = f" = {ast.unparse(default(module, node.value))}" if node.value else ""
-        yield f"{indent}{ast.unparse(node.target)}: {ast.unparse(node.annotation)}{value}"
+        told = ast.unparse(annotation(module, node.annotation))
+        yield f"{indent}{ast.unparse(node.target)}: {told}{value}"
     elif isinstance(node, ast.Assign):
         yield f"{indent}{ast.unparse(node)}"
 

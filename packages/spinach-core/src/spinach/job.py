@@ -10,10 +10,13 @@ import msgspec
 
 from spinach.clock import from_ms
 from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.ids import job_id_of
 from spinach.record.payload import decode_payload
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from spinach.record.ids import StoredId
 
 
 __all__ = ["ARROWS", "Job", "JobStatus"]
@@ -110,7 +113,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobStatus) -> Job:
+def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus) -> Job:
     """Read a job back from what a broker stores.
 
     Raises:
@@ -119,7 +122,7 @@ def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobS
     header = read_header(record)
     args, kwargs, at_ms = decode_payload(record)
     try:
-        id_text, at = str(uuid.UUID(stored_id[1:])), from_ms(at_ms)
+        id_text, at = str(uuid.UUID(job_id_of(stored_id))), from_ms(at_ms)
     except (ValueError, OverflowError) as exc:
         raise UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
     return Job(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from spinach.const import MAX_ERROR_BYTES
+from spinach.record.ids import StoredId, may_repeat
 
 __all__ = ["Failure", "Lease", "Outcome", "OutcomeKind", "cut_failure"]
 
@@ -28,8 +29,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     queue: str
     #: The membership that fetched the job; outcomes go out under its name.
     member: str
-    #: Kind character (`0` at most once, `1` may repeat) and the job's id.
-    stored_id: str
+    stored_id: StoredId
     #: Opaque; differs at each lease of the same job.
     token: str
     #: Given for an idle thread (True) or for the buffer.
@@ -44,7 +44,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     @property
     def repeatable(self) -> bool:
         """Whether the job may run more than once."""
-        return self.stored_id[0] == "1"
+        return may_repeat(self.stored_id)
 
 
 class OutcomeKind(enum.Enum):

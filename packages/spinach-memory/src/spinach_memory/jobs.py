@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.ids import may_repeat
 
 if TYPE_CHECKING:
     from spinach.record.header import Header
+    from spinach.record.ids import StoredId
 
     from .slots import TaskSlots
 
@@ -22,19 +24,13 @@ class StoredJob:
 
     __slots__ = ("bufferable", "losses", "record", "retries", "slots", "stored_id", "turn")
 
-    def __init__(self, stored_id: str, record: bytes) -> None:
-        #: Kind character and the job's id.
+    def __init__(self, stored_id: StoredId, record: bytes) -> None:
         self.stored_id = stored_id
         #: Byte for byte as it came (I18).
         self.record = record
         #: The limit whose slot it occupies while leased.
         self.slots: TaskSlots | None = None
         self.forget_attempts()
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether the job may run more than once."""
-        return self.stored_id[0] == "1"
 
     def forget_attempts(self) -> None:
         """Start the job's life anew."""
@@ -44,7 +40,7 @@ class StoredJob:
         self.losses = 0
         #: Whether it may wait in a process's buffer: not when it runs at most once,
         #: nor after a process died with it in the buffer (direct-only).
-        self.bufferable = self.repeatable
+        self.bufferable = may_repeat(self.stored_id)
         #: Order among the jobs of a limited task, given when the job first reaches
         #: the head of the queue; 0 before.
         self.turn = 0

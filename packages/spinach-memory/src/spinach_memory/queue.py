@@ -26,6 +26,7 @@ from spinach.const import (
     WORKER_LOST,
 )
 from spinach.outcome import Failure, Lease, OutcomeKind
+from spinach.record.ids import may_repeat
 
 from .failed import FailedStore
 from .future import FutureJobs, Timekeeper
@@ -424,7 +425,7 @@ class Queue:
 
 def _reason_to_give_up(job: StoredJob) -> str | None:
     """Why a job that loses its worker now is not run again; None when it is."""
-    if not job.repeatable:
+    if not may_repeat(job.stored_id):
         return LOST_ONCE
     if job.losses + 1 >= MAX_LOSSES:
         return LOST_POISON

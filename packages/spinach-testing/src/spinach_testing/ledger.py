@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import Deposit, LostJob
     from spinach.outcome import Lease, Outcome
+    from spinach.record.ids import StoredId
 
 __all__ = ["Entry", "Ledger"]
 
@@ -30,7 +31,7 @@ __all__ = ["Entry", "Ledger"]
 class Entry:
     """One job; changes as the job does, under the ledger's lock."""
 
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     status: JobStatus
     #: When it is due, in ms since 1970; None: now, or it is not waiting.
@@ -239,7 +240,7 @@ class Ledger:
 
         return undo
 
-    def _add(self, stored_id: str, record: bytes, status: JobStatus) -> Entry:
+    def _add(self, stored_id: StoredId, record: bytes, status: JobStatus) -> Entry:
         entry = Entry(stored_id, record, status, number=self._next_number)
         self._next_number += 1
         self._entries[stored_id] = entry

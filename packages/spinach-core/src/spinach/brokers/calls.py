@@ -14,6 +14,7 @@ import msgspec
 
 from spinach.exc import BrokerError  # noqa: TC001 - fields are read at run time
 from spinach.outcome import Failure, Lease  # noqa: TC001 - fields are read at run time
+from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 __all__ = [
     "BeatReply",
@@ -57,8 +58,7 @@ class Deposit(msgspec.Struct, frozen=True, gc=False):
     """A job to store."""
 
     queue: str
-    #: Kind character (`0` at most once, `1` may repeat) and the job's id.
-    stored_id: str
+    stored_id: StoredId
     #: Opaque but for its first line; see `spinach.record`.
     record: bytes
     #: Instant it becomes ready, in ms since 1970; None is now.
@@ -192,7 +192,7 @@ class FireReply(TurnReply, frozen=True, kw_only=True):
 class LostJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that recovery put into the failed store."""
 
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     retries: int
     losses: int
@@ -258,14 +258,14 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
     at_ms: int
     #: Among the jobs of one ms.
     order: int
-    #: Settles the order where nothing else does.
+    #: Settles the order where nothing else does. A place between jobs may have any text.
     stored_id: str
 
 
 class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the failed store."""
 
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     retries: int
     losses: int

@@ -31,7 +31,7 @@ from spinach.clock import from_ms
 from spinach.const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
 from spinach.exc import SpinachError
 from spinach.record.header import header_line
-from spinach.record.ids import stored_id
+from spinach.record.ids import StoredId, stored_id
 from spinach.record.names import check_name
 from spinach.record.payload import complete_payload, encode_arguments
 
@@ -133,7 +133,7 @@ class OldJob:
 
     task: str
     queue: str
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     at_ms: int
     max_retries: int
