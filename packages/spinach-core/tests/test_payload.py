@@ -15,10 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinach.const import MAX_ARGUMENT_DEPTH
 from spinach.exc import InvalidArgument, PayloadTooLarge
 from spinach.record.header import UnreadableRecord, header_line
-from spinach.record.payload import complete_payload, decode_payload, encode_arguments
+from spinach.record.payload import (
+    MAX_ARGUMENT_DEPTH,
+    complete_payload,
+    decode_payload,
+    encode_arguments,
+)
 
 SCALARS = (
     st.none()

@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any, Final, Protocol, TypeAlias
 
 from spinach.exc import InvalidTask
-from spinach.support.checks import require_timedelta
+from spinach.support.checks import deferred, require_timedelta
 
 __all__ = [
     "DEFAULT_BACKOFF",
@@ -169,16 +169,7 @@ def require_backoff(value: Any) -> BackoffPolicy:
             "Backoff(first=timedelta(seconds=6)), or a function that takes the number of the "
             "attempt that failed, from 1, and returns a timedelta."
         )
-    called = value if inspect.isroutine(value) else type(value).__call__
-    if any(
-        check(candidate)
-        for candidate in (value, called)
-        for check in (
-            inspect.iscoroutinefunction,
-            inspect.isasyncgenfunction,
-            inspect.isgeneratorfunction,
-        )
-    ):
+    if deferred(value) is not None:
         raise InvalidTask(
             f"backoff is {value!r}, an async or generator function, and calling it would return "
             "no timedelta. Use a plain function."

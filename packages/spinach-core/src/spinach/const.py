@@ -59,9 +59,6 @@ MAX_ERROR_BYTES: Final = 16 * 1024
 #: Shortest period of a periodic task.
 MIN_PERIODICITY: Final = timedelta(seconds=1)
 
-#: Nesting of arguments beyond which `schedule` refuses them; also ends cycles.
-MAX_ARGUMENT_DEPTH: Final = 200
-
 # -- what all brokers decide alike -----------------------------------------
 #
 # A broker may write these down once more in the language of its server, where a test

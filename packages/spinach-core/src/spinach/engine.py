@@ -150,7 +150,7 @@ class Engine:
 
     def _registry_grew(self) -> None:
         """Tell the workers, if any, that there are other tasks now."""
-        if (pool := self._running_crew()) is not None:
+        if (pool := self._running_pool()) is not None:
             pool.tasks_changed()
             pool.warn_of_left_out()
 
@@ -342,7 +342,7 @@ class Engine:
         self._stop(wait=_join_arbiter and not is_nested())
 
     def _stop(self, *, wait: bool) -> None:
-        pool = self._running_crew()
+        pool = self._running_pool()
         if pool is None:
             return
         pool.request_stop()
@@ -368,7 +368,7 @@ class Engine:
         try:
             yield broker
         finally:
-            left_running = self._running_crew() is not None
+            left_running = self._running_pool() is not None
             self._stop(wait=True)
             self._broker = before
         if left_running:
@@ -416,12 +416,12 @@ class Engine:
             self._pid = os.getpid()
             self._pool = None
 
-    def _running_crew(self) -> WorkerPool | None:
+    def _running_pool(self) -> WorkerPool | None:
         pool = self._pool
         return pool if pool is not None and pool.running else None
 
     def _refuse_while_running(self, what: str) -> None:
-        if self._running_crew() is not None:
+        if self._running_pool() is not None:
             raise WorkersRunning(
                 f"Cannot {what} of namespace {self._namespace!r} while its workers run. "
                 "Call engine.stop_workers() first."

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from spinach.backoff import DEFAULT_BACKOFF, BackoffPolicy
-from spinach.exc import InvalidTask, UnknownTask
+from spinach.exc import InvalidJobSignatureError, InvalidTask, UnknownTask
 from spinach.producer.signature import CallSignature
 from spinach.record.header import header_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
-__all__ = ["Task", "Wanted", "find_task", "identity"]
+__all__ = ["Task", "Wanted", "check_call", "find_task", "identity"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,6 +86,19 @@ def find_task(wanted: Wanted, tasks: Mapping[str, Task[..., Any]]) -> Task[..., 
         )
     name = getattr(wanted, "__name__", "")
     raise _unknown(repr(wanted), name if isinstance(name, str) else "", tasks)
+
+
+def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Check that arguments fit a task.
+
+    Raises:
+        InvalidJobSignatureError: they do not.
+    """
+    if problem := task.signature.problem(args, kwargs):
+        raise InvalidJobSignatureError(
+            f"Task {task.name!r} cannot be called like that: {problem}. "
+            f"Its signature is {task.name}{task.signature}."
+        )
 
 
 def _unknown(shown: str, name: str, tasks: Mapping[str, Task[..., Any]]) -> UnknownTask:

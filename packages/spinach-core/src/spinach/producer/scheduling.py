@@ -9,6 +9,7 @@ from spinach.brokers.calls import Deposit
 from spinach.clock import as_utc, from_ms, to_ms
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import Job, JobStatus
+from spinach.producer.definition import check_call
 from spinach.record.ids import new_ids, stored_id
 from spinach.record.payload import complete_payload, encode_arguments
 
@@ -33,7 +34,7 @@ def schedule_one(
     """Check, encode and store one job; see `Engine.schedule`."""
     task = task_table.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
-    task_table.check_call(task, args, kwargs)
+    check_call(task, args, kwargs)
     arguments = encode_arguments(args, kwargs, task=task.name)
     now_ms = to_ms(broker.clock.now())
     (job_id,) = new_ids(1)
@@ -55,7 +56,7 @@ def schedule_batch(broker: Broker, task_table: TaskTable, batch: Any) -> list[Jo
     deposits: list[Deposit] = []
     for entry, job_id in zip(entries, new_ids(len(entries)), strict=True):
         task = task_table.resolve(entry.task)
-        task_table.check_call(task, entry.args, entry.kwargs)
+        check_call(task, entry.args, entry.kwargs)
         due_ms = None if entry.at is None else to_ms(entry.at)
         job, deposit = _prepare(
             broker, task, job_id, now_ms, due_ms, entry.args, entry.kwargs, entry.arguments

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from spinach.const import MAX_ARGUMENT_DEPTH
 from spinach.exc import InvalidArgument, PayloadTooLarge
 from spinach.record.header import UnreadableRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["complete_payload", "decode_payload", "encode_arguments"]
+__all__ = ["MAX_ARGUMENT_DEPTH", "complete_payload", "decode_payload", "encode_arguments"]
+
+#: Nesting of arguments beyond which they are refused. An object that contains itself is refused
+#: by it, too.
+MAX_ARGUMENT_DEPTH: Final = 200
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_ARGUMENTS: Final = b"[[],{}"
