@@ -1,6 +1,6 @@
 """What a job may cost, counted and not timed: encodings, lock acquisitions, wake-ups.
 
-The bounds are what was measured when they were written. Who has to raise one makes every
+The bounds are what was measured when they were written. A change that raises one makes every
 job dearer, and should say what it buys.
 """
 
@@ -27,7 +27,7 @@ BATCH = 1000
 
 
 class CountingSync:
-    """Makes locks and conditions that count who takes and who wakes."""
+    """Makes locks and conditions that count how often they are taken and notified."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,10 +1,10 @@
 """How long to wait before trying again: a job that failed, and a call without an answer.
 
-Waits grow exponentially, and a share of each is random, so that what failed together does
-not come back together. That of jobs is a user's to choose, by `Backoff`; it keeps half of
-each wait for certain, so that retries span a known time. Calls to a broker wait anything
-from nothing to a bound that doubles (full jitter; Marc Brooker, "Exponential Backoff And
-Jitter", AWS Architecture Blog, 2015).
+Waits grow exponentially, and a part of each is random, so that what failed together does
+not come back together. For jobs users choose a `Backoff`; by default half of each wait is
+certain, so that retries span a known time. Calls to a broker wait anything from nothing to a
+bound that doubles (full jitter; Marc Brooker, "Exponential Backoff And Jitter", AWS
+Architecture Blog, 2015).
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Backoff:
 
     #: The longest wait after the first attempt; at least a millisecond.
     first: timedelta = timedelta(seconds=6)
-    #: Each wait is so many times the one before it; at least 1, which never grows.
+    #: How many times as long as the one before it a wait is; at least 1, with which waits do
+    #: not grow.
     factor: float = 2.0
     #: No wait is longer; at least `first`, at most 3650 days.
     cap: timedelta = timedelta(minutes=20)

@@ -78,13 +78,13 @@ LOST_ONCE: Final = "The worker process died while it owned the job, which runs a
 LOST_POISON: Final = f"The job is poison: {MAX_LOSSES} worker processes died while they ran it."
 LOST_LAST: Final = "The worker process died in the last attempt of the job."
 
-#: A clock that goes back by no more was not set back, in ms: time servers do that all day.
+#: A clock that goes back by this or less was not set back, in ms: time servers do that all day.
 #: Signs of life are kept no more exactly than this, so that it takes no write for each.
 STEP_MS: Final = 1000
 
 #: A process that is told of a dead member has this long to recover it before another one is
 #: told, in ms. It recovers at once, and when the server does not answer (5 s), once more after a
-#: pause (5 s at most). Since nobody is told again at the next beat, 10 s later, no other process
+#: pause (5 s at most). Since no process is told again at the next beat, 10 s later, none
 #: gets in its way. If it dies as well before it did anything, the leases are taken back later by
 #: as much.
 NAMING_MS: Final = 12_000
@@ -95,10 +95,10 @@ NAMING_MS: Final = 12_000
 TIMEKEEPER_MS: Final = 6000
 RENEWAL_MS: Final = 500
 
-#: Most items of maintenance (promotions, recoveries) that one call does.
+#: Most jobs that one call of housekeeping promotes or recovers.
 HOUSEKEEPING_CHUNK: Final = 100
 
-#: Most jobs without a slot that one fetch sets aside.
+#: Most jobs without a slot that one fetch moves to the held ones.
 SET_ASIDE_CHUNK: Final = 500
 
 #: Most tasks with parked jobs that one fetch tells of.
@@ -110,5 +110,5 @@ MAX_FAILED: Final = 10_000
 MAX_FAILED_AGE: Final = timedelta(days=30)
 MAX_FAILED_BYTES: Final = 256 * 1024 * 1024
 
-#: A periodic task that nobody has declared for this long is forgotten.
+#: A periodic task that no process has declared for this long is forgotten.
 MAX_PERIODIC_SILENCE: Final = timedelta(days=30)

@@ -40,7 +40,7 @@ F = TypeVar("F", bound="Callable[..., object]")
 #: Worker threads of one engine; beyond it another process serves better.
 _MOST_WORKERS = 10_000
 
-#: The main thread looks up this often: Windows cannot interrupt a longer wait.
+#: Longest single wait of the main thread: on Windows a signal cannot end one.
 _MAIN_SLICE_SECONDS = 1.0
 
 
@@ -115,7 +115,7 @@ class Engine:
         with REGISTERING.held():
             if not self._task_table.attach(tasks):
                 return
-            others = tasks._attached(self)  # noqa: SLF001 - the two halves of one link
+            others = tasks._attached(self)  # noqa: SLF001 - two halves of one link
         if others:
             ENGINE_LOGGER.warning(
                 "Tasks (%s) are attached to namespace %s and now to %s as well; "
@@ -129,8 +129,8 @@ class Engine:
     def detach_tasks(self, tasks: Tasks) -> None:
         """Undo `attach_tasks`; a registry that is not attached does nothing.
 
-        Workers that run finish the jobs they have fetched, and fire its periodic tasks no
-        more. Its other jobs wait for a worker that knows their task.
+        Workers that run finish the jobs they have fetched, and no longer fire its periodic
+        tasks. Its other jobs wait for a worker that knows their task.
 
         Raises:
             InvalidArgument: not a registry.
@@ -139,7 +139,7 @@ class Engine:
         with REGISTERING.held():
             if not self._task_table.detach(tasks):
                 return
-            tasks._detached(self)  # noqa: SLF001 - the two halves of one link
+            tasks._detached(self)  # noqa: SLF001 - two halves of one link
         self._registry_grew()
 
     def _registry_may_grow(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
@@ -302,7 +302,7 @@ class Engine:
         shutdown = Shutdown()
         # The handlers come first: a signal counts from the moment that jobs may run.
         with shutdown if block else nullcontext():
-            with self._lock.turn():
+            with self._lock.held():
                 self._refuse_while_running("start workers")
                 options = PoolOptions(
                     namespace=self._namespace,
@@ -332,9 +332,9 @@ class Engine:
         Jobs that were fetched and not started go back to the front of their queue,
         running ones get the grace of `start_workers`, every outcome is reported.
         Without workers it does nothing. From a task or another of the engine's own
-        threads it asks for the stop and returns. So it does in the middle of another call
-        of Spinach on the same thread, as from a signal handler: the workers may need what
-        that call holds. Then the end of the program waits for them.
+        threads it asks for the stop and returns. It does the same in the middle of another
+        call of Spinach on the same thread, such as from a signal handler, since the workers
+        may need what that call holds. The end of the program then waits for them.
 
         Args:
             _join_arbiter: False asks for the stop and returns.

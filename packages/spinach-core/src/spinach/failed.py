@@ -47,8 +47,8 @@ class FailedEntry:
     message: str
     #: Formatted; empty when the worker was lost.
     traceback: str
-    #: Where it stands, for `list(after=...)`: printable ASCII that fits into a URL, good for
-    #: ever, and in every process.
+    #: Where it stands, for `list(after=...)`: printable ASCII that fits into a URL. It stays
+    #: valid, in every process.
     cursor: str
 
 

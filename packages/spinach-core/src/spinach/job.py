@@ -41,7 +41,7 @@ class JobStatus(enum.Enum):
     CANCELLED = "cancelled"
 
 
-#: The ways from state to state, as the page on paper draws them.
+#: Each change of state that there is, as docs/design/states.md draws it.
 ARROWS: Final = frozenset(
     {
         (JobStatus.NOT_SET, JobStatus.WAITING),
@@ -62,7 +62,7 @@ ARROWS: Final = frozenset(
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of a job; it does not follow what happens to the job later."""
 
-    #: Names the job for ever; `id` as text.
+    #: Text of `id`.
     id_text: str
     status: JobStatus
     task_name: str
@@ -87,8 +87,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> uuid.UUID:
-        """Names the job for ever."""
-        # Made when somebody asks: it takes as long as all the rest of a snapshot.
+        """The id of the job; it never changes."""
+        # Made on demand: that takes as long as the rest of a snapshot.
         return uuid.UUID(self.id_text)
 
     @property

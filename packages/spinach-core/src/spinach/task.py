@@ -41,8 +41,8 @@ __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Ta
 
 F = TypeVar("F", bound="Callable[..., object]")
 
-#: Held while a registry changes, or is attached or detached: all registries and engines that
-#: a change concerns see it in one step. It is no lock of a client call.
+#: Held while a registry changes, is attached or is detached, so that all registries and engines
+#: concerned see the change in one step. Calls that schedule do not take it.
 REGISTERING: Final = ProcessLock()
 
 
@@ -110,9 +110,9 @@ class Tasks:
         self._backoff = DEFAULT_BACKOFF if backoff is None else require_backoff(backoff)
         # Both are replaced whole, so that they can be read without a lock.
         self._tasks: dict[str, Task[..., Any]] = {}
-        # Engines it is attached to, the last one last.
+        # Engines it is attached to, the latest one last.
         self._engines: list[Scheduler] = []
-        # A task that is replaced in the middle of its replacement would count as somebody else's.
+        # A nested addition is refused: it could replace the task that the outer one is replacing.
         self._additions = OneAtATime("add tasks to a registry")
 
     @property
@@ -237,7 +237,7 @@ class Tasks:
                 f"signature {task.signature} does not allow that: {problem}. Give its parameters "
                 "defaults, or schedule it from a periodic task that takes none."
             )
-        with REGISTERING.held(), self._additions.turn():
+        with REGISTERING.held(), self._additions.held():
             known = self._tasks.get(task.name)
             if known is not None and not replace:
                 raise DuplicateTask(

@@ -53,8 +53,10 @@ Wanted: TypeAlias = "str | Callable[..., object] | Task[..., Any]"
 
 
 def identity(func: object) -> tuple[int, int]:
-    """What makes two function objects the same one; bound methods are made anew
-    at each access, so they count by what they are bound to."""
+    """What two function objects have in common when they are the same function.
+
+    A bound method is made anew at each access, so it counts by its function and its object.
+    """
     if isinstance(func, types.MethodType):
         return id(func.__self__), id(func.__func__)
     return id(func), 0

@@ -29,10 +29,10 @@ def typed_as(
 
 
 class Scheduling(Generic[Answer_co]):
-    """How the methods are called; what they do, their classes say.
+    """How the two methods are called; for type checkers alone.
 
-    For type checkers alone. Nothing inherits it, since each of the three has words and a body of
-    its own, which would have to repeat the overloads.
+    It is not inherited. Each of the three classes has a docstring and a body of its own, and a
+    method that overrides an overloaded one has to repeat the overloads.
     """
 
     @overload

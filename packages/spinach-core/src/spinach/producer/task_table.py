@@ -44,7 +44,7 @@ class TaskTable:
         Raises:
             DuplicateTask: one of its names is taken; nothing is attached then.
         """
-        with self._changes.turn():
+        with self._changes.held():
             if self._has(registry):
                 return False
             self._rebuild([*self._registries, registry])
@@ -56,7 +56,7 @@ class TaskTable:
         Returns:
             False when it was not attached.
         """
-        with self._changes.turn():
+        with self._changes.held():
             if not self._has(registry):
                 return False
             self._rebuild([known for known in self._registries if known is not registry])
@@ -82,7 +82,7 @@ class TaskTable:
         Raises:
             DuplicateTask: its name is taken.
         """
-        with self._changes.turn():
+        with self._changes.held():
             self.check_new(task, replaced)
             self._index({**self._by_name, task.name: task})
 
