@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from spinach import Batch, Engine, RedisBroker, Tasks
 from spinach.brokers.calls import Enrolment, FetchTurn
 from spinach.const import DEFAULT_QUEUE, MAX_FETCH_BYTES
-from spinach.record import wire
+from spinach.record.header import read_header
 from spinach.worker.in_flight import InFlight
 from spinach.worker.leased_job import LeasedJob
 from spinach.worker.membership import Membership
@@ -86,7 +86,7 @@ def measure(url: str) -> dict[str, float]:
         with stages.stage("hand over"):
             leased_jobs = []
             for lease in reply.leases:
-                wire.read_header(lease.record)
+                read_header(lease.record)
                 leased_jobs.append(LeasedJob(lease, member, task))
             in_flight.put(leased_jobs)
         outcome: Outcome | None = None

@@ -59,3 +59,21 @@ def test_default_that_is_a_constant_is_told_by_its_value() -> None:
     told = re.search(r"^ +def start_workers\(.*$", tool["page"](), re.MULTILINE)
     assert told is not None
     assert "queue: str | Sequence[str] | AllQueues='spinach'" in told[0]
+
+
+def test_type_for_ids_is_told_as_the_text_that_it_is() -> None:
+    """Brokers of others make these records from what they read, which is text."""
+    [told] = re.findall(r"class Deposit\(.*\)\n(?: {8}.*\n)*", tool["page"]())
+    assert "stored_id: str" in told
+
+
+def test_overloads_are_told_where_the_method_stands() -> None:
+    """They are written once, for the three classes that have the method."""
+    told = re.findall(
+        r"@overload\n +def (schedule(?:_at)?)\(self, task: Task\[.* -> (\w+)", tool["page"]()
+    )
+    assert sorted(told) == sorted(
+        (method, answer)
+        for method in ("schedule", "schedule_at")
+        for answer in ("Job", "Job", "None")
+    )

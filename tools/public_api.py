@@ -9,6 +9,7 @@ compares it with tests/public-api.txt: a change of a public name is seen in revi
 from __future__ import annotations
 
 import ast
+import copy
 import sys
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,10 @@ ROLES = (
     "spinach.brokers.management",
     "spinach.brokers.failed_store",
 )
+
+#: Where a name is told in full that several public modules offer, and none of them makes.
+#: Others are told where they are offered first.
+TOLD = {"Task": "spinach.task"}
 
 #: Methods with two underscores that users call, if not by name.
 SPOKEN = {"__init__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__iter__", "__len__"}
@@ -159,7 +164,7 @@ def place(name: str, home: str) -> str:
     """The one public module under which a name is told in full."""
     offering = [m for m in PUBLIC if any(d.module == home for d in definitions(m, name))]
     own = [m for m in offering if m.split(".")[0] == home.split(".", maxsplit=1)[0]]
-    return home if home in offering else [*own, *offering][0]
+    return home if home in offering else TOLD.get(name, [*own, *offering][0])
 
 
 def default(module: str, node: ast.expr) -> ast.expr:
@@ -177,6 +182,18 @@ def equal_text(module: str, node: ast.expr) -> ast.expr:
         for found in definitions(module, node.func.id):
             if isinstance(found.node, ast.ClassDef) and "str" in map(ast.unparse, found.node.bases):
                 return default(module, node.args[0])
+    return node
+
+
+def annotation(module: str, node: ast.expr) -> ast.expr:
+    """The type of a field; of a `NewType` of ours the base, which is what a value is made of."""
+    if isinstance(node, ast.Name):
+        for found in definitions(module, node.id):
+            match found.node:
+                case ast.Assign(value=ast.Call(func=ast.Name(id="NewType"), args=[_, base])):
+                    return base
+                case _:
+                    pass
     return node
 
 
@@ -223,20 +240,49 @@ def roles(module: str, node: ast.ClassDef) -> list[Part]:
     return list(dict.fromkeys(parts))
 
 
+def typed_as(module: str, node: ast.expr) -> list[ast.FunctionDef]:
+    """The overloads that `@typed_as(Holder[Answer].method)` gives a method; empty of others."""
+    match node:
+        case ast.Call(
+            func=ast.Name(id="typed_as"),
+            args=[ast.Attribute(value=ast.Subscript(ast.Name(id=holder), answer), attr=method)],
+        ):
+            [found] = definitions(module, holder)
+        case _:
+            return []
+    assert isinstance(found.node, ast.ClassDef)
+    [parameter] = [each.slice for each in found.node.bases if isinstance(each, ast.Subscript)]
+    overloads = []
+    for member in found.node.body:
+        if isinstance(member, ast.FunctionDef) and member.name == method and member.decorator_list:
+            overload = copy.deepcopy(member)
+            overload.args.posonlyargs[0].annotation = None  # of self
+            assert ast.unparse(member.returns or ast.Constant(None)) == ast.unparse(parameter)
+            overload.returns = answer
+            overloads.append(overload)
+    return overloads
+
+
 def shown(module: str, node: ast.stmt, indent: str = "") -> Iterator[str]:
     """The lines that tell what a definition promises."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         for decorator in node.decorator_list:
-            yield f"{indent}@{ast.unparse(decorator)}"
+            if overloads := typed_as(module, decorator):
+                for each in overloads:
+                    yield from shown(module, each, indent)
+            else:
+                yield f"{indent}@{ast.unparse(decorator)}"
         yield indent + signature(module, node)
     elif isinstance(node, ast.ClassDef):
         for decorator in node.decorator_list:
             yield f"{indent}@{ast.unparse(decorator)}"
         parts = roles(module, node)
-        told = [base for part in parts for base in part.node.bases if not role(part.module, base)]
+        inherited = [
+            base for part in parts for base in part.node.bases if not role(part.module, base)
+        ]
         own = [base for base in node.bases if not role(module, base)]
         keywords = [ast.unparse(each) for each in node.keywords]
-        bases = [*dict.fromkeys(map(ast.unparse, [*told, *own])), *keywords]
+        bases = [*dict.fromkeys(map(ast.unparse, [*inherited, *own])), *keywords]
         yield (
             f"{indent}class {node.name}({', '.join(bases)})"
             if bases
@@ -248,7 +294,8 @@ def shown(module: str, node: ast.stmt, indent: str = "") -> Iterator[str]:
                     yield from shown(part.module, member, indent + INDENT)
     elif isinstance(node, ast.AnnAssign):
         value = f" = {ast.unparse(default(module, node.value))}" if node.value else ""
-        yield f"{indent}{ast.unparse(node.target)}: {ast.unparse(node.annotation)}{value}"
+        told = ast.unparse(annotation(module, node.annotation))
+        yield f"{indent}{ast.unparse(node.target)}: {told}{value}"
     elif isinstance(node, ast.Assign):
         yield f"{indent}{ast.unparse(node)}"
 

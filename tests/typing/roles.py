@@ -17,6 +17,7 @@ from spinach.brokers.management import ManagementRole
 from spinach.brokers.storing import StoringRole
 from spinach.brokers.working import WorkingRole
 from spinach.clock import Clock
+from spinach.record.ids import stored_id
 from spinach_testing.conformance.breakers import Breaker
 from spinach_testing.passing import PassingBroker
 
@@ -32,7 +33,7 @@ def use(
     management: ManagementRole,
     failed_store: FailedStoreRole,
 ) -> None:
-    assert_type(storing.enqueue([Deposit("q", "1x", b"")]), list[bool])
+    assert_type(storing.enqueue([Deposit("q", stored_id("x", 1), b"")]), list[bool])
     assert_type(working.report([]), ReportReply)
     assert_type(housekeeping.recover("q", "m"), RecoverReply)
     assert_type(management.counts(["q"]), list[QueueCounts])

@@ -38,7 +38,7 @@ def work():
     from concurrent.futures import ThreadPoolExecutor
     begun.set()
     # Until the main thread has ended, or is about to.
-    while threading.main_thread().is_alive() and not crew_stops():
+    while threading.main_thread().is_alive() and not pool_stops():
         time.sleep(0.001)
     with ThreadPoolExecutor(1) as pool:
         say(pool.submit(lambda: "in a pool").result())
@@ -46,7 +46,7 @@ def work():
     thread.start()
     thread.join()
 
-def crew_stops():
+def pool_stops():
     return spin._pool.stopping
 """
 

@@ -73,7 +73,7 @@ def test_the_machines_monotonic_clock_does_not_go_back() -> None:
     assert readings == sorted(readings)
 
 
-def test_a_wait_that_nobody_ends_ends_by_its_timeout() -> None:
+def test_a_wait_without_a_notification_ends_by_its_timeout() -> None:
     condition = threading.Condition()
     with condition:
         assert SystemClock().wait(condition, 0.001) is False

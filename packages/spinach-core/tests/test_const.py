@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-import pytest
-
 from spinach import const
 
 
@@ -51,13 +49,3 @@ def test_the_retries_limit_fits_the_digits_of_the_header() -> None:
 
 def test_the_version_is_one() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+(?:[a-z]+\d+)?", const.VERSION)
-
-
-@pytest.mark.parametrize("name", ["a", "A.b-c_d:9", "x" * 200, "mail/send", "a@b", "/"])
-def test_these_are_names(name: str) -> None:
-    assert const.NAME_PATTERN.fullmatch(name)
-
-
-@pytest.mark.parametrize("name", ["", "x" * 201, "a b", "é", "a\n", "a|b", "{x}"])
-def test_these_are_none(name: str) -> None:
-    assert not const.NAME_PATTERN.fullmatch(name)

@@ -79,7 +79,7 @@ def test_signals_of_an_attempt_share_its_context(bench: Bench) -> None:
 
 
 @pytest.mark.concurrency
-def test_an_errand_begins_with_nothing_and_leaves_nothing() -> None:
+def test_a_callback_begins_with_nothing_and_leaves_nothing() -> None:
     engine = Engine(MemoryBroker(), "callbacks")
     seen: list[str | None] = []
     engine.task(name="look")(lambda: seen.append(NAME.get(None)))

@@ -194,11 +194,11 @@ def test_a_job_that_another_process_runs_counts_as_left(bench: Bench, tasks: Tas
     two.start_workers(1, block=False, stop_when_queue_empty=True)
     bench.busy = 1
     bench.advance(timedelta(seconds=3))
-    assert two._running_crew() is not None
+    assert two._running_pool() is not None
     bench.busy = 0
     go_on.set()
     bench.advance(timedelta(seconds=3))
-    assert two._running_crew() is None
+    assert two._running_pool() is None
     one.stop_workers()
 
 

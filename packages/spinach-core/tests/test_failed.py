@@ -11,7 +11,7 @@ import pytest
 
 from spinach import AbortException, Engine, Job, JobStatus, Tasks, failed
 from spinach.exc import InvalidArgument, InvalidName
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord
 
 from .support import Bench
 
@@ -144,7 +144,7 @@ def test_a_page_is_full_while_more_follow_although_some_cannot_be_shown(
 
     def newer_ones(stored_id: str, *args: Any, **options: Any) -> Job:
         if stored_id[1:] in newest[1:4]:
-            raise wire.UnreadableRecord("of a newer release")
+            raise UnreadableRecord("of a newer release")
         return read(stored_id, *args, **options)
 
     monkeypatch.setattr(failed, "job_from_record", newer_ones)

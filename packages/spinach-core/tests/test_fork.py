@@ -122,7 +122,7 @@ begun, go_on = threading.Event(), threading.Event()
 
 def register():
     # As a thread stands in the middle of a registration.
-    with spinach.task.REGISTERING.held(), spin._task_table._changes.turn(), spin._lock.turn():
+    with spinach.task.REGISTERING.held(), spin._task_table._changes.held(), spin._lock.held():
         begun.set()
         go_on.wait()
 

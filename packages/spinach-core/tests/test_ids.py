@@ -1,10 +1,12 @@
-"""Names of jobs."""
+"""Ids of jobs, and those under which they are stored."""
 
 from __future__ import annotations
 
 import uuid
 
-from spinach.record.ids import new_ids
+import pytest
+
+from spinach.record.ids import job_id_of, may_repeat, new_ids, stored_id
 
 
 def test_names_are_random_uuids_as_text() -> None:
@@ -30,3 +32,10 @@ def test_each_random_bit_takes_both_values() -> None:
 
 def test_none_are_made_for_an_empty_batch() -> None:
     assert new_ids(0) == []
+
+
+@pytest.mark.parametrize(("max_retries", "stored"), [(0, "0abc"), (1, "1abc"), (1_000_000, "1abc")])
+def test_the_stored_id_tells_the_kind(max_retries: int, stored: str) -> None:
+    assert stored_id("abc", max_retries) == stored
+    assert job_id_of(stored_id("abc", max_retries)) == "abc"
+    assert may_repeat(stored_id("abc", max_retries)) == (max_retries > 0)

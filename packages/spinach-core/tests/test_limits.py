@@ -36,7 +36,7 @@ class Gate:
             self.passed += 1
 
     def expect(self, count: int) -> None:
-        """Return once so many more have entered."""
+        """Return once this number of further jobs have entered."""
         for _ in range(count):
             assert self.entered.acquire(timeout=PATIENCE)
 

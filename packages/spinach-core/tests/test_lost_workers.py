@@ -1,4 +1,4 @@
-"""What the log says of a worker process that was lost: who, how many jobs, where they went."""
+"""What the log says of a worker process that was lost: which one, and where its jobs went."""
 
 from __future__ import annotations
 

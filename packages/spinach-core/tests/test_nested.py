@@ -67,7 +67,7 @@ def test_a_stop_may_come_in_the_middle_of_a_start(spin: Engine) -> None:
         ends(Nested(lambda: start(spin), spin.stop_workers, step))
         # Started by the outer call and stopped by the nested one, or before it.
         ends(spin.stop_workers)
-        assert spin._running_crew() is None
+        assert spin._running_pool() is None
 
 
 def test_a_stop_may_come_in_the_middle_of_a_stop(spin: Engine) -> None:
@@ -76,7 +76,7 @@ def test_a_stop_may_come_in_the_middle_of_a_stop(spin: Engine) -> None:
         start(spin)
         nested = Nested(spin.stop_workers, spin.stop_workers, step)
         ends(nested)
-        assert spin._running_crew() is None
+        assert spin._running_pool() is None
 
 
 def test_a_stop_may_come_in_the_middle_of_a_schedule(spin: Engine) -> None:
@@ -135,7 +135,7 @@ def test_a_schedule_may_come_in_the_middle_of_a_start_and_of_a_stop(spin: Engine
     assert (counts.enqueued, counts.unfinished) == (number, 0)
 
 
-def test_a_start_in_the_middle_of_a_start_makes_no_second_crew(spin: Engine) -> None:
+def test_a_start_in_the_middle_of_a_start_makes_no_second_pool(spin: Engine) -> None:
     refused: list[Exception] = []
 
     def start_as_well() -> None:
@@ -234,7 +234,7 @@ def test_a_finalizer_on_the_way_to_the_bell_may_stop_the_workers() -> None:
     spin = Engine(MemoryBroker(clock=Finalizing()), "nested")
     spin.start_workers(1, block=False)
     ends(lambda: spin._pool and spin._pool.join())
-    assert spin._running_crew() is None
+    assert spin._running_pool() is None
 
 
 def test_a_log_handler_may_schedule_what_it_is_told(spin: Engine) -> None:

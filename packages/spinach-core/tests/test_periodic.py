@@ -1,4 +1,4 @@
-"""Periodic tasks: one job a tick, on a grid, fired by whoever consumes the queue."""
+"""Periodic tasks: one job a tick, on a grid, fired by any worker that consumes the queue."""
 
 from __future__ import annotations
 

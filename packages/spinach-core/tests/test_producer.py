@@ -12,7 +12,8 @@ import pytest
 from spinach import Engine, Job, JobStatus, Tasks
 from spinach.brokers.calls import Deposit
 from spinach.exc import InvalidArgument
-from spinach.record import wire
+from spinach.record.header import Header, read_header
+from spinach.record.payload import decode_payload
 from spinach_memory import MemoryBroker
 from spinach_testing.clock import VirtualClock
 
@@ -85,11 +86,11 @@ def test_a_job_for_now_is_stored_without_an_instant(engine: Engine, broker: Keep
 def test_the_record_tells_the_broker_queue_and_kind(engine: Engine, broker: KeepingBroker) -> None:
     jobs = [engine.schedule("send", 1), engine.schedule("once")]
     send, once = broker.deposits
-    assert wire.read_header(send.record) == wire.Header(3, "mail", "send")
-    assert wire.read_header(once.record) == wire.Header(0, "mail", "once")
+    assert read_header(send.record) == Header(3, "mail", "send")
+    assert read_header(once.record) == Header(0, "mail", "once")
     assert [send.stored_id, once.stored_id] == [f"1{jobs[0].id}", f"0{jobs[1].id}"]
     assert send.queue == "mail"
-    assert wire.decode_payload(send.record) == ([1], {}, int(NOON.timestamp() * 1000))
+    assert decode_payload(send.record) == ([1], {}, int(NOON.timestamp() * 1000))
 
 
 def test_ids_are_unique_even_if_chance_is_seeded(engine: Engine) -> None:
@@ -104,7 +105,7 @@ def test_later_changes_of_an_argument_change_nothing(engine: Engine, broker: Kee
     values = {"a": [1]}
     engine.schedule("send", values)
     values["a"].append(2)
-    assert wire.decode_payload(broker.deposits[0].record)[0] == [{"a": [1]}]
+    assert decode_payload(broker.deposits[0].record)[0] == [{"a": [1]}]
 
 
 def test_no_instant_at_all_is_refused_with_a_remedy(engine: Engine) -> None:

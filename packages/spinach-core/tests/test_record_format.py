@@ -16,19 +16,28 @@ import pytest
 from spinach import Tasks
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
-from spinach.record import wire
+from spinach.record.header import (
+    READABLE_PARKS,
+    RECORD_VERSION,
+    Header,
+    UnreadableRecord,
+    header_line,
+    read_header,
+)
+from spinach.record.ids import stored_id
+from spinach.record.payload import complete_payload, decode_payload, encode_arguments
 from spinach_memory import MemoryBroker
 
 from .support import Bench, Ear
 
 GOLDEN = Path(__file__).parent / "golden"
-CURRENT = GOLDEN / f"record-v{wire.RECORD_VERSION}.json"
+CURRENT = GOLDEN / f"record-v{RECORD_VERSION}.json"
 
 CHANGED = (
-    f"Records of version {wire.RECORD_VERSION} already lie in stores as {CURRENT.name} says, and "
-    "releases that are out there read them so. To change the layout: raise wire.RECORD_VERSION, "
-    f"go on reading version {wire.RECORD_VERSION}, and write golden/record-v"
-    f"{wire.RECORD_VERSION + 1}.json beside it. Never edit a golden file to make a test pass."
+    f"Records of version {RECORD_VERSION} already lie in stores as {CURRENT.name} says, and "
+    "releases that are out there read them so. To change the layout: raise RECORD_VERSION, "
+    f"go on reading version {RECORD_VERSION}, and write golden/record-v"
+    f"{RECORD_VERSION + 1}.json beside it. Never edit a golden file to make a test pass."
 )
 
 
@@ -48,45 +57,45 @@ def every(*kinds: str) -> list[Any]:
 
 def test_each_version_up_to_the_current_one_has_its_file() -> None:
     files = {path.name: load(path)["version"] for path in GOLDEN.glob("record-v*.json")}
-    versions = range(1, wire.RECORD_VERSION + 1)
+    versions = range(1, RECORD_VERSION + 1)
     assert files == {f"record-v{number}.json": number for number in versions}, CHANGED
 
 
 @pytest.mark.parametrize("case", cases(CURRENT, "written"))
 def test_records_are_written_as_the_golden_file_says(case: dict[str, Any]) -> None:
-    line = wire.header_line(max_retries=case["max_retries"], queue=case["queue"], task=case["task"])
-    arguments = wire.encode_arguments(case["args"], case["kwargs"], task="t")
-    payload = wire.complete_payload(arguments, case["at_ms"], limit_bytes=10**6, task="t")
+    line = header_line(max_retries=case["max_retries"], queue=case["queue"], task=case["task"])
+    arguments = encode_arguments(case["args"], case["kwargs"], task="t")
+    payload = complete_payload(arguments, case["at_ms"], limit_bytes=10**6, task="t")
     assert line + payload == case["record"].encode(), CHANGED
 
 
 @pytest.mark.parametrize("case", every("written", "read"))
 def test_records_are_read_as_the_golden_file_says(case: dict[str, Any]) -> None:
     record = case["record"].encode()
-    header = wire.Header(case["max_retries"], case["queue"], case["task"])
-    assert wire.read_header(record) == header, CHANGED
+    header = Header(case["max_retries"], case["queue"], case["task"])
+    assert read_header(record) == header, CHANGED
     expected = (case["args"], case["kwargs"], case["at_ms"])
     # Texts tell 1 from 1.0 and True, and 0.0 from -0.0.
-    assert repr(wire.decode_payload(record)) == repr(expected), CHANGED
+    assert repr(decode_payload(record)) == repr(expected), CHANGED
 
 
 @pytest.mark.parametrize("case", cases(CURRENT, "parked"))
 def test_records_of_other_releases_go_to_the_park_that_the_golden_file_says(
     case: dict[str, Any],
 ) -> None:
-    with pytest.raises(wire.UnreadableRecord) as info:
-        wire.read_header(case["record"].encode())
+    with pytest.raises(UnreadableRecord) as info:
+        read_header(case["record"].encode())
     assert info.value.park == case["park"], CHANGED
 
 
 @pytest.mark.parametrize("case", load(CURRENT)["stored ids"])
 def test_stored_ids_are_as_the_golden_file_says(case: dict[str, Any]) -> None:
-    assert wire.stored_id(case["job"], case["max_retries"]) == case["stored id"], CHANGED
+    assert stored_id(case["job"], case["max_retries"]) == case["stored id"], CHANGED
 
 
 def test_this_release_takes_up_what_earlier_ones_parked() -> None:
-    readable = {f"record|{number}" for number in range(1, wire.RECORD_VERSION + 1)}
-    assert readable == wire.READABLE_PARKS
+    readable = {f"record|{number}" for number in range(1, RECORD_VERSION + 1)}
+    assert readable == READABLE_PARKS
 
 
 @pytest.mark.parametrize("kind", ["0", "1"], ids=["at most once", "at least once"])
@@ -98,7 +107,7 @@ def test_worker_parks_a_record_of_the_next_version_and_spends_no_attempt(
     tasks = Tasks()
     tasks.add(done.append, "note")
     engine = bench.engine(tasks, namespace="app")
-    number = wire.RECORD_VERSION + 1
+    number = RECORD_VERSION + 1
     record = f"{number}|0|-|spinach|note\na payload of another form".encode()
     later = Deposit("spinach", f"{kind}{uuid.uuid4()}", record)
     bench.brokers[engine].enqueue([later])

@@ -21,7 +21,7 @@ Policy = Backoff | Callable[[int], timedelta]
 
 
 class Failing:
-    """Fails so many times, and notes when it ran, in seconds since the first time."""
+    """Fails a number of times, and notes when it ran, in seconds since the first time."""
 
     def __init__(self, bench: Bench, times: int) -> None:
         self.left = times

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinach.support.signature import CallSignature
+from spinach.definition.signature import CallSignature
 
 
 def plain(a: Any, b: Any) -> None: ...

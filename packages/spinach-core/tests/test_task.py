@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from spinach import Engine, MemoryBroker, Task, Tasks
+from spinach.definition.task import find_task, identity
 from spinach.exc import UnknownTask
-from spinach.task import find_task, identity
 
 from .support import NOON
 

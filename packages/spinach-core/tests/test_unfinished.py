@@ -1,4 +1,4 @@
-"""A task that returns what somebody would have to await or iterate has not run."""
+"""A task that returns something to await or to iterate has not run."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spinach.record.wire import header_line
+from spinach.record.header import header_line
 from spinach_memory.jobs import StoredJob
 from spinach_memory.slots import Limits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spinach.brokers.calls import Enrolment
-from spinach.record.wire import read_header
+from spinach.record.header import read_header
 
 __all__ = ["Job", "Leased", "Member", "take_out"]
 

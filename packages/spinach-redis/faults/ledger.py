@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from spinach.record.wire import UnreadableRecord, read_header
+from spinach.record.header import UnreadableRecord, read_header
 from spinach_redis import keys
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.clock import to_ms
 from spinach.const import BLOCK_SECONDS
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
-from spinach.record.wire import read_header
+from spinach.record.header import read_header
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_redis import RedisBroker
 from spinach_redis import scripts as script

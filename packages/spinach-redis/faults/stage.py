@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import Lease, Outcome, OutcomeKind
-from spinach.record.wire import header_line, stored_id
+from spinach.record.header import header_line
+from spinach.record.ids import stored_id
 from spinach_redis import keys, replies, requests
 from spinach_redis import scripts as script
 from spinach_redis.client.link import Call

@@ -11,7 +11,7 @@ import pytest
 from spinach.clock import to_ms
 from spinach.const import DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.exc import PayloadTooLarge
-from spinach.record.wire import complete_payload, encode_arguments
+from spinach.record.payload import complete_payload, encode_arguments
 
 from ..tests.servers import Server
 from .application import digest

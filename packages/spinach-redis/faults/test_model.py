@@ -24,7 +24,7 @@ from msgspec import structs
 
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.outcome import OutcomeKind
-from spinach.record.wire import header_line
+from spinach.record.header import header_line
 from spinach_testing.clock import VirtualClock
 
 from ..tests.servers import Server, running_server

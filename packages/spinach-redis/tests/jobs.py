@@ -7,7 +7,8 @@ import uuid
 from spinach.brokers.calls import Deposit, Enrolment, FetchReply, FetchTurn, Turn, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import Lease, Outcome, OutcomeKind
-from spinach.record.wire import header_line, stored_id
+from spinach.record.header import header_line
+from spinach.record.ids import stored_id
 from spinach_redis import RedisBroker
 
 QUEUE = "letters"

@@ -21,7 +21,7 @@ from spinach import Engine, Tasks
 from spinach.brokers.calls import Deposit, Verdict
 from spinach.exc import BrokerError
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
-from spinach.record.wire import header_line
+from spinach.record.header import header_line
 from spinach_redis import RedisBroker, keys
 
 from .jobs import QUEUE, Member

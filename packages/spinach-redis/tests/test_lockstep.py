@@ -19,7 +19,7 @@ from spinach import const
 from spinach.brokers.calls import Cursor, Deposit, Enrolment, FetchTurn, Turn, Verdict
 from spinach.clock import SystemClock, from_ms
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
-from spinach.record.wire import header_line
+from spinach.record.header import header_line
 from spinach_memory import MemoryBroker
 from spinach_memory import failed as memory_failed
 from spinach_memory import queue as memory_queue

@@ -10,7 +10,7 @@ import pytest
 from spinach import Engine, Tasks
 from spinach.brokers.calls import Deposit, FetchTurn
 from spinach.const import MAX_FETCH_BYTES
-from spinach.record.wire import RECORD_VERSION
+from spinach.record.header import RECORD_VERSION
 from spinach_redis import RedisBroker
 
 from .jobs import Member

@@ -10,7 +10,8 @@ import pytest
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import Outcome, OutcomeKind
-from spinach.record.wire import UnreadableRecord, read_header, stored_id
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.ids import stored_id
 from spinach_redis import RedisBroker, keys
 from spinach_redis import scripts as script
 from spinach_testing.conformance import Lab, conformance_tests

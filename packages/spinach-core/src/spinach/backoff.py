@@ -1,10 +1,10 @@
 """How long to wait before trying again: a job that failed, and a call without an answer.
 
-Waits grow exponentially, and a share of each is random, so that what failed together does
-not come back together. That of jobs is a user's to choose, by `Backoff`; it keeps half of
-each wait for certain, so that retries span a known time. Calls to a broker wait anything
-from nothing to a bound that doubles (full jitter; Marc Brooker, "Exponential Backoff And
-Jitter", AWS Architecture Blog, 2015).
+Waits grow exponentially, and a part of each is random, so that what failed together does
+not come back together. For jobs users choose a `Backoff`; by default half of each wait is
+certain, so that retries span a known time. Calls to a broker wait anything from nothing to a
+bound that doubles (full jitter; Marc Brooker, "Exponential Backoff And Jitter", AWS
+Architecture Blog, 2015).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any, Final, Protocol, TypeAlias
 
 from spinach.exc import InvalidTask
-from spinach.support.checks import require_timedelta
+from spinach.support.checks import deferred, require_timedelta
 
 __all__ = [
     "DEFAULT_BACKOFF",
@@ -110,7 +110,8 @@ class Backoff:
 
     #: The longest wait after the first attempt; at least a millisecond.
     first: timedelta = timedelta(seconds=6)
-    #: Each wait is so many times the one before it; at least 1, which never grows.
+    #: How many times as long as the one before it a wait is; at least 1, with which waits do
+    #: not grow.
     factor: float = 2.0
     #: No wait is longer; at least `first`, at most 3650 days.
     cap: timedelta = timedelta(minutes=20)
@@ -169,16 +170,7 @@ def require_backoff(value: Any) -> BackoffPolicy:
             "Backoff(first=timedelta(seconds=6)), or a function that takes the number of the "
             "attempt that failed, from 1, and returns a timedelta."
         )
-    called = value if inspect.isroutine(value) else type(value).__call__
-    if any(
-        check(candidate)
-        for candidate in (value, called)
-        for check in (
-            inspect.iscoroutinefunction,
-            inspect.isasyncgenfunction,
-            inspect.isgeneratorfunction,
-        )
-    ):
+    if deferred(value) is not None:
         raise InvalidTask(
             f"backoff is {value!r}, an async or generator function, and calling it would return "
             "no timedelta. Use a plain function."

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, overload
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from spinach.clock import as_utc
+from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument
-from spinach.record import wire
+from spinach.record.payload import encode_arguments
 from spinach.support.checks import MISSING, missing_position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from spinach.task import Task
+    from spinach.definition.task import Wanted
 
 __all__ = ["Batch", "BatchEntry"]
-
-P = ParamSpec("P")
 
 
 class BatchEntry(msgspec.Struct, frozen=True):
     """A job of a batch, not yet sent."""
 
-    task: str | Callable[..., object] | Task[..., Any]
+    task: Wanted
     #: None is as soon as possible.
     at: datetime | None
     args: tuple[Any, ...]
@@ -49,15 +48,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @overload
-    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> None: ...
-
-    @overload
-    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
-
-    @overload
-    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
-
+    @typed_as(Scheduling[None].schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> None:
         """Add a job that starts as soon as possible; see `Engine.schedule`.
 
@@ -68,29 +59,7 @@ class Batch:
             raise missing_position("schedule", "task", kwargs)
         self._add(task, None, args, kwargs)
 
-    @overload
-    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> None: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Callable[P, object],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> None: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Task[P, Any],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> None: ...
-
+    @typed_as(Scheduling[None].schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> None:
@@ -126,7 +95,7 @@ class Batch:
     ) -> None:
         self._refuse_used()
         name = task if isinstance(task, str) else getattr(task, "__name__", repr(task))
-        arguments = wire.encode_arguments(args, kwargs, task=name)
+        arguments = encode_arguments(args, kwargs, task=name)
         self._entries.append(BatchEntry(task, at, args, kwargs, arguments))
 
     def _refuse_used(self) -> None:

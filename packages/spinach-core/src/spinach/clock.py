@@ -108,7 +108,7 @@ def as_utc(at: datetime, *, what: str = "at") -> datetime:
 def _plain(at: datetime) -> datetime:
     """The instant as a `datetime` of the standard library, in UTC.
 
-    From the fields and the offset alone: arithmetic of a subclass may be another one.
+    Made of the fields and the offset alone, since a subclass may compute in a way of its own.
     """
     plain = Real.datetime(
         at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, UTC

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Final
 
 #: Version of every distribution of this repository; they move in lockstep.
 VERSION: Final = "0.1.0"
-
-#: What a task or queue may be called. A worker puts a record whose names it does not take for
-#: such into a park that nobody empties. So a release that allows more has to mark those records
-#: with a flag or a version of their own, for the workers of earlier releases.
-NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:/@-]{1,200}")
-
-#: What a namespace may be called: without `/`, which ends it in the names of keys.
-NAMESPACE_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 #: Queue of a task that names none, and what `start_workers` consumes by default.
 DEFAULT_QUEUE: Final = "spinach"
@@ -68,9 +59,6 @@ MAX_ERROR_BYTES: Final = 16 * 1024
 #: Shortest period of a periodic task.
 MIN_PERIODICITY: Final = timedelta(seconds=1)
 
-#: Nesting of arguments beyond which `schedule` refuses them; also ends cycles.
-MAX_ARGUMENT_DEPTH: Final = 200
-
 # -- what all brokers decide alike -----------------------------------------
 #
 # A broker may write these down once more in the language of its server, where a test
@@ -90,13 +78,13 @@ LOST_ONCE: Final = "The worker process died while it owned the job, which runs a
 LOST_POISON: Final = f"The job is poison: {MAX_LOSSES} worker processes died while they ran it."
 LOST_LAST: Final = "The worker process died in the last attempt of the job."
 
-#: A clock that goes back by no more was not set back, in ms: time servers do that all day.
+#: A clock that goes back by this or less was not set back, in ms: time servers do that all day.
 #: Signs of life are kept no more exactly than this, so that it takes no write for each.
 STEP_MS: Final = 1000
 
 #: A process that is told of a dead member has this long to recover it before another one is
 #: told, in ms. It recovers at once, and when the server does not answer (5 s), once more after a
-#: pause (5 s at most). Since nobody is told again at the next beat, 10 s later, no other process
+#: pause (5 s at most). Since no process is told again at the next beat, 10 s later, none
 #: gets in its way. If it dies as well before it did anything, the leases are taken back later by
 #: as much.
 NAMING_MS: Final = 12_000
@@ -107,10 +95,10 @@ NAMING_MS: Final = 12_000
 TIMEKEEPER_MS: Final = 6000
 RENEWAL_MS: Final = 500
 
-#: Most items of maintenance (promotions, recoveries) that one call does.
+#: Most jobs that one call of housekeeping promotes or recovers.
 HOUSEKEEPING_CHUNK: Final = 100
 
-#: Most jobs without a slot that one fetch sets aside.
+#: Most jobs without a slot that one fetch moves to the held ones.
 SET_ASIDE_CHUNK: Final = 500
 
 #: Most tasks with parked jobs that one fetch tells of.
@@ -122,5 +110,5 @@ MAX_FAILED: Final = 10_000
 MAX_FAILED_AGE: Final = timedelta(days=30)
 MAX_FAILED_BYTES: Final = 256 * 1024 * 1024
 
-#: A periodic task that nobody has declared for this long is forgotten.
+#: A periodic task that no process has declared for this long is forgotten.
 MAX_PERIODIC_SILENCE: Final = timedelta(days=30)

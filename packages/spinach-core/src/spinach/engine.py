@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from spinach.brokers.base import Broker
 from spinach.const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
+from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.failed import FailedStore
+from spinach.job import Job
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
-from spinach.record import wire
+from spinach.record.names import check_name
 from spinach.support.checks import MISSING, missing_position, require_int, require_timedelta
 from spinach.support.installation import warn_of_older_spinach
 from spinach.support.log import ENGINE_LOGGER
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
-    from spinach.job import Job
 
 __all__ = ["Engine"]
 
@@ -39,7 +40,7 @@ F = TypeVar("F", bound="Callable[..., object]")
 #: Worker threads of one engine; beyond it another process serves better.
 _MOST_WORKERS = 10_000
 
-#: The main thread looks up this often: Windows cannot interrupt a longer wait.
+#: Longest single wait of the main thread: on Windows a signal cannot end one.
 _MAIN_SLICE_SECONDS = 1.0
 
 
@@ -68,7 +69,7 @@ class Engine:
         *,
         random_source: RandomSource | None = None,
     ) -> None:
-        self._namespace = wire.check_name(namespace, "namespace")
+        self._namespace = check_name(namespace, "namespace")
         self._bind(broker)
         self._broker = broker
         self._random_source = random_source
@@ -114,7 +115,7 @@ class Engine:
         with REGISTERING.held():
             if not self._task_table.attach(tasks):
                 return
-            others = tasks._attached(self)  # noqa: SLF001 - the two halves of one link
+            others = tasks._attached(self)  # noqa: SLF001 - two halves of one link
         if others:
             ENGINE_LOGGER.warning(
                 "Tasks (%s) are attached to namespace %s and now to %s as well; "
@@ -128,8 +129,8 @@ class Engine:
     def detach_tasks(self, tasks: Tasks) -> None:
         """Undo `attach_tasks`; a registry that is not attached does nothing.
 
-        Workers that run finish the jobs they have fetched, and fire its periodic tasks no
-        more. Its other jobs wait for a worker that knows their task.
+        Workers that run finish the jobs they have fetched, and no longer fire its periodic
+        tasks. Its other jobs wait for a worker that knows their task.
 
         Raises:
             InvalidArgument: not a registry.
@@ -138,7 +139,7 @@ class Engine:
         with REGISTERING.held():
             if not self._task_table.detach(tasks):
                 return
-            tasks._detached(self)  # noqa: SLF001 - the two halves of one link
+            tasks._detached(self)  # noqa: SLF001 - two halves of one link
         self._registry_grew()
 
     def _registry_may_grow(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
@@ -149,21 +150,13 @@ class Engine:
 
     def _registry_grew(self) -> None:
         """Tell the workers, if any, that there are other tasks now."""
-        if (pool := self._running_crew()) is not None:
+        if (pool := self._running_pool()) is not None:
             pool.tasks_changed()
             pool.warn_of_left_out()
 
     # -- client ------------------------------------------------------------
 
-    @overload
-    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
-    @overload
-    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule a job to start as soon as possible.
 
@@ -186,29 +179,7 @@ class Engine:
             raise missing_position("schedule", "task", kwargs)
         return producer.schedule_one(self._broker, self._task_table, task, None, args, kwargs)
 
-    @overload
-    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Callable[P, object],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Task[P, Any],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> Job:
@@ -331,7 +302,7 @@ class Engine:
         shutdown = Shutdown()
         # The handlers come first: a signal counts from the moment that jobs may run.
         with shutdown if block else nullcontext():
-            with self._lock.turn():
+            with self._lock.held():
                 self._refuse_while_running("start workers")
                 options = PoolOptions(
                     namespace=self._namespace,
@@ -361,9 +332,9 @@ class Engine:
         Jobs that were fetched and not started go back to the front of their queue,
         running ones get the grace of `start_workers`, every outcome is reported.
         Without workers it does nothing. From a task or another of the engine's own
-        threads it asks for the stop and returns. So it does in the middle of another call
-        of Spinach on the same thread, as from a signal handler: the workers may need what
-        that call holds. Then the end of the program waits for them.
+        threads it asks for the stop and returns. It does the same in the middle of another
+        call of Spinach on the same thread, such as from a signal handler, since the workers
+        may need what that call holds. The end of the program then waits for them.
 
         Args:
             _join_arbiter: False asks for the stop and returns.
@@ -371,7 +342,7 @@ class Engine:
         self._stop(wait=_join_arbiter and not is_nested())
 
     def _stop(self, *, wait: bool) -> None:
-        pool = self._running_crew()
+        pool = self._running_pool()
         if pool is None:
             return
         pool.request_stop()
@@ -397,7 +368,7 @@ class Engine:
         try:
             yield broker
         finally:
-            left_running = self._running_crew() is not None
+            left_running = self._running_pool() is not None
             self._stop(wait=True)
             self._broker = before
         if left_running:
@@ -445,12 +416,12 @@ class Engine:
             self._pid = os.getpid()
             self._pool = None
 
-    def _running_crew(self) -> WorkerPool | None:
+    def _running_pool(self) -> WorkerPool | None:
         pool = self._pool
         return pool if pool is not None and pool.running else None
 
     def _refuse_while_running(self, what: str) -> None:
-        if self._running_crew() is not None:
+        if self._running_pool() is not None:
             raise WorkersRunning(
                 f"Cannot {what} of namespace {self._namespace!r} while its workers run. "
                 "Call engine.stop_workers() first."

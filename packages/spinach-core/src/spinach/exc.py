@@ -16,7 +16,7 @@
     ├── BrokerInUse                (RuntimeError)           the broker belongs to another engine
     ├── BrokerError                                         the broker could not do it
     │   ├── BrokerUnavailable                               not reachable; nothing is unknown
-    │   ├── BrokerFull                                      refused for want of memory
+    │   ├── BrokerFull                                      its memory is full
     │   └── ScheduleUncertain                               some jobs have an unknown fate
     └── WorkerLost                                          the worker process of a job died
 

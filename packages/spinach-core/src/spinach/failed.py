@@ -12,7 +12,9 @@ from spinach.brokers.calls import Cursor
 from spinach.clock import from_ms
 from spinach.exc import InvalidArgument
 from spinach.job import Job, JobStatus, job_from_record
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord
+from spinach.record.ids import stored_id
+from spinach.record.names import check_name
 from spinach.support.checks import require_int
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ class FailedEntry:
     message: str
     #: Formatted; empty when the worker was lost.
     traceback: str
-    #: Where it stands, for `list(after=...)`: printable ASCII that fits into a URL, good for
-    #: ever, and in every process.
+    #: Where it stands, for `list(after=...)`: printable ASCII that fits into a URL. It stays
+    #: valid, in every process.
     cursor: str
 
 
@@ -115,7 +117,7 @@ class FailedStore:
     ) -> Iterator[FailedEntry]:
         broker = self._broker()
         if queue is not None:
-            wire.check_name(queue, "queue")
+            check_name(queue, "queue")
             jobs = _walk(broker, queue, offset, page, after)
         else:
             queues = broker.queues()
@@ -173,7 +175,7 @@ def _entry_of(found: FailedJob) -> FailedEntry | None:
         job = job_from_record(
             found.stored_id, found.record, retries=found.retries, status=JobStatus.FAILED
         )
-    except wire.UnreadableRecord:
+    except UnreadableRecord:
         return None
     return FailedEntry(
         job=job,
@@ -204,6 +206,6 @@ def _by_queue(jobs: tuple[Any, ...]) -> dict[str, list[str]]:
             raise InvalidArgument(
                 f"{job!r} is not a job. Pass entry.job of the entries that list() returns."
             )
-        stored = wire.stored_id(str(job.id), job.max_retries)
+        stored = stored_id(str(job.id), job.max_retries)
         queues.setdefault(job.queue, []).append(stored)
     return queues

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from spinach.clock import from_ms
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.ids import job_id_of
+from spinach.record.payload import decode_payload
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from spinach.record.ids import StoredId
 
 
 __all__ = ["ARROWS", "Job", "JobStatus"]
@@ -37,7 +41,7 @@ class JobStatus(enum.Enum):
     CANCELLED = "cancelled"
 
 
-#: The ways from state to state, as the page on paper draws them.
+#: Each change of state that there is, as docs/design/states.md draws it.
 ARROWS: Final = frozenset(
     {
         (JobStatus.NOT_SET, JobStatus.WAITING),
@@ -58,7 +62,7 @@ ARROWS: Final = frozenset(
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of a job; it does not follow what happens to the job later."""
 
-    #: Names the job for ever; `id` as text.
+    #: Text of `id`.
     id_text: str
     status: JobStatus
     task_name: str
@@ -83,8 +87,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> uuid.UUID:
-        """Names the job for ever."""
-        # Made when somebody asks: it takes as long as all the rest of a snapshot.
+        """The id of the job; it never changes."""
+        # Made on demand: that takes as long as the rest of a snapshot.
         return uuid.UUID(self.id_text)
 
     @property
@@ -109,18 +113,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def job_from_record(stored_id: str, record: bytes, *, retries: int, status: JobStatus) -> Job:
+def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus) -> Job:
     """Read a job back from what a broker stores.
 
     Raises:
-        spinach.record.wire.UnreadableRecord: newer than this release, or damaged.
+        spinach.record.header.UnreadableRecord: newer than this release, or damaged.
     """
-    header = wire.read_header(record)
-    args, kwargs, at_ms = wire.decode_payload(record)
+    header = read_header(record)
+    args, kwargs, at_ms = decode_payload(record)
     try:
-        id_text, at = str(uuid.UUID(stored_id[1:])), from_ms(at_ms)
+        id_text, at = str(uuid.UUID(job_id_of(stored_id))), from_ms(at_ms)
     except (ValueError, OverflowError) as exc:
-        raise wire.UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
+        raise UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
     return Job(
         id_text=id_text,
         status=status,

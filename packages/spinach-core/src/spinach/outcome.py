@@ -1,8 +1,8 @@
-"""What became of a leased job, as a worker process tells the broker.
+"""Leases and their outcomes: what a worker process gets from a broker, and what it reports.
 
-The records only; how a worker comes to it is in `spinach.worker`. Several of these are
-made for each job, so they are msgspec structs: frozen like a frozen dataclass, and ten
-times as fast to make.
+These are the records only; `spinach.worker` decides on an outcome. Several of them are made
+for each job, so they are msgspec structs: frozen like a frozen dataclass, and ten times as
+fast to make.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import msgspec
 
 from spinach.const import MAX_ERROR_BYTES
+from spinach.record.ids import StoredId, may_repeat
 
 __all__ = ["Failure", "Lease", "Outcome", "OutcomeKind", "cut_failure"]
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
-    """A job in the hands of a membership, until its outcome is answered.
+    """A job that a membership owns until its outcome is answered.
 
-    The broker makes it; the pair (stored_id, token) names it for ever, since a
+    The broker makes it. The pair (stored_id, token) names this lease and no other, since a
     job that is leased again gets a new token.
     """
 
@@ -28,8 +29,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     queue: str
     #: The membership that fetched the job; outcomes go out under its name.
     member: str
-    #: Kind character (`0` at most once, `1` may repeat) and the job's id.
-    stored_id: str
+    stored_id: StoredId
     #: Opaque; differs at each lease of the same job.
     token: str
     #: Given for an idle thread (True) or for the buffer.
@@ -44,7 +44,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     @property
     def repeatable(self) -> bool:
         """Whether the job may run more than once."""
-        return self.stored_id[0] == "1"
+        return may_repeat(self.stored_id)
 
 
 class OutcomeKind(enum.Enum):
@@ -58,7 +58,8 @@ class OutcomeKind(enum.Enum):
     RETRY = "retry"
     #: Given back without having run; first in its queue, no attempt spent.
     RELEASE = "release"
-    #: Nobody here knows the task or the record's version; put aside, no attempt spent.
+    #: This process does not know the task or the record's version; the job is parked, and no
+    #: attempt is spent.
     PARK = "park"
 
 

@@ -34,7 +34,7 @@ ALL_QUEUES: Final = AllQueues()
 
 
 class _Default(str):
-    """Equal to the name it holds, and still to be told from one that somebody wrote."""
+    """Equal to the name it holds, and another object than a name that was passed."""
 
     __slots__ = ()
 
@@ -49,8 +49,8 @@ class QueueChoice:
 
     Args:
         names: in the order of preference; empty: those of all attached tasks.
-        explicit: somebody named them. Tasks of other queues are left to other processes
-            on purpose then.
+        explicit: they were passed, so that tasks of other queues are left to other processes
+            on purpose.
     """
 
     names: tuple[str, ...]
@@ -77,7 +77,7 @@ class QueueChoice:
         return tuple(dict.fromkeys(task.queue for task in tasks.values())) or (DEFAULT_QUEUE,)
 
     def left_out(self, tasks: Mapping[str, Task[..., Any]]) -> list[Task[..., Any]]:
-        """The tasks that nobody here runs, although nobody said so."""
+        """The tasks that this process does not run, although it was not told to leave them out."""
         if self.explicit:
             return []
         return [task for task in tasks.values() if task.queue not in self.names]

@@ -6,32 +6,22 @@ does the scheduling.
 
 from __future__ import annotations
 
-import types
-from dataclasses import dataclass, field
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Final,
-    Generic,
-    Never,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Final, Never, Protocol, TypeVar
 
-from spinach.backoff import DEFAULT_BACKOFF, BackoffPolicy, require_backoff
+from spinach.backoff import DEFAULT_BACKOFF, require_backoff
 from spinach.batch import Batch
 from spinach.const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE
+from spinach.definition.overloads import Scheduling, typed_as
+from spinach.definition.task import Task, find_task
 from spinach.exc import (
     AbortException,
     DuplicateTask,
     InvalidTask,
     RetryException,
     TasksNotAttached,
-    UnknownTask,
 )
-from spinach.record import wire
+from spinach.job import Job
+from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,
     require_callable,
@@ -40,51 +30,20 @@ from spinach.support.checks import (
     require_retries,
 )
 from spinach.support.nested import OneAtATime, ProcessLock
-from spinach.support.signature import CallSignature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
     from spinach.backoff import Backoff
-    from spinach.job import Job
 
 __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 F = TypeVar("F", bound="Callable[..., object]")
 
-#: Held while a registry changes, or is attached or detached: all registries and engines that
-#: a change concerns see it in one step. It is no lock of a client call.
+#: Held while a registry changes, is attached or is detached, so that all registries and engines
+#: concerned see the change in one step. Calls that schedule do not take it.
 REGISTERING: Final = ProcessLock()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Task(Generic[P, R]):
-    """A function under a name, with how its jobs run; made by `Tasks`."""
-
-    func: Callable[P, R]
-    name: str
-    queue: str
-    max_retries: int
-    #: None: not periodic.
-    periodicity: timedelta | None
-    #: Most jobs of this task that run at once over all workers; None: no limit.
-    max_concurrency: int | None
-    #: How long its jobs wait between a failed attempt and the next one.
-    backoff: BackoffPolicy = DEFAULT_BACKOFF
-    signature: CallSignature = field(init=False, repr=False)
-    #: First line of the record of each of its jobs.
-    header: bytes = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "signature", CallSignature(self.func))
-        object.__setattr__(
-            self,
-            "header",
-            wire.header_line(max_retries=self.max_retries, queue=self.queue, task=self.name),
-        )
 
 
 class Scheduler(Protocol):
@@ -142,7 +101,7 @@ class Tasks:
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
     ) -> None:
-        self._queue = DEFAULT_QUEUE if queue is None else wire.check_name(queue, "queue")
+        self._queue = DEFAULT_QUEUE if queue is None else check_name(queue, "queue")
         self._max_retries = (
             DEFAULT_MAX_RETRIES if max_retries is None else require_retries(max_retries)
         )
@@ -151,9 +110,9 @@ class Tasks:
         self._backoff = DEFAULT_BACKOFF if backoff is None else require_backoff(backoff)
         # Both are replaced whole, so that they can be read without a lock.
         self._tasks: dict[str, Task[..., Any]] = {}
-        # Engines it is attached to, the last one last.
+        # Engines it is attached to, the latest one last.
         self._engines: list[Scheduler] = []
-        # A task that is replaced in the middle of its replacement would count as somebody else's.
+        # A nested addition is refused: it could replace the task that the outer one is replacing.
         self._additions = OneAtATime("add tasks to a registry")
 
     @property
@@ -259,8 +218,8 @@ class Tasks:
             raise InvalidTask(f"replace is {replace!r}, expected True or False.")
         task: Task[..., Any] = Task(
             func=require_callable(func),
-            name=wire.check_name(name, "task"),
-            queue=self._queue if queue is None else wire.check_name(queue, "queue"),
+            name=check_name(name, "task"),
+            queue=self._queue if queue is None else check_name(queue, "queue"),
             max_retries=self._max_retries if max_retries is None else require_retries(max_retries),
             periodicity=(
                 self._periodicity if periodicity is None else require_periodicity(periodicity)
@@ -278,7 +237,7 @@ class Tasks:
                 f"signature {task.signature} does not allow that: {problem}. Give its parameters "
                 "defaults, or schedule it from a periodic task that takes none."
             )
-        with REGISTERING.held(), self._additions.turn():
+        with REGISTERING.held(), self._additions.held():
             known = self._tasks.get(task.name)
             if known is not None and not replace:
                 raise DuplicateTask(
@@ -295,15 +254,7 @@ class Tasks:
         for engine in engines:
             engine._registry_grew()  # noqa: SLF001 - two halves of one link
 
-    @overload
-    def schedule(self, task: str, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule(self, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
-    @overload
-    def schedule(self, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
         """Schedule on the engine attached last; see `Engine.schedule`.
 
@@ -312,29 +263,7 @@ class Tasks:
         """
         return self._engine().schedule(task, *args, **kwargs)
 
-    @overload
-    def schedule_at(self, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Callable[P, object],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
-    @overload
-    def schedule_at(
-        self,
-        task: Task[P, Any],
-        at: datetime,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Job: ...
-
+    @typed_as(Scheduling[Job].schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> Job:
@@ -374,53 +303,3 @@ class Tasks:
                 f"This registry (tasks: {', '.join(self._tasks) or 'none'}) is attached to no "
                 "engine. Call engine.attach_tasks(tasks) before scheduling."
             ) from None
-
-
-def identity(func: object) -> tuple[int, int]:
-    """What makes two function objects the same one; bound methods are made anew
-    at each access, so they count by what they are bound to."""
-    if isinstance(func, types.MethodType):
-        return id(func.__self__), id(func.__func__)
-    return id(func), 0
-
-
-def find_task(
-    wanted: str | Callable[..., object] | Task[..., Any], tasks: dict[str, Task[..., Any]]
-) -> Task[..., Any]:
-    """Look a task up by name, function or `Task`.
-
-    Raises:
-        UnknownTask: not there.
-        InvalidTask: the function stands there under several names.
-    """
-    if isinstance(wanted, str):
-        if (found := tasks.get(wanted)) is not None:
-            return found
-        raise _unknown(repr(wanted), wanted, tasks)
-    if isinstance(wanted, Task):
-        if tasks.get(wanted.name) is wanted:
-            return wanted
-        raise _unknown(repr(wanted.name), wanted.name, tasks)
-    key = identity(wanted)
-    matches = [task for task in tasks.values() if identity(task.func) == key]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        names = ", ".join(repr(task.name) for task in matches)
-        raise InvalidTask(
-            f"{wanted!r} is registered under several names: {names}. Schedule it by name."
-        )
-    name = getattr(wanted, "__name__", "")
-    raise _unknown(repr(wanted), name if isinstance(name, str) else "", tasks)
-
-
-def _unknown(shown: str, name: str, tasks: dict[str, Task[..., Any]]) -> UnknownTask:
-    # Here, since the import of every program would pay for it.
-    import difflib
-
-    near = difflib.get_close_matches(name, tasks, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownTask(
-        f"Unknown task {shown}.{hint} Known tasks: {', '.join(sorted(tasks)) or 'none'}. Register "
-        "it with @tasks.task(name=...) and call engine.attach_tasks(tasks) before scheduling it."
-    )

@@ -23,7 +23,8 @@ from spinach.brokers.calls import (
 )
 from spinach.exc import BrokerUnavailable
 from spinach.outcome import Lease, OutcomeKind
-from spinach.record import wire
+from spinach.record.header import header_line
+from spinach.record.payload import complete_payload, encode_arguments
 from spinach.task import Tasks
 from spinach.worker.arbiter import Arbiter
 from spinach.worker.consumer import Consumer
@@ -112,9 +113,9 @@ class ModelBroker(PassingBroker):
 
     @staticmethod
     def _lease(member: str, job: str, token: str, direct: bool) -> Lease:
-        header = wire.header_line(max_retries=int(job[0]), queue="q", task="t")
-        payload = wire.complete_payload(
-            wire.encode_arguments([job], {}, task="t"), 0, limit_bytes=1000, task="t"
+        header = header_line(max_retries=int(job[0]), queue="q", task="t")
+        payload = complete_payload(
+            encode_arguments([job], {}, task="t"), 0, limit_bytes=1000, task="t"
         )
         return Lease("q", member, job, token, direct, header + payload, 0)
 

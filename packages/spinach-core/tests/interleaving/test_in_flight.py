@@ -9,7 +9,7 @@ import pytest
 
 from spinach.brokers.calls import Verdict
 from spinach.outcome import Lease, Outcome, OutcomeKind
-from spinach.record import wire
+from spinach.record.header import header_line
 from spinach.task import Tasks
 from spinach.worker.in_flight import InFlight
 from spinach.worker.leased_job import LeasedJob
@@ -50,7 +50,7 @@ class Case:
         membership = Membership("q", 30.0)
         membership.member = "m"  # The same in each execution.
         membership.renewed(0.0)
-        header = wire.header_line(max_retries=1, queue="q", task="t")
+        header = header_line(max_retries=1, queue="q", task="t")
         self.leased_jobs = [
             LeasedJob(Lease("q", membership.member, job, "1", True, header, 0), membership,
                        tasks.get("t"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spinach.record.wire import UnreadableRecord, read_header
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.ids import may_repeat
 
 if TYPE_CHECKING:
-    from spinach.record.wire import Header
+    from spinach.record.header import Header
+    from spinach.record.ids import StoredId
 
 __all__ = ["StoredJob", "header_of", "task_of"]
 
@@ -20,17 +22,11 @@ class StoredJob:
 
     __slots__ = ("bufferable", "losses", "order", "record", "retries", "stored_id")
 
-    def __init__(self, stored_id: str, record: bytes) -> None:
-        #: Kind character and the job's id.
+    def __init__(self, stored_id: StoredId, record: bytes) -> None:
         self.stored_id = stored_id
         #: Byte for byte as it came (I18).
         self.record = record
         self.forget_attempts()
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether the job may run more than once."""
-        return self.stored_id[0] == "1"
 
     def forget_attempts(self) -> None:
         """Start the job's life anew."""
@@ -40,7 +36,7 @@ class StoredJob:
         self.losses = 0
         #: Whether it may wait in a process's buffer. A job that runs at most once may
         #: not, nor may one that was in the buffer of a process that died.
-        self.bufferable = self.repeatable
+        self.bufferable = may_repeat(self.stored_id)
         #: Order among the jobs of a limited task, given when the job first reaches
         #: the head of the queue; 0 before.
         self.order = 0

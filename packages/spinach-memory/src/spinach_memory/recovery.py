@@ -19,6 +19,7 @@ from spinach.const import (
     WORKER_LOST,
 )
 from spinach.outcome import Failure
+from spinach.record.ids import may_repeat
 
 from .jobs import header_of
 
@@ -101,7 +102,7 @@ def recover(queue: Queue, member: Member, now_ms: int, source: RandomSource | No
 
 def _reason_to_give_up(job: StoredJob) -> str | None:
     """Why a job that lost its worker is not run again; None if it is."""
-    if not job.repeatable:
+    if not may_repeat(job.stored_id):
         return LOST_ONCE
     if job.losses + 1 >= MAX_LOSSES:
         return LOST_POISON

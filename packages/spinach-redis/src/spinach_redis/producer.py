@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
+from spinach.record.ids import job_id_of
 from spinach.support.realtime import time
 from spinach_redis import keys, requests
 from spinach_redis.client.deadline import Deadline, Tries
@@ -331,7 +332,7 @@ class _Attempt:
         not_sent: list[uuid.UUID] = []
         for chunk in self._chunks:
             fate = stored if chunk.flags is not None else unknown if chunk.uncertain else not_sent
-            fate += [uuid.UUID(self._deposits[i].stored_id[1:]) for i in chunk.positions]
+            fate += [uuid.UUID(job_id_of(self._deposits[i].stored_id)) for i in chunk.positions]
         if isinstance(error, BrokerError):
             told: BrokerError = error
         else:

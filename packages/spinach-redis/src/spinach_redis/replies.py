@@ -79,7 +79,7 @@ def _attempts(value: bytes | None) -> tuple[int, int]:
 
 def may_not_start(leases: Sequence[Lease]) -> bool:
     """Whether one of the jobs would run twice if the server forgot its lease (I3)."""
-    return any(lease.stored_id.startswith("0") for lease in leases)
+    return not all(lease.repeatable for lease in leases)
 
 
 def _leases(turn: Turn, flat: Sequence[Any]) -> tuple[Lease, ...]:

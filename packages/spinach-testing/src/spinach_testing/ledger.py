@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from spinach.brokers.calls import Verdict
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import OutcomeKind
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.payload import decode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spinach.brokers.calls import Deposit, LostJob
     from spinach.outcome import Lease, Outcome
+    from spinach.record.ids import StoredId
 
 __all__ = ["Entry", "Ledger"]
 
@@ -29,7 +31,7 @@ __all__ = ["Entry", "Ledger"]
 class Entry:
     """One job; changes as the job does, under the ledger's lock."""
 
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     status: JobStatus
     #: When it is due, in ms since 1970; None: now, or it is not waiting.
@@ -53,7 +55,7 @@ class Entry:
         """A snapshot.
 
         Raises:
-            spinach.record.wire.UnreadableRecord: written by a newer release, or damaged.
+            spinach.record.header.UnreadableRecord: written by a newer release, or damaged.
         """
         return job_from_record(
             self.stored_id, self.record, retries=self.retries, status=self.status
@@ -63,8 +65,8 @@ class Entry:
     def task(self) -> str:
         """Name of its task; `?` when the record cannot be read."""
         try:
-            return wire.read_header(self.record).task
-        except wire.UnreadableRecord:
+            return read_header(self.record).task
+        except UnreadableRecord:
             return "?"
 
     @property
@@ -72,9 +74,9 @@ class Entry:
         """Positional and keyword arguments as a worker gets them.
 
         Raises:
-            spinach.record.wire.UnreadableRecord: see `job`.
+            spinach.record.header.UnreadableRecord: see `job`.
         """
-        args, kwargs, _ = wire.decode_payload(self.record)
+        args, kwargs, _ = decode_payload(self.record)
         return args, kwargs
 
 
@@ -238,7 +240,7 @@ class Ledger:
 
         return undo
 
-    def _add(self, stored_id: str, record: bytes, status: JobStatus) -> Entry:
+    def _add(self, stored_id: StoredId, record: bytes, status: JobStatus) -> Entry:
         entry = Entry(stored_id, record, status, number=self._next_number)
         self._next_number += 1
         self._entries[stored_id] = entry

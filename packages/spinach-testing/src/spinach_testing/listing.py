@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from spinach.job import JobStatus
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ def line(entry: Entry, now_ms: int) -> str:
     """
     try:
         call = call_text(entry.task, *entry.arguments)
-    except wire.UnreadableRecord:
+    except UnreadableRecord:
         call = f"{entry.task}(?)"
     parts = [call, entry.status.name, f"attempt {entry.retries + 1}"]
     if entry.parked:

@@ -10,6 +10,7 @@ import msgspec
 from spinach.brokers.calls import Verdict
 from spinach.clock import to_ms
 from spinach.exc import BrokerError
+from spinach.record.ids import job_id_of
 
 from .clock import VirtualClock
 from .passing import PassingBroker
@@ -68,7 +69,7 @@ class RecordingBroker(PassingBroker):
         except BrokerError as exc:
             # What may be stored stays on record.
             not_sent = {str(job_id) for job_id in exc.not_sent}
-            self.ledger.withdraw(each for each in new if each.stored_id[1:] in not_sent)
+            self.ledger.withdraw(each for each in new if job_id_of(each.stored_id) in not_sent)
             raise
         except BaseException:
             self.ledger.withdraw(new)

@@ -9,6 +9,7 @@ import msgspec
 
 from spinach.brokers.role import Role
 from spinach.outcome import Failure  # noqa: TC001 - fields are read at run time
+from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
 class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the failed store."""
 
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     retries: int
     losses: int

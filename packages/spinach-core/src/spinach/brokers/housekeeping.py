@@ -13,6 +13,7 @@ import msgspec
 
 from spinach.brokers.role import Role
 from spinach.brokers.verdict import TurnReply
+from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ class FireReply(TurnReply, frozen=True, kw_only=True):
 class LostJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that recovery put into the failed store."""
 
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     retries: int
     losses: int

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from spinach.brokers.role import Role
+from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,8 @@ class Deposit(msgspec.Struct, frozen=True, gc=False):
 
     queue: str
     #: Kind character (`0` at most once, `1` may repeat) and the job's id.
-    stored_id: str
-    #: Opaque but for its first line; see `spinach.record.wire`.
+    stored_id: StoredId
+    #: Opaque but for its first line; see `spinach.record`.
     record: bytes
     #: Instant it becomes ready, in ms since 1970; None is now.
     due_ms: int | None = None

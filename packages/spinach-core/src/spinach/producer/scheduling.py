@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from spinach.batch import Batch
 from spinach.brokers.calls import Deposit
 from spinach.clock import as_utc, from_ms, to_ms
+from spinach.definition.task import check_call
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import Job, JobStatus
-from spinach.record import wire
-from spinach.record.ids import new_ids
+from spinach.record.ids import new_ids, stored_id
+from spinach.record.payload import complete_payload, encode_arguments
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,8 +34,8 @@ def schedule_one(
     """Check, encode and store one job; see `Engine.schedule`."""
     task = task_table.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
-    task_table.check_call(task, args, kwargs)
-    arguments = wire.encode_arguments(args, kwargs, task=task.name)
+    check_call(task, args, kwargs)
+    arguments = encode_arguments(args, kwargs, task=task.name)
     now_ms = to_ms(broker.clock.now())
     (job_id,) = new_ids(1)
     job, deposit = _prepare(broker, task, job_id, now_ms, due_ms, args, kwargs, arguments)
@@ -55,7 +56,7 @@ def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> li
     deposits: list[Deposit] = []
     for entry, job_id in zip(entries, new_ids(len(entries)), strict=True):
         task = task_table.resolve(entry.task)
-        task_table.check_call(task, entry.args, entry.kwargs)
+        check_call(task, entry.args, entry.kwargs)
         due_ms = None if entry.at is None else to_ms(entry.at)
         job, deposit = _prepare(
             broker, task, job_id, now_ms, due_ms, entry.args, entry.kwargs, entry.arguments
@@ -88,7 +89,7 @@ def _prepare(
     arguments: bytes,
 ) -> tuple[Job, Deposit]:
     at_ms = now_ms if due_ms is None else due_ms
-    payload = wire.complete_payload(
+    payload = complete_payload(
         arguments, at_ms, limit_bytes=broker.max_payload_bytes, task=task.name
     )
     job = Job(
@@ -101,5 +102,5 @@ def _prepare(
         task_args=args,
         task_kwargs=kwargs,
     )
-    stored = wire.stored_id(job_id, task.max_retries)
+    stored = stored_id(job_id, task.max_retries)
     return job, Deposit(task.queue, stored, task.header + payload, due_ms)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spinach.exc import DuplicateTask, InvalidJobSignatureError
+from spinach.definition.task import Task, find_task, identity
+from spinach.exc import DuplicateTask
 from spinach.support.nested import OneAtATime
-from spinach.task import Task, find_task, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
+    from spinach.definition.task import Wanted
     from spinach.task import Tasks
 
 __all__ = ["TaskTable"]
@@ -29,9 +30,6 @@ class TaskTable:
         self._by_name: dict[str, Task[..., Any]] = {}
         self._by_function: dict[tuple[int, int], Task[..., Any]] = {}
 
-    def __contains__(self, registry: object) -> bool:
-        return any(known is registry for known in self._registries)
-
     @property
     def by_name(self) -> Mapping[str, Task[..., Any]]:
         """Name → task; not to be changed."""
@@ -46,8 +44,8 @@ class TaskTable:
         Raises:
             DuplicateTask: one of its names is taken; nothing is attached then.
         """
-        with self._changes.turn():
-            if registry in self:
+        with self._changes.held():
+            if self._has(registry):
                 return False
             self._rebuild([*self._registries, registry])
             return True
@@ -58,18 +56,18 @@ class TaskTable:
         Returns:
             False when it was not attached.
         """
-        with self._changes.turn():
-            if registry not in self:
+        with self._changes.held():
+            if not self._has(registry):
                 return False
             self._rebuild([known for known in self._registries if known is not registry])
             return True
 
-    def check_new(self, task: Task[..., Any], replaced: Task[..., Any] | None = None) -> None:
+    def check_new(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
         """Check that a task may be added.
 
         Args:
             task: to add.
-            replaced: whose place it takes; None: nobody's.
+            replaced: the task whose place it takes; None: it takes none.
 
         Raises:
             DuplicateTask: its name is taken.
@@ -78,17 +76,17 @@ class TaskTable:
         if other is not None and other is not replaced:
             raise _duplicate(task, other)
 
-    def grow(self, task: Task[..., Any], replaced: Task[..., Any] | None = None) -> None:
+    def grow(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None:
         """Add a task that joined an attached registry; see `check_new`.
 
         Raises:
             DuplicateTask: its name is taken.
         """
-        with self._changes.turn():
+        with self._changes.held():
             self.check_new(task, replaced)
             self._index({**self._by_name, task.name: task})
 
-    def resolve(self, wanted: str | Callable[..., object] | Task[..., Any]) -> Task[..., Any]:
+    def resolve(self, wanted: Wanted) -> Task[..., Any]:
         """Find a task.
 
         Raises:
@@ -103,18 +101,8 @@ class TaskTable:
             found = self._by_function.get(identity(wanted))
         return find_task(wanted, self._by_name) if found is None else found
 
-    @staticmethod
-    def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Check that arguments fit a task.
-
-        Raises:
-            InvalidJobSignatureError: they do not.
-        """
-        if problem := task.signature.problem(args, kwargs):
-            raise InvalidJobSignatureError(
-                f"Task {task.name!r} cannot be called like that: {problem}. "
-                f"Its signature is {task.name}{task.signature}."
-            )
+    def _has(self, registry: Tasks) -> bool:
+        return any(known is registry for known in self._registries)
 
     def _rebuild(self, registries: list[Tasks]) -> None:
         tasks: dict[str, Task[..., Any]] = {}

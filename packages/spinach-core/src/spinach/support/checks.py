@@ -10,11 +10,11 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spinach.const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
 from spinach.exc import InvalidArgument, InvalidTask, SpinachError
-from spinach.record import wire
+from spinach.record.names import check_name
 from spinach.support.exception_text import class_name, shown
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
+    "deferred",
     "missing_position",
     "refuse_unfinished",
     "require_callable",
@@ -42,8 +43,8 @@ _OF_GENERATOR = (
     "and calling it would run nothing. Register a plain function that consumes the generator."
 )
 
-#: Class of results that somebody has to await or iterate, how to call one, and the rest of the
-#: message.
+#: Classes of results that have to be awaited or iterated; what an error calls such a result, and
+#: the rest of its message.
 _UNFINISHED = (
     (Coroutine, "a coroutine", _OF_ASYNC),
     (AsyncGenerator, "an async generator", _OF_ASYNC),
@@ -70,7 +71,7 @@ MISSING: Final[Any] = _Missing()
 
 
 def missing_position(call: str, parameter: str, named: Mapping[str, object]) -> InvalidArgument:
-    """The error for a call that names a task when the task or the instant is not at its position.
+    """The error for a call without the task, or without the instant, at its position.
 
     Args:
         call: name of the method.
@@ -146,7 +147,7 @@ def require_queues(queue: Any) -> tuple[str, ...]:
             f"queue is {queue!r} of type {type(queue).__name__}, expected a name or a sequence "
             "of names in the order of preference, such as a list, or spinach.ALL_QUEUES."
         )
-    names = tuple(wire.check_name(name, "queue") for name in queues)
+    names = tuple(check_name(name, "queue") for name in queues)
     if not names:
         raise InvalidArgument("queue is an empty sequence, expected at least one queue name.")
     if len(set(names)) != len(names):
@@ -164,26 +165,40 @@ def require_callable(func: Any) -> Callable[..., object]:
         raise InvalidTask(
             f"{func!r} of type {type(func).__name__} is not callable. Register a function."
         )
-    bare = func
-    while isinstance(bare, functools.partial):
-        bare = bare.func
-    called = type(bare).__call__ if not inspect.isroutine(bare) else bare
-    for candidate in (bare, called):
-        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
+    match deferred(func):
+        case "async":
             raise InvalidTask(f"{func!r} is an async function, {_OF_ASYNC}")
-        if inspect.isgeneratorfunction(candidate):
+        case "generator":
             raise InvalidTask(f"{func!r} is a generator function, {_OF_GENERATOR}")
-    checked: Callable[..., object] = func
-    return checked
+        case None:
+            checked: Callable[..., object] = func
+            return checked
+
+
+def deferred(func: Callable[..., object]) -> Literal["async", "generator"] | None:
+    """What kind of function runs nothing when it is called; None of a plain one.
+
+    Args:
+        func: a function, a method, a partial of either, or an object with `__call__`.
+    """
+    while isinstance(func, functools.partial):
+        func = func.func
+    called = func if inspect.isroutine(func) else type(func).__call__
+    for candidate in (func, called):
+        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
+            return "async"
+        if inspect.isgeneratorfunction(candidate):
+            return "generator"
+    return None
 
 
 def refuse_unfinished(func: Callable[..., object], result: object) -> InvalidTask | None:
     """Why a call does not count as done, with the remedy that registering would have named.
 
-    It does not if it returned what somebody has to await or to iterate: a coroutine, a generator,
-    an async generator, or whatever else can be awaited. Other iterators, such as a `map` or a
-    file, are results like any other. A coroutine or generator is closed, so that Python does not
-    warn of it as well.
+    A call is not done when what it returned has to be awaited or iterated first: a coroutine, a
+    generator, an async generator, or anything else that can be awaited. Other iterators, such as
+    a `map` or a file, are results like any other. A coroutine or generator is closed, so that
+    Python does not warn of it as well.
 
     Args:
         func: what was called, for the message.

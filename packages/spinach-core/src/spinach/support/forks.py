@@ -3,7 +3,7 @@
 A task may fork, and so may a receiver of a signal, a log handler or whatever else of a user's
 runs on these threads. When that code comes back in the child, the thread has a copy of all that
 the parent's has: of jobs that wait in the buffer, of outcomes to report, of memberships. None of
-it belongs to the child, so it tells nobody, reports nothing and runs nothing.
+it belongs to the child, so the child sends no signal, reports nothing and runs nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _WRITE_SECONDS = 5.0
 def leave_child(err: BaseException | None = None) -> None:
     """End the process if the calling thread is the engine's and began in another one.
 
-    To be called wherever code of users' comes back to a thread of the engine, before a lock is
-    taken: in a child, locks that other threads held at the fork stay locked for ever.
+    Call it wherever code of users returns to a thread of the engine, before a lock is taken:
+    in a child, locks that other threads held at the fork stay locked for ever.
 
     Args:
         err: what that code raised; None: it returned.

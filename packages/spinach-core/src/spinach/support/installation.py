@@ -1,6 +1,7 @@
-"""The warning that the distribution `spinach` is installed, which owns this package's folder, too.
+"""The warning about an installed distribution `spinach`, whose package has the same folder.
 
-Not for what else is installed: only that one writes over, and takes away, files of this one.
+Only that one is searched for: installing it overwrites files of this package, and removing it
+takes them away.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OneAtATime", "ProcessLock", "is_nested"]
 
-#: Whose functions are the calls that a program makes.
+#: The modules whose functions a program calls.
 _MODULES: Final = frozenset(
     {
         "spinach.engine",
@@ -31,13 +31,13 @@ _MODULES: Final = frozenset(
     }
 )
 
-#: Those of them that call the program's own code.
+#: The functions among them that call the program's own code.
 _TRANSPARENT: Final = frozenset(("execute",))
 
 
 def is_nested() -> bool:
     """Whether the caller's caller was called in the middle of a call of a program."""
-    frame = sys._getframe(2)  # noqa: SLF001 - the stack knows; to count costs each call something
+    frame = sys._getframe(2)  # noqa: SLF001 - the stack knows; counting would cost each call something
     while frame is not None:
         if frame.f_globals.get("__name__") in _MODULES and frame.f_code.co_name not in _TRANSPARENT:
             return True
@@ -48,12 +48,12 @@ def is_nested() -> bool:
 class ProcessLock:
     """A reentrant lock that each process has to itself.
 
-    A forked child would inherit an ordinary one as it was: held for ever, where another thread
-    had it.
+    A forked child would inherit an ordinary lock as it was: locked for ever if another thread
+    held it.
     """
 
     def __init__(self) -> None:
-        # Without a lock: of several threads that come first, all get the same entry.
+        # Needs no lock: `setdefault` gives all threads that come first the same entry.
         self._by_process: dict[int, threading.RLock] = {}
 
     @contextmanager
@@ -76,13 +76,13 @@ class OneAtATime:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        # Guards what follows, and what the owner of this object says.
+        # Guards the attribute below, and what the comment of this object's owner says.
         self._lock = ProcessLock()
         # The process whose call has it; 0: none.
         self._taken_by = 0
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Have the lock for a block.
 
         Raises:

@@ -9,8 +9,10 @@ __all__ = ["PROCESS"]
 
 
 class _Process:
-    """Tells a forked child from its parent by a number, which is looked at after each job:
-    `os.getpid`, a system call, takes ten times as long."""
+    """Tells a forked child from its parent by a number.
+
+    The number is compared after each job: `os.getpid`, a system call, takes ten times as long.
+    """
 
     __slots__ = ("_watched", "number")
 

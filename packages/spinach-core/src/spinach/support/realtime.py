@@ -19,7 +19,7 @@ __all__ = ["Real", "time"]
 
 
 def _copy_of(name: str) -> Any:
-    """A copy of a built-in module that nobody else can find."""
+    """A copy of a built-in module that `sys.modules` does not hold."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.loader is not None

@@ -27,5 +27,5 @@ class EngineThread(threading.Thread):
 class ServiceThread(EngineThread):
     """Arbiter, subscriber or result notifier: it talks to the broker and runs no job.
 
-    Brokers may tell their calls from those of the program by it.
+    By its class a broker may tell calls of the engine from those of the program.
     """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from spinach.brokers.calls import Verdict
 from spinach.const import HOUSEKEEPING_CHUNK
 from spinach.exc import BrokerError
-from spinach.record import wire
+from spinach.record.header import READABLE_PARKS
 from spinach.support.log import WORKER_LOGGER
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Conditions:
 
     def runs(self, park: str) -> bool:
         """Whether this process can run the jobs of a park."""
-        return self._knows(park) or park in wire.READABLE_PARKS
+        return self._knows(park) or park in READABLE_PARKS
 
     def beaten(self, turns: Sequence[Turn], replies: Sequence[BeatReply]) -> None:
         """Read the answers of a beat."""

@@ -16,7 +16,7 @@ from msgspec import structs
 from spinach.brokers.calls import Verdict
 from spinach.const import BLOCK_SECONDS, MAX_FETCH_BYTES
 from spinach.outcome import Outcome, OutcomeKind
-from spinach.record import wire
+from spinach.record.header import READABLE_PARKS, UnreadableRecord, read_header
 from spinach.support.forks import leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.support.process import PROCESS
@@ -403,7 +403,7 @@ class Consumer:
 
     def _take_in(self, member: Membership, reply: FetchReply, now: float) -> int:
         member.parks = tuple(
-            park for park in reply.parks if park in member.tasks or park in wire.READABLE_PARKS
+            park for park in reply.parks if park in member.tasks or park in READABLE_PARKS
         )
         if self._conditions.fetched(member.queue, reply):
             self._quiet_until = 0.0
@@ -428,8 +428,8 @@ class Consumer:
         leased_jobs = []
         for lease in leases:
             try:
-                name = wire.read_header(lease.record).task
-            except wire.UnreadableRecord as exc:
+                name = read_header(lease.record).task
+            except UnreadableRecord as exc:
                 self._park(lease, exc.park, str(exc))
                 continue
             task = member.tasks.get(name)

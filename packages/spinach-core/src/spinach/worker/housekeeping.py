@@ -14,7 +14,9 @@ from spinach.clock import from_ms
 from spinach.const import DEFAULT_MAX_PAYLOAD_BYTES, WORKER_LOST
 from spinach.job import JobStatus, job_from_record
 from spinach.outcome import Failure, Outcome, OutcomeKind
-from spinach.record import wire
+from spinach.record import ids
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.payload import complete_payload, encode_arguments
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 
 if TYPE_CHECKING:
@@ -145,8 +147,8 @@ class Housekeeping:
         """Fail a job that ran, but whose outcome the store forgot, and that may not run again."""
         failure = Failure(error=WORKER_LOST, message=_FORGOTTEN)
         try:
-            task = wire.read_header(lease.record).task
-        except wire.UnreadableRecord:
+            task = read_header(lease.record).task
+        except UnreadableRecord:
             task = ""
         self._in_flight.post(Outcome(OutcomeKind.FAILED, lease, task, failure=failure))
         self._tell_lost(lease.queue, lease)
@@ -157,7 +159,7 @@ class Housekeeping:
             job = job_from_record(
                 lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
             )
-        except wire.UnreadableRecord as exc:
+        except UnreadableRecord as exc:
             JOB_LOGGER.error(
                 "Job failed: %s, its worker process was lost and its record cannot be read: %s",
                 lost.stored_id[1:], exc,
@@ -203,9 +205,9 @@ class Housekeeping:
         """Enqueue one tick of a task, unless another process did (I15); False: no answer."""
         # No name has `|`, so no two ticks make the same text.
         name = f"{self._broker.namespace}|{member.queue}|{due.task}|{due.due_ms}"
-        stored_id = wire.stored_id(str(uuid.uuid5(_TICK_IDS, name)), task.max_retries)
-        payload = wire.complete_payload(
-            wire.encode_arguments((), {}, task=task.name),
+        stored_id = ids.stored_id(str(uuid.uuid5(_TICK_IDS, name)), task.max_retries)
+        payload = complete_payload(
+            encode_arguments((), {}, task=task.name),
             due.due_ms,
             limit_bytes=DEFAULT_MAX_PAYLOAD_BYTES,  # It has a few bytes.
             task=task.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spinach.backoff import CallBackoff
 from spinach.brokers.calls import FetchTurn, Turn
 from spinach.const import BEATS_PER_LEASE, LEASE_MARGIN_SECONDS
-from spinach.record import wire
+from spinach.record.header import READABLE_PARKS
 from spinach.support.log import WORKER_LOGGER
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Membership:
             name: declaration.tasks[name] for name in self.schedule if name in wanted.periodic
         }
         self.parks = tuple(
-            park for park in self.parks if park in self.tasks or park in wire.READABLE_PARKS
+            park for park in self.parks if park in self.tasks or park in READABLE_PARKS
         )
         # Parks may hold jobs of what is known now; the next fetch tells.
         self.more = True

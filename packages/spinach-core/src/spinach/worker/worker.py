@@ -24,7 +24,8 @@ from spinach.clock import as_utc, from_ms, to_ms
 from spinach.exc import AbortException, BrokerError, RetryException
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import Failure, Outcome, OutcomeKind, cut_failure
-from spinach.record import wire
+from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.payload import decode_payload
 from spinach.support.checks import refuse_unfinished
 from spinach.support.exception_text import class_name, message_of, trace_of, traceback_of
 from spinach.support.forks import end_child, leave_child
@@ -166,11 +167,11 @@ class Worker:
     def _execute(self, work: LeasedJob) -> Outcome:
         lease, task = work.lease, work.task
         try:
-            args, kwargs, _ = wire.decode_payload(lease.record)
+            args, kwargs, _ = decode_payload(lease.record)
             # Only who listens or reads needs a snapshot; most jobs pass unseen.
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
             job = _snapshot(lease) if watched else None
-        except wire.UnreadableRecord as exc:
+        except UnreadableRecord as exc:
             with SHIELD:
                 JOB_LOGGER.error(
                     "Job failed: %s %s, its record cannot be read: %s",
@@ -227,7 +228,7 @@ class Worker:
             may_pass: False: another attempt would end in the same way.
         """
         lease = work.lease
-        header = wire.read_header(lease.record)
+        header = read_header(lease.record)
         final = not may_pass or issubclass(type(err), AbortException)
         if final or lease.retries >= header.max_retries:
             outcome = Outcome(OutcomeKind.FAILED, lease, header.task, failure=describe(err))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from spinach.const import DEFAULT_MAX_PAYLOAD_BYTES, DEFAULT_NAMESPACE
 from spinach.exc import InvalidArgument, SpinachError
-from spinach.record import wire
+from spinach.record.names import check_name
 from spinach.support.checks import require_int
 from spinach_redis.client.caller import Caller
 from spinach_redis.migrate.moving import Left, Migration, Move
@@ -82,7 +82,7 @@ def migrate(
     move = Move(
         Caller(settings.topology()),
         namespace,
-        wire.check_name(namespace if into is None else into, "namespace"),
+        check_name(namespace if into is None else into, "namespace"),
         Reader(dict(tasks or {}), dict(queues or {}), max_payload_bytes),
         dry_run=dry_run,
     )

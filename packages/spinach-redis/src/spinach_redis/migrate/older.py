@@ -30,7 +30,10 @@ from typing import TYPE_CHECKING, Any, Final
 from spinach.clock import from_ms
 from spinach.const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
 from spinach.exc import SpinachError
-from spinach.record import wire
+from spinach.record.header import header_line
+from spinach.record.ids import StoredId, stored_id
+from spinach.record.names import check_name
+from spinach.record.payload import complete_payload, encode_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +133,7 @@ class OldJob:
 
     task: str
     queue: str
-    stored_id: str
+    stored_id: StoredId
     record: bytes
     at_ms: int
     max_retries: int
@@ -161,8 +164,8 @@ class Reader:
         """
         try:
             return (
-                wire.check_name(self._tasks.get(str(task), task), "task"),
-                wire.check_name(self._queues.get(str(queue), queue), "queue"),
+                check_name(self._tasks.get(str(task), task), "task"),
+                check_name(self._queues.get(str(queue), queue), "queue"),
             )
         except SpinachError as exc:
             raise Unmovable(
@@ -189,19 +192,19 @@ class Reader:
         except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise _damaged(exc) from exc
         try:
-            payload = wire.complete_payload(
-                wire.encode_arguments(args, kwargs, task=task),
+            payload = complete_payload(
+                encode_arguments(args, kwargs, task=task),
                 at_ms,
                 limit_bytes=self._max_payload_bytes,
                 task=task,
             )
         except SpinachError as exc:
             raise Unmovable(str(exc)) from exc
-        header = wire.header_line(max_retries=max_retries, queue=queue, task=task)
+        header = header_line(max_retries=max_retries, queue=queue, task=task)
         return OldJob(
             task=task,
             queue=queue,
-            stored_id=wire.stored_id(job_id, max_retries),
+            stored_id=stored_id(job_id, max_retries),
             record=header + payload,
             at_ms=at_ms,
             max_retries=max_retries,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from spinach.record.wire import check_name
+from spinach.record.names import check_name
 from spinach_redis.scripts import SCRIPTS
 
 __all__ = ["acl_line", "commands"]

@@ -1,4 +1,4 @@
-"""Jobs for the tests, written as `spinach.record.wire` writes them."""
+"""Jobs for the tests, written as `spinach.record` says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Deposit
-from spinach.record.wire import header_line, read_header, stored_id
+from spinach.record.header import header_line, read_header
+from spinach.record.ids import stored_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -43,7 +43,9 @@ class KeepsFailedJobsOfAnySize(Breaker):
     def failed_jobs(
         self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
     ) -> list[FailedJob]:
-        found = {job.stored_id: job for job in super().failed_jobs(queue, limit=1000, after=after)}
+        found: dict[str, FailedJob] = {
+            job.stored_id: job for job in super().failed_jobs(queue, limit=1000, after=after)
+        }
         kept = sorted(
             {**self.family.large, **found}.values(), key=lambda job: job.cursor, reverse=True
         )

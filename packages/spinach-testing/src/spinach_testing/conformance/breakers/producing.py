@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from spinach.clock import to_ms
+from spinach.record.ids import may_repeat, stored_id
 
 from .base import Breaker
 
@@ -47,7 +48,10 @@ class StoresTwice(Breaker):
     def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
         answers = self.inner.enqueue(deposits)
         self.inner.enqueue(
-            [replace(each, stored_id=each.stored_id[0] + str(uuid.uuid4())) for each in deposits]
+            [
+                replace(each, stored_id=stored_id(str(uuid.uuid4()), may_repeat(each.stored_id)))
+                for each in deposits
+            ]
         )
         return answers
 

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from spinach.brokers.calls import BeatReply, FireReply, RecoverReply, Verdict
 from spinach.const import MAX_LOSSES
+from spinach.record.ids import may_repeat
 
 from .base import Breaker
 
@@ -177,7 +178,7 @@ class RunsLostJobsAgain(Breaker):
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
         reply = super().recover(queue, dead)
-        again = [job.stored_id for job in reply.lost if job.stored_id[0] == "0"]
+        again = [job.stored_id for job in reply.lost if not may_repeat(job.stored_id)]
         self.inner.retry_failed(queue, again)
         return structs.replace(
             reply, lost=tuple(job for job in reply.lost if job.stored_id not in again)

@@ -69,7 +69,7 @@ class CallSignature:
         return str(self._signature.replace(parameters=parameters, return_annotation=shown))
 
     def _after(self, count: int) -> tuple[frozenset[str], frozenset[str]]:
-        """Names that a call with so many positional arguments may and must give."""
+        """Names that a call with this number of positional arguments may give, and must give."""
         rest = self._positional[count:]
         empty = inspect.Parameter.empty
         allowed = frozenset(

@@ -1,73 +1,32 @@
-r"""How a job is written: a header line that brokers may read, and a payload.
+"""The arguments and the instant of a job, as JSON behind the first line of its record.
 
-::
-
-    1|3|-|spinach|mail.send\n[["a@example.org"],{"urgent":true},1700000000000]
-    │ │ │    │        │          │               │                └ at, ms since 1970
-    │ │ │    │        │          │               └ keyword arguments
-    │ │ │    │        │          └ positional arguments
-    │ │ │    │        └ task
-    │ │ │    └ queue
-    │ │ └ flags: letters for features to come, `-` for none
-    │ └ max_retries
-    └ version of the record
-
-The payload is JSON, and may get further elements at its end. Records never
-change once written (I18). Values are checked before they are encoded, because
+A payload may get further elements at its end. Values are checked before they are encoded, because
 every JSON encoder turns some of them silently into others.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-import re
 import reprlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from spinach.const import MAX_ARGUMENT_DEPTH, NAME_PATTERN, NAMESPACE_PATTERN
-from spinach.exc import InvalidArgument, InvalidName, PayloadTooLarge, SpinachError
+from spinach.exc import InvalidArgument, PayloadTooLarge
+from spinach.record.header import UnreadableRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "DAMAGED_PARK",
-    "READABLE_PARKS",
-    "RECORD_VERSION",
-    "Header",
-    "UnreadableRecord",
-    "check_name",
-    "complete_payload",
-    "decode_payload",
-    "encode_arguments",
-    "header_line",
-    "read_header",
-    "stored_id",
-]
+__all__ = ["MAX_ARGUMENT_DEPTH", "complete_payload", "decode_payload", "encode_arguments"]
 
-#: Version of the records that this release writes and the newest one it reads.
-RECORD_VERSION: Final = 1
+#: Nesting of arguments beyond which they are refused. An object that contains itself is refused
+#: by it, too.
+MAX_ARGUMENT_DEPTH: Final = 200
 
-#: Parks where an earlier release put records that this one can read.
-READABLE_PARKS: Final = frozenset(f"record|{v + 1}" for v in range(RECORD_VERSION))
-
-_NO_FLAGS: Final = "-"
-_LONGEST_NAME: Final = 200
-_HEADER: Final = re.compile(
-    rb"1\|(?P<retries>[0-9]{1,7})\|(?P<flags>-|[a-z]+)\|"
-    rb"(?P<queue>[A-Za-z0-9_.:/@-]{1,200})\|(?P<task>[A-Za-z0-9_.:/@-]{1,200})"
-)
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_ARGUMENTS: Final = b"[[],{}"
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
-
-
-#: Where records wait that no release can read.
-DAMAGED_PARK: Final = "record|damaged"
 
 
 class _Payload(msgspec.Struct, array_like=True, gc=False):
@@ -79,99 +38,6 @@ class _Payload(msgspec.Struct, array_like=True, gc=False):
 
 
 _DECODE: Final = msgspec.json.Decoder(_Payload).decode
-
-
-class UnreadableRecord(SpinachError):
-    """A record that this release cannot read: newer than it, or damaged."""
-
-    def __init__(self, message: str, park: str = DAMAGED_PARK) -> None:
-        super().__init__(message)
-        #: Where such records wait for a release that reads them. No task is called
-        #: like a park of records, since names have no `|`.
-        self.park = park
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The first line of a record."""
-
-    max_retries: int
-    queue: str
-    task: str
-
-
-def check_name(name: object, what: str) -> str:
-    """Return a task, queue or namespace name if it is one.
-
-    Args:
-        name: to check.
-        what: "task", "queue" or "namespace", for the error.
-
-    Raises:
-        InvalidName: wrong type, length or characters; a queue that is reserved.
-    """
-    pattern = NAMESPACE_PATTERN if what == "namespace" else NAME_PATTERN
-    if not isinstance(name, str) or pattern.fullmatch(name) is None:
-        allowed = "_ . : -" if what == "namespace" else "_ . : - / @"
-        message = (
-            f"{what} name is {name!r}, expected 1 to 200 of the characters A-Z a-z 0-9 {allowed}"
-        )
-        if usable := _usable_name(name, what):
-            message += f". Replace the others, as in {usable!r}."
-        raise InvalidName(message)
-    if what == "queue" and name.startswith("_"):
-        raise InvalidName(
-            f"queue name is {name!r}, but names that start with _ are reserved. "
-            "Choose one that starts with a letter or a digit."
-        )
-    return str(name)
-
-
-def _usable_name(name: object, what: str) -> str:
-    """A name that is allowed and reads like this one; empty without any."""
-    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-        return ""
-    kept = "A-Za-z0-9_.:-" if what == "namespace" else "A-Za-z0-9_.:/@-"
-    return re.sub(f"[^{kept}]+", "_", name).strip("_")
-
-
-def stored_id(job_id: str, max_retries: int) -> str:
-    """The id under which brokers know a job: its kind character and its UUID."""
-    return ("1" if max_retries else "0") + job_id
-
-
-def header_line(*, max_retries: int, queue: str, task: str) -> bytes:
-    """The first line of a record, newline included."""
-    return f"{RECORD_VERSION}|{max_retries}|{_NO_FLAGS}|{queue}|{task}\n".encode("ascii")
-
-
-def read_header(record: bytes) -> Header:
-    """Read the first line of a record.
-
-    Raises:
-        UnreadableRecord: written by a newer release, or damaged.
-    """
-    return _parse_line(record[: record.find(b"\n")])
-
-
-@functools.lru_cache(maxsize=1024)  # jobs of one task share their first line
-def _parse_line(line: bytes) -> Header:
-    match = _HEADER.fullmatch(line)
-    if match is None or match["flags"] != b"-":
-        digits = line.partition(b"|")[0]
-        park = DAMAGED_PARK
-        if match is not None:
-            park = f"record|{RECORD_VERSION}+{match['flags'].decode('ascii')}"
-        elif digits.isdigit() and len(digits) < 5 and int(digits) > RECORD_VERSION:
-            park = f"record|{int(digits)}"
-        raise UnreadableRecord(
-            f"Record starts with {line[:80]!r}, which this release (record version "
-            f"{RECORD_VERSION}) cannot read. Run it with the release that wrote it.",
-            park,
-        )
-    return Header(
-        int(match["retries"]), match["queue"].decode("ascii"), match["task"].decode("ascii")
-    )
 
 
 def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], *, task: str) -> bytes:

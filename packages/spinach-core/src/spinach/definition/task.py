@@ -1,0 +1,115 @@
+"""What a task is: a function under a name, and how its jobs run; and how one is found."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
+
+from spinach.backoff import DEFAULT_BACKOFF, BackoffPolicy
+from spinach.definition.signature import CallSignature
+from spinach.exc import InvalidJobSignatureError, InvalidTask, UnknownTask
+from spinach.record.header import header_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
+
+__all__ = ["Task", "Wanted", "check_call", "find_task", "identity"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task(Generic[P, R]):
+    """A function under a name, with how its jobs run; made by `Tasks`."""
+
+    func: Callable[P, R]
+    name: str
+    queue: str
+    max_retries: int
+    #: None: not periodic.
+    periodicity: timedelta | None
+    #: Most jobs of this task that run at once over all workers; None: no limit.
+    max_concurrency: int | None
+    #: How long its jobs wait between a failed attempt and the next one.
+    backoff: BackoffPolicy = DEFAULT_BACKOFF
+    signature: CallSignature = field(init=False, repr=False)
+    #: First line of the record of each of its jobs.
+    header: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "signature", CallSignature(self.func))
+        object.__setattr__(
+            self,
+            "header",
+            header_line(max_retries=self.max_retries, queue=self.queue, task=self.name),
+        )
+
+
+#: How a caller names a task.
+Wanted: TypeAlias = "str | Callable[..., object] | Task[..., Any]"
+
+
+def identity(func: object) -> tuple[int, int]:
+    """What two function objects have in common when they are the same function.
+
+    A bound method is made anew at each access, so it counts by its function and its object.
+    """
+    if isinstance(func, types.MethodType):
+        return id(func.__self__), id(func.__func__)
+    return id(func), 0
+
+
+def find_task(wanted: Wanted, tasks: Mapping[str, Task[..., Any]]) -> Task[..., Any]:
+    """Find a task by name, function or `Task`.
+
+    Raises:
+        UnknownTask: not there.
+        InvalidTask: the function stands there under several names.
+    """
+    if isinstance(wanted, str):
+        if (found := tasks.get(wanted)) is not None:
+            return found
+        raise _unknown(repr(wanted), wanted, tasks)
+    if isinstance(wanted, Task):
+        if tasks.get(wanted.name) is wanted:
+            return wanted
+        raise _unknown(repr(wanted.name), wanted.name, tasks)
+    key = identity(wanted)
+    matches = [task for task in tasks.values() if identity(task.func) == key]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(repr(task.name) for task in matches)
+        raise InvalidTask(
+            f"{wanted!r} is registered under several names: {names}. Schedule it by name."
+        )
+    name = getattr(wanted, "__name__", "")
+    raise _unknown(repr(wanted), name if isinstance(name, str) else "", tasks)
+
+
+def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Check that arguments fit a task.
+
+    Raises:
+        InvalidJobSignatureError: they do not.
+    """
+    if problem := task.signature.problem(args, kwargs):
+        raise InvalidJobSignatureError(
+            f"Task {task.name!r} cannot be called like that: {problem}. "
+            f"Its signature is {task.name}{task.signature}."
+        )
+
+
+def _unknown(shown: str, name: str, tasks: Mapping[str, Task[..., Any]]) -> UnknownTask:
+    # Here, since the import of every program would pay for it.
+    import difflib
+
+    near = difflib.get_close_matches(name, tasks, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownTask(
+        f"Unknown task {shown}.{hint} Known tasks: {', '.join(sorted(tasks)) or 'none'}. Register "
+        "it with @tasks.task(name=...) and call engine.attach_tasks(tasks) before scheduling it."
+    )
