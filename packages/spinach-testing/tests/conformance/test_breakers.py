@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
+import re
+from pathlib import Path
+
 import pytest
 
-from spinach_testing.conformance import Harness
+from spinach_testing.conformance import BROKER_INVARIANTS, Harness, breakers
 from spinach_testing.conformance.breakers import BREAKERS, Breaker, rejections
 
 
@@ -37,3 +41,22 @@ def test_each_breaker_says_what_it_does_wrong() -> None:
 
     assert None not in described
     assert len(described) == len(BREAKERS)
+
+
+def test_each_breaker_is_tried_that_is_written_in_a_module_of_breakers() -> None:
+    written = {
+        name
+        for module in pkgutil.iter_modules(breakers.__path__)
+        for name in re.findall(
+            r"^class ([A-Z]\w+)\((?:Breaker|_\w+)\):",
+            (Path(breakers.__path__[0]) / f"{module.name}.py").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    }
+
+    assert {breaker.__name__ for breaker in BREAKERS} == written
+
+
+@pytest.mark.parametrize("breaker", BREAKERS, ids=lambda breaker: breaker.__name__)
+def test_each_breaker_names_an_invariant(breaker: type[Breaker]) -> None:
+    assert breaker.breaks in BROKER_INVARIANTS, f"{breaker.__name__}.breaks is {breaker.breaks!r}"

@@ -111,6 +111,17 @@ class FailedStoreBehaviour(BrokerBehaviour):
         assert (lab.counts().ready, lab.counts().failed) == (1, 1)
 
     @holds("I1")
+    def test_failed_job_that_is_named_twice_counts_once(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(2)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        process.fail(*process.take(idle=2))
+        a, b = ids(jobs)
+        assert lab.client.retry_failed(QUEUE, [a, a]) == 1
+        assert lab.client.discard_failed(QUEUE, [b, b]) == 1
+        assert ids(process.take(idle=5)) == [a]
+
+    @holds("I1")
     def test_discarded_job_is_gone(self, lab: Lab) -> None:
         job = deposit()
         lab.enqueue(job)

@@ -17,9 +17,13 @@ from .trial import rejections
 
 __all__ = ["BREAKERS", "Breaker", "BrokenHarness", "rejections"]
 
-#: All of them, by the call that they spoil.
+#: Every public subclass of `Breaker` in these modules, by the call that it spoils.
 BREAKERS: tuple[type[Breaker], ...] = tuple(
-    getattr(module, name)
+    value
     for module in (producing, nesting, fetching, outcomes, upkeep, clock, waiting, people)
-    for name in module.__all__
+    for name, value in sorted(vars(module).items())
+    if not name.startswith("_")
+    and isinstance(value, type)
+    and issubclass(value, Breaker)
+    and value.__module__ == module.__name__
 )

@@ -16,24 +16,6 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import FetchReply, FetchTurn, QueueCounts, ReconcileReply, Turn
 
-__all__ = [
-    "AcceptsAnyToken",
-    "AcceptsRepeats",
-    "ChargesReleases",
-    "CountsNoLeases",
-    "DropsRetries",
-    "FailsWhatIsParked",
-    "ForgetsFailures",
-    "HidesMissing",
-    "HidesStrays",
-    "LeavesWithLeases",
-    "ReconcilesByJob",
-    "RenewsOnReport",
-    "RetriesEarly",
-    "ReversesReleases",
-    "StaysAfterLeaving",
-]
-
 
 class AcceptsAnyToken(Breaker):
     """Applies an outcome to the newest lease of its job, whichever it was told for."""
