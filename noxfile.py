@@ -178,18 +178,13 @@ def faults(session: nox.Session) -> None:
     """Break servers, connections and workers, a bounded number of times; `-- --full` all."""
     install_editable(session)
     session.install(*test_groups())
-    results = Path(session.create_tmp()) / "faults.json"
     # All of it measures, too, and has nothing else beside it.
-    side_by_side = [] if "--full" in session.posargs else SIDE_BY_SIDE
+    full = "--full" in session.posargs
+    how = ["--page=docs/reference/faults.md"] if full else SIDE_BY_SIDE
     session.run(
-        "python", "-m", "pytest", "packages/spinach-redis/faults", f"--results={results}",
-        *side_by_side, *report(session), *session.posargs,
+        "python", "-m", "pytest", "packages/spinach-redis/faults",
+        *how, *report(session), *session.posargs,
     )  # fmt: skip
-    if "--full" in session.posargs:
-        session.run(
-            "python", "packages/spinach-redis/faults/results.py", str(results),
-            "docs/reference/faults.md",
-        )  # fmt: skip
 
 
 @nox.session(default=False)

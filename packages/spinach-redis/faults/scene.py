@@ -219,7 +219,7 @@ class Scene:
             key for key, id_ in self.ids.items() if {"0" + id_, "1" + id_} & lost.leased.keys()
         }
         for task in limits:
-            peak = effects.peak(task, self.fleet.deaths, self.fleet.sleeps, outside)
+            peak = effects.peak(task, self.fleet.ends(), self.fleet.sleeps, outside)
             wrong += [f"{peak} of {task} ran at once"] * (peak > LIMIT)
         assert not wrong, f"{self.namespace}:\n  " + "\n  ".join(wrong)
         check_drained(client, self.namespace)
