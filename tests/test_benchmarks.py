@@ -9,6 +9,7 @@ import json
 import os
 import pkgutil
 import sys
+import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from benchmarks.cluster import even_queues  # noqa: E402
 from benchmarks.environment import Environments  # noqa: E402
 from benchmarks.goals import verdicts  # noqa: E402
 from benchmarks.measures import ALL, Measure, Metric  # noqa: E402
+from benchmarks.measures.drain import drained  # noqa: E402
 from benchmarks.measures.mixed import overtaken  # noqa: E402
 from benchmarks.page import page  # noqa: E402
 from benchmarks.proxy import CommandCounter  # noqa: E402
@@ -228,6 +230,23 @@ def test_each_measure_is_listed_and_told_of_in_the_documentation() -> None:
     }
     untold = {measure.name for measure in ALL} - told
     assert not untold, "Add rows to the table under 'What is measured' in docs/benchmarks.md."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+def test_measure_of_the_readme_measures(stage: Stage) -> None:
+    readme = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    block = readme.partition("```python\n")[2].partition("```")[0]
+    known = {**globals(), "ClassVar": ClassVar, "drained": drained}
+    exec("from __future__ import annotations\n" + textwrap.dedent(block), known)
+    [measure] = [
+        value()
+        for name, value in known.items()
+        if isinstance(value, type) and issubclass(value, Measure) and name not in globals()
+    ]
+    stage.share = 100
+    found = run(stage, [measure], ROSTER[:1], 1, say=lambda _: None, keep=lambda _: None)
+    assert set(found.values[measure.name][FLOOR]) == set(measure.metrics)
+    assert found.troubles == []
 
 
 def test_prepared_environments_are_used_again(tmp_path: Path) -> None:
