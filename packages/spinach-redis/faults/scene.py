@@ -132,7 +132,14 @@ class Scene:
 
     def drained(self, seconds: float = 60.0) -> None:
         """Wait until the server has nothing left to do."""
-        until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
+        try:
+            until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
+        except AssertionError as error:
+            error.add_note(
+                f"{self.unfinished()} of {len(self.jobs)} jobs are left. Unless they hang: start "
+                "more threads, or schedule less by `Load(scene, pause_seconds=..., seconds=...)`."
+            )
+            raise
 
     def members(self) -> set[bytes]:
         """Live memberships, and dead ones that nobody recovered yet."""
