@@ -165,6 +165,16 @@ class HidesMissing(Breaker):
         return structs.replace(super().reconcile(turn, held), missing=())
 
 
+class ReturnsTheNewestFirst(Breaker):
+    """Returns the leases of lost replies the newest first."""
+
+    breaks = "I6"
+
+    def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
+        reply = super().reconcile(turn, held)
+        return structs.replace(reply, missing=reply.missing[::-1])
+
+
 class HidesStrays(Breaker):
     """Does not say which leases a process holds in vain."""
 
