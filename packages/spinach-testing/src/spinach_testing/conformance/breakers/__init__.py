@@ -17,9 +17,9 @@ from .trial import rejections
 
 __all__ = ["BREAKERS", "Breaker", "BrokenHarness", "rejections"]
 
-#: Every public subclass of `Breaker` in these modules, by the call that it spoils.
+#: All of them, by the calls in which they break a rule.
 BREAKERS: tuple[type[Breaker], ...] = tuple(
-    value
+    value  # every public subclass of `Breaker` in these modules
     for module in (producing, nesting, fetching, outcomes, upkeep, clock, waiting, people)
     for name, value in sorted(vars(module).items())
     if not name.startswith("_")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import Deposit, FetchReply, FetchTurn
 
-#: Real time after which a wait of a breaker ends when nobody ends it.
+#: Real time after which a wait of a breaker ends by itself.
 _END_SECONDS = 60.0
 
 
