@@ -24,21 +24,21 @@ PACKAGES = {
 }
 #: Supported Pythons. 3.13t is left out: msgspec has no wheels for it.
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
-#: Explorations, the making of thousands of values, and projects of their own with other plugins:
-#: `tests` runs them, and once is enough.
-ONCE_IS_ENOUGH = [
-    "packages/spinach-core/tests/interleaving/test_handover.py",
+#: Explorations, the making of thousands of values, and projects of their own with other plugins.
+#: Coverage is not measured in them: some would take ten times as long, and they run no line that
+#: other tests do not run.
+NOT_TRACED = [
+    "packages/spinach-core/tests/interleaving",
     "packages/spinach-core/tests/test_fidelity.py",
     "packages/spinach-redis/tests/test_fidelity.py",
     "packages/spinach-testing/tests/conformance/test_third_party.py",
     "packages/spinach-testing/tests/test_companions.py",
 ]
-#: Tests that start programs, or switch greenlets, which tracing would have to follow: it makes
-#: them take up to ten times as long, and finds no line that other tests do not run.
-NOT_TRACED = [
-    "tests",
-    "packages/spinach-core/tests/interleaving",
-]
+#: Explorations of every order of steps. Those are the same on every Python, so that `tests` alone
+#: has them.
+EXPLORATIONS = ["packages/spinach-core/tests/interleaving/test_in_flight.py"]
+#: Where `tests` leaves what it measured, for `together` to add up.
+COVERAGE = ROOT / ".nox" / "coverage"
 #: Tests run side by side. Many wait for servers and programs, so that two cores have room for
 #: four processes; each has servers of its own, so that more cost more than they bring.
 SIDE_BY_SIDE = ["-n", "4", "--dist", "worksteal"]
@@ -101,41 +101,67 @@ def build(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 @each_package
 def tests(session: nox.Session, package: str) -> None:
-    """Test one package: its wheel, with what it declares and nothing else."""
-    test_wheel(session, package)
+    """Test one package: its wheel, with what it declares and nothing else; measures coverage."""
+    install_wheel(session, package)
+    if session.posargs:  # A part of the tests says nothing about coverage.
+        run_tests(session, package)
+        return
+    session.install(coverage())
+    of_package = [path for path in NOT_TRACED if path.startswith(f"packages/spinach-{package}/")]
+    ignored = [f"--ignore={path}" for path in of_package]
+    COVERAGE.mkdir(parents=True, exist_ok=True)
+    session.env["COVERAGE_FILE"] = str(COVERAGE / package)
+    session.run("coverage", "erase")
+    session.run(
+        "coverage", "run", "-m", "pytest", f"packages/spinach-{package}/tests", *SIDE_BY_SIDE,
+        *ignored, *report(session, "+traced"),
+    )  # fmt: skip
+    if of_package:
+        session.run("pytest", *of_package, *SIDE_BY_SIDE, *report(session))
 
 
 @nox.session(python=PYTHONS, tags=["matrix"], requires=["build"], default=False)
 @each_package
 def matrix(session: nox.Session, package: str) -> None:
-    """Do what `tests` does, on each supported Python."""
-    test_wheel(session, package)
+    """Do what `tests` does, without coverage and explorations, on each supported Python."""
+    install_wheel(session, package)
+    run_tests(session, package, *EXPLORATIONS)
 
 
 @nox.session(python=PYTHONS[0], requires=["build"], default=False)
 @each_package
 def lowest(session: nox.Session, package: str) -> None:
-    """Do what `tests` does, with the lowest versions that the package admits."""
-    test_wheel(session, package, *lower_bounds(package))
+    """Do what `matrix` does, with the lowest versions that the package admits."""
+    install_wheel(session, package, *lower_bounds(package))
+    run_tests(session, package, *EXPLORATIONS)
 
 
 @nox.session
 def together(session: nox.Session) -> None:
-    """Run every test on the sources, all packages at once, and measure coverage."""
+    """Run what crosses packages, on the sources, and add up the coverage that `tests` measured.
+
+    With arguments of pytest: any part of all tests, such as `-- -k lease`.
+    """
+    measured = {package: sorted(COVERAGE.glob(f"{package}.*")) for package in PACKAGES}
+    missing = [f'"tests({package})"' for package, files in measured.items() if not files]
+    if missing and not session.posargs:
+        session.error(
+            f"There is no coverage to add up of {', '.join(missing)}. "
+            "Run `nox -s tests together`, or `nox -s together -- tests` without coverage."
+        )
     install_editable(session)
     session.install(*test_groups())
-    ignored = [f"--ignore={path}" for path in ONCE_IS_ENOUGH]
-    run = ["-m", "pytest", *SIDE_BY_SIDE, *ignored]
-    if session.posargs:  # A part of the tests says nothing about coverage.
-        session.run("python", *run, *session.posargs)
+    run = ["python", "-m", "pytest", *SIDE_BY_SIDE]
+    if session.posargs:
+        session.run(*run, *session.posargs)
         return
-    traced = [str(path) for path in sorted(ROOT.glob("packages/*/tests"))]
-    ignored = [f"--ignore={path}" for path in NOT_TRACED]
-    session.run("coverage", "erase")
-    session.run("coverage", "run", *run, *ignored, *report(session, "+traced"), *traced)
-    session.run("coverage", "combine", "--quiet")
+    # All tests in one process: that no two modules, marks or fixtures are in each other's way.
+    session.run("python", "-m", "pytest", "--collect-only", "-qq", silent=True)
+    session.run(*run, *report(session), "tests")
+    files = [str(path) for paths in measured.values() for path in paths]
+    session.env["COVERAGE_FILE"] = str(COVERAGE / "all")
+    session.run("coverage", "combine", "--quiet", "--keep", *files)
     session.run("coverage", "report")
-    session.run("python", *run, *report(session), *NOT_TRACED)
 
 
 @nox.session
@@ -178,18 +204,13 @@ def faults(session: nox.Session) -> None:
     """Break servers, connections and workers, a bounded number of times; `-- --full` all."""
     install_editable(session)
     session.install(*test_groups())
-    results = Path(session.create_tmp()) / "faults.json"
     # All of it measures, too, and has nothing else beside it.
-    side_by_side = [] if "--full" in session.posargs else SIDE_BY_SIDE
+    full = "--full" in session.posargs
+    how = ["--page=docs/reference/faults.md"] if full else SIDE_BY_SIDE
     session.run(
-        "python", "-m", "pytest", "packages/spinach-redis/faults", f"--results={results}",
-        *side_by_side, *report(session), *session.posargs,
+        "python", "-m", "pytest", "packages/spinach-redis/faults",
+        *how, *report(session), *session.posargs,
     )  # fmt: skip
-    if "--full" in session.posargs:
-        session.run(
-            "python", "packages/spinach-redis/faults/results.py", str(results),
-            "docs/reference/faults.md",
-        )  # fmt: skip
 
 
 @nox.session(default=False)
@@ -266,8 +287,8 @@ def lower_bounds(package: str) -> list[str]:
     return sorted(bounds)
 
 
-def test_wheel(session: nox.Session, package: str, *bounds: str) -> None:
-    """Install a wheel alone and import it all, then add its test group and run its tests."""
+def install_wheel(session: nox.Session, package: str, *bounds: str) -> None:
+    """Install a wheel alone and import it all, then add its test group."""
     session.install(*wheels(package, *declared(package)[0]), *bounds)
     # What a package forgot to declare would come in with its test group.
     session.run("python", "-I", "tools/import_all.py", PACKAGES[package])
@@ -278,8 +299,13 @@ def test_wheel(session: nox.Session, package: str, *bounds: str) -> None:
     for sibling in list(ours):
         ours += declared(sibling)[0]
     session.install(*wheels(*ours), *others, *bounds)
+
+
+def run_tests(session: nox.Session, package: str, *without: str) -> None:
+    """Run the tests of one package, but for those in some files."""
+    ignored = [f"--ignore={path}" for path in without]
     session.run(
-        "pytest", f"packages/spinach-{package}/tests", *SIDE_BY_SIDE,
+        "pytest", f"packages/spinach-{package}/tests", *SIDE_BY_SIDE, *ignored,
         *report(session), *session.posargs,
     )  # fmt: skip
 
@@ -293,6 +319,11 @@ def test_groups() -> set[str]:
     """What all tests need beside the packages."""
     per_package = (split(group("test", metadata(p)))[1] for p in PACKAGES)
     return {*group("test"), *(requirement for part in per_package for requirement in part)}
+
+
+def coverage() -> str:
+    """The release of coverage that all sessions take, as a requirement."""
+    return next(name for name in group("test") if Requirement(name).name == "coverage")
 
 
 def report(session: nox.Session, part: str = "") -> list[str]:

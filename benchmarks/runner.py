@@ -31,7 +31,7 @@ def run(
     keep: Callable[[Results], None],
     earlier: Results | None = None,
 ) -> Results:
-    """Measure all; what fails is noted, and the rest goes on.
+    """Measure all. A contestant that fails is noted, and the rest goes on.
 
     Contestants take turns within a measure, so that its values compare; measures do not
     depend on each other, and may be taken in several sittings on one machine.
@@ -71,6 +71,7 @@ def _once(
     stage.server.clear()
     try:
         values = measure.run(stage, contestant)
+        _require_known(measure, values)
     except (TimeIsUp, RuntimeError, subprocess.SubprocessError) as exc:
         trouble: object = exc
         if isinstance(exc, subprocess.CalledProcessError):
@@ -80,8 +81,21 @@ def _once(
         if told not in results.troubles:
             results.troubles.append(told)
         return {}
+    except Exception as exc:
+        exc.add_note(f"while measuring {measure.name!r} of {contestant.name!r}")
+        raise
     results.add(measure.name, contestant.name, values)
     return values
+
+
+def _require_known(measure: Measure, values: dict[str, float]) -> None:
+    # The tables show what `metrics` names, and would silently leave out anything else.
+    unknown = values.keys() - measure.metrics.keys()
+    if unknown:
+        raise ValueError(
+            f"{type(measure).__name__}.run returned {sorted(unknown)}, expected metrics that the "
+            f"class names: {list(measure.metrics)}. Add what is missing to its `metrics`."
+        )
 
 
 def _setting(stage: Stage) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Where contestants play: runs their adapters on the server and sees what is done there."""
+"""What measures are made of: runs adapters on the server, starts workers, counts jobs there."""
 
 from __future__ import annotations
 
@@ -44,22 +44,32 @@ class Work:
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self._process = process
-        self._events = folder / "events"
-        self._stderr = folder / "stderr"
+        self._folder = folder
+        #: Name of a file → its text, of a worker that has ended: its folder is gone.
+        self._kept: dict[str, str] = {}
 
     def events(self, kind: str) -> list[dict[str, float]]:
-        """What jobs have told so far."""
-        if not self._events.exists():
-            return []
+        """What jobs have told so far by `jobs.EVENTS`; also after the end of the worker."""
         # What is being appended has no line end yet.
-        lines = self._events.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = self._text("events").split("\n")[:-1]
         return [event for event in map(json.loads, lines) if event["kind"] == kind]
 
+    def _text(self, name: str) -> str:
+        path = self._folder / name
+        if name in self._kept or not path.exists():
+            return self._kept.get(name, "")
+        return path.read_text(encoding="utf-8", errors="replace")
+
+    def end(self, grace_seconds: float) -> None:
+        """Stop the worker, and keep what it and its jobs told."""
+        _end(self._process, grace_seconds)
+        self._kept = {name: self._text(name) for name in ("events", "stderr")}
+
     def await_events(self, kind: str, count: int, seconds: float) -> None:
-        """Wait until so many jobs have told something.
+        """Wait until `count` events of a kind were told.
 
         Raises:
-            TimeIsUp: they did not.
+            TimeIsUp: they were not, within this time.
         """
         deadline = time.monotonic() + seconds
         while len(self.events(kind)) < count:
@@ -69,7 +79,12 @@ class Work:
             time.sleep(LOOK_SECONDS[1])
 
     def usage(self) -> Usage:
-        """What the worker takes of the machine."""
+        """What the worker takes of the machine.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
+        self.check()
         return usage(self._process.pid)
 
     def check(self) -> None:
@@ -80,8 +95,7 @@ class Work:
         """
         if self._process.poll() is not None:
             raise RuntimeError(
-                f"The worker ended by itself with {self._process.returncode}: "
-                + self._stderr.read_text(encoding="utf-8", errors="replace")[-2000:]
+                f"The worker ended with {self._process.returncode}: " + self._text("stderr")[-2000:]
             )
 
 
@@ -89,9 +103,9 @@ class Stage:
     """Runs adapters of contestants.
 
     Args:
-        server: where all measures take place.
-        environments: where the contestants live.
-        share: measures that count jobs or seconds take one of so many; 1 for real ones.
+        server: of all measures.
+        environments: of the contestants.
+        share: 1, or 10 in a quick run. Measures divide numbers of jobs and seconds by it.
     """
 
     def __init__(self, server: Server, environments: Environments, share: int = 1) -> None:
@@ -123,11 +137,12 @@ class Stage:
         Args:
             contestant: whose adapter.
             command: see `benchmarks.contestants.adapter`.
-            url: of the server, if not the server itself.
+            url: of a proxy before the server; None is the server itself.
             order: what the command takes.
         """
         done = subprocess.run(
-            self._command(contestant, command, url, order),
+            self._program(contestant),
+            input=self._order(contestant, command, url, order),
             cwd=ROOT,
             env=_environ(),
             stdout=subprocess.PIPE,
@@ -138,7 +153,12 @@ class Stage:
         return answer
 
     def enqueue(self, contestant: Contestant, task: str, count: int) -> float:
-        """Have jobs wait, in the quickest way that there is.
+        """Schedule jobs without arguments, in the quickest way that the contestant has.
+
+        Args:
+            contestant: whose producer.
+            task: a function of `benchmarks.contestants.jobs`.
+            count: of jobs.
 
         Returns:
             Seconds that it took the producer.
@@ -146,6 +166,15 @@ class Stage:
         command = "batch" if self.card(contestant)["has_batch"] else "enqueue"
         seconds: float = self.play(contestant, command, task=task, count=count)["seconds"]
         return seconds
+
+    def schedule(self, contestant: Contestant, calls: Sequence[tuple[str, list[Any]]]) -> None:
+        """Schedule jobs with arguments, in this order.
+
+        Args:
+            contestant: whose producer.
+            calls: task and arguments of each job.
+        """
+        self.play(contestant, "calls", calls=calls)
 
     @contextlib.contextmanager
     def worker(
@@ -162,29 +191,32 @@ class Stage:
         Args:
             contestant: whose worker.
             slots: threads, or what takes their place.
-            expected: the job after which its process tells the time.
-            url: of the server, if not the server itself.
-            kill: end it as a crash would, so that it gives nothing back.
+            expected: number of the job that tells `last` when it ends; 0: none does.
+            url: of a proxy before the server; None is the server itself.
+            kill: end it with SIGKILL, so that it gives nothing back.
         """
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = Path(name)
             told = {"BENCH_EVENTS": str(folder / "events"), "BENCH_EXPECTED": str(expected)}
             with (folder / "stderr").open("wb") as stderr:
                 process = subprocess.Popen(
-                    self._command(contestant, "work", url, {"slots": slots}),
+                    self._program(contestant),
                     cwd=ROOT,
                     env=_environ() | told,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=stderr,
                     start_new_session=True,
                 )
+            work = Work(process, folder)
             try:
-                work = Work(process, folder)
+                assert process.stdin is not None
+                with process.stdin as stdin:
+                    stdin.write(self._order(contestant, "work", url, {"slots": slots}))
                 yield work
                 work.check()
             finally:
-                _end(process, 0.0 if kill else STOP_SECONDS)
+                work.end(0.0 if kill else STOP_SECONDS)
 
     def pending(self, contestant: Contestant) -> int:
         """Jobs whose outcome the server does not know yet."""
@@ -193,7 +225,7 @@ class Stage:
     def await_done(
         self, contestant: Contestant, works: Sequence[Work], seconds: float, left: int = 0
     ) -> tuple[float, int]:
-        """Wait until no more than some jobs are pending.
+        """Wait until no more than `left` jobs are pending.
 
         Returns:
             When that was seen, on the monotonic clock, and how many were pending.
@@ -212,27 +244,30 @@ class Stage:
                 raise TimeIsUp(f"{contestant.name}: {pending} jobs left after {seconds:g} s")
             for work in works:
                 work.check()
-            # Half of what the rest takes at the pace so far: few looks, and exact ones.
+            # Half of what the rest takes at the pace so far, so that looks are few and exact.
             pace = max(1, total - pending) / (now - begin)
             pause = (pending - left) / pace / 2
             time.sleep(min(max(pause, LOOK_SECONDS[0]), LOOK_SECONDS[1]))
 
     def warm_up(self, contestant: Contestant, work: Work, seconds: float = 30.0) -> None:
-        """Have a worker run a few jobs, so that all it needs is loaded and connected."""
+        """Run a few jobs, so that the worker has loaded its modules and connected."""
         self.play(contestant, "enqueue", task="noop", count=5)
         self.await_done(contestant, [work], seconds)
 
-    def _command(
+    def _program(self, contestant: Contestant) -> list[str]:
+        module = f"benchmarks.contestants.{contestant.adapter}"
+        return [str(self.python(contestant)), "-m", module]
+
+    def _order(
         self, contestant: Contestant, command: str, url: str | None, order: dict[str, Any]
-    ) -> list[str]:
-        order = {
+    ) -> bytes:
+        """For standard input: an argument holds 128 KiB, too little for thousands of calls."""
+        known = {
             "command": command,
             "url": url or self.server.url,
             "options": contestant.options,
-            **order,
         }
-        module = f"benchmarks.contestants.{contestant.adapter}"
-        return [str(self.python(contestant)), "-m", module, json.dumps(order)]
+        return json.dumps({**known, **order}).encode()
 
 
 def _environ() -> dict[str, str]:

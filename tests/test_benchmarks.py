@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import collections
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import sys
+import textwrap
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
@@ -20,11 +24,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
+from benchmarks import measures  # noqa: E402
 from benchmarks.chart import bars  # noqa: E402
 from benchmarks.cluster import even_queues  # noqa: E402
 from benchmarks.environment import Environments  # noqa: E402
 from benchmarks.goals import verdicts  # noqa: E402
 from benchmarks.measures import ALL, Measure, Metric  # noqa: E402
+from benchmarks.measures.drain import drained  # noqa: E402
 from benchmarks.measures.mixed import overtaken  # noqa: E402
 from benchmarks.page import page  # noqa: E402
 from benchmarks.proxy import CommandCounter  # noqa: E402
@@ -39,12 +45,10 @@ from benchmarks.roster import (  # noqa: E402
 )
 from benchmarks.runner import run  # noqa: E402
 from benchmarks.server import find_binary, private_server  # noqa: E402
+from benchmarks.stage import Stage  # noqa: E402
 from benchmarks.stages import measure as measure_stages  # noqa: E402
 from benchmarks.summary import percentile, summary  # noqa: E402
 from benchmarks.usage import usage  # noqa: E402
-
-if TYPE_CHECKING:
-    from benchmarks.stage import Stage
 
 
 @pytest.fixture
@@ -103,9 +107,14 @@ def test_smallest_run_of_floor_and_spinach_measures_what_it_should(
 
 @pytest.mark.usefixtures("binary")
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
-def test_smallest_run_with_several_processes_and_on_a_cluster(tmp_path: Path) -> None:
+def test_smallest_run_with_several_processes_and_on_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What comes out says nothing. That all of it comes out does, whatever the numbers of jobs.
+    monkeypatch.setattr(command, "QUICK_SHARE", 100)
     only = [part for name in (FLOOR, AT_LEAST_ONCE) for part in ("--only", name)]
-    measures = [part for name in ("scale", "cluster", "growth") for part in ("--measure", name)]
+    names = ("scale", "cluster", "growth", "retries")
+    measures = [part for name in names for part in ("--measure", name)]
     where = ["--json", str(tmp_path / "found.json"), "--plots", str(tmp_path / "plots")]
     assert command.main(["--quick", "--here", *only, *measures, *where]) == 0
 
@@ -116,7 +125,31 @@ def test_smallest_run_with_several_processes_and_on_a_cluster(tmp_path: Path) ->
         assert set(ours) == set(measure.metrics), measure.name
         assert all(value > 0 for values in ours.values() for value in values)
     assert found.values["cluster"][FLOOR] == {}, "it has no queues to spread"
-    assert len(found.values) == 3
+    assert set(found.values) == set(names)
+
+
+@pytest.fixture
+def stage(binary: None, tmp_path: Path) -> Iterator[Stage]:
+    with private_server() as server:
+        yield Stage(server, Environments(tmp_path, here=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+def test_jobs_may_have_more_arguments_than_a_command_line_holds(stage: Stage) -> None:
+    floor = ROSTER[0]
+    stage.schedule(floor, [("picked_up", [float(number)]) for number in range(10_000)])
+    assert stage.pending(floor) == 10_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+def test_what_jobs_told_is_known_after_the_end_of_their_worker(stage: Stage) -> None:
+    floor = ROSTER[0]
+    stage.enqueue(floor, "noop", 3)
+    with stage.worker(floor, 1, expected=3) as work:
+        work.await_events("last", 1, 30.0)
+    assert [len(work.events(kind)) for kind in ("first", "last")] == [1, 1]
+    with pytest.raises(RuntimeError, match="ended"):
+        work.usage()
 
 
 class _Counted(Measure):
@@ -145,6 +178,15 @@ def test_contestants_take_turns_in_each_repeat() -> None:
     assert kept == [found]
 
 
+def test_value_that_no_table_would_show_is_refused() -> None:
+    class Misspelt(_Counted):
+        metrics: ClassVar = {"plaice": Metric("place")}
+
+    with pytest.raises(ValueError, match=r"returned \['place'\], expected .* \['plaice'\]") as told:
+        run(mock.MagicMock(), [Misspelt()], ROSTER[:1], 1, say=lambda _: None, keep=lambda _: None)
+    assert told.value.__notes__ == [f"while measuring 'counted' of {ROSTER[0].name!r}"]
+
+
 def test_every_peer_of_the_comparison_takes_part_and_has_an_adapter() -> None:
     peers = {contestant.adapter for contestant in ROSTER if contestant.kind == "peer"}
     assert peers == {"arq", "celery", "dramatiq", "huey", "rq", "saq", "streaq", "taskiq"}
@@ -166,7 +208,45 @@ def test_queues_lie_evenly_on_the_nodes_of_a_cluster(nodes: int) -> None:
 def test_measures_are_told_apart_by_name() -> None:
     names = [measure.name for measure in ALL]
     assert len(names) == len(set(names))
-    assert {name for measure in ALL if measure.quick for name in [measure.name]} >= {"drain"}
+    assert "drain" in {measure.name for measure in ALL if measure.quick}
+
+
+def test_each_measure_is_listed_and_told_of_in_the_documentation() -> None:
+    written = {
+        value
+        for module in pkgutil.iter_modules(measures.__path__)
+        for value in vars(importlib.import_module(f"{measures.__name__}.{module.name}")).values()
+        if isinstance(value, type) and issubclass(value, Measure) and value is not Measure
+    }
+    unlisted = written - {type(measure) for measure in ALL}
+    assert not unlisted, "Add them to ALL in benchmarks/measures/__init__.py, where tables stand."
+    text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    table = text.partition("## What is measured\n")[2]
+    told = {
+        name.strip()
+        for line in table.splitlines()
+        if line.startswith("| ")
+        for name in line.split("|")[1].split(",")
+    }
+    untold = {measure.name for measure in ALL} - told
+    assert not untold, "Add rows to the table under 'What is measured' in docs/benchmarks.md."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+def test_measure_of_the_readme_measures(stage: Stage) -> None:
+    readme = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    block = readme.partition("```python\n")[2].partition("```")[0]
+    known = {**globals(), "ClassVar": ClassVar, "drained": drained}
+    exec("from __future__ import annotations\n" + textwrap.dedent(block), known)
+    [measure] = [
+        value()
+        for name, value in known.items()
+        if isinstance(value, type) and issubclass(value, Measure) and name not in globals()
+    ]
+    stage.share = 100
+    found = run(stage, [measure], ROSTER[:1], 1, say=lambda _: None, keep=lambda _: None)
+    assert set(found.values[measure.name][FLOOR]) == set(measure.metrics)
+    assert found.troubles == []
 
 
 def test_prepared_environments_are_used_again(tmp_path: Path) -> None:

@@ -108,7 +108,17 @@ def test_the_catalogue_of_errors_is_what_the_exceptions_say() -> None:
     assert text_of(GENERATED) == module.page(), "run: python docs/errors_page.py"
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "SECURITY.md", "changes/README.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        *PAGES,
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "benchmarks/README.md",
+        "changes/README.md",
+        "packages/spinach-redis/faults/README.md",
+    ],
+)
 def test_links_inside_the_repository_lead_somewhere(page: str) -> None:
     links = LINK.findall(text_of(page))
     assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []

@@ -1,7 +1,8 @@
-"""What an adapter offers, and the program that it becomes when it is run.
+"""The base of all adapters, and the program that each of them is.
 
-The last argument of the program is a JSON object: `command`, `url` of the server,
-`options` of the contestant, and what the command takes. It prints a JSON object.
+The program reads one JSON object from its standard input: `command`, `url` of the server,
+`options` of the contestant, and what the command takes. It prints a JSON object. `work` runs
+a worker until SIGTERM and prints nothing.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ async def until_stopped(running: Sequence[asyncio.Task[Any]]) -> None:
 
 def play(contestant: type[Adapter]) -> None:
     """Be the program of an adapter."""
-    order = json.loads(sys.argv[-1])
-    # Logs are off for all; what goes wrong still shows.
+    order = json.loads(sys.stdin.read())
+    # Logs are off for all contestants. Errors still show.
     logging.disable(logging.WARNING)
     adapter = contestant(order["url"], order["options"])
     command = order["command"]
@@ -181,20 +182,15 @@ def _produce(adapter: Adapter, order: dict[str, Any]) -> float:
         return adapter.produce(_trickle(count, order["interval"]), None)
     if command == "defer":
         return adapter.produce(iter(_deferred(count, *order["span"])), None)
-    if command == "spread":
-        tasks = order["tasks"]
-        calls = [Call(tasks[n % len(tasks)]) for n in range(count)]
-        return _produce_all(adapter, calls)
-    if command == "sequence":
+    if command == "calls":
         calls = [Call(task, tuple(args)) for task, args in order["calls"]]
-        return _produce_all(adapter, calls)
-    raise ValueError(f"Unknown command {command!r}.")
-
-
-def _produce_all(adapter: Adapter, calls: Sequence[Call]) -> float:
-    if type(adapter).has_batch:
-        return adapter.produce(iter(()), calls)
-    return adapter.produce(iter(calls), None)
+        if type(adapter).has_batch:
+            return adapter.produce(iter(()), calls)
+        return adapter.produce(iter(calls), None)
+    raise ValueError(
+        f"Unknown command {command!r}, expected describe, work, batch, enqueue, trickle, defer "
+        "or calls. A new one is added to `_produce`."
+    )
 
 
 def _trickle(count: int, interval: float) -> Iterator[Call]:

@@ -1,7 +1,9 @@
 """What the jobs of all contestants do; runs in their environments, on the standard library.
 
-A job tells what the measure needs by a line of JSON at the end of a file that all
-processes of a worker share. Short lines appended to one file do not mix.
+A new kind of job is a function with `@job`; every adapter offers it under its name. Jobs tell
+a measure what it needs by `EVENTS`: a line of JSON at the end of a file that all processes of
+a worker share. Short lines appended to one file do not mix. Jobs that `drained` counts begin
+with `TALLY.start()` and end with `TALLY.end()`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import json
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["NAP_SECONDS", "TASKS", "async_version"]
+__all__ = ["NAP_SECONDS", "TASKS", "FirstAttemptFailed", "async_version"]
+
+_P = ParamSpec("_P")
 
 #: How long the job of the I/O-bound measure waits.
 NAP_SECONDS = 0.010
@@ -72,13 +76,24 @@ class Tally:
 EVENTS = Events()
 TALLY = Tally(EVENTS)
 
+#: Name of a task → its function.
+TASKS: dict[str, Callable[..., None]] = {}
 
+
+def job(function: Callable[_P, None]) -> Callable[_P, None]:
+    """Add a function to `TASKS`, under its name."""
+    TASKS[function.__name__] = function
+    return function
+
+
+@job
 def noop() -> None:
     """Nothing but being counted."""
     TALLY.start()
     TALLY.end()
 
 
+@job
 def nap() -> None:
     """Wait as for an answer from the network."""
     TALLY.start()
@@ -86,6 +101,7 @@ def nap() -> None:
     TALLY.end()
 
 
+@job
 def spin() -> None:
     """Keep a core busy."""
     TALLY.start()
@@ -95,44 +111,60 @@ def spin() -> None:
     TALLY.end()
 
 
+@job
 def picked_up(sent: float) -> None:
     """Tell how long after it was sent (monotonic) the job started."""
     EVENTS.add("picked up", late=time.monotonic() - sent)
 
 
+@job
 def came_due(due: float) -> None:
     """Tell how long after its instant (seconds since 1970) the job started."""
     EVENTS.add("came due", late=time.time() - due)
 
 
+@job
 def short(number: int) -> None:
     """A short job of the mixed load."""
     EVENTS.add("short", number=number)
     time.sleep(SHORT_SECONDS)
 
 
+@job
 def long(number: int) -> None:
     """A long job of the mixed load."""
     EVENTS.add("long", number=number)
     time.sleep(LONG_SECONDS)
 
 
+@job
 def stuck() -> None:
     """Keep the slot of a task with a limit for as long as the process lives."""
     threading.Event().wait()
+
+
+class FirstAttemptFailed(Exception):
+    """Raised by `fails_once`; an adapter says how its contestant tries again at once."""
+
+
+#: Numbers of the jobs whose first attempt was in this process.
+_TRIED: set[int] = set()
+
+
+@job
+def fails_once(number: int) -> None:
+    """Fail at the first attempt; do nothing but being counted at the next one."""
+    TALLY.start()
+    if number not in _TRIED:
+        _TRIED.add(number)
+        raise FirstAttemptFailed(number)
+    TALLY.end()
 
 
 async def _nap_async() -> None:
     TALLY.start()
     await asyncio.sleep(NAP_SECONDS)
     TALLY.end()
-
-
-#: Name of a task → its function.
-TASKS: dict[str, Callable[..., None]] = {
-    function.__name__: function
-    for function in (noop, nap, spin, picked_up, came_due, short, long, stuck)
-}
 
 
 def async_version(name: str) -> Callable[..., Coroutine[Any, Any, None]]:

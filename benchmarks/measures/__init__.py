@@ -1,4 +1,4 @@
-"""One module a group of rows; `ALL` lists them in the order of the tables."""
+"""Each module holds measures of one kind; `ALL` lists them in the order of the tables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .memory import JobBytes
 from .mixed import Mixed
 from .producing import BatchOfMany, OneByOne
 from .pythons import Pythons
+from .retries import Retries
 from .roundtrip import DistantBatch, DistantDrain
 from .scale import ScaleOut
 
@@ -22,6 +23,7 @@ ALL: tuple[Measure, ...] = (
     Drain(),
     Prefetch(),
     IoBound(),
+    Retries(),
     OneByOne(),
     BatchOfMany(),
     PickUp(),

@@ -55,7 +55,7 @@ class OnCluster(Measure):
                 count = contestant.several(COUNT) // stage.share
                 before = cluster.cpu_seconds()
                 tasks = [f"noop.{queue}" for queue in queues]
-                inner.play(variant, "spread", tasks=tasks, count=count)
+                inner.schedule(variant, [(tasks[n % QUEUES], []) for n in range(count)])
                 with inner.worker(variant, 10) as work:
                     end, _ = inner.await_done(variant, [work], LIMIT_SECONDS)
                     used = cluster.cpu_seconds() - before

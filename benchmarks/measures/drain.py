@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..roster import FLOOR
 from .measure import Measure, Metric
@@ -29,6 +29,7 @@ def drained(
     task: str = "noop",
     count: int,
     slots: int,
+    calls: Sequence[tuple[str, list[Any]]] | None = None,
     url: str | None = None,
 ) -> dict[str, float]:
     """Jobs a second, and CPU time of the worker.
@@ -37,12 +38,24 @@ def drained(
     does not count. The end is when the server shows nothing as waiting or
     running and the last job has ended, whichever is later: for contestants that report
     no outcome the former comes too early.
+
+    Args:
+        stage: of the measure.
+        contestant: to measure.
+        task: a function of `benchmarks.contestants.jobs`, which calls `TALLY`.
+        count: of jobs.
+        slots: threads, or what takes their place.
+        calls: task and arguments of each job; None: `count` jobs of the task, without any.
+        url: of a proxy between worker and server; None: there is none.
     """
-    stage.enqueue(contestant, task, count)
+    if calls is None:
+        stage.enqueue(contestant, task, count)
+    else:
+        stage.schedule(contestant, calls)
     with stage.worker(contestant, slots, expected=count, url=url) as work:
         end, _ = stage.await_done(contestant, [work], LIMIT_SECONDS)
         if work.usage().processes == 1:
-            # Who reports no outcome may still be running the last jobs.
+            # A contestant that reports no outcome may still be running the last jobs.
             work.await_events("last", 1, LIMIT_SECONDS)
         values = {"rate": count / (max(end, last_end(work)) - first_start([work]))}
         firsts, lasts = work.events("first"), work.events("last")

@@ -26,13 +26,16 @@ class Metric:
 
 
 class Measure(ABC):
-    """One or more rows of the table; keeps nothing between runs."""
+    """One table of the results; an instance keeps nothing between runs.
 
-    #: Unique, for the command line and the results.
+    `benchmarks/README.md` tells how to add one.
+    """
+
+    #: Unique; for `--measure` and the results.
     name: ClassVar[str]
-    #: What the row says.
+    #: Heading of its table and of its chart.
     title: ClassVar[str]
-    #: Name of a metric → what it is. The first one is plotted.
+    #: Name of a metric → what it is. The first one is drawn.
     metrics: ClassVar[dict[str, Metric]]
     #: Whether `--quick` includes it.
     quick: ClassVar[bool] = False
@@ -45,10 +48,15 @@ class Measure(ABC):
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """Measure once, on an empty server.
 
+        Args:
+            stage: runs the contestant's producer and workers.
+            contestant: one that `takes` let take part.
+
         Returns:
-            Values by name of the metric; those that cannot be had are left out, all of them
-            where the contestant does not offer such a thing.
+            Name of a metric → its value. What a contestant does not offer is left out; an
+            empty dict says that it offers nothing of it.
 
         Raises:
-            TimeIsUp: the contestant did not get done.
+            TimeIsUp: the contestant was not done in time. This is noted in the results, and
+                the next contestant takes its turn.
         """

@@ -22,8 +22,6 @@ class JobBytes(Measure):
     name = "job bytes"
     title = "Memory of the server for a waiting job"
     metrics: ClassVar[dict[str, Metric]] = {"bytes": Metric("bytes", False)}
-    #: It comes out the same each time.
-    repeats = 1
 
     def run(self, stage: Stage, contestant: Contestant) -> dict[str, float]:
         """The first jobs pay for keys and connections and do not count."""

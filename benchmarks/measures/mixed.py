@@ -42,7 +42,7 @@ class Mixed(Measure):
             if number % step == step // 2:
                 calls.append(("long", [number]))
             calls.append(("short", [number]))
-        stage.play(contestant, "sequence", calls=calls)
+        stage.schedule(contestant, calls)
         with stage.worker(contestant, SLOTS) as one, stage.worker(contestant, SLOTS) as other:
             stage.await_done(contestant, [one, other], LIMIT_SECONDS)
             events = one.events("short") + other.events("short")

@@ -22,7 +22,7 @@ CORES = max(2, os.cpu_count() or 1)
 
 
 class Pythons(Measure):
-    """Run for each interpreter by `--pythons`; the speed-up is what threads bring."""
+    """A run measures one interpreter, by `--python`; the speed-up is what threads bring."""
 
     name = "cpu"
     title = f"CPU-bound jobs, 1 thread and {CORES}"

@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--full", action="store_true", help="every fault as often as documented")
     group.addoption("--seed", type=int, help="of the random choices; default: a new one")
-    group.addoption("--results", type=Path, help="JSON file to merge the rows of the table into")
+    group.addoption("--page", type=Path, help="page of the documentation to write the rows into")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,7 +82,7 @@ def pytest_terminal_summary(
         return
     terminalreporter.section(f"faults, --seed {results.seed}")
     terminalreporter.write(table(results.rows))
-    path = config.getoption("--results", default=None)
+    path = config.getoption("--page", default=None)
     if path is not None:
         merge(path, results.rows)
 
@@ -115,8 +115,7 @@ def record(request: pytest.FixtureRequest, seed: int) -> Iterator[Record]:
     else:
         if not record.rows:
             record(request.node.name, runs=0)
-        name = request.node.name
-        rows = [dataclasses.replace(row, outcome=outcome, test=name) for row in record.rows]
+        rows = [dataclasses.replace(row, outcome=outcome) for row in record.rows]
     request.node.user_properties += [(ROW, dataclasses.asdict(row)) for row in rows]
 
 

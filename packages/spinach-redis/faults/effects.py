@@ -50,7 +50,7 @@ class Effects:
     def peak(
         self,
         task: str,
-        deaths: Mapping[int, int],
+        ends: Mapping[int, int],
         sleeps: Collection[tuple[int, int]] = (),
         without: Collection[str] = (),
     ) -> int:
@@ -58,20 +58,20 @@ class Effects:
 
         Args:
             task: its name.
-            deaths: process → instant it was killed, which ended its jobs.
-            sleeps: (process, instant) at which one fell asleep for so long that others may
-                have had its leases: from there on its jobs run outside of any limit.
+            ends: process → instant of its end, which ended its jobs.
+            sleeps: (process, instant) at which one was stopped for so long that others may
+                have had its leases. From there on its jobs run outside of any limit.
             without: keys of jobs that are not counted.
         """
         edges: list[tuple[int, int]] = []
         running: dict[tuple[int, str], list[int]] = defaultdict(list)
 
         def ran(pid: int, start: int, end: int | None) -> None:
-            ends = [at for sleeper, at in sleeps if sleeper == pid and at >= start]
-            ends += [end] if end is not None else []
+            until = [at for sleeper, at in sleeps if sleeper == pid and at >= start]
+            until += [end] if end is not None else []
             edges.append((start, 1))
-            if ends:
-                edges.append((min(ends), -1))
+            if until:
+                edges.append((min(until), -1))
 
         for effect in self.all:
             job = (effect.pid, effect.key)
@@ -83,7 +83,7 @@ class Effects:
                 ran(effect.pid, running[job].pop(), effect.at_ns)
         for (pid, _), starts in running.items():
             for start in starts:
-                ran(pid, start, deaths.get(pid))
+                ran(pid, start, ends.get(pid))
         count = most = 0
         for _, step in sorted(edges):
             count += step

@@ -51,6 +51,8 @@ class Process:
         self, settings: Settings, log: IO[bytes], environment: Mapping[str, str] | None = None
     ) -> None:
         self.settings = settings
+        #: Instant at which its end was seen, on the monotonic clock in ns; None: not yet.
+        self.ended_at_ns: int | None = None
         self._popen = subprocess.Popen(
             [sys.executable, str(PROGRAM), json.dumps(dataclasses.asdict(settings))],
             stdin=subprocess.DEVNULL,
@@ -102,7 +104,10 @@ class Process:
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return self._popen.poll() is None
+        if self._popen.poll() is None:
+            return True
+        self._note_end()
+        return False
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -112,7 +117,12 @@ class Process:
         """End it without warning; the instant it was gone, on the monotonic clock in ns."""
         self._popen.kill()
         self._popen.wait(30)
-        return time.monotonic_ns()
+        return self._note_end()
+
+    def _note_end(self) -> int:
+        if self.ended_at_ns is None:
+            self.ended_at_ns = time.monotonic_ns()
+        return self.ended_at_ns
 
     def stop(self, seconds: float = 60.0) -> None:
         """Stop it as an operator does, and see that it ends well."""
@@ -129,6 +139,7 @@ class Process:
             code = self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"process {self.pid} does not stop") from None
+        self._note_end()
         assert code == 0, f"process {self.pid} ended with {code}"
 
     def usage(self) -> tuple[int, int, int]:
@@ -167,8 +178,6 @@ class Fleet:
         self.effects.mkdir()
         self._log = (folder / "log").open("ab")
         self._processes: list[Process] = []
-        #: Process → instant it was killed, ns.
-        self.deaths: dict[int, int] = {}
         #: (process, instant) at which one was stopped for so long that its leases may have
         #: ended meanwhile.
         self.sleeps: list[tuple[int, int]] = []
@@ -202,8 +211,15 @@ class Fleet:
 
     def kill(self, process: Process) -> float:
         """Kill it; the instant, in seconds of the monotonic clock."""
-        self.deaths[process.pid] = process.kill()
-        return self.deaths[process.pid] / 1e9
+        return process.kill() / 1e9
+
+    def ends(self) -> dict[int, int]:
+        """Process → instant at which its end was seen, on the monotonic clock in ns."""
+        return {
+            process.pid: process.ended_at_ns
+            for process in self._processes
+            if process.ended_at_ns is not None
+        }
 
     def sleep(self, process: Process) -> None:
         """Stop it where it is, until `wake`."""

@@ -1,8 +1,8 @@
-"""Ways in which messages come late, twice or not at all, each in a few steps.
+"""Ways in which messages come late, twice or not at all, each in four steps.
 
-A hazard is a generator that plays one mishap on a queue it shares with others, and stops
-between its steps, so that a test can put the steps of two of them into any order. It says
-by assertions what the server must answer, whatever the other one did in between.
+A hazard is a generator that plays one mishap on a queue it shares with another one. It yields
+between its steps, so that a test can put the steps of two hazards into any order. Its
+assertions say what the server must answer, whatever the other one did in between.
 """
 
 from __future__ import annotations
@@ -13,16 +13,27 @@ from collections.abc import Callable, Generator
 from spinach.outcome import OutcomeKind
 from spinach_redis import requests
 
-from .stage import KNOWN, Process, Scene
+from .stage import KNOWN, HazardProcess, HazardScene
 
-__all__ = ["HAZARDS", "Steps"]
+__all__ = ["HAZARDS", "Hazard", "Steps"]
 
 Steps = Generator[None, None, None]
+Hazard = Callable[[HazardScene], Steps]
+
+#: All of them, in the order in which they stand here.
+HAZARDS: list[Hazard] = []
 
 
-def late_fetch(scene: Scene) -> Steps:
+def hazard(play: Hazard) -> Hazard:
+    """Add one to `HAZARDS`."""
+    HAZARDS.append(play)
+    return play
+
+
+@hazard
+def late_fetch(scene: HazardScene) -> Steps:
     """A fetch is given up; its copy arrives after the reconciliation and a further fetch."""
-    process = Process(scene)
+    process = HazardProcess(scene)
     scene.fill(3)
     late = process.fetch_request(idle=2)
     yield
@@ -34,9 +45,10 @@ def late_fetch(scene: Scene) -> Steps:
     assert reply[0] == b"STALE"
 
 
-def old_token(scene: Scene) -> Steps:
+@hazard
+def old_token(scene: HazardScene) -> Steps:
     """A job is given back and taken again; then the first outcome arrives once more."""
-    process = Process(scene)
+    process = HazardProcess(scene)
     scene.fill(4)
     leases = process.fetch(idle=4)
     yield
@@ -48,9 +60,10 @@ def old_token(scene: Scene) -> Steps:
     assert [scene.send(each) for each in old] == [b"0"] * len(old)
 
 
-def zombie_outcome(scene: Scene) -> Steps:
+@hazard
+def zombie_outcome(scene: HazardScene) -> Steps:
     """A process stops past its lease, is recovered, and then reports what it did."""
-    zombie, other = Process(scene), Process(scene)
+    zombie, other = HazardProcess(scene), HazardProcess(scene)
     scene.fill(4)
     leases = zombie.fetch(idle=4)
     for lease in leases:
@@ -66,13 +79,14 @@ def zombie_outcome(scene: Scene) -> Steps:
     assert zombie.leave() == b"FENCED"
 
 
-def late_enqueue(scene: Scene) -> Steps:
+@hazard
+def late_enqueue(scene: HazardScene) -> Steps:
     """A chunk is sent again, its jobs are done, and then a first copy arrives."""
     chunk = scene.chunk("s" + uuid.uuid4().hex, 1, scene.enqueue(3))
     scene.send(chunk)  # and the answer is lost
     yield
     assert scene.send(chunk)[0] == b"OK"
-    process = Process(scene)
+    process = HazardProcess(scene)
     yield
     process.run(process.fetch(idle=3))
     yield
@@ -81,7 +95,8 @@ def late_enqueue(scene: Scene) -> Steps:
     assert scene.counted() == enqueued
 
 
-def refused_chunk(scene: Scene) -> Steps:
+@hazard
+def refused_chunk(scene: HazardScene) -> Steps:
     """A full server refuses the first of two chunks; the second must not overtake it."""
     session = "s" + uuid.uuid4().hex
     first, second = (scene.chunk(session, number, scene.enqueue(2)) for number in (1, 2))
@@ -99,9 +114,10 @@ def refused_chunk(scene: Scene) -> Steps:
     assert scene.counted() == enqueued
 
 
-def double_recovery(scene: Scene) -> Steps:
+@hazard
+def double_recovery(scene: HazardScene) -> Steps:
     """Two processes recover a dead one, and a copy of the first request arrives late."""
-    dead, _survivor = Process(scene), Process(scene)
+    dead, _survivor = HazardProcess(scene), HazardProcess(scene)
     scene.fill(4)
     leases = dead.fetch(idle=4)
     yield
@@ -117,9 +133,10 @@ def double_recovery(scene: Scene) -> Steps:
     assert scene.send(recovery) == [b"REFUSED"]
 
 
-def release_and_fetch_with_lost_replies(scene: Scene) -> Steps:
+@hazard
+def release_and_fetch_with_lost_replies(scene: HazardScene) -> Steps:
     """Neither the answer to a release nor that to the next fetch comes back."""
-    process = Process(scene)
+    process = HazardProcess(scene)
     scene.fill(4)
     leases = process.fetch(idle=2)
     release = process.report_request(OutcomeKind.RELEASE, *leases)
@@ -138,14 +155,3 @@ def release_and_fetch_with_lost_replies(scene: Scene) -> Steps:
         del process.held[pair]
     # What came with the reconciliation has not run, here or elsewhere.
     process.run(missing)
-
-
-HAZARDS: tuple[Callable[[Scene], Steps], ...] = (
-    late_fetch,
-    old_token,
-    zombie_outcome,
-    late_enqueue,
-    refused_chunk,
-    double_recovery,
-    release_and_fetch_with_lost_replies,
-)

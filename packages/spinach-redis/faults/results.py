@@ -1,15 +1,11 @@
-"""What the fault suite found, as rows of a table; kept in a JSON file between runs.
+"""What the fault suite found: rows of a table, in the terminal and in the documentation.
 
-Run as a program it writes the page of the documentation::
-
-    python packages/spinach-redis/faults/results.py faults.json docs/reference/faults.md
+With `--page docs/reference/faults.md` a run writes its rows into that page. Rows of other
+faults and of other servers stay.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +37,9 @@ suffered nothing that its own lost writes do not explain, and the line says what
 counts for a limit until the worker fell asleep. Leases last 10 seconds here, the shortest there
 are.
 
-The page is written from the results of the suite: `nox -s faults -- --full` brings about all of
-it, `nox -s faults` a part. `--seed` repeats the random choices of a run; in which order processes
-and threads come to their turn is not the seed's to decide. Several runs may stand here, on
-servers of several kinds.
+`nox -s faults` brings about a part of it. `nox -s faults -- --full` brings about all of it and
+writes its lines into this page; those of servers of other kinds stay. `--seed` repeats the random
+choices of a run, but not the order in which processes and threads run.
 
 """
 
@@ -68,8 +63,6 @@ class Row:
     outcome: str
     #: What was measured, for people.
     note: str = ""
-    #: Which test it was.
-    test: str = ""
 
 
 class Record:
@@ -109,26 +102,30 @@ class Record:
         self.rows.append(Row(fault, "", 0, 0, self._seed, 0.0, NOT_RUN, reason))
 
 
-def read(path: Path) -> list[Row]:
-    """Rows of a file; none when there is no file."""
-    if not path.exists():
-        return []
-    return [Row(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+def read(text: str) -> list[Row]:
+    """The rows of a page, with seconds as it shows them."""
+    _, _, lines = text.partition("|---|")
+    rows = []
+    for line in lines.splitlines()[1:]:
+        fault, server, runs, jobs, seed, seconds, last = line.strip("| ").split(" | ")
+        outcome, _, note = last.partition(": ")
+        numbers = int(runs), int(jobs), int(seed), float(seconds)
+        rows.append(Row(fault, server.strip(), *numbers, outcome, note))
+    return rows
 
 
-def merge(path: Path, rows: list[Row]) -> list[Row]:
-    """Put rows into a file, in the place of earlier ones of the same fault and server.
+def merge(path: Path, rows: list[Row]) -> None:
+    """Put rows into a page, in the place of earlier ones of the same fault and server.
 
-    A test that failed before it had brought anything about left a row without runs, which
-    goes when the test is run again.
+    A test that failed leaves the page as it is. A fault that could not be brought about has a
+    row without a server, which goes when it is.
     """
-    tests = {row.test for row in rows}
-    kept = {(row.fault, row.server): row for row in read(path) if row.runs or row.test not in tests}
-    kept.update({(row.fault, row.server): row for row in rows})
-    merged = list(kept.values())
-    text = json.dumps([dataclasses.asdict(row) for row in merged], indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
-    return merged
+    rows = [row for row in rows if row.outcome != "failed"]
+    faults = {row.fault for row in rows}
+    earlier = read(path.read_text(encoding="utf-8")) if path.exists() else []
+    kept = [row for row in earlier if row.runs or row.fault not in faults]
+    merged = {(row.fault, row.server): row for row in [*kept, *rows]}
+    path.write_text(page(list(merged.values())), encoding="utf-8")
 
 
 def table(rows: list[Row]) -> str:
@@ -144,18 +141,3 @@ def table(rows: list[Row]) -> str:
 def page(rows: list[Row]) -> str:
     """The page of the documentation."""
     return HEAD + table(sorted(rows, key=lambda row: (row.fault.lower(), row.server)))
-
-
-def main() -> int:
-    """Write the page from a file of results."""
-    source, target = map(Path, sys.argv[1:])
-    rows = read(source)
-    if not rows:
-        print(f"{source} holds no results.", file=sys.stderr)
-        return 1
-    target.write_text(page(rows), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

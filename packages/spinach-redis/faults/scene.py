@@ -132,7 +132,14 @@ class Scene:
 
     def drained(self, seconds: float = 60.0) -> None:
         """Wait until the server has nothing left to do."""
-        until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
+        try:
+            until(lambda: self.unfinished() == 0, seconds, f"{self.namespace} drained")
+        except AssertionError as error:
+            error.add_note(
+                f"{self.unfinished()} of {len(self.jobs)} jobs are left. Unless they hang: start "
+                "more threads, or schedule less by `Load(scene, pause_seconds=..., seconds=...)`."
+            )
+            raise
 
     def members(self) -> set[bytes]:
         """Live memberships, and dead ones that nobody recovered yet."""
@@ -219,7 +226,7 @@ class Scene:
             key for key, id_ in self.ids.items() if {"0" + id_, "1" + id_} & lost.leased.keys()
         }
         for task in limits:
-            peak = effects.peak(task, self.fleet.deaths, self.fleet.sleeps, outside)
+            peak = effects.peak(task, self.fleet.ends(), self.fleet.sleeps, outside)
             wrong += [f"{peak} of {task} ran at once"] * (peak > LIMIT)
         assert not wrong, f"{self.namespace}:\n  " + "\n  ".join(wrong)
         check_drained(client, self.namespace)

@@ -24,7 +24,7 @@ from spinach_redis.producer import SESSION_LIFE_MS
 
 from . import ledger
 
-__all__ = ["Process", "Scene"]
+__all__ = ["HazardProcess", "HazardScene"]
 
 QUEUE = "letters"
 LEASE_MS = 30_000
@@ -33,7 +33,7 @@ LIMIT = 2
 KNOWN = Names(limited=("limited",))
 
 
-class Scene:
+class HazardScene:
     """A queue, its processes and its time; what was seen of each job.
 
     Time stands still between the steps: see `sides.server_time_stands_still`.
@@ -43,7 +43,7 @@ class Scene:
         self.namespace = "t" + uuid.uuid4().hex
         self.names = QueueKeys(self.namespace, QUEUE)
         self.now_ms = 10**12
-        self.processes: list[Process] = []
+        self.processes: list[HazardProcess] = []
         self.accepted: set[str] = set()
         #: Job → how often it ran, in any process.
         self.ran: dict[str, int] = {}
@@ -110,7 +110,7 @@ class Scene:
 
     # -- time --------------------------------------------------------------
 
-    def outlive(self, *dead: Process) -> None:
+    def outlive(self, *dead: HazardProcess) -> None:
         """Time passes until the leases of these are over, while the others beat."""
         for process in dead:
             process.stopped = True
@@ -142,7 +142,7 @@ class Scene:
         for process in self.processes:
             if not process.stopped:
                 process.settle()
-        worker = Process(self)
+        worker = HazardProcess(self)
         dead = [process for process in self.processes if process.stopped]
         if dead:
             self.outlive(*dead)
@@ -174,10 +174,10 @@ class Scene:
         return bool(set(found.jobs) - set(found.get("failed", ())))
 
 
-class Process:
+class HazardProcess:
     """A worker process: what it received, and the requests it makes."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: HazardScene) -> None:
         self.name = uuid.uuid4().hex
         self.number = 0
         self.stopped = False

@@ -7,21 +7,20 @@ in which one comes after the other, and one by chance; the full run takes all.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
 from redis import Redis
 
 from ..tests.servers import running_server
-from .hazards import HAZARDS, Steps
+from .hazards import HAZARDS, Hazard
 from .results import Record
 from .scene import version_of
 from .sides import server_time_stands_still
-from .stage import Scene
+from .stage import HazardScene
 
 STEPS = 4
-Hazard = Callable[[Scene], Steps]
 
 #: Each order as the positions at which the first hazard makes its steps.
 ORDERS = list(combinations(range(2 * STEPS), STEPS))
@@ -37,7 +36,7 @@ def client() -> Iterator[Redis]:
 
 def play(client: Redis, one: Hazard, other: Hazard, order: tuple[int, ...]) -> int:
     """Make the steps of both in the order, and look at all keys after each; the jobs."""
-    scene = Scene(client)
+    scene = HazardScene(client)
     steps = one(scene), other(scene)
     for position in range(2 * STEPS):
         next(steps[0] if position in order else steps[1], None)

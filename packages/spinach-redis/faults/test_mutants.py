@@ -87,6 +87,13 @@ def test_texts_that_the_mutations_change_are_there(tmp_path: Path) -> None:
         path.write_text(kept, encoding="utf-8")
 
 
+def test_tests_that_are_named_for_the_mutations_are_there() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("packages/**/*.py")]
+    for mutation in MUTATIONS:
+        assert (ROOT / mutation.tests.partition("::")[0]).is_file(), mutation.rule
+        assert any(f"def {mutation.test}(" in text for text in texts), mutation.rule
+
+
 def test_mutation_whose_text_is_gone_says_so(tmp_path: Path) -> None:
     copy_packages(tmp_path)
     gone = dataclasses.replace(MUTATIONS[0], before="there is no such text")

@@ -106,7 +106,6 @@ def test_poison_job_harms_none_of_its_neighbours(
                 "the poison kills its worker",
             )
             if not process.running:
-                fleet.deaths[process.pid] = time.monotonic_ns()
                 deaths.append(left_by_the_dead(server, scene))
         scene.drained()
         process.stop()

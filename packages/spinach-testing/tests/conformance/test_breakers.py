@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import pytest
 
-from spinach_testing.conformance import Harness
+from spinach_testing.conformance import BROKER_INVARIANTS, Harness, breakers
 from spinach_testing.conformance.breakers import BREAKERS, Breaker, rejections
 
 
@@ -37,3 +40,21 @@ def test_each_breaker_says_what_it_does_wrong() -> None:
 
     assert None not in described
     assert len(described) == len(BREAKERS)
+
+
+def test_no_breaker_is_left_out() -> None:
+    for module in pkgutil.iter_modules(breakers.__path__):
+        importlib.import_module(f"{breakers.__name__}.{module.name}")
+    written, left = set[type[Breaker]](), [Breaker]
+    while left:
+        children = left.pop().__subclasses__()
+        written.update(child for child in children if not child.__subclasses__())
+        left += children
+
+    here = {breaker for breaker in written if breaker.__module__.startswith(breakers.__name__)}
+    assert here <= set(BREAKERS), "Only public classes are found, in the modules that it lists."
+
+
+@pytest.mark.parametrize("breaker", BREAKERS, ids=lambda breaker: breaker.__name__)
+def test_each_breaker_names_an_invariant(breaker: type[Breaker]) -> None:
+    assert breaker.breaks in BROKER_INVARIANTS, f"{breaker.__name__}.breaks is {breaker.breaks!r}"

@@ -111,6 +111,17 @@ class FailedStoreBehaviour(BrokerBehaviour):
         assert (lab.counts().ready, lab.counts().failed) == (1, 1)
 
     @holds("I1")
+    def test_failed_job_that_is_named_twice_counts_once(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(2)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        process.fail(*process.take(idle=2))
+        a, b = ids(jobs)
+        assert lab.client.retry_failed(QUEUE, [a, a]) == 1
+        assert lab.client.discard_failed(QUEUE, [b, b]) == 1
+        assert ids(process.take(idle=5)) == [a]
+
+    @holds("I1")
     def test_discarded_job_is_gone(self, lab: Lab) -> None:
         job = deposit()
         lab.enqueue(job)
@@ -176,7 +187,8 @@ class FailedStoreBehaviour(BrokerBehaviour):
     def test_failed_jobs_are_kept_in_a_limited_number(self, lab: Lab) -> None:
         process = lab.process()
         chunk: list[Deposit] = []
-        for _ in range(0, 2 * MAX_FAILED, REPORT_CHUNK):
+        number = MAX_FAILED + 2 * REPORT_CHUNK
+        for _ in range(0, number, REPORT_CHUNK):
             chunk = [deposit() for _ in range(REPORT_CHUNK)]
             lab.enqueue(*chunk)
             leases: list[Lease] = []
@@ -190,7 +202,7 @@ class FailedStoreBehaviour(BrokerBehaviour):
         assert ids(lab.client.failed_jobs(QUEUE, limit=REPORT_CHUNK)) == ids(reversed(chunk))
         counts = lab.counts()
         assert counts.failed <= MAX_FAILED
-        assert (counts.enqueued, counts.unfinished) == (2 * MAX_FAILED, 0)
+        assert (counts.enqueued, counts.unfinished) == (number, 0)
 
     @holds("I19")
     def test_failed_jobs_are_kept_in_limited_bytes(self, lab: Lab) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 
 from spinach.brokers.calls import Verdict
 
 from ..behaviour import BrokerBehaviour
-from ..deposits import deposit, once
+from ..deposits import deposit, ids, once
 from ..invariants import holds
 from ..lab import Lab
 
@@ -30,6 +32,16 @@ class ReconciliationBehaviour(BrokerBehaviour):
         assert sorted(reply.missing, key=repr) == sorted(lost, key=repr)
         assert reply.strays == ()
         process.succeed(*reply.missing)
+
+    @holds("I6")
+    def test_leases_of_lost_fetches_are_missing_the_oldest_first(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(4)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        process.take(idle=2)
+        lab.advance(timedelta(seconds=1))
+        process.take(idle=2)
+        assert ids(process.reconcile([]).missing) == ids(jobs)
 
     @holds("I6")
     def test_leases_that_are_held_are_neither_missing_nor_strays(self, lab: Lab) -> None:

@@ -19,7 +19,11 @@ __all__ = ["BREAKERS", "Breaker", "BrokenHarness", "rejections"]
 
 #: All of them, by the calls in which they break a rule.
 BREAKERS: tuple[type[Breaker], ...] = tuple(
-    getattr(module, name)
+    value  # every public subclass of `Breaker` in these modules
     for module in (producing, nesting, fetching, outcomes, upkeep, clock, waiting, people)
-    for name in module.__all__
+    for name, value in sorted(vars(module).items())
+    if not name.startswith("_")
+    and isinstance(value, type)
+    and issubclass(value, Breaker)
+    and value.__module__ == module.__name__
 )

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import BeatReply, Enrolment, JoinReply, TickReply, Turn
 
-__all__ = [
-    "DeclaresDeathsAfterAStepBack",
-    "TakesAnyStepBackForAJump",
-    "WaitsForTheClockToCatchUp",
-    "WaitsForTicksToCatchUp",
-]
-
 _LEASE_MS = int(DEFAULT_LEASE.total_seconds() * 1000)
 
 

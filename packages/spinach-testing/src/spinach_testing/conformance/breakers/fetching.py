@@ -27,23 +27,6 @@ if TYPE_CHECKING:
     )
     from spinach.outcome import Lease, Outcome
 
-__all__ = [
-    "AcceptsStaleNumbers",
-    "BuffersAnything",
-    "ClaimsMore",
-    "ForgetsLosses",
-    "ForgetsRetries",
-    "HandsOutTwice",
-    "HidesMore",
-    "IgnoresMaxBytes",
-    "NamesNoParks",
-    "OpensAllParks",
-    "RejoinsTheFenced",
-    "ReversesLeases",
-    "TakesMoreThanAsked",
-    "TellsEveryoneTheTime",
-]
-
 
 class HandsOutTwice(ChangesFetches):
     """Hands out the leases of the last fetch again in the next one."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from .base import Family
 
-__all__ = ["LocksItselfOut", "SwallowsNestedJobs"]
-
 #: Longer than a trial waits for a call; not for ever, so that the thread ends.
 _LOCKED_OUT_SECONDS = 3.0
 

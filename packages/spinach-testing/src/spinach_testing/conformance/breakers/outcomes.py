@@ -16,24 +16,6 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import FetchReply, FetchTurn, QueueCounts, ReconcileReply, Turn
 
-__all__ = [
-    "AcceptsAnyToken",
-    "AcceptsRepeats",
-    "ChargesReleases",
-    "CountsNoLeases",
-    "DropsRetries",
-    "FailsWhatIsParked",
-    "ForgetsFailures",
-    "HidesMissing",
-    "HidesStrays",
-    "LeavesWithLeases",
-    "ReconcilesByJob",
-    "RenewsOnReport",
-    "RetriesEarly",
-    "ReversesReleases",
-    "StaysAfterLeaving",
-]
-
 
 class AcceptsAnyToken(ChangesFetches):
     """Applies an outcome to the newest lease of its job, also if it was reported for another."""
@@ -169,6 +151,16 @@ class HidesMissing(Breaker):
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
         return structs.replace(super().reconcile(turn, held), missing=())
+
+
+class ReturnsTheNewestFirst(Breaker):
+    """Returns the leases of lost replies the newest first."""
+
+    breaks = "I6"
+
+    def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
+        reply = super().reconcile(turn, held)
+        return structs.replace(reply, missing=reply.missing[::-1])
 
 
 class HidesStrays(Breaker):

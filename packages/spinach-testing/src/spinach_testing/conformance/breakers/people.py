@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Cursor, FailedJob, ReportReply
     from spinach.outcome import Outcome
 
-__all__ = [
-    "ForgetsQueuesWithoutMembers",
-    "KeepsFailedJobsOfAnySize",
-    "ListsFailedJobsAsTheyCame",
-    "ListsQueuesThatWereAskedFor",
-    "LosesThePlaceOfJobsThatAreGone",
-]
-
 _LARGE_BYTES = 1024 * 1024
 
 
@@ -50,6 +42,17 @@ class KeepsFailedJobsOfAnySize(Breaker):
             {**self.family.large, **found}.values(), key=lambda job: job.cursor, reverse=True
         )
         return kept[offset : offset + limit]
+
+
+class CountsEachMention(Breaker):
+    """Counts a failed job as often as it is named."""
+
+    breaks = "I1"
+
+    def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
+        there = {job.stored_id for job in self.inner.failed_jobs(queue, limit=1000)}
+        super().retry_failed(queue, stored_ids)
+        return sum(each in there for each in stored_ids)
 
 
 class ListsFailedJobsAsTheyCame(Breaker):

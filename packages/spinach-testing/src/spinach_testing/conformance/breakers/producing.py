@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import Deposit
 
-__all__ = [
-    "AltersRecords",
-    "CutsQueueNames",
-    "HandsOutEarly",
-    "LosesAJob",
-    "MixesNamespaces",
-    "ReversesABatch",
-    "StoresTwice",
-    "TrimsRecords",
-]
-
 
 class LosesAJob(Breaker):
     """Drops the last job of a batch and says that it was stored."""

@@ -18,31 +18,6 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import Deposit, Enrolment, JoinReply, QueueCounts, TickReply, Turn
 
-__all__ = [
-    "CountsParksAsOne",
-    "DiscardsLostJobs",
-    "FiresAnyInstant",
-    "FiresEveryMissedTick",
-    "FiresTwice",
-    "HidesTheDead",
-    "IgnoresLimits",
-    "KeepsTheSchedule",
-    "KeepsWhatWasDeclared",
-    "KeepsWithdrawnLimits",
-    "NamesNoDead",
-    "NamesTheDeadOnce",
-    "NamesTheDeadToAll",
-    "NamesTheLivingDead",
-    "NeverPoisons",
-    "PromotesInOneGo",
-    "RecoversInOneGo",
-    "RecoversTheLiving",
-    "RunsLostJobsAgain",
-    "TakesTheHighestLimit",
-    "TellsNotWhereJobsWent",
-    "TellsOfAllTicks",
-]
-
 
 class IgnoresLimits(Breaker):
     """Leases as many jobs of a limited task as there are."""

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import Deposit, FetchReply, FetchTurn
 
-__all__ = [
-    "ForgetsInterrupts",
-    "IgnoresInterrupts",
-    "NeverWaits",
-    "SleepsThroughWork",
-    "WakesEverybody",
-]
-
 #: Real time after which a wait of a breaker ends by itself.
 _END_SECONDS = 60.0
 
