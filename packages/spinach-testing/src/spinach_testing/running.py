@@ -29,9 +29,6 @@ class RunningJobs:
         self._jobs: dict[int, Job] = {}
         self._started = 0
 
-    def __len__(self) -> int:
-        return len(self._jobs)
-
     @property
     def started(self) -> int:
         """Attempts that were started so far, without those that do not count."""

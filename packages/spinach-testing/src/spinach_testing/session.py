@@ -51,21 +51,16 @@ class Session:
 
     Args:
         recording: of the engine.
-        threads: of the engine.
         timeout: real seconds that jobs get, counted anew at each `until_idle`.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        threads: set[threading.Thread],
-        timeout: float,
-    ) -> None:
+    def __init__(self, recording: Recording, timeout: float) -> None:
         self._recording = recording
         self._queues: dict[str, None] = {}
         self._timeout = timeout
         self._pause = threading.Event()  # never set, only waited for
-        self.threads = threads
+        #: Of the engine.
+        self.threads: set[threading.Thread] = set()
         #: Workers were started, even if all of them ended before `threads` was filled.
         self.has_workers = False
         #: More attempts than this fail the test; None: no limit.
@@ -258,7 +253,7 @@ def session(
         clock = recording.broker.clock
         if isinstance(clock, VirtualClock):
             stack.enter_context(clock.reserved())
-        running = Session(recording, set(), timeout)
+        running = Session(recording, timeout)
         if queues_of(recording):
             engine.start_workers(workers, queue=ALL_QUEUES, block=False, grace=grace)
             running.has_workers = True
