@@ -159,5 +159,5 @@ class TestBesidePeriodicTasks:
             spinach_worker.run_until_finished(max_jobs=1)
         assert str(raised.value).startswith(
             "More than max_jobs attempts were made, besides those of periodic tasks. Either jobs "
-            "make ever more jobs, or there are so many: then raise max_jobs. Not done:"
+            "make ever more jobs, or the test needs more of them: then raise max_jobs. Not done:"
         )

@@ -21,14 +21,14 @@ __all__ = ["LATEST", "START", "VirtualClock"]
 #: Where every virtual clock starts unless told otherwise.
 START = as_utc(datetime(2030, 1, 1, tzinfo=UTC))
 
-#: It cannot be turned beyond. Datetimes end a year later, which leaves the engine room
-#: for the instants it counts ahead from now.
+#: The latest time that it can be turned to. Datetimes end a year later, so the engine can still
+#: compute instants that lie ahead.
 LATEST = as_utc(datetime(9999, 1, 1, tzinfo=UTC))
 
-#: Where no clock starts before: stores count from here.
+#: The earliest start: stores count from here.
 _EARLIEST = as_utc(datetime(1970, 1, 1, tzinfo=UTC))
 
-#: Sums of float seconds that should be equal may differ by less than this.
+#: Rounding makes sums of float seconds differ by less than this.
 _TOLERANCE_SECONDS = 1e-6
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -37,24 +37,23 @@ _MILLISECOND = timedelta(milliseconds=1)
 class VirtualClock:
     """Implements `spinach.clock.Clock`; safe to share between threads.
 
-    A wait ends on a notification, or when the clock is turned to its deadline. Real
-    time never ends it, so that a wake-up that gets lost shows as a hang instead of
-    passing as a delay.
+    A wait ends on a notification, or when the clock is turned to its deadline. Real time
+    never ends it: a lost wake-up then shows as a hang, and not as a mere delay.
 
     **Turning it while threads run.** A thread looks at the clock, works out how long
     to wait, and waits. If the clock is turned in between, a deadline counted from the
     beginning of the wait lies too late by the turn, and nothing would ever end that
     wait. Two rules keep this from happening:
 
-    1. A wait counts from the first look that its thread took at the clock since its
-       last wait. So it is never late. It may end early, by what was turned meanwhile;
-       who waits checks what it waits for anyway, and its next wait counts from there.
-    2. `turn`, which the plugin's workers use, moves the clock only while all the
-       threads it is told of are asleep in a wait, in one step with that check. Their
-       calculations then never span two times, not even those that pass a duration
-       from a broker to an engine, or from one thread to another. A thread that was
-       notified counts as awake although it did not get the processor yet: it may have
-       something to do at this very instant, such as a heartbeat.
+    1. A wait counts from the first look that its thread took at the clock since its last
+       wait. So it never ends late. It may end early, by as much as the clock was turned
+       meanwhile; the thread checks its condition anyway, and waits again.
+    2. `turn`, which the plugin's workers use, moves the clock only while all threads that it
+       is given sleep in a wait. It checks that and moves the clock in one step. So no
+       calculation of these threads ever mixes two times, not even one that passes a duration
+       from a broker to an engine, or from one thread to another. A thread that was notified
+       counts as awake before it runs: it may have work to do at this very time, such as a
+       heartbeat.
 
     Args:
         start: what `now` answers first. Naive means UTC, and another zone is converted.
@@ -66,11 +65,11 @@ class VirtualClock:
     def __init__(self, start: datetime = START) -> None:
         self._start = _require_start(start)
         self._turned = timedelta(0)
-        # Guards everything below; never held while a condition is taken.
+        # Guards everything below. No condition is acquired while it is held.
         self._lock = threading.Lock()
         self._waits: list[_Wait] = []
         self._away: list[_Away] = []
-        # Real seconds when it began to run along; None: it stands.
+        # When `flow` was called, in real seconds; None: real time does not move the clock.
         self._flows_from: float | None = None
         self._offset_ms = 0
         self._reserved = False
@@ -113,7 +112,7 @@ class VirtualClock:
             if self._reached(wait):
                 return False
             self._waits.append(wait)
-        # A turn cannot notify between here and the wait: it needs the condition.
+        # No turn can notify between here and the wait: the caller holds the condition.
         try:
             condition.wait(self._real_timeout(deadline))
         finally:
@@ -143,15 +142,15 @@ class VirtualClock:
             )
 
     def advance(self, by: timedelta) -> None:
-        """Move the clock and wake whoever's deadline is reached.
+        """Move the clock and end the waits whose deadline is reached.
 
         Args:
             by: not negative.
 
         Raises:
             InvalidArgument: not a timedelta, negative, or beyond the year 9998.
-            WorkersRunning: a worker of the plugin is at work; the call comes from
-                one of its tasks.
+            WorkersRunning: `spinach_worker` runs jobs, and the call comes from one of them, for
+                example.
         """
         with self._lock:
             self.require_turn(by)
@@ -161,7 +160,7 @@ class VirtualClock:
                     "task. Let the call of spinach_worker return, then advance from the test."
                 )
             over = self._move(by)
-        # This thread knows of the turn: its next wait counts from now.
+        # This thread has made the turn itself: its next wait counts from now.
         self._looks.first = None
         _wake(over)
 
@@ -188,9 +187,9 @@ class VirtualClock:
         return True
 
     def at_rest(self, threads: Collection[threading.Thread]) -> bool:
-        """Whether all of these threads sleep on this clock, or have ended.
+        """Whether all of these threads sleep in a wait on this clock, or have ended.
 
-        If so, only time, the test, or a server can wake them.
+        Then nothing but this clock, the test, or a server can wake them.
         """
         with self._lock:
             return self._at_rest(threads)
@@ -215,11 +214,10 @@ class VirtualClock:
     # -- stores whose time cannot be stopped ---------------------------------
 
     def flow(self) -> None:
-        """From now on run along with real time, too; turning it adds to that.
+        """From now on move with real time; a turn adds to that. Twice is as once.
 
-        For a broker on a server, whose time flows by itself: else the store would
-        find a job due while the engine, whose clock stands, waits on. Again does
-        nothing.
+        For a broker on a server, whose time cannot be stopped. Otherwise a job could become due
+        in the store while the engine, whose clock stands, still waits for it.
         """
         with self._lock:
             if self._flows_from is None:
@@ -229,12 +227,12 @@ class VirtualClock:
 
     @property
     def flows(self) -> bool:
-        """Whether it runs along with real time."""
+        """Whether real time moves the clock."""
         return self._flows_from is not None
 
     def offset_ms(self) -> int:
-        """What to add to the machine's wall clock to get this one, in ms; after `flow`."""
-        # Without the lock, which a producer may have that a signal handler interrupted here.
+        """How far this clock is ahead of the machine's wall clock, in ms; after `flow`."""
+        # Without the lock: a signal handler may ask while its own thread holds the lock.
         return self._offset_ms + self._turned // _MILLISECOND
 
     @contextmanager
@@ -245,11 +243,11 @@ class VirtualClock:
 
         Args:
             timeout_seconds: virtual, as in `wait`.
-            wake: ends the wait; called by whoever turns the clock to its deadline.
+            wake: ends the wait; called in the thread that turns the clock to its deadline.
 
         Yields:
-            What says, after the block, how much the clock was turned meanwhile. `turn`
-            turns it no further until the thread waits again.
+            An object that says, after the block, how far the clock was turned during it. From
+            then on `turn` does not move the clock until the thread waits again.
         """
         absence = Absence()
         with self._lock:
@@ -266,7 +264,7 @@ class VirtualClock:
                 absence.turned = self._turned - since
 
     def rouse(self) -> None:
-        """Waits for a store are being broken off: those threads are awake from now on."""
+        """Waits for a store are being interrupted: their threads count as awake from now on."""
         with self._lock:
             for away in self._away:
                 away.over = True
@@ -297,14 +295,14 @@ class VirtualClock:
         asleep = {wait.ident for wait in waits if not wait.over}
         if not all(thread.ident in asleep or not thread.is_alive() for thread in threads):
             return False
-        # Who could notify is in a wait as well, so what follows cannot change meanwhile.
+        # Only these threads could notify, and all of them wait, so nothing changes meanwhile.
         entered = Counter(wait.condition for wait in self._waits)
         return all(_sleepers(condition) >= number for condition, number in entered.items())
 
     def _move(self, by: timedelta) -> list[_Wait | _Away]:
-        """Turn, under the lock; what to wake after it."""
+        """Turn the clock under the lock; the waits to be ended afterwards."""
         self._turned += by
-        # While it flows a wait sleeps for a real time that is too long now: all wake.
+        # With `flow` each wait has a timeout in real time, which is too long now: end them all.
         over: list[_Wait | _Away] = [
             wait for wait in self._waits if self.flows or self._reached(wait)
         ]
@@ -315,7 +313,7 @@ class VirtualClock:
 
 
 class _Looks(threading.local):
-    """The calling thread's own: its first look since its last wait, in virtual seconds."""
+    """When the calling thread first looked since its last wait, in virtual seconds."""
 
     first: float | None = None
 
@@ -328,7 +326,7 @@ class _Wait:
     #: Virtual seconds since the clock was made; None: notifications only.
     deadline: float | None
     condition: threading.Condition
-    #: The clock ended it, though the thread did not come back yet.
+    #: The clock has ended it; its thread may not have returned yet.
     over: bool = False
 
     def wake(self) -> None:
@@ -343,15 +341,15 @@ class _Away:
     ident: int
     deadline: float
     wake: Callable[[], None]
-    #: It is being broken off, though the thread did not come back yet.
+    #: It is being interrupted; its thread may not have returned yet.
     over: bool = False
 
 
 @dataclass(slots=True)
 class Absence:
-    """What a thread missed while it waited for a store."""
+    """What happened while a thread waited for a store."""
 
-    #: By how much the clock was turned; known after the wait.
+    #: How far the clock was turned; set after the wait.
     turned: timedelta = timedelta(0)
 
 
@@ -378,8 +376,8 @@ def require_span(by: Any) -> None:
 
 
 def _sleepers(condition: threading.Condition) -> int:
-    """How many threads sleep in a condition: `notify` takes a thread off this list
-    before it wakes. The attribute is private, and older than Python 3."""
+    """How many threads sleep in a condition. `notify` removes a thread at once, before the
+    thread runs. The attribute is private, but older than Python 3."""
     waiters: Sized = condition._waiters  # type: ignore[attr-defined] # noqa: SLF001 - see above
     return len(waiters)
 

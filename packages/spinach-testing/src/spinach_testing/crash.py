@@ -1,7 +1,7 @@
-"""A worker process that dies over one job, played with a membership of its own.
+"""A worker process that dies while it runs a job, simulated by a membership of its own.
 
-To a store a worker process is a member of a queue. So the test takes a membership
-under a second name through the broker it has, whatever that is, and drops it.
+To a store a worker process is a member of a queue. So the test joins the queue under a second
+name, through the broker that it has, and never beats again.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Crash"]
 
-#: Idle threads that the dying process claims to have: it takes what is first in line.
+#: Idle threads that the dying process claims to have, so that it is given every ready job.
 _THREADS = 1000
 
 
 class Crash:
-    """The last moments of a worker process.
+    """A worker process that takes one job and dies.
 
     Args:
         recording: of the engine whose job it is.
-        job: that it dies over.
+        job: to take.
         timeout: real seconds for the job's function.
 
     Raises:
@@ -70,11 +70,11 @@ class Crash:
             )
         #: What is known of the job.
         self.entry: Entry = entry
-        # Before it is leased: afterwards it would be too late to refuse.
+        # Before the job is leased, so that an unknown task is refused in time.
         self._task = recording.engine._task_table.resolve(job.task_name)  # noqa: SLF001 - both are Spinach's own
 
     def take(self) -> None:
-        """Join the queue, lease the job, give back those before it.
+        """Join the queue, lease the job, and give back the jobs before it.
 
         Raises:
             InvalidArgument: it is not ready, or the limit of its task holds it back.
@@ -95,7 +95,7 @@ class Crash:
             reply = self._fetch()
             taken += reply.leases
             mine = [lease for lease in reply.leases if lease.stored_id == self.entry.stored_id]
-            # One that only put jobs aside, which a limit holds back, is not the end.
+            # A fetch may bring none, and have only moved jobs of a limited task to their lane.
             more = bool(reply.leases) or reply.more
         held_back = not mine and self._no_room()
         self._give_back([lease for lease in taken if lease not in mine])
@@ -103,12 +103,12 @@ class Crash:
             self._number += 1
             self._broker.leave(FetchTurn(queue, self.member, self._number))
             raise self._not_ready(held_back=held_back)
-        # From here on it is dead, also if its function hangs and the call gives up.
+        # From here on it is dead, also if the job's function hangs and the call times out.
         self._recording.crashed[self.member] = queue
         self._recording.failures.order_loss(self._job)
 
     def run(self) -> None:
-        """Call the job's function on a thread of its own, and tell nobody how it went.
+        """Call the job's function on a thread of its own, and report nothing.
 
         Raises:
             DrainTimeout: it does not end.
@@ -117,8 +117,8 @@ class Crash:
         args, kwargs = self.entry.arguments
         job = self.entry.job()
         name = f"{engine.namespace}-worker-crashed"
-        # Those signals that let a test see the attempt, and let receivers give up what
-        # belongs to the thread, as the end of a process does.
+        # Signals that show the attempt to a test, and let receivers release what belongs to the
+        # thread, as the end of a process would.
         namespace = engine.namespace
 
         def body() -> None:
@@ -130,7 +130,7 @@ class Crash:
                 refusal = refuse_unfinished(task.func, result)
                 if refusal is not None:
                     self._recording.failures.raised(job, refusal, final=True)
-            except BaseException as exc:  # noqa: BLE001 - it is the test that hears of it
+            except BaseException as exc:  # noqa: BLE001 - raised in the test
                 leave_child(exc)
                 final = job.retries >= job.max_retries
                 self._recording.failures.raised(job, exc, final=final)
@@ -149,7 +149,7 @@ class Crash:
             )
 
     def _no_room(self) -> bool:
-        """Whether other jobs of its task, also those just taken, use up the task's limit."""
+        """Whether other jobs of its task, those just taken included, use up the task's limit."""
         limit = self._task.max_concurrency
         if limit is None or self.entry.status is not JobStatus.QUEUED:
             return False

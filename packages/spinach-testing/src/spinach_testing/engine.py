@@ -1,4 +1,4 @@
-"""The engine of a test: made, recorded, and taken apart again."""
+"""The engine of a test: how it is made, recorded, and cleaned up."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["adopted", "new_engine"]
 
-#: Real seconds that jobs get which still run when a test ends.
+#: Real seconds for jobs that still run when a test ends.
 _GRACE_SECONDS = 5.0
 
 #: Real seconds that a thread gets to end after its engine was stopped.
 _PATIENCE_SECONDS = 0.5
 
-#: Real seconds that the other threads get to end after that; then something is broken.
+#: Real seconds that the arbiter gets to end without grace. It needs more only if something is
+#: broken.
 _STOP_SECONDS = 20.0
 
 
-class _PassingEngine(Engine):
-    """The plugin's own: nobody uses it after its test."""
+class _OwnEngine(Engine):
+    """Made by the plugin, and used in one test only."""
 
 
 @contextmanager
@@ -57,12 +58,12 @@ def new_engine(broker: Broker, namespace: str, registries: Iterable[Tasks]) -> I
             "test. Return a list: [tasks]."
         )
     if isinstance(registries, Iterator):
-        # The fixture may outlive this test, and the next one would find it used up.
+        # The fixture may serve several tests, and the second one would get nothing.
         raise InvalidArgument(
             f"The fixture spinach_tasks returned {registries!r}, which can be gone through only "
             "once, but each test needs the registries. Return a list: [tasks]."
         )
-    engine = _PassingEngine(broker, namespace)
+    engine = _OwnEngine(broker, namespace)
     with ExitStack() as stack:
         for tasks in registries:
             engine.attach_tasks(tasks)
@@ -72,18 +73,19 @@ def new_engine(broker: Broker, namespace: str, registries: Iterable[Tasks]) -> I
 
 @contextmanager
 def adopted(engine: Engine) -> Iterator[Recording]:
-    """Record an engine for the block, and leave it at the end as it was found.
+    """Record an engine for the block, and restore at the end what the test changed.
 
     Args:
-        engine: what `spinach_engine` returned, whoever made it.
+        engine: what `spinach_engine` returned: the plugin's or the user's.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is no engine.
         WorkersRunning: it has workers already.
-        LeakedThreads: at the end, threads of the engine live on.
-        SpinachError: at the end, a registry cannot be attached again: the test gave its names
-            to other tasks.
-        BaseException: at the end, what attempts raised that no call of a worker told of.
+        LeakedThreads: at the end, threads of the engine are still alive.
+        SpinachError: at the end, a registry cannot be attached again, because the test gave its
+            names to other tasks.
+        BaseException: at the end, what attempts raised and no call of a worker has raised or
+            returned.
     """
     __tracebackhide__ = True
     if not isinstance(engine, Engine):
@@ -104,11 +106,11 @@ def adopted(engine: Engine) -> Iterator[Recording]:
             yield recorded
         finally:
             _stop(recorded, before)
-            # While it is recorded: what a job raises at this late hour counts, too.
+            # Still recorded: an exception that a job raises now counts as well.
             left = join(of_engine(engine.namespace) - before, _PATIENCE_SECONDS)
-            again = () if isinstance(engine, _PassingEngine) else registries
+            again = () if isinstance(engine, _OwnEngine) else registries
             refusal = _restore(engine, registries, again)
-    unheard = recorded.failures
+    failures = recorded.failures
     try:
         try:
             check_for_leaks(recorded, left)
@@ -116,10 +118,10 @@ def adopted(engine: Engine) -> Iterator[Recording]:
             if refusal is not None:
                 raise refusal
     except BaseException as exc:
-        unheard.tell_with(exc)
+        failures.tell_with(exc)
         raise
-    if errors := unheard.tell():
-        raise_all(errors, unheard)
+    if errors := failures.tell():
+        raise_all(errors, failures)
 
 
 def _attached(engine: Engine) -> list[Tasks]:
@@ -129,16 +131,16 @@ def _attached(engine: Engine) -> list[Tasks]:
 def _restore(
     engine: Engine, registries: Iterable[Tasks], again: Iterable[Tasks]
 ) -> SpinachError | None:
-    """Undo what the test attached and detached: registries outlive it, and would go on
-    scheduling on the engine of a test that is over.
+    """Undo what the test attached and detached. Registries outlive a test, and those that stay
+    attached would schedule on its engine.
 
     Args:
         engine: of the test.
-        registries: stay attached.
-        again: are attached if they are not.
+        registries: to stay attached; all others are detached.
+        again: to be attached unless they are.
 
     Returns:
-        What the engine refused first; the rest is done nevertheless.
+        The first refusal of the engine; the rest is done nevertheless.
     """
     refusal: SpinachError | None = None
     for tasks in _attached(engine):
@@ -162,7 +164,7 @@ def _stop(recorded: Recording, before: set[threading.Thread]) -> None:
 
     Args:
         recorded: of their engine.
-        before: threads that lived when the test began: another test has told of them.
+        before: threads that were alive when the test began. An earlier test has reported them.
     """
     engine = recorded.engine
     engine.stop_workers(_join_arbiter=False)
@@ -177,8 +179,8 @@ def _stop(recorded: Recording, before: set[threading.Thread]) -> None:
 def _give_up(engine: Engine) -> None:
     """Let an engine forget its workers, whose arbiter hangs in a call of the broker.
 
-    Whoever waits for their end would hang with them: what puts the former broker back, and
-    the interpreter at its exit. The test's end names their threads.
+    Otherwise `using_broker` and the interpreter's exit would wait for the arbiter, and hang as
+    well. The end of the test names its thread.
     """
     pool = engine._pool  # noqa: SLF001 - both are Spinach's own
     if pool is not None:

@@ -5,11 +5,11 @@
     AssertionError
     ├── DrainTimeout     jobs still ran when the real time for them was over
     ├── UnfinishedJobs   jobs were left when virtual time or attempts were used up, or
-    │                    somebody stopped the workers
+    │                    the workers ended too early
     ├── LeakedThreads    threads of the test's engine outlived the test
     └── TaskRaised       a task raised what pytest would not count as a failure
 
-Wrong use raises the engine's own `InvalidArgument` and `WorkersRunning`.
+Wrong calls raise the engine's own `InvalidArgument` and `WorkersRunning`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class DrainTimeout(AssertionError):
 
 
 class UnfinishedJobs(AssertionError):
-    """Jobs were left when the virtual time, or the number of attempts, was used up; or the
-    workers were stopped by somebody else than the plugin."""
+    """Jobs were left when the virtual time or the number of attempts was used up, or when the
+    workers ended too early: a task stopped them, or one of their threads died."""
 
 
 class LeakedThreads(AssertionError):
@@ -31,6 +31,8 @@ class LeakedThreads(AssertionError):
 
 
 class TaskRaised(AssertionError):
-    """A task raised what would skip the test, end the run, or not arrive: `pytest.skip`,
-    `SystemExit` and their like. What it raised is the `__cause__`. Or one whose class raises when
-    it is shown; that one has no `__cause__`."""
+    """A task raised an exception that pytest would not count as a failure.
+
+    It would skip the test or end the run, as `pytest.skip` and `SystemExit` do; then it is the
+    `__cause__`. Or its class raises when a report shows it; then there is no `__cause__`.
+    """

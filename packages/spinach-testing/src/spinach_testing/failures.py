@@ -1,15 +1,14 @@
-"""Attempts that raised, and who has heard of them.
+"""Attempts that raised, and whether the test knows of them.
 
-Each failure is *pending* first. An `expect_failure` block acknowledges it, or a worker
-of the plugin tells the test: raises it, or returns it. Both happen once. What is pending
-when the test ends fails it: nobody was told, because the live worker ran the job, or
-workers that the test started, or because it came after its call had given up. A
-`RetryException` that leads to another attempt is no failure: the task asked for it.
+Each failure is *pending* first. An `expect_failure` block takes it, or a worker of the plugin
+raises or returns it; either happens once. A failure that is still pending when the test ends
+fails the test. That is so where the live worker ran the job, or workers that the test started
+itself, or where the failure came after its call had timed out. A `RetryException` that leads to
+another attempt is no failure: the task asked for that attempt.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 import threading
 from collections import Counter
@@ -34,26 +33,19 @@ __all__ = ["ExpectedFailure", "Failure", "Failures", "OnFailure", "require_on_fa
 OnFailure = Literal["raise", "collect"]
 
 
-class Standing(enum.Enum):
-    """Who has heard of a failure."""
-
-    PENDING = "pending"
-    ACKNOWLEDGED = "acknowledged"
-    TOLD = "told"
-
-
 @dataclass(slots=True, eq=False)
 class Failure:
     """An attempt that raised."""
 
     job: Job
     err: BaseException
-    standing: Standing = Standing.PENDING
+    #: Neither expected by a block nor raised or returned so far.
+    pending: bool = True
 
 
 @dataclass(slots=True, eq=False)
 class ExpectedFailure:
-    """What an `expect_failure` block is for; filled when the failures have come."""
+    """What an `expect_failure` block waits for, and the failures that it has taken."""
 
     task: str
     exc_type: type[BaseException] | tuple[type[BaseException], ...]
@@ -85,15 +77,15 @@ class ExpectedFailure:
         return [failure.err for failure in self.found]
 
     @property
-    def wanting(self) -> bool:
-        """Whether it can take one more."""
+    def incomplete(self) -> bool:
+        """Whether fewer attempts than expected have raised it."""
         return len(self.found) < self.count
 
-    def fits(self, failure: Failure) -> bool:
+    def matches(self, failure: Failure) -> bool:
         """Whether a failure is one of those expected."""
         return (
             failure.job.task_name == self.task
-            # By its class: an object may pretend to be of another one, or raise when asked.
+            # By `type`: an object can lie about its `__class__`, or raise when asked for it.
             and issubclass(type(failure.err), self.exc_type)
             and (self.match is None or re.search(self.match, message_of(failure.err)) is not None)
         )
@@ -118,23 +110,23 @@ class Failures:
         self._expected: list[ExpectedFailure] = []
         # Ids of jobs.
         self._ordered: set[str] = set()
-        # Kept, so that no other object gets the identity of one.
+        # By `id`. Kept, so that no later exception can have the same one.
         self._raised: dict[int, BaseException] = {}
 
     def raised(self, job: Job, err: BaseException, *, final: bool) -> None:
-        """Note what an attempt raised, and write on it which attempt that was.
+        """Note what an attempt raised, and add the attempt to the exception's notes.
 
         Args:
             job: whose attempt it was.
             err: what it raised.
-            final: it was the last attempt. A `RetryException` of another one is no failure.
+            final: it was the last attempt. Any earlier `RetryException` is no failure.
         """
         kind = type(err)
         if issubclass(kind, RetryException) and not final:
             return
         with self._lock:
             if issubclass(kind, WorkerLost) and job.id_text in self._ordered:
-                return  # the test asked for it
+                return  # see `order_loss`
             again = id(err) in self._raised
             self._raised[id(err)] = err
         call = call_text(job.task_name, job.task_args, job.task_kwargs)
@@ -144,66 +136,67 @@ class Failures:
             self._all.append(Failure(job, noted))
 
     def order_loss(self, job: Job) -> None:
-        """The test itself crashes the worker of this job, so its loss is no news."""
+        """Expect the `WorkerLost` of this job: the test itself crashes its worker."""
         with self._lock:
             self._ordered.add(job.id_text)
 
     def expect(self, expected: ExpectedFailure) -> None:
-        """From now on acknowledge failures that fit, pending ones included.
+        """From now on take failures that match, pending ones included.
 
-        Blocks inside others come first, but what was there before them is the others'.
+        An inner block takes a failure before an outer one does, unless the failure was there
+        before the inner block.
         """
         with self._lock:
-            self._acknowledge()
+            self._match()
             self._expected.append(expected)
 
     def expect_no_more(self, expected: ExpectedFailure) -> None:
-        """Acknowledge what came; the block is over."""
+        """Take what has come until now; the block is over."""
         with self._lock:
-            self._acknowledge()
+            self._match()
             self._expected.remove(expected)
 
     def tell(self) -> list[BaseException]:
-        """What nobody has heard of yet, for a caller who raises or returns it."""
+        """The pending failures, for a caller that raises or returns them."""
         with self._lock:
-            self._acknowledge()
-            pending = [each for each in self._all if each.standing is Standing.PENDING]
+            self._match()
+            pending = [each for each in self._all if each.pending]
             for failure in pending:
-                failure.standing = Standing.TOLD
+                failure.pending = False
             return [each.err for each in pending]
 
     def tell_with(self, exc: BaseException) -> None:
-        """Write what nobody has heard of yet on another exception, which is about to leave."""
+        """Add the pending failures to the notes of another exception, which is being raised."""
         for err in self.tell():
             exc.add_note(f"Meanwhile: {line_of(err)} ({'; '.join(notes_of(err))})")
 
     def seen(self, errors: Iterable[BaseException]) -> dict[tuple[str, type[BaseException]], int]:
-        """How many attempts have raised what these have, by task and type.
+        """How many attempts have raised the same as these, by task and type.
 
-        Those count, too, that blocks which still stand open have acknowledged: a block that
-        expected them all would have to count them.
+        Failures that open blocks have taken count as well: a block that should expect all of
+        them needs that number.
 
         Args:
             errors: what attempts raised, as `tell` returned it.
         """
         told = {id(err) for err in errors}
         with self._lock:
-            of = [_kind(failure) for failure in self._all if id(failure.err) in told]
-            counted = dict(Counter(of))
+            counted = Counter(_kind(failure) for failure in self._all if id(failure.err) in told)
             for expected in self._expected:
                 for failure in expected.found:
                     if _kind(failure) in counted:
                         counted[_kind(failure)] += 1
             return counted
 
-    def _acknowledge(self) -> None:
+    def _match(self) -> None:
+        """Let the blocks take the pending failures that they expect; under the lock."""
         for failure in self._all:
-            if failure.standing is not Standing.PENDING:
+            if not failure.pending:
                 continue
             for expected in reversed(self._expected):
-                if expected.wanting and expected.fits(failure):
+                if expected.incomplete and expected.matches(failure):
                     expected.found.append(failure)
-                    failure.standing = Standing.ACKNOWLEDGED
+                    failure.pending = False
                     break
 
 

@@ -18,30 +18,24 @@ __all__ = ["stop_while_running"]
 
 
 class _Gate:
-    """Holds jobs back right before their start until as many as needed stand there."""
+    """Holds jobs back right before their start."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()  # guards the count
-        self._opened = threading.Event()
+        self._lock = threading.Lock()  # guards the count
+        #: Set to let the jobs run.
+        self.opened = threading.Event()
+        #: Jobs that have come to the gate.
         self.count = 0
 
     def enter(self) -> None:
-        """Called in a worker thread."""
-        with self._condition:
+        """Wait at the gate; called in the job's worker thread."""
+        with self._lock:
             self.count += 1
-        self._opened.wait()
-
-    def open(self) -> None:
-        """Let the jobs run."""
-        self._opened.set()
+        self.opened.wait()
 
 
-def stop_while_running(
-    recording: Recording,
-    after: int,
-    timeout: float,
-) -> None:
-    """Start `after` threads, let each take a job, and stop them by the production stop.
+def stop_while_running(recording: Recording, after: int, timeout: float) -> None:
+    """Start `after` threads, let each take a job, and stop them as in production.
 
     Args:
         recording: of the engine.
@@ -49,7 +43,7 @@ def stop_while_running(
         timeout: real seconds.
 
     Raises:
-        InvalidArgument: there are not that many jobs to run at once.
+        InvalidArgument: fewer jobs than that can run at once.
         DrainTimeout: the jobs did not end.
     """
     gate = _Gate()
@@ -63,25 +57,25 @@ def stop_while_running(
                         "run at this time. Jobs:\n"
                         + listing.lines(recording.ledger.entries(), recording.now_ms)
                     )
-                # Each thread holds a job at the gate, so none can take another one before
-                # the stop has come to the hand-over, which is what closing it does.
-                pool = recording.engine._pool  # noqa: SLF001 - as the arbiter does first
+                # As the arbiter does first in a stop: from here on no thread gets another job.
+                # Done here, before the gate opens, so that no thread can be faster.
+                pool = recording.engine._pool  # noqa: SLF001 - both are Spinach's own
                 assert pool is not None
                 pool._in_flight.close()  # noqa: SLF001
                 recording.engine.stop_workers(_join_arbiter=False)
             finally:
-                gate.open()
+                gate.opened.set()
     finally:
         recording.gate = None
 
 
 def _filled(gate: _Gate, after: int, running: Session) -> bool:
-    """Wait until that many jobs stand at the gate; False: there are no more to come."""
-    for _ in running.looks():
+    """Wait until that many jobs are at the gate; False: no more jobs will come."""
+    for _ in running.polls():
         if gate.count >= after:
             return True
         counts = running.counts()
-        # Whoever is leased stands at the gate, and nobody else can be.
+        # If nothing else is ready or due, and every leased job is at the gate.
         nothing_more = all(
             count.members
             and not count.ready

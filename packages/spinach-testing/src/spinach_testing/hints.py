@@ -1,4 +1,4 @@
-"""What a test's author has to do about errors that the engine cannot explain."""
+"""What to do in a test about errors of tasks that are not attached."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from spinach.exc import TasksNotAttached, UnknownTask
 
 __all__ = ["ATTACH", "HINT", "add_hint"]
 
-#: Written on the errors of a task that the test's engine does not know.
+#: For errors of a task that the test's engine does not know.
 HINT = (
     "The engine of this test knows the tasks that the fixture spinach_tasks returns. Override it "
     "in conftest.py: @pytest.fixture(scope='session') def spinach_tasks(): return [your_tasks]"
 )
 
-#: Written on the error of a registry in a test that has no engine of the plugin.
+#: For the error of a registry in a test that has no engine of the plugin.
 ATTACH = (
     "In a test the fixture spinach_engine attaches the tasks that the fixture spinach_tasks "
     "returns; spinach_jobs and spinach_worker bring it along. Let the test, or the fixture that "
@@ -21,12 +21,12 @@ ATTACH = (
 
 
 def add_hint(error: BaseException, *, engine: bool) -> None:
-    """Write the hint on errors of unknown tasks, also on those inside groups.
+    """Add the hint to the notes of errors of unknown tasks, also of those inside groups.
 
     Args:
         error: that a test raised.
-        engine: the test has an engine of the plugin. Without one it may have an engine of
-            its own, of which tasks it knows nothing can be said.
+        engine: the test has an engine of the plugin. Otherwise it may have one of its own, and
+            the plugin does not know which tasks that should have.
     """
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:

@@ -32,8 +32,8 @@ __all__ = ["Jobs"]
 class Jobs:
     """The jobs of a test, those that jobs and periodic tasks made included.
 
-    They are noted at the broker, so it sees what would have run: not what was refused,
-    and arguments as workers get them. Safe to use from any thread.
+    They are recorded at the broker. So it shows what the broker has stored, with the arguments
+    as workers get them, and nothing that was refused. Safe to use from any thread.
 
     A task may be given by its name, its function, or the `Task`.
 
@@ -42,11 +42,11 @@ class Jobs:
     """
 
     def __init__(self, recording: Recording) -> None:
-        #: Where all of it is noted; for the plugin's other fixtures.
+        #: Of the engine; for the plugin's other fixtures.
         self.recording = recording
-        # The view that this one is a part of.
+        # What `captured` was called on; this shows a part of it.
         self._outer: Jobs | None = None
-        # Numbers of the first job to be seen, and after the last one; None: there is no last.
+        # It shows jobs with these numbers: from the first on, and below the end if there is one.
         self._first = 0
         self._end: int | None = None
 
@@ -93,7 +93,7 @@ class Jobs:
     def assert_scheduled(
         self, task: Wanted, call: Any = ANY, *, count: int = 1, at: Any = None
     ) -> list[Job]:
-        """Fail unless exactly so many jobs were scheduled like this.
+        """Fail unless exactly `count` jobs were scheduled like this.
 
         Args:
             task: of the jobs.
@@ -145,7 +145,7 @@ class Jobs:
         *,
         count: int = 1,
     ) -> Iterator[ExpectedFailure]:
-        """Acknowledge that attempts of a task raise, and fail if they do not.
+        """Expect attempts of a task to raise, and fail if they do not.
 
         ::
 
@@ -155,14 +155,14 @@ class Jobs:
 
         Args:
             task: whose attempts raise.
-            exc_type: what they raise. RetryException counts if no attempt is left: one that
-                leads to another attempt is no failure.
+            exc_type: what they raise. A RetryException counts only if no attempt is left;
+                otherwise it is no failure.
             match: a regular expression found in the exception's text.
             count: how many attempts; one more fails the test as usual.
 
         Yields:
-            What is filled when the block ends: `value` and `job` of the first,
-            `values` of all.
+            An object that is filled when the block ends: it has `value` and `job` of the
+            first attempt, and `values` of all.
 
         Raises:
             AssertionError: fewer attempts raised that; lists the jobs.
@@ -185,7 +185,7 @@ class Jobs:
             yield expected
         finally:
             failures.expect_no_more(expected)
-        if expected.wanting:
+        if expected.incomplete:
             hint = ""
             if any(issubclass(each, RetryException) for each in types):
                 hint = (
@@ -200,12 +200,12 @@ class Jobs:
 
     @contextmanager
     def captured(self) -> Iterator[Jobs]:
-        """See only the jobs that are scheduled inside the block, by whomever.
+        """See only the jobs that are scheduled during the block, in any thread.
 
-        Of a view whose own block is over, nothing.
+        Called on what an earlier `captured` yielded, whose block is over, it shows no jobs.
 
         Yields:
-            The same questions about those jobs, during the block and after it.
+            A `Jobs` of only those jobs, to be asked during the block and after it.
         """
         inside = Jobs(self.recording)
         inside._outer, inside._first = self, self.recording.ledger.next_number
@@ -247,8 +247,8 @@ class Jobs:
         """The jobs as text.
 
         Args:
-            more: too little was found, which those that are ready might change: say how to
-                run them.
+            more: too few jobs were found. Running those that are ready may make more, so
+                say how to run them.
         """
         entries = self._entries()
         listed = listing.lines(entries, self.recording.now_ms)
@@ -256,9 +256,9 @@ class Jobs:
 
 
 def _require_pattern(match: Any) -> None:
-    """Refuse at once what would fail when the first exception is looked at."""
+    """Check `match` now, since otherwise it would fail when the first exception comes."""
     try:
-        # A compiled one is one as well; one of bytes finds nothing in a text.
+        # Compiled patterns pass as well. A pattern of bytes cannot match a text.
         if match is None or isinstance(re.compile(match).pattern, str):
             return
         problem = "which is for bytes"

@@ -1,7 +1,7 @@
-"""What became of each job of a test, as seen from the calls of a broker.
+"""The state of each job of a test, taken from the calls of the broker and their answers.
 
-It knows the contract only, so it is the same on every broker. What happens to a job
-elsewhere, in another process on the same store, it does not see.
+It depends on the broker's contract only, so it is the same for every broker. It does not see what
+another process on the same store does to a job.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Entry:
     due_unknown: bool = False
     #: Attempts spent.
     retries: int = 0
-    #: Put aside because no worker that asked knew its task.
+    #: Parked, because no worker that fetched it knew its task.
     parked: bool = False
-    #: Who holds it while it runs.
+    #: Under which it runs.
     lease: Lease | None = None
     #: What the last failed attempt raised.
     error: str = ""
@@ -117,18 +117,18 @@ class Ledger:
     # -- calls that change the store -------------------------------------------
 
     @property
-    def settled(self) -> bool:
-        """Whether all is noted that became of the jobs in the store.
+    def up_to_date(self) -> bool:
+        """Whether everything is recorded here that the store has done.
 
-        A store is idle as soon as it has carried out a report, which is some time before its
-        answer is noted here. So who finds it idle asks this next, and looks again if need be.
+        A store has no more work as soon as it has carried out a report, but its answer is
+        recorded here a moment later. So ask this after the store, and both again if it is False.
         """
         with self._lock:
             return self._calls == 0
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """One call, from before the store has it until what came of it is noted."""
+        """One call, from before it is made until its answer is recorded."""
         with self._lock:
             self._calls += 1
         try:
@@ -140,11 +140,11 @@ class Ledger:
     # -- what the broker was told, and answered --------------------------------
 
     def announce(self, deposits: Sequence[Deposit], *, fired: bool = False) -> list[Deposit]:
-        """Note jobs before the broker gets them: a worker may be faster than its answer.
+        """Record jobs before the broker gets them: a worker may be faster than its answer.
 
         Args:
             deposits: what it is given.
-            fired: the clock made them, not a call of `schedule`.
+            fired: runs of a periodic task, made by the clock.
 
         Returns:
             Those that are new here.
@@ -176,7 +176,7 @@ class Ledger:
         with self._lock:
             for lease in leases:
                 entry = self._entries.get(lease.stored_id)
-                if entry is None:  # it was scheduled before anything was noted
+                if entry is None:  # scheduled before the recording began
                     entry = self._add(lease.stored_id, lease.record, JobStatus.RUNNING)
                 entry.status, entry.lease, entry.retries = JobStatus.RUNNING, lease, lease.retries
                 entry.due_ms, entry.due_unknown, entry.parked = None, False, False
@@ -198,7 +198,7 @@ class Ledger:
         Args:
             member: the dead one.
             lost: those for the failed store.
-            more: it has further ones, of which another call will tell.
+            more: it has further jobs, which another call will take back.
         """
         with self._lock:
             for each in lost:
@@ -219,10 +219,10 @@ class Ledger:
                     entry.status = JobStatus.QUEUED
 
     def run_again(self, stored_ids: Iterable[str]) -> Callable[[], None]:
-        """A person retries them from the failed store.
+        """They are to be run again from the failed store.
 
         Returns:
-            Takes it back, but for those that a worker has had meanwhile.
+            A function that undoes it, except for jobs that a worker has taken meanwhile.
         """
         before: list[tuple[Entry, int, str]] = []
         with self._lock:

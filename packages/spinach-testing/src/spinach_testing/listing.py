@@ -1,4 +1,4 @@
-"""Jobs as text, one line each: task, arguments, state, attempt, due in."""
+"""Jobs as text, one line each: the call, its state, the attempt, and when it is due."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 8
 
-#: A report of thousands of jobs helps nobody.
+#: A report of thousands of jobs would be of no help.
 _MOST_LINES = 50
 
 
@@ -58,10 +58,10 @@ def line(entry: Entry, now_ms: int) -> str:
     return "  ".join(parts)
 
 
-def lines(entries: Iterable[Entry], now_ms: int, *, indent: str = "  ") -> str:
-    """Jobs below each other; `none` without any, and the last ones of very many."""
-    shown = [indent + line(entry, now_ms) for entry in entries]
+def lines(entries: Iterable[Entry], now_ms: int) -> str:
+    """Jobs below each other, only the last ones of very many; `none` if there are none."""
+    shown = [f"  {line(entry, now_ms)}" for entry in entries]
     if len(shown) > _MOST_LINES:
         left_out = len(shown) - _MOST_LINES
-        shown = [f"{indent}({left_out} earlier jobs left out)", *shown[left_out:]]
-    return "\n".join(shown) or f"{indent}none"
+        shown = [f"  ({left_out} earlier jobs left out)", *shown[left_out:]]
+    return "\n".join(shown) or "  none"

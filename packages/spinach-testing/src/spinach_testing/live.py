@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveWorker", "live_worker"]
 
-#: Between two looks whether all is done, in real seconds.
+#: Between two polls whether everything is done, in real seconds.
 _PAUSE_SECONDS = 0.002
 
 #: Real seconds that idle threads get to end after the stop.
@@ -47,17 +47,18 @@ class LiveWorker:
     def wait_idle(self, *, timeout: float | None = None) -> None:
         """Wait until nothing is ready, running or due.
 
-        Failures are not raised here: expect them with `spinach_jobs.expect_failure`, or
-        they fail the test when it ends.
+        It does not raise failures. Expect them with `spinach_jobs.expect_failure`; otherwise
+        they fail the test at its end.
 
         Args:
-            timeout: real seconds; None takes the mark's or the configured number.
+            timeout: real seconds; None takes the number from the mark or the configuration.
 
         Raises:
             DrainTimeout: jobs still run; names them and shows their stacks.
-            UnfinishedJobs: somebody stopped the workers.
+            UnfinishedJobs: the workers ended too early, because a task stopped them, for
+                example.
             InvalidArgument: a timeout that makes no sense.
-            WorkersRunning: called inside a task, which it would wait for.
+            WorkersRunning: called inside a task, where it would wait for that task itself.
         """
         seconds = require_timeout(timeout, self._timeout)
         if self._recording.running.of(threading.current_thread()) is not None:
@@ -65,14 +66,14 @@ class LiveWorker:
                 "wait_idle() was called inside a task, which would wait for itself. "
                 "Call it from the test."
             )
-        end, look = time.monotonic() + seconds, threading.Event()
+        end, pause = time.monotonic() + seconds, threading.Event()
         while not self._idle():
             if time.monotonic() > end:
                 raise self._recording.timed_out(seconds, f"Jobs:\n{self._recording.listing()}")
-            # What they did last may have been all there was.
+            # If it is idle now, they ended after their last job.
             if (gone := workers_gone(self._recording)) and not self._idle():
                 raise gone
-            look.wait(_PAUSE_SECONDS)
+            pause.wait(_PAUSE_SECONDS)
 
     def advance(self, by: timedelta) -> NoReturn:
         """Not possible: the clock is the machine's.
@@ -86,7 +87,7 @@ class LiveWorker:
         )
 
     def _idle(self) -> bool:
-        # Tasks may have been attached meanwhile, and the workers join their queues.
+        # A test may attach tasks meanwhile, and the workers join their queues.
         self._queues |= dict.fromkeys(queues_of(self._recording))
         for count in self._recording.broker.counts(list(self._queues)):
             if count.verdict is not Verdict.APPLIED and count.error is not None:
@@ -94,15 +95,14 @@ class LiveWorker:
             due = count.next_due_in_ms is not None and count.next_due_in_ms <= 0
             if count.ready or count.leased or due:
                 return False
-        # What the store has done is noted a moment later, and tests ask for it then.
-        return self._recording.ledger.settled
+        return self._recording.ledger.up_to_date
 
 
 @contextmanager
 def live_worker(
     recording: Recording, workers: int, timeout: float, *, remedy: str = ""
 ) -> Iterator[LiveWorker]:
-    """Workers for the block; attempts that fail unnoticed fail the test at its end.
+    """Workers for the block. Failures that the test does not expect fail it at its end.
 
     Args:
         recording: of the engine.
@@ -134,5 +134,5 @@ def live_worker(
     finally:
         engine.stop_workers(_join_arbiter=False)
         if join(threads, timeout):
-            # What still runs is given up; the leak is named at the end of the test.
+            # Jobs that still run are left alone; the end of the test names their threads.
             join([each for each in threads if recording.running.of(each) is None], _STOP_SECONDS)

@@ -13,10 +13,10 @@ __all__ = ["LiveClock"]
 
 
 class LiveClock(SystemClock):
-    """Starts at what the machine's clock shows, then runs in real time.
+    """Starts at the time of the machine's clock, then runs in real time.
 
-    What freezegun and time-machine do later does not reach it: a test that freezes
-    time must not stop the engine's retries, nor let its leases run out at once.
+    freezegun and time-machine do not affect it later: a test that freezes time must not stop the
+    engine's retries, nor end its leases at once.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class LiveClock(SystemClock):
         return self._start + timedelta(seconds=time.monotonic() - self._start_seconds)
 
     def flow(self) -> None:
-        """Does nothing: it runs in real time anyway."""
+        """Does nothing: the clock moves with real time anyway."""
 
     def advance(self, by: timedelta) -> NoReturn:
         """Not possible.

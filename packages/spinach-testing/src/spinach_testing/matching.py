@@ -1,4 +1,4 @@
-"""Whether a job was called as a test expects: bound parameters and matchers."""
+"""Compares the arguments of a job with those that a test expects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ExpectedCall", "expected_instant"]
 
 _CALL = type(call)
 
-#: How containers compare that stand for what they hold.
+#: How containers compare that are equal when their contents are.
 _LISTS: tuple[object, ...] = (list.__eq__, tuple.__eq__)
 _DICTS: tuple[object, ...] = (dict.__eq__, OrderedDict.__eq__, Counter.__eq__)
 
@@ -28,11 +28,10 @@ _DICTS: tuple[object, ...] = (dict.__eq__, OrderedDict.__eq__, Counter.__eq__)
 class ExpectedCall:
     """A call that jobs of one task are compared with.
 
-    Both sides are bound to the task's parameters, defaults included, so that it does
-    not matter what was passed by name. Tuples count as lists, and subclasses of
-    containers as their base, which they are after the journey. Everything else is
-    compared by `expected == actual`, which leaves matchers such as
-    `unittest.mock.ANY` their say.
+    Both sides are bound to the task's parameters, defaults included, so it does not matter which
+    arguments are passed by name. Tuples count as lists, and subclasses of containers as their
+    base, since workers get them so. Everything else is compared by `expected == actual`, so
+    that matchers such as `unittest.mock.ANY` work.
 
     Args:
         task: of the jobs.
@@ -51,7 +50,7 @@ class ExpectedCall:
         if not isinstance(expected, _CALL):
             raise _no_call(task, expected)
         *name, args, kwargs = expected
-        # What is named was called by another name, as in call.send(...), or not called yet.
+        # Not `call` itself, nor a call of an attribute such as call.send(...).
         if expected is call or any(name):
             raise _no_call(task, expected)
         self._args, self._kwargs = tuple(args), dict(kwargs)
@@ -80,7 +79,7 @@ class ExpectedCall:
             actual = self._bind(job.task_args, job.task_kwargs)
         except TypeError:  # scheduled before the signature changed, or by another release
             return False
-        # The expected side first: its matchers answer.
+        # The expected side first, so that its matchers are asked.
         return bool(self._bound == actual)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -100,13 +99,13 @@ def _no_call(task: Task[..., Any], expected: object) -> InvalidArgument:
 
 
 def expected_instant(at: Any) -> Any:
-    """What a job's instant is compared with: the millisecond it was stored as.
+    """What the instant of a job is compared with. Stores keep whole milliseconds.
 
     Args:
         at: a datetime (naive is UTC), or a matcher.
 
     Raises:
-        InvalidArgument: a day, a span, a number or a text, which are no instants.
+        InvalidArgument: a date, a timedelta, a number or a text.
     """
     if isinstance(at, datetime):
         return _Instant(to_ms(as_utc(at)))
@@ -131,8 +130,8 @@ class _Instant:
 
 
 def _as_sent(value: Any) -> Any:
-    """The value with containers as workers get them: tuples as lists, and subclasses such
-    as named tuples as their base. One that compares in a way of its own is a matcher."""
+    """The value with containers as workers get them: tuples as lists, and subclasses such as
+    named tuples as their base. Containers with an `__eq__` of their own are matchers, and stay."""
     compares: object = type(value).__eq__
     if compares in _LISTS and isinstance(value, list | tuple):
         return [_as_sent(item) for item in value]

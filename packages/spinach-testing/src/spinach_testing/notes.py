@@ -9,13 +9,13 @@ __all__ = ["add_note", "notes_of", "with_note"]
 
 
 class _Note(str):
-    """A note of this plugin's, told from those of the user by its type."""
+    """A note of this plugin; its type tells it from notes of the user."""
 
     __slots__ = ()
 
 
 def notes_of(err: BaseException) -> list[str]:
-    """The notes on an exception; none if its class refuses to tell."""
+    """The notes on an exception; none if its class raises when asked for them."""
     try:
         return [str(each) for each in getattr(err, "__notes__", ())]
     except BaseException:  # noqa: BLE001 - whatever the user's class raises
@@ -23,18 +23,18 @@ def notes_of(err: BaseException) -> list[str]:
 
 
 def with_note(err: BaseException, note: str, *, again: bool) -> BaseException:
-    """Write a note on an exception, in the place of one that an earlier test left there.
+    """Add a note to an exception, in place of the note of an earlier test.
 
     Args:
         err: what an attempt raised.
-        note: says which.
-        again: another attempt of this test raised that very object, as a constant of a
-            module is. Its note is still needed, so the new one goes on a copy.
+        note: says which attempt that was.
+        again: an earlier attempt of this test raised the same object, such as a constant of a
+            module. Its note is still needed, so the new one goes to a copy.
 
     Returns:
-        The exception, or its copy. Some cannot be copied: those collect their notes.
+        The exception, or its copy. An exception that cannot be copied keeps all notes.
     """
-    # Whatever it runs is the user's: a class may refuse notes, or to be copied.
+    # All of this runs code of the user's class, which may refuse notes or copies.
     with suppress(BaseException):
         kept = [each for each in getattr(err, "__notes__", ()) if not isinstance(each, _Note)]
         if again:
@@ -49,19 +49,19 @@ def with_note(err: BaseException, note: str, *, again: bool) -> BaseException:
 
 
 def add_note(err: BaseException, note: str) -> None:
-    """Write one more note; the next test's `with_note` takes it away."""
+    """Add one more note; `with_note` of a later test removes it."""
     with suppress(Exception):  # see there
         err.add_note(_Note(note))
 
 
 def _copy(err: BaseException) -> BaseException | None:
-    """A copy with everything that a report shows; None: it has none."""
+    """A copy with everything that a report shows; None: it cannot be copied."""
     try:
         twin = copy.copy(err)
         if twin is err or type(twin) is not type(err):
             return None
-        # It was built from the arguments that the first one kept, as if they were those that
-        # it was built from.
+        # A copy is made by calling the class with `args`, which may not be the arguments that
+        # its `__init__` takes.
         twin.args = err.args
         if str(twin) != str(err):
             return None

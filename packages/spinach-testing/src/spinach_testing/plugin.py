@@ -1,7 +1,7 @@
 """The pytest plugin: an engine, its broker, its clock and real workers as fixtures.
 
-Nothing of Spinach is imported before a fixture is asked for, so that test suites which
-merely have the plugin installed stay as fast as they were.
+Nothing of Spinach is imported before a test asks for a fixture. Test suites that only have the
+plugin installed stay as fast as they were.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
     "spinach_worker",
 ]
 
-#: What was noted about the engine of a test, while it runs.
+#: Of a test's engine, while the test runs.
 _RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
 
 #: Which of the two workers a test has asked for.
@@ -85,7 +85,7 @@ def spinach_broker(spinach_clock: VirtualClock) -> Broker:
 def spinach_engine(spinach_broker: Broker, spinach_tasks: Iterable[Tasks]) -> Iterator[Engine]:
     """A new engine with the tasks attached; stopped and detached after the test.
 
-    Its namespace is its own, so that tests which share a server do not meet.
+    It has a namespace of its own, so that tests can share a server.
     """
     from .engine import new_engine
 
@@ -98,14 +98,14 @@ def spinach_jobs(request: pytest.FixtureRequest, spinach_engine: Engine) -> Iter
     """The jobs that were scheduled on `spinach_engine`, to assert on."""
     from .jobs import Jobs
 
-    # An engine that outlives the test was set up for another one, perhaps.
+    # An engine of the user's own, of a wider scope, is not recorded yet.
     with _adopted(request.node, spinach_engine) as recorded:
         yield Jobs(recorded)
 
 
 @pytest.fixture
 def spinach_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> TestWorker:
-    """Real workers that run inside its calls only: `drain`, `advance` and others."""
+    """Real workers that run only during its calls: `drain`, `advance` and others."""
     from .worker import TestWorker
 
     chosen = _choose(request, "spinach_worker")
@@ -127,12 +127,12 @@ def spinach_live_worker(request: pytest.FixtureRequest, spinach_jobs: Jobs) -> I
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare what the configuration file may say."""
+    """Declare the settings of the configuration file."""
     settings.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark, and refuse a configuration that makes no sense at once."""
+    """Declare the mark, and refuse a wrong configuration at once."""
     config.addinivalue_line(
         "markers",
         "spinach(workers=, timeout=): threads and real seconds of this test's workers",
@@ -142,7 +142,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Refuse a mark that makes no sense, also where no fixture would read it."""
+    """Refuse a wrong mark, also where no fixture reads it."""
     settings.check_mark(item)
 
 
@@ -150,10 +150,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
-    """Record the engine from its first moment, also one of the user's own."""
+    """Record the engine as soon as it is made, also one of the user's own."""
     __tracebackhide__ = True
     result = yield
-    # With --setup-plan nothing is set up, and what stands for the result is no engine.
+    # With --setup-plan nothing is set up, and the result is no engine.
     planned = request.config.getoption("setupplan", False)
     if fixturedef.argname == "spinach_engine" and fixturedef.scope == "function" and not planned:
         from spinach.exc import InvalidArgument, WorkersRunning
@@ -162,7 +162,7 @@ def pytest_fixture_setup(
         try:
             record.__enter__()
         except (InvalidArgument, WorkersRunning) as exc:
-            # The message says it all, and the frames of contextlib cannot be hidden.
+            # Without the frames of contextlib, which cannot be hidden otherwise.
             raise exc.with_traceback(None) from None
 
         def end() -> None:
@@ -177,9 +177,9 @@ def pytest_fixture_setup(
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show a failing test's jobs, and how an unknown task becomes known."""
+    """Show a failing test's jobs, and what to do about an unknown task."""
     recorded = item.stash.get(_RECORDING, None)
-    # Only then it can be an error of Spinach.
+    # Otherwise it cannot be an error of Spinach.
     if call.excinfo is not None and "spinach.exc" in sys.modules:
         from .hints import add_hint
 
@@ -202,7 +202,7 @@ def pytest_runtest_makereport(
 
 @contextmanager
 def _adopted(item: pytest.Item, engine: Engine) -> Iterator[Recording]:
-    """The record of a test's engine, begun for the block unless it goes on already."""
+    """The recording of a test's engine, for the block or, if it has begun earlier, for longer."""
     __tracebackhide__ = True
     from .engine import adopted
 
@@ -216,7 +216,8 @@ def _adopted(item: pytest.Item, engine: Engine) -> Iterator[Recording]:
 
 
 def _choose(request: pytest.FixtureRequest, name: str) -> settings.Settings:
-    """Note which worker the test uses; one of them runs on each clock."""
+    """The settings of a test's worker. Refuses a second kind of worker, since the two need
+    different clocks."""
     asked = {request.node.stash.setdefault(_WORKER, name), name}
     asked |= {"spinach_worker", "spinach_live_worker"} & set(request.fixturenames)
     if len(asked) > 1:
@@ -230,7 +231,7 @@ def _choose(request: pytest.FixtureRequest, name: str) -> settings.Settings:
 
 def _live_remedy(request: pytest.FixtureRequest, recorded: Recording) -> str:
     """Why the clock of a live test may stand still, and what to do about it."""
-    # What the test's arguments lead to, without what was asked for later.
+    # Fixtures that the test's arguments lead to, without those of getfixturevalue().
     if "spinach_live_worker" not in request.node.fixturenames:
         return (
             "Take spinach_live_worker as an argument of the test, so that spinach_clock knows, "
@@ -251,7 +252,7 @@ def _live_remedy(request: pytest.FixtureRequest, recorded: Recording) -> str:
 
 
 def _section(recorded: Recording) -> str:
-    """The jobs as text, or why there is none: what leaves a hook ends the whole run."""
+    """The jobs as text, or the error instead: one that leaves a hook ends the whole run."""
     try:
         return recorded.listing() + recorded.advice()
     except Exception as exc:  # noqa: BLE001 - the broker and its clock may be the user's own

@@ -1,9 +1,9 @@
-"""How what attempts raised reaches the test: as a failure, whatever it is.
+"""Fails a test with the exceptions that attempts raised.
 
-Most exceptions come as they are. Some would not fail the test: pytest takes them for its
-outcome, or for the end of the run, or Python for the end of a generator. `TaskRaised`
-stands for these, raised from them. It stands for those, too, that a report could not show
-because their class raises when asked; they are not its cause, since it would be shown as well.
+Most exceptions are raised as they are. Some would not fail the test: pytest takes them for a skip
+or the end of the run, or Python for the end of a generator. For these `TaskRaised` is raised from
+them. It is also raised for exceptions that a report could not show, because their class raises
+when asked; these are not its cause, since a report shows causes, too.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 __all__ = ["raise_all"]
 
-#: Exceptions that are more than that: two are outcomes to pytest, one turns into a
-#: RuntimeError on its way through a context manager, and breaks a Future.
-_OUTCOMES = (pytest.exit.Exception, unittest.SkipTest, StopIteration)
+#: Exceptions with a meaning of their own. pytest ends the run or skips the test by the first two;
+#: the last becomes a RuntimeError in a context manager, and breaks a Future.
+_NO_FAILURES = (pytest.exit.Exception, unittest.SkipTest, StopIteration)
 
-#: What a test says about itself, from wherever it is called.
-_VERDICTS = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
+#: By which a test ends itself, also from inside a task.
+_ENDS_OF_TESTS = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
 
 
 def raise_all(errors: Sequence[BaseException], failures: Failures) -> NoReturn:
     """Fail the test with what attempts raised: one as it is, several as a group.
 
-    A note says what to write if the test means them to happen.
+    A note says what to write if the test expects them.
 
     Args:
-        errors: at least one.
-        failures: of the test; they came from there.
+        errors: at least one, from `Failures.tell`.
+        failures: of the test.
     """
     __tracebackhide__ = True
     remedy = _remedy(errors, failures)
     if len(errors) == 1:
         [err] = errors
-        # As it is: `pytest.fail` in a task means what it says.
+        # `pytest.fail` in a task fails the test as it does elsewhere.
         failure = err if type(err) is pytest.fail.Exception else _as_failure(err)
         if remedy:
             add_note(failure, remedy)
@@ -59,13 +59,13 @@ def raise_all(errors: Sequence[BaseException], failures: Failures) -> NoReturn:
 
 
 def _remedy(errors: Sequence[BaseException], failures: Failures) -> str:
-    """The blocks of `expect_failure` that would have taken them; empty if none should."""
+    """The blocks of `expect_failure` that would take them; empty if there should be none."""
     blocks = [
         f"with spinach_jobs.expect_failure({task!r}, {class_name(kind).rpartition('.')[2]}"
         f"{'' if count == 1 else f', count={count}'})"
         for (task, kind), count in failures.seen(errors).items()
-        # A test that lets a task call `pytest.fail` and its like wants to fail.
-        if not issubclass(kind, _VERDICTS)
+        # A test whose task calls `pytest.fail` or `pytest.skip` means it.
+        if not issubclass(kind, _ENDS_OF_TESTS)
     ]
     if not blocks:
         return ""
@@ -73,14 +73,14 @@ def _remedy(errors: Sequence[BaseException], failures: Failures) -> str:
 
 
 def _as_failure(err: BaseException) -> Exception:
-    """The exception itself if it can only be taken for a failure, else what stands for it.
+    """The exception itself if pytest counts it as a failure, else a `TaskRaised` for it.
 
-    Those beyond `Exception` are none of these: a skip is one, KeyboardInterrupt ends the
-    run, and others keep fixtures from being torn down.
+    Pytest does not count classes outside of `Exception`: among them are its skip and
+    KeyboardInterrupt, which ends the run, and others keep fixtures from being torn down.
     """
     kind = type(err)
     showable = _can_be_shown(err)
-    if showable and issubclass(kind, Exception) and not issubclass(kind, _OUTCOMES):
+    if showable and issubclass(kind, Exception) and not issubclass(kind, _NO_FAILURES):
         return cast("Exception", err)
     if showable:
         failure = TaskRaised(f"A task raised what is no failure to pytest: {line_of(err)}")
@@ -94,7 +94,7 @@ def _as_failure(err: BaseException) -> Exception:
 
 
 def _can_be_shown(err: BaseException) -> bool:
-    """Whether a report can ask the exception for all that it shows; its class may raise."""
+    """Whether a report can show the exception; its class may raise when asked."""
     kind = type(err)
     try:
         traceback.format_exception(err)

@@ -1,4 +1,4 @@
-"""All that is noted about one engine during one test."""
+"""Everything that is recorded about one engine during one test."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Recording:
         self.ledger = ledger
         self.running = RunningJobs()
         self.failures = Failures()
-        #: Members that were crashed, with the queue of each. What they hold does not count
-        #: as running, although the store takes them for alive until their lease ends.
+        #: Members that were crashed, and their queues. Their jobs do not count as running,
+        #: although the store takes these members for alive until their lease ends.
         self.crashed: dict[str, str] = {}
         #: Called in the worker thread before each job, if set.
         self.gate: Callable[[], None] | None = None
-        #: Threads whose hanging jobs have failed the test: no second error tells of them.
+        #: Threads that an error of the test has named already, because their jobs hang.
         self.told_threads: set[threading.Thread] = set()
-        # The errors of hanging jobs, with the threads that each names.
+        # Errors about hanging jobs, each with the threads that it names.
         self._hangs: list[tuple[DrainTimeout, set[threading.Thread]]] = []
 
     @property
@@ -69,8 +69,8 @@ class Recording:
         return listing.lines(self.ledger.entries(), self.now_ms)
 
     def advice(self, entries: Iterable[Entry] | None = None) -> str:
-        """What to call because jobs are ready to run, as a line below the listing; empty
-        without such jobs.
+        """What to call to run the jobs that are ready, as a line below the listing; empty if
+        none are.
 
         Args:
             entries: that are listed; None: all.
@@ -80,7 +80,7 @@ class Recording:
         pool = self.engine._pool  # noqa: SLF001 - both are Spinach's own
         at_work = pool is not None and pool.running
         if not ready or (at_work and isinstance(self.broker.clock, VirtualClock)):
-            return ""  # spinach_worker is at it
+            return ""  # spinach_worker is running them
         call = (
             "spinach_live_worker.wait_idle() waits for"
             if at_work
@@ -95,8 +95,8 @@ class Recording:
         """The error for jobs that still run.
 
         Args:
-            seconds: real ones that they got.
-            rest: which other jobs there are, with a heading.
+            seconds: real, that they had.
+            rest: a list of other jobs, with a heading.
         """
         error = DrainTimeout(
             f"Jobs were not done after {seconds} s. Running:\n{self.running.report()}\n{rest}"
@@ -105,7 +105,7 @@ class Recording:
         return error
 
     def told(self, error: BaseException) -> None:
-        """The test has failed with this; what it says of hanging jobs need not be said again."""
+        """The test has failed with this error: do not report its hanging jobs again."""
         shown = {id(each) for each in _shown_with(error)}
         for hang, threads in self._hangs:
             if id(hang) in shown:
@@ -114,10 +114,10 @@ class Recording:
     # -- receivers of signals ----------------------------------------------
 
     def _entry(self, sender: object, job: Job) -> Entry | None:
-        """What is known of a job; None: it is none of this test's.
+        """The record of a job; None: the job is not of this test.
 
-        The namespace alone does not tell: an engine of the user's own keeps it through many
-        tests, and a job that hung in one of them may end in the next.
+        The namespace is not enough: an engine of the user keeps it through many tests, and a
+        job that hung in one of them may end in the next.
         """
         return self.ledger.find(job) if sender == self.engine.namespace else None
 
@@ -138,14 +138,14 @@ class Recording:
 
     def _on_retry(self, sender: object, *, job: Job, err: BaseException, **_: object) -> None:
         if self._entry(sender, job) is not None:
-            # The signal shows the job as it waits for its next attempt.
+            # The signal has the job as it waits for its next attempt.
             failed = msgspec.structs.replace(job, retries=job.retries - 1)
             self.failures.raised(failed, err, final=False)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        # To all senders: a signal keeps something of each that it was ever told of, and goes
-        # through it when a receiver leaves. Namespaces are as many as tests.
+        # To all senders. Blinker keeps a record of each sender that was ever connected to, and
+        # walks through all of them at a disconnect; each test has a namespace of its own.
         with ExitStack() as stack:
             for signal, receiver in (
                 (signals.job_started, self._on_started),
@@ -158,7 +158,7 @@ class Recording:
 
 
 def _shown_with(error: BaseException) -> Iterator[BaseException]:
-    """What pytest prints of an error: its group's members and what led to it as well."""
+    """All errors that pytest prints with one: members of groups, causes and contexts."""
     waiting, seen = [error], set[int]()
     while waiting:
         each = waiting.pop()
@@ -166,14 +166,14 @@ def _shown_with(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
-        waiting += [led for led in (each.__cause__, each.__context__) if led is not None]
+        waiting += filter(None, (each.__cause__, each.__context__))
         if isinstance(each, BaseExceptionGroup):
             waiting += each.exceptions
 
 
 @contextmanager
 def recording(engine: Engine) -> Iterator[Recording]:
-    """Record an engine for the block: through its broker, and by its signals.
+    """Record an engine for the block, through its broker and its signals.
 
     Raises:
         WorkersRunning: it has workers already.
@@ -191,16 +191,16 @@ def recording(engine: Engine) -> Iterator[Recording]:
 
 @contextmanager
 def _other_brokers_recorded(engine: Engine, ledger: Ledger) -> Iterator[None]:
-    """For the block, record those, too, that the test itself puts under the engine.
+    """For the block, also record brokers that the test itself gives to the engine.
 
-    Else jobs that it schedules there would be missing, and assertions that there are none
-    would pass for the wrong reason.
+    Otherwise jobs on such a broker would be missing, and `assert_not_scheduled` could pass for
+    the wrong reason.
     """
     plain, before = engine.using_broker, vars(engine).get("using_broker")
 
     @contextmanager
     def using_broker(broker: Broker) -> Iterator[Broker]:
-        # What is no broker is the engine's to refuse.
+        # The engine refuses anything that is no broker.
         under = RecordingBroker(broker, ledger) if isinstance(broker, Broker) else broker
         with plain(under):
             yield broker

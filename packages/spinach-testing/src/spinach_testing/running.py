@@ -1,4 +1,4 @@
-"""Which job each worker thread runs, and where in its code it is."""
+"""Which job each worker thread runs, and which line of its code."""
 
 from __future__ import annotations
 
@@ -29,12 +29,9 @@ class RunningJobs:
         self._jobs: dict[int, Job] = {}
         self._started = 0
 
-    def __len__(self) -> int:
-        return len(self._jobs)
-
     @property
     def started(self) -> int:
-        """Attempts that were ever started, those that do not count left out."""
+        """Attempts that were started so far, without those that do not count."""
         return self._started
 
     def start(self, job: Job, *, counts: bool) -> None:
@@ -42,7 +39,7 @@ class RunningJobs:
 
         Args:
             job: that it runs.
-            counts: False: a periodic task's own, of which time makes ever more.
+            counts: whether `started` counts it; not if a periodic task made it.
         """
         with self._lock:
             self._jobs[threading.get_ident()] = job
@@ -79,7 +76,7 @@ class RunningJobs:
 
 
 def stack_text(ident: int | None) -> str:
-    """The stack of a thread, and what it means if it ends in a sleep."""
+    """The stack of a thread, with a hint if it ends in a sleep."""
     frames = sys._current_frames()  # noqa: SLF001 - the documented way to other threads' stacks
     frame = frames.get(ident or 0)
     if frame is None:

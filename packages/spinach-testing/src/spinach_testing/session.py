@@ -1,10 +1,10 @@
 """One call of a test's worker: production threads from its start to its end.
 
-1. The threads start, by `Engine.start_workers`; the clock is reserved for the call.
-2. The test's thread looks again and again whether all is done, and turns the clock
-   only while it is, and while each engine thread waits (`VirtualClock.turn`).
-3. The threads stop, by `Engine.stop_workers`, and are joined. What a job that hangs
-   keeps alive is given up; it is a daemon, and the end of the test names it.
+1. `Engine.start_workers` starts the threads; the clock is reserved for the call.
+2. The test's thread polls whether everything is done. It turns the clock only when that is so
+   and every thread of the engine waits (`VirtualClock.turn`).
+3. `Engine.stop_workers` stops the threads, and they are joined. A thread whose job hangs is left
+   behind as a daemon; the end of the test names it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "queues_of", "session"]
 
-#: Between two looks whether all is done, in real seconds: at first, and at most.
+#: Between two polls, in real seconds: at first, and at most.
 _SHORTEST_PAUSE_SECONDS = 0.0001
 _LONGEST_PAUSE_SECONDS = 0.002
 
-#: Real seconds that idle threads get to end after the stop; then something is broken.
+#: Real seconds that idle threads get to end after the stop. They need more only if something is
+#: broken.
 _STOP_SECONDS = 20.0
 
 _OPEN = (JobStatus.WAITING, JobStatus.QUEUED, JobStatus.RUNNING)
@@ -50,24 +51,19 @@ class Session:
 
     Args:
         recording: of the engine.
-        threads: of the engine.
         timeout: real seconds that jobs get, counted anew at each `until_idle`.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        threads: set[threading.Thread],
-        timeout: float,
-    ) -> None:
+    def __init__(self, recording: Recording, timeout: float) -> None:
         self._recording = recording
         self._queues: dict[str, None] = {}
         self._timeout = timeout
-        self._look = threading.Event()  # never set; its wait is a pause
-        self.threads = threads
-        #: Workers were started. They may all be gone before their threads are listed.
+        self._pause = threading.Event()  # never set, only waited for
+        #: Of the engine.
+        self.threads: set[threading.Thread] = set()
+        #: Workers were started, even if all of them ended before `threads` was filled.
         self.has_workers = False
-        #: Attempts after which the test has gone wrong; None: no limit.
+        #: More attempts than this fail the test; None: no limit.
         self.most_attempts: int | None = None
 
     def until_idle(self) -> list[QueueCounts]:
@@ -77,24 +73,26 @@ class Session:
             The snapshot in which that was so.
 
         Raises:
-            DrainTimeout: not before the timeout; tells what runs.
-            UnfinishedJobs: too many attempts.
+            DrainTimeout: that took longer than the timeout; names the jobs that run.
+            UnfinishedJobs: too many attempts, or the workers are gone.
         """
-        for _ in self.looks():
+        __tracebackhide__ = True
+        for _ in self.polls():
             counts = self.idle_counts()
             # Also when idle: the attempt past the limit may have been the last one.
             self._check_attempts()
             if counts is not None:
                 return counts
-        raise AssertionError("looks() ends by an exception only")
+        raise AssertionError("polls() ends by an exception only")
 
-    def looks(self) -> Iterator[None]:
-        """Yield now and then until the timeout.
+    def polls(self) -> Iterator[None]:
+        """Yield at once and then after each pause, until the timeout.
 
         Raises:
-            DrainTimeout: it is over.
+            DrainTimeout: the timeout has passed.
             UnfinishedJobs: the workers are gone.
         """
+        __tracebackhide__ = True
         end = time.monotonic() + self._timeout
         pause = _SHORTEST_PAUSE_SECONDS
         while True:
@@ -103,23 +101,22 @@ class Session:
                 raise gone
             if time.monotonic() > end:
                 raise self.timed_out()
-            self._look.wait(pause)
+            self._pause.wait(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
     def idle_counts(self) -> list[QueueCounts] | None:
         """One snapshot of the queues if there is nothing to do at this time, else None."""
         clock = self._recording.broker.clock
-        # Else something is on its way that the store knows nothing of.
+        # A thread that is awake may have news that the store does not have yet.
         if isinstance(clock, VirtualClock) and not clock.at_rest(self.threads):
-            # Nor need outcomes wait for others. Else each event would take those 2 ms of
-            # the machine's clock, which were most of a virtual year.
+            # Report its outcome at once. Waiting for others to report along would take 2 ms of
+            # real time for each event, most of what a virtual year takes.
             pool = self._recording.engine._pool  # noqa: SLF001 - both are Spinach's own
             if pool is not None:
                 pool.flush()
             return None
         counts = self.counts()
-        # What it has done is noted a moment later, see `Ledger.settled`.
-        idle = all(map(self._idle, counts)) and self._recording.ledger.settled
+        idle = all(map(self._idle, counts)) and self._recording.ledger.up_to_date
         return counts if idle else None
 
     def counts(self) -> list[QueueCounts]:
@@ -128,8 +125,8 @@ class Session:
         Raises:
             BrokerError: the store cannot tell.
         """
-        # Looked up each time: a job may attach tasks, whose queues the workers join. Those of
-        # tasks that it detached may have jobs that run.
+        # Anew each time: a job may attach tasks, and the workers join their queues. Queues of
+        # detached tasks stay in, since their jobs may still run.
         self._queues |= dict.fromkeys(queues_of(self._recording))
         counts = self._recording.broker.counts(list(self._queues))
         for count in counts:
@@ -138,22 +135,24 @@ class Session:
         return counts
 
     def turn(self, by: timedelta) -> None:
-        """Turn the clock, as soon as every thread waits.
+        """Turn the clock as soon as every thread waits.
 
         Raises:
-            DrainTimeout: one of them does not come to rest.
+            DrainTimeout: one of them does not wait before the timeout.
         """
         clock = self._recording.broker.clock
         assert isinstance(clock, VirtualClock)
-        for _ in self.looks():
+        for _ in self.polls():
             if clock.turn(by, self.threads):
                 return
 
     def next_step(self, counts: list[QueueCounts]) -> timedelta:
-        """How far the clock may move in one step: to the next due job. While a dead
-        worker holds a lease, to the next heartbeat at most, because a jump over it
-        would look like an outage of the store, which puts its recovery off. What is
-        overdue in idle queues waits for a dead timekeeper, see `_idle`."""
+        """How far the clock may move in one step: to the next due job.
+
+        While any job is leased, at most to the next heartbeat. A longer step would look like
+        an outage of the store to it, and would put off the recovery of a dead worker's jobs.
+        A job that is overdue in an idle queue does not count, see `_idle`.
+        """
         waits = [timedelta.max]
         for count in counts:
             if count.leased or count.leased_by_dead:
@@ -163,11 +162,11 @@ class Session:
         return min(waits)
 
     def timed_out(self) -> DrainTimeout:
-        """The error that tells what runs, and what was left."""
+        """The error that lists the running jobs, and those that are left."""
         return self._recording.timed_out(self._timeout, f"Not done:\n{_left(self._recording)}")
 
     def unfinished(self, reason: str) -> UnfinishedJobs:
-        """The error for jobs that do not come to an end."""
+        """The error that lists the jobs that are left, for a reason."""
         return UnfinishedJobs(f"{reason}. Not done:\n{_left(self._recording)}")
 
     def _check_attempts(self) -> None:
@@ -176,26 +175,29 @@ class Session:
         ):
             raise self.unfinished(
                 "More than max_jobs attempts were made, besides those of periodic tasks. Either "
-                "jobs make ever more jobs, or there are so many: then raise max_jobs"
+                "jobs make ever more jobs, or the test needs more of them: then raise max_jobs"
             )
 
     def _idle(self, count: QueueCounts) -> bool:
-        """Nothing to do now. A worker whose lease the clock has passed beats first,
-        because the store counts no ticks of tasks that nobody alive declares."""
+        """Whether the queue has nothing to do now.
+
+        Not while it has no living member: the clock may have passed the workers' leases, and the
+        store counts ticks of periodic tasks again only after their next heartbeat.
+        """
         held = sum(
             self._recording.ledger.held_by(member)
             for member, queue in self._recording.crashed.items()
             if queue == count.queue
         )
-        # In the same snapshot the store has it among the living or the dead.
-        hidden = max(0, held - count.leased_by_dead)
+        # Jobs of a crashed member count as leased until the store takes it for dead.
+        leased_by_crashed = max(0, held - count.leased_by_dead)
         due = count.next_due_in_ms is not None and count.next_due_in_ms <= 0
-        # A crashed member may have been the one that is told when jobs are due. Others
-        # find out some seconds later, so what is due must not keep the clock from going.
+        # The crashed member may have been the timekeeper. Another one takes over some seconds
+        # later, so the clock has to go on although jobs are due.
         return (
             count.members > 0
             and not count.ready
-            and count.leased <= hidden
+            and count.leased <= leased_by_crashed
             and (not due or held > 0)
         )
 
@@ -206,8 +208,7 @@ def _left(recording: Recording) -> str:
 
 
 def workers_gone(recording: Recording) -> UnfinishedJobs | None:
-    """The error for workers that somebody else has stopped, which tells what was left; None:
-    they run."""
+    """The error for workers that ended too early, which lists what is left; None: they run."""
     pool = recording.engine._pool  # noqa: SLF001 - both are Spinach's own
     if pool is None or pool.running:
         return None
@@ -239,8 +240,8 @@ def session(
         recording: of the engine.
         workers: threads that run jobs.
         timeout: real seconds.
-        grace: virtual, for jobs that run when the block ends; None waits for them, up
-            to the timeout.
+        grace: virtual time for jobs that run when the block ends; None waits for them until
+            the timeout.
 
     Raises:
         WorkersRunning: the engine has workers already.
@@ -252,7 +253,7 @@ def session(
         clock = recording.broker.clock
         if isinstance(clock, VirtualClock):
             stack.enter_context(clock.reserved())
-        running = Session(recording, set(), timeout)
+        running = Session(recording, timeout)
         if queues_of(recording):
             engine.start_workers(workers, queue=ALL_QUEUES, block=False, grace=grace)
             running.has_workers = True
@@ -275,12 +276,12 @@ def _stop(
 
 
 def _join_idle(running: Session, recording: Recording) -> None:
-    """Join the threads but those that a job keeps; the test's end names those."""
+    """Join the threads that run no job; the end of the test names the others."""
     join([each for each in running.threads if recording.running.of(each) is None], _STOP_SECONDS)
 
 
 def end_grace(recording: Recording) -> None:
-    """Let a stop that waits for running jobs go on without them."""
+    """End the grace of a stop: it no longer waits for jobs that run."""
     pool = recording.engine._pool  # noqa: SLF001 - what a second signal does
     if pool is not None:
         pool.hurry()

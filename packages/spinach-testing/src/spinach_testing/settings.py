@@ -1,6 +1,6 @@
 """How many workers and how much time: the mark, the configuration, the defaults.
 
-Imports nothing of Spinach: it is read in every test run.
+Imports nothing of Spinach, since every test run imports this module.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ __all__ = ["Settings", "add_options", "check_mark", "configured", "settings_of"]
 
 _KEYS = ("workers", "timeout")
 
-#: Of the values in the configuration file, as pytest is told. Before it knew numbers, they
-#: were texts, also those that TOML has as numbers.
+#: Of the values in the configuration file, for pytest. Releases before 8.4 know no numbers there,
+#: and give texts.
 _TYPES: tuple[Literal["int"] | None, Literal["float"] | None] = (
     ("int", "float") if pytest.version_tuple >= (8, 4) else (None, None)
 )
 
 
-class Settings(NamedTuple):  # made in a tenth of the time that a dataclass takes
-    """What the workers of one test take unless a call says otherwise."""
+class Settings(NamedTuple):  # a dataclass would take ten times as long to define
+    """What the workers of one test use unless a call says otherwise."""
 
     #: Threads.
     workers: int = 5
@@ -53,10 +53,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def configured(config: pytest.Config) -> Settings:
-    """What the configuration file says.
+    """The settings of the configuration file.
 
     Raises:
-        pytest.UsageError: a value that makes no sense.
+        pytest.UsageError: a value is of a wrong type or out of range.
     """
     given: dict[str, Any] = {}
     for key, convert, what in (("workers", int, "an int"), ("timeout", float, "a number")):
@@ -72,12 +72,12 @@ def configured(config: pytest.Config) -> Settings:
 
 
 def check_mark(item: pytest.Item) -> None:
-    """Fail the test if its mark `spinach` makes no sense."""
+    """Fail the test if its mark `spinach` is wrong."""
     _marked(item)
 
 
 def settings_of(node: Any) -> Settings:
-    """What holds for a test: its mark, then those of its class and module, then the
+    """The settings of a test: from its mark, else those of its class and module, else the
     configuration."""
     base = configured(node.config)
     given = {"workers": base.workers, "timeout": base.timeout, **_marked(node)}
@@ -86,7 +86,7 @@ def settings_of(node: Any) -> Settings:
 
 def _marked(node: Any) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    # The closest mark comes first, so it is the last to have its say.
+    # The closest mark is given first, and has to win.
     for mark in reversed(list(node.iter_markers("spinach"))):
         unknown = [key for key in mark.kwargs if key not in _KEYS]
         problem = None

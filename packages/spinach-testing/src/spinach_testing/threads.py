@@ -1,4 +1,4 @@
-"""The threads of one engine, and what is left of them."""
+"""The threads of one engine, and those that outlive a test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PARTS = ("worker-", "arbiter", "result-notifier", "subscriber")
 
 
 def of_engine(namespace: str) -> set[threading.Thread]:
-    """The living threads of an engine, by their names; other threads do not count."""
+    """The living threads of an engine, found by their names."""
     prefixes = tuple(f"{namespace}-{part}" for part in _PARTS)
     return {each for each in threading.enumerate() if each.name.startswith(prefixes)}
 
@@ -36,10 +36,10 @@ def join(threads: Collection[threading.Thread], seconds: float) -> set[threading
         seconds: real, for all of them together.
 
     Returns:
-        Those that still live.
+        Those that are still alive.
     """
     end = time.monotonic() + seconds
-    # The arbiter is the last to end: after it the others need no wait of their own.
+    # The arbiter ends last. Once it is joined, the others have ended.
     for thread in sorted(threads, key=lambda each: not each.name.endswith("-arbiter")):
         thread.join(max(0.0, end - time.monotonic()))
     return {thread for thread in threads if thread.is_alive()}
@@ -48,11 +48,11 @@ def join(threads: Collection[threading.Thread], seconds: float) -> set[threading
 def check_for_leaks(recording: Recording, left: Collection[threading.Thread]) -> None:
     """Fail if threads of the engine outlive the test.
 
-    Those that a hang of the test has named already are left out: one report is enough.
+    Threads that an earlier error of the test has named are left out.
 
     Args:
         recording: of the engine.
-        left: those that did not end while the test's end waited for them.
+        left: threads that did not end in time.
 
     Raises:
         LeakedThreads: names each, with its job and its stack.
@@ -70,9 +70,9 @@ def check_for_leaks(recording: Recording, left: Collection[threading.Thread]) ->
             call = call_text(job.task_name, job.task_args, job.task_kwargs)
             doing = f"still runs {call} {job.id}, attempt {job.attempt}"
         parts.append(f"{thread.name} {doing}:\n{stack_text(thread.ident)}")
-    who = "1 thread" if len(left) == 1 else f"{len(left)} threads"
+    count = "1 thread" if len(left) == 1 else f"{len(left)} threads"
     outlives = "outlives" if len(left) == 1 else "outlive"
     raise LeakedThreads(
-        f"{who} of engine {namespace} {outlives} the test. End what jobs wait for before the "
+        f"{count} of engine {namespace} {outlives} the test. End what jobs wait for before the "
         "test ends.\n" + "\n".join(parts)
     )

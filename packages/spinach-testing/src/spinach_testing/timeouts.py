@@ -1,6 +1,6 @@
 """How long jobs may take, in real seconds: one check for calls, mark and configuration.
 
-Imports nothing of Spinach until a check fails: it is read in every test run.
+Imports nothing of Spinach until a check fails, since every test run imports this module.
 """
 
 from __future__ import annotations
@@ -9,24 +9,23 @@ from typing import Any
 
 __all__ = ["problem_of", "require_timeout"]
 
-#: Real seconds. Locks take no more than some weeks on some platforms, and no test waits
-#: for a day.
+#: Real seconds: a day. On some platforms locks cannot wait for more than some weeks.
 _MOST = 86_400
 
 
 def problem_of(value: Any, what: str = "timeout") -> str | None:
     """What is wrong with a timeout, as part of a sentence; None: nothing."""
-    # Neither NaN nor infinity is in the range.
+    # The comparison refuses NaN and infinity, too.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MOST:
         return None
     return f"{what} is {value!r}, expected real seconds above 0, {_MOST} at most"
 
 
 def require_timeout(given: Any, default: float) -> float:
-    """What a call was given; None takes the default.
+    """The timeout that a call was given; None takes the default.
 
     Raises:
-        InvalidArgument: no number, or none of the range.
+        InvalidArgument: not a number, or out of range.
     """
     if given is None:
         return default

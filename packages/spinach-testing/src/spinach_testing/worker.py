@@ -4,10 +4,10 @@ Who owns what:
 
 | | owner |
 |---|---|
-| threads | one call: they start in it, and end in it |
-| time | the test between calls; during one its thread turns the clock, a task cannot |
-| failures | pending until a call returns, which raises or returns them, once |
-| a job that hangs | its thread, a daemon; the call ends at its timeout and names it |
+| threads | one call: they start and end in it |
+| time | the test, between calls; during a call only that call turns the clock, no task can |
+| failures | pending until a call ends, which raises or returns them, once |
+| a job that hangs | its thread, a daemon; the call ends at its timeout and names the job |
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from spinach.clock import from_ms, to_ms
 from spinach.exc import InvalidArgument, WorkersRunning
@@ -23,7 +23,6 @@ from spinach.support.checks import require_int, require_timedelta
 
 from .clock import VirtualClock, require_span
 from .crash import Crash
-from .errors import DrainTimeout
 from .failures import require_on_failure
 from .graceful import stop_while_running
 from .raising import raise_all
@@ -32,6 +31,7 @@ from .timeouts import require_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from spinach import Job
 
@@ -39,33 +39,33 @@ if TYPE_CHECKING:
     from .recording import Recording
     from .session import Session
 
-__all__ = ["DrainTimeout", "TestWorker"]
+__all__ = ["TestWorker"]
 
 #: Attempts that `run_until_finished` makes by default.
 _MOST_JOBS = 1000
 
-#: Virtual time that it lets pass by default.
+#: Virtual time that it lets pass at most by default.
 _MOST_VIRTUAL = timedelta(days=366)
 
 
 class TestWorker:
     """Runs an engine's jobs in real worker threads while the test waits.
 
-    Between calls nothing executes. One test uses it from one thread at a time.
+    Between calls no job runs. Only one thread may use it at a time.
 
-    Every call takes `timeout`, real seconds that jobs get until nothing is left to do,
-    counted anew at each turn of the clock, and `on_failure`: whether attempts that
-    raised fail the test ("raise") or are returned ("collect"; for `crash` see there).
-    None takes the mark's or the configured number.
+    Every call takes `timeout`: real seconds until nothing is left to do, counted anew at each
+    turn of the clock. None takes the number from the mark or the configuration. Every call takes
+    `on_failure`: attempts that raised fail the test ("raise"), or are returned ("collect"; for
+    `crash` see there).
 
     Every call raises:
 
     - `DrainTimeout`: jobs still run; names them and shows their stacks.
-    - `UnfinishedJobs`: a task stopped the workers.
+    - `UnfinishedJobs`: the workers ended too early, because a task stopped them, for example.
     - `WorkersRunning`: called inside a task, or the engine has workers already.
     - `InvalidArgument`: an argument that makes no sense, before anything runs.
-    - what an attempt raised; several as an ExceptionGroup. `TaskRaised` stands for what
-      pytest would not count as a failure.
+    - what an attempt raised; several as an ExceptionGroup. `TaskRaised` comes in the place of
+      exceptions that pytest would not count as a failure.
 
     Args:
         recording: of the engine whose tasks and queues are served.
@@ -79,7 +79,7 @@ class TestWorker:
         self._recording = recording
         self._workers = workers
         self._timeout = timeout
-        # A call is going on; set before its threads start, since a task may ask at once.
+        # A call is going on. Set before its threads start, since a task may make another one.
         self._active = False
 
     def drain(
@@ -107,7 +107,7 @@ class TestWorker:
             self._call("drain", on_failure) as told,
             self._session(workers, seconds) as running,
         ):
-            self._until_idle(running)
+            running.until_idle()
         return told
 
     def advance(
@@ -118,12 +118,11 @@ class TestWorker:
         timeout: float | None = None,
         on_failure: OnFailure = "raise",
     ) -> list[BaseException]:
-        """Drain, then move the clock from one due job or tick to the next, draining
-        at each, until so much time has passed.
+        """Drain, then turn the clock to the next due job or tick and drain again, until
+        `by` has passed.
 
         Args:
-            by: virtual; not negative. The clock stops at a whole millisecond, the next
-                one if need be.
+            by: virtual; not negative. It is rounded up to a whole millisecond.
             workers: threads.
             timeout: see the class.
             on_failure: see the class.
@@ -138,11 +137,11 @@ class TestWorker:
         clock = self._clock()
         clock.require_turn(by)
         with self._call("advance", on_failure) as told:
-            # Stores count milliseconds, rounded up: what is due then has to be reached.
+            # Stores count whole milliseconds, rounded up.
             target = from_ms(to_ms(clock.now() + by))
             with self._session(workers, seconds) as running:
                 while True:
-                    counts = self._until_idle(running)
+                    counts = running.until_idle()
                     left = target - clock.now()
                     if left <= timedelta(0):
                         break
@@ -160,20 +159,19 @@ class TestWorker:
     ) -> list[BaseException]:
         """Let time pass until no job is left: all retries made, all future jobs run.
 
-        Periodic tasks fire meanwhile; they alone keep nothing going. Jobs whose task is
-        unknown are left.
+        Periodic tasks run meanwhile, but do not keep it going. Jobs whose task is unknown stay.
 
         Args:
-            max_jobs: attempts that may be made; one more fails the test, because jobs
-                make ever more jobs. Runs that the clock makes of periodic tasks do not count.
-            max_virtual: time after which it fails, because jobs lie too far ahead. The
-                clock goes no further than the year 9998 in any case.
+            max_jobs: attempts that may be made; one more fails the test, since jobs probably
+                make ever more jobs. Runs of periodic tasks do not count.
+            max_virtual: virtual time that may pass; a job that is due later fails the test. The
+                clock never goes beyond the year 9998.
             workers: threads.
             timeout: see the class.
             on_failure: see the class.
 
         Raises:
-            UnfinishedJobs: one of the two was used up; lists what is left.
+            UnfinishedJobs: one of the two is exceeded; lists what is left.
             InvalidArgument: a limit that makes no sense.
         """
         __tracebackhide__ = True
@@ -184,12 +182,12 @@ class TestWorker:
         with self._call("run_until_finished", on_failure) as told:
             most = min(max_virtual, clock.room)
             end = clock.now() + most
-            # Counted before the threads start, since they begin at once.
+            # Before the threads start, since they run jobs at once.
             most_attempts = self._recording.running.started + max_jobs
             with self._session(workers, seconds) as running:
                 running.most_attempts = most_attempts
                 while True:
-                    counts = self._until_idle(running)
+                    counts = running.until_idle()
                     if not any(count.unfinished + count.future for count in counts):
                         break
                     step = running.next_step(counts)
@@ -207,28 +205,26 @@ class TestWorker:
         timeout: float | None = None,
         on_failure: OnFailure = "raise",
     ) -> Job:
-        """Let a worker process die over a job, and others find out.
+        """Let a worker process die while it has a job, and let the others recover the job.
 
-        A second worker process takes the job, calls its function or does not, and
-        never tells. Then time passes, with the workers of this test alive, until they
-        have taken its job back: 30 to 40 virtual seconds with the usual lease. What
-        else is due meanwhile runs.
+        A second worker process takes the job, calls its function or does not, and never
+        reports. Then time passes until the workers of this test have taken the job back: 30 to
+        40 virtual seconds with the usual lease. Other jobs that are due meanwhile run.
 
-        Whether the function was called or not, the attempt is spent, as in production,
-        where nobody can tell the two apart. The loss itself fails no test: the test
-        asked for it.
+        The attempt is spent, whether the function was called or not: in production nothing can
+        tell the two apart. The `WorkerLost` of this job does not fail the test.
 
         Args:
             job: ready to be run now.
             when: `after_effect`: the function was called. `before_start`: it was not.
             workers: threads.
             timeout: see the class.
-            on_failure: "raise" as elsewhere. "collect" leaves failures, since the job is
-                what is returned: to `expect_failure`, else to the next call, which
-                raises or returns them, else they fail the test at its end.
+            on_failure: "raise" as elsewhere. With "collect" failures stay pending, since the
+                job is what is returned: `expect_failure` can take them, or the next call
+                raises or returns them, or they fail the test at its end.
 
         Returns:
-            The job after it: WAITING to be run again, or FAILED.
+            The job as it stands afterwards: WAITING to be run again, or FAILED.
 
         Raises:
             InvalidArgument: the job is not ready, or held back by the limit of its task, or
@@ -248,7 +244,7 @@ class TestWorker:
                     crash.run()
             with self._session(workers, seconds) as running:
                 while True:
-                    counts = self._until_idle(running)
+                    counts = running.until_idle()
                     if not self._recording.ledger.held_by(crash.member):
                         break
                     running.turn(running.next_step(counts))
@@ -263,9 +259,9 @@ class TestWorker:
     ) -> list[BaseException]:
         """Stop the workers while they run jobs, as a deployment does.
 
-        `after` threads start and take a job each. When all of them have begun, the
-        production stop comes: these jobs run to their end, and whatever else was
-        fetched goes back to the front of its queue, without an attempt spent.
+        `after` threads start and take a job each. When all of these jobs have begun, the
+        workers are stopped: these jobs run to their end, and other jobs that were fetched go
+        back to the front of their queue, without an attempt spent.
 
         Args:
             after: how many jobs run when the stop comes.
@@ -273,7 +269,7 @@ class TestWorker:
             on_failure: see the class.
 
         Raises:
-            InvalidArgument: no such number; or fewer jobs than that could be started.
+            InvalidArgument: not an int from 1 to 1000, or fewer jobs than that can run at once.
         """
         __tracebackhide__ = True
         seconds = require_timeout(timeout, self._timeout)
@@ -288,7 +284,7 @@ class TestWorker:
     def _call(
         self, name: str, on_failure: object, *, returns_told: bool = True
     ) -> Iterator[list[BaseException]]:
-        """One call: refuse it inside another one, and settle its failures at its end."""
+        """One call: refuse it during another one, and raise or return its failures."""
         __tracebackhide__ = True
         require_on_failure(on_failure)
         if self._active:
@@ -311,21 +307,13 @@ class TestWorker:
             raise
         finally:
             self._active = False
-        if on_failure == "raise" or returns_told:  # else left, see `crash`
+        if on_failure == "raise" or returns_told:  # else they stay pending, see `crash`
             told += failures.tell()
         if told and on_failure == "raise":
             raise_all(told, failures)
 
-    @contextmanager
-    def _session(self, workers: int | None, seconds: float) -> Iterator[Session]:
-        number = self._workers if workers is None else workers
-        with session(self._recording, number, seconds) as running:
-            yield running
-
-    @staticmethod
-    def _until_idle(running: Session) -> list[Any]:
-        __tracebackhide__ = True
-        return running.until_idle()
+    def _session(self, workers: int | None, seconds: float) -> AbstractContextManager[Session]:
+        return session(self._recording, self._workers if workers is None else workers, seconds)
 
     def _clock(self) -> VirtualClock:
         clock = self._recording.broker.clock
