@@ -11,16 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spinach.support.realtime import time
-from spinach_redis.client.errors import to_broker_error
-from spinach_redis.client.health import LOGGER
+from spinach_redis.transport.errors import to_broker_error
+from spinach_redis.transport.health import LOGGER
 
 if TYPE_CHECKING:
-    from spinach_redis.client.health import Health
+    from spinach_redis.transport.health import Health
 
-__all__ = ["LOCKOUT_SECONDS", "Admission"]
+__all__ = ["LOCKOUT_SECONDS", "Lockout"]
 
-#: How long a call may be refused on end by a server that let this process in before, in
-#: seconds.
+#: How long a server that let this process in before may refuse a call without answering it in
+#: between, in seconds.
 LOCKOUT_SECONDS: Final = 5 * 60.0
 
 #: How often the log is told meanwhile, in seconds.
@@ -32,18 +32,18 @@ WARN_EVERY_SECONDS: Final = 30.0
 APART_SECONDS: Final = 30.0
 
 
-class Admission:
-    """Of one process, at all the servers of its broker; thread safe.
+class Lockout:
+    """What the servers of a broker let this process do; thread safe.
 
-    Without a lock, since a signal handler may schedule a job while its thread is in here. Two
+    It has no lock, since a signal handler may schedule a job while its thread is in here. Two
     threads that are refused at the same moment may both warn.
     """
 
     def __init__(self) -> None:
-        #: A call was answered, and nobody has given up since.
+        #: A call was answered, and no call was given up since.
         self.let_in = False
-        #: Since when a call is refused on end, and when it was last, by address and name of the
-        #: call.
+        #: By address and name of the call: since when it is refused without an answer in
+        #: between, and when it was refused last.
         self.refused: dict[tuple[str, str], tuple[float, float]] = {}
         # When the log was told, by address.
         self._told_at: dict[str, float] = {}
@@ -67,7 +67,7 @@ class Admission:
         if not still and self._told_at.pop(address, None) is not None:
             LOGGER.info("Redis at %s lets this process in again", address)
 
-    def bears(self, health: Health, call: str, error: Exception) -> bool:
+    def tolerates(self, health: Health, call: str, error: Exception) -> bool:
         """Whether to keep trying although a server refuses a call.
 
         Args:
@@ -87,7 +87,7 @@ class Admission:
         passed = now - since
         told = str(to_broker_error(error, address)).removeprefix(f"Redis at {address} ")
         if passed >= LOCKOUT_SECONDS:
-            # From here on nothing is borne, so that a stop does not wait for it, too.
+            # From here on nothing is tolerated, so that a stop does not wait for it, too.
             self.let_in = False
             LOGGER.error(
                 "Redis at %s has refused this process for %d seconds, giving up: it %s",

@@ -17,17 +17,17 @@ from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
 
 from spinach.support.realtime import time
-from spinach_redis.client.errors import redirection_of
-from spinach_redis.client.health import MOST_REST_OF_NODE_SECONDS, Health
-from spinach_redis.client.link import Command, Link
-from spinach_redis.topology.node import Node
-from spinach_redis.topology.topology import Topology
+from spinach_redis.topology.topology import Node, Topology
+from spinach_redis.transport.command import Command
+from spinach_redis.transport.connection import Connection
+from spinach_redis.transport.errors import redirection_of
+from spinach_redis.transport.health import MOST_REST_OF_NODE_SECONDS, Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spinach_redis.client.deadline import Deadline
-    from spinach_redis.topology.settings import Address, ClusterSettings
+    from spinach_redis.transport.deadline import Deadline
+    from spinach_redis.transport.settings import Address, ClusterSettings
 
 __all__ = ["Cluster"]
 
@@ -49,13 +49,12 @@ class Cluster(Topology):
     """
 
     def __init__(self, settings: ClusterSettings) -> None:
-        super().__init__()
         self.joint = False
         self.health = Health(settings.address)
         self._settings = settings
-        # Guards nodes, owners and the two times; reading the map goes on outside. A thread
-        # may take it and the next one twice, in a call that is nested in another one as that
-        # of a signal handler is: what either guards makes sense after each step.
+        # Guards nodes and owners. The map is read outside. A thread may take this lock and the
+        # next one twice, as a call that is nested in another one does: what they guard makes
+        # sense after each step.
         self._lock = threading.RLock()
         self._nodes: dict[Address, Node] = {}
         self._owners: list[Node | None] = [None] * _SLOTS
@@ -147,20 +146,19 @@ class Cluster(Topology):
         return node is not None and node.health.rest_until > time.monotonic()
 
     def _ask(self, address: Address, deadline: Deadline | None) -> list[Any]:
-        link = Link(Node(self._settings.at(address)), READ_TIMEOUT_SECONDS)
-        with contextlib.closing(link):
-            # One that hangs leaves time to ask another one.
-            link.open(deadline=None if deadline is None else deadline.share(2))
-            exchange = link.exchange(Command(b"CLUSTER", b"SLOTS"))
-        if exchange.broken is not None:
-            raise exchange.broken
-        [entries] = exchange.replies
-        if isinstance(entries, Exception):
-            raise entries
-        if not entries:
+        settings = self._settings.at(address)
+        connection = Connection(settings, Health(settings.address), READ_TIMEOUT_SECONDS)
+        with contextlib.closing(connection):
+            # A node that hangs leaves time to ask another one.
+            connection.open(deadline=None if deadline is None else deadline.share(2))
+            connection.send([Command(b"CLUSTER", b"SLOTS")])
+            [answer] = connection.receive()
+        if answer.cause is not None:
+            raise answer.cause
+        if not answer.reply:
             # A node that was just forgotten by the others, for example.
             raise ClusterDownError("CLUSTERDOWN the node knows of no slots")
-        return list(entries)
+        return list(answer.reply)
 
     def _adopt(self, entries: list[Any], source: Address) -> None:
         """Take over an answer: first slot, last slot, its primary, its replicas, each."""

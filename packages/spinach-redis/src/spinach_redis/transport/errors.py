@@ -9,7 +9,7 @@ from typing import Final
 from redis import exceptions
 
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
-from spinach_redis.server.fakes import Imitation
+from spinach_redis.transport.fakes import Imitation
 
 __all__ = [
     "TRANSPORT_ERRORS",
@@ -154,7 +154,9 @@ def redirection_of(error: Exception) -> tuple[str, int, str, int] | None:
 
 
 def to_broker_error(error: Exception, address: str) -> BrokerError:
-    """The error that users see."""
+    """The error that users see. One that is made for them already stays as it is."""
+    if isinstance(error, BrokerError):
+        return error
     if isinstance(error, Imitation):
         return BrokerError(f"The server at {address} {error}")
     code = _code_of(error)

@@ -12,14 +12,14 @@ from redis.sentinel import SentinelConnectionPool
 
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import InvalidArgument
-from spinach_redis.server.fakes import check_client
-from spinach_redis.topology.sentinels import SentinelSettings
-from spinach_redis.topology.settings import ClusterSettings, ConnectionSettings
+from spinach_redis.transport.fakes import check_client
+from spinach_redis.transport.sentinels import SentinelSettings
+from spinach_redis.transport.settings import ClusterSettings, ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spinach_redis.topology.settings import Settings
+    from spinach_redis.transport.settings import Settings
 
 __all__ = ["URLS", "settings_of", "settings_of_client", "settings_of_url"]
 
