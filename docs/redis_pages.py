@@ -22,7 +22,7 @@ from spinach.exc import SpinachError
 from spinach_redis import RedisBroker, keys
 from spinach_redis import scripts as script
 from spinach_redis.client.client import not_asked
-from spinach_redis.client.lockout import LOCKOUT_SECONDS, Lockout
+from spinach_redis.client.retry import LOCKOUT_SECONDS, Lockout
 from spinach_redis.producer import version_error
 from spinach_redis.server.examine import examine
 from spinach_redis.server.older_jobs import warn_of_jobs

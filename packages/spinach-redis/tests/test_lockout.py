@@ -14,8 +14,8 @@ from spinach import Engine
 from spinach.brokers.calls import Verdict
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker
-from spinach_redis.client import lockout
-from spinach_redis.client.lockout import (
+from spinach_redis.client import retry
+from spinach_redis.client.retry import (
     APART_SECONDS,
     LOCKOUT_SECONDS,
     WARN_EVERY_SECONDS,
@@ -96,7 +96,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(lockout, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
     return clock
 
 
@@ -108,7 +108,7 @@ def test_workers_get_over_a_password_that_lags(
     rotation: Rotation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A call that is not made again for lack of an occasion holds the news back no longer.
-    monkeypatch.setattr(lockout, "APART_SECONDS", 2.0)
+    monkeypatch.setattr(retry, "APART_SECONDS", 2.0)
     caplog.set_level(logging.INFO)
     broker = RedisBroker(rotation.client())
     spin = Engine(broker, namespace="rotated")
@@ -195,7 +195,7 @@ def test_workers_end_when_the_refusal_stays(
     monkeypatch: pytest.MonkeyPatch,
     withheld: str,
 ) -> None:
-    monkeypatch.setattr(lockout, "LOCKOUT_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "LOCKOUT_SECONDS", 1.0)
     broker = RedisBroker(rotation.client())
     spin = Engine(broker, namespace="locked-out")
     started = threading.Event()

@@ -15,7 +15,7 @@ from spinach.brokers.calls import FetchTurn
 from spinach.exc import BrokerError, InvalidName
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_redis import RedisBroker
-from spinach_redis.client import lockout
+from spinach_redis.client import retry
 from spinach_redis.scripts import SCRIPTS
 from spinach_redis.server.permissions import acl_line, commands
 
@@ -29,7 +29,7 @@ NAMESPACE = "letters-app"
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused to who was let in is told at once."""
-    monkeypatch.setattr(lockout, "LOCKOUT_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "LOCKOUT_SECONDS", 0.0)
 
 
 def allow(client: Redis, rule: str, *without: str) -> None:

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from spinach.brokers.calls import FetchTurn, Verdict
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker, waiting
-from spinach_redis.client import lockout
+from spinach_redis.client import retry
 from spinach_redis.transport.connection import Connection
 from spinach_redis.waiting import Selector
 
@@ -230,7 +230,7 @@ def test_wait_that_cannot_begin_is_not_tried_again_at_once(
 def test_user_who_may_not_ask_for_an_id_is_told_so(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lockout, "LOCKOUT_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "LOCKOUT_SECONDS", 0.0)
     broker = broker_of_user_without(own_server, "client|id")
     member = Member(broker)
     with pytest.raises(BrokerError, match="does not let this user"):
@@ -334,4 +334,26 @@ def test_connection_is_forgotten_before_it_is_closed(
     # A child of this process may hold it open, and its news would never end.
     assert watched
     assert not any(watched)
+    broker.close()
+
+
+def test_wait_that_is_broken_off_leaves_its_answer_to_no_other(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = RedisBroker.from_url(own_server.url)
+    broker.bind("broken-off", object())
+    member = Member(broker)
+
+    def interrupted(_self: Selector, _seconds: float) -> list[Connection]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Selector, "select", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            member.fetch(block_seconds=LONG_SECONDS)
+    until(lambda: blocked(own_server) == 0, "the end of the wait", PROMPT_SECONDS)
+    waits = WaitingFetch(member)
+    until_blocked(own_server)
+    broker.enqueue([deposit()])
+    assert len(waits.end()[0].leases) == 1
     broker.close()

@@ -20,7 +20,7 @@ CHUNK_JOBS: Final = 500
 
 
 class FailedJobs:
-    """Failed jobs of one queue; thread safe.
+    """The failed jobs of one queue; thread safe.
 
     Args:
         client: makes the calls.
@@ -58,8 +58,8 @@ class FailedJobs:
     def take_out(self, stored_ids: Sequence[str], *, run: bool) -> int:
         """Run jobs again (`run`) or forget them; how many there were.
 
-        Not repeated after a lost answer: a job that failed again in the meantime would
-        run again although nobody asked for that.
+        Not repeated after a lost answer: a job that failed again in the meantime would run once
+        more, although that was not asked for.
 
         Raises:
             BrokerError: no answer until the deadline, or an answer was lost.

@@ -1,13 +1,13 @@
 """Enqueues jobs exactly once over connections that break.
 
-A chunk of jobs goes out under (session, number), and the server applies a number once
-(I2). So a chunk whose answer was lost is sent again under the same number, until it is
-answered or the deadline is over. Numbers never change hands: a copy of a request may
-still lie in a connection that was given up, and must find its number taken.
+A chunk of jobs goes out under (session, number), and the server applies a number once (I2). So a
+chunk whose answer was lost is sent again under the same number, until it is answered or the
+deadline is over. A number is never used for other jobs: a copy of the request may still lie in a
+connection that was given up, and must find its number taken.
 
-The life of a chunk: it gets a number when it is first sent; OK ends it; GAP, which
-means that an earlier number is missing, and passing errors leave it to the next round;
-the loss of the session's last number on the server gives it a number of a new session.
+The life of a chunk: it gets a number when it is first sent. OK ends it. After GAP, which means
+that an earlier number is missing, and after an error that passes, it is sent again. Where the
+server lost the session's last number, it gets a number of a new session.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ __all__ = ["Producer"]
 CHUNK_JOBS: Final = 500
 CHUNK_BYTES: Final = 1024 * 1024
 
-#: Bounds of what is on its way at once: chunks, and their bytes.
+#: Bounds of what is sent before answers are read: chunks, and their bytes.
 IN_FLIGHT: Final = 32
 IN_FLIGHT_BYTES: Final = 4 * CHUNK_BYTES
 
 #: The server forgets a session's last number after this time, in ms.
 SESSION_LIFE_MS: Final = 10 * 60 * 1000
 
-#: A session unused for this long, in seconds, is given up before the server may have
-#: forgotten it.
+#: A session that was not used for this time, in seconds, is given up, before the server may
+#: have forgotten it.
 SESSION_IDLE_SECONDS: Final = 5 * 60.0
 
 
@@ -309,7 +309,7 @@ class _Attempt:
 
 
 def _clocks() -> tuple[float, float]:
-    """Seconds on a clock that nobody sets, and on one that goes on while the machine sleeps."""
+    """Seconds on a clock that is never set, and on one that goes on while the machine sleeps."""
     if sys.platform == "linux":
         return time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic(), time.time()

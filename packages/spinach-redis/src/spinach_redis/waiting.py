@@ -14,6 +14,7 @@ import selectors
 import socket
 import threading
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from redis.exceptions import RedisError
@@ -179,12 +180,11 @@ class Waiting:
         """End the waits that have not ended by themselves."""
         deadline = time.monotonic() + BREAK_OFF_SECONDS
         # A wait may not have begun on the server, so once may be too early.
-        while waits.silent:
+        while silent := waits.silent():
             try:
-                for node, connections in waits.silent_by_node().items():
-                    ids = [b"%d" % connection.client_id for connection in connections]
-                    commands = [Command(b"CLIENT", b"UNBLOCK", each) for each in ids]
-                    self._client.ask(*commands, node=node)
+                for wait in silent:
+                    command = Command(b"CLIENT", b"UNBLOCK", b"%d" % wait.connection.client_id)
+                    self._client.ask(command, node=wait.node)
             except BrokerError as error:
                 if not self._told_of_unblock:
                     self._told_of_unblock = True
@@ -269,28 +269,36 @@ class Waiting:
         )
 
 
+@dataclass(slots=True, eq=False)
+class _Wait:
+    """One of them."""
+
+    node: Node
+    connection: Connection
+    #: It was sent, and its answers were not read.
+    sent: bool = False
+    #: It was sent, and nothing has come from it.
+    silent: bool = False
+
+
 class _Waits:
     """The waits of one thread; a context manager that gives the connections back."""
 
     def __init__(self, client: RedisClient, selector: Selector) -> None:
         self._client = client
         self._selector = selector
-        self._lent: list[tuple[Node, Connection]] = []
-        self._begun: list[tuple[Node, Connection]] = []
-        self._unread: set[Connection] = set()
-        #: Those that nothing has come from.
-        self.silent: set[Connection] = set()
+        self._waits: list[_Wait] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for node, connection in self._lent:
-            self._selector.unregister(connection)
-            if connection in self._unread:
+        for wait in self._waits:
+            self._selector.unregister(wait.connection)
+            if wait.sent:
                 # The next owner must not take the answer for its own.
-                connection.close()
-            self._client.pool.give_back(node, connection)
+                wait.connection.close()
+            self._client.pool.give_back(wait.node, wait.connection)
 
     def begin(
         self, groups: Sequence[Sequence[bytes]], seconds: float, behind: Sequence[Request]
@@ -305,54 +313,51 @@ class _Waits:
                 if health.rest_until > time.monotonic():
                     return not_asked(node)
                 connection = pool.take(node, REST_SECONDS, by_kernel=may_bind())
-                self._lent.append((node, connection))
+                self._waits.append(_Wait(node, connection))
                 connection.open(with_id=True)
             except (RedisError, OSError) as error:
                 topology.doubt()
                 return Answer(health, cause=error, unsent=True)
-            self._begun.append((node, connection))
-        for (_, connection), markers in zip(self._begun, groups, strict=True):
-            self._unread.add(connection)
-            connection.send([Command(b"BZPOPMIN", *markers, f"{seconds:.3f}"), *behind])
+        for wait, markers in zip(self._waits, groups, strict=True):
+            wait.sent = True
+            wait.connection.send([Command(b"BZPOPMIN", *markers, f"{seconds:.3f}"), *behind])
             # One that broke has news already.
             with contextlib.suppress(OSError):
-                self._selector.register(connection)
-                self.silent.add(connection)
+                self._selector.register(wait.connection)
+                wait.silent = True
         return None
+
+    def silent(self) -> list[_Wait]:
+        """Those that nothing has come from."""
+        return [wait for wait in self._waits if wait.silent]
 
     def listen(self, seconds: float) -> None:
         """Wait until something comes from one of them, an interrupt, or `seconds`."""
-        if not self.silent:
+        silent = self.silent()
+        if not silent:
             return
-        if len(self.silent) < len(self._begun):
+        if len(silent) < len(self._waits):
             seconds = min(seconds, BREAK_OFF_STEP_SECONDS)
-        self.silent.difference_update(self._selector.select(seconds))
-
-    def silent_by_node(self) -> dict[Node, list[Connection]]:
-        """Those that nothing has come from."""
-        by_node: dict[Node, list[Connection]] = {}
-        for node, connection in self._begun:
-            if connection in self.silent:
-                by_node.setdefault(node, []).append(connection)
-        return by_node
+        readable = self._selector.select(seconds)
+        for wait in silent:
+            wait.silent = wait.connection not in readable
 
     def abandon(self) -> None:
         """Give up the connections that nothing has come from."""
-        for connection in self.silent:
-            self._selector.unregister(connection)
-            connection.close()
-        self._unread -= self.silent
-        self._begun = [each for each in self._begun if each[1] not in self.silent]
-        self.silent.clear()
+        for wait in self.silent():
+            self._selector.unregister(wait.connection)
+            wait.connection.close()
+            wait.sent = wait.silent = False
 
     def receive(self) -> Iterator[tuple[Node, list[Answer]]]:
         """What came of each."""
-        for node, connection in self._begun:
-            # One that breaks is closed, and a child of this process may keep it open.
-            self._selector.unregister(connection)
-            answers = connection.receive()
-            self._unread.discard(connection)
-            yield node, answers
+        for wait in self._waits:
+            if wait.sent:
+                # One that breaks is closed, and a child of this process may keep it open.
+                self._selector.unregister(wait.connection)
+                answers = wait.connection.receive()
+                wait.sent = False
+                yield wait.node, answers
 
 
 class Selector:

@@ -1,4 +1,4 @@
-"""The client: sends calls to the nodes that serve their keys, over one pool of connections."""
+"""Sends calls to the nodes that serve their keys, over one pool of connections."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.exc import BrokerError
 from spinach.support.realtime import time
-from spinach_redis.client.lockout import Lockout
-from spinach_redis.client.retry import Retry
+from spinach_redis.client.retry import Lockout, Retry
 from spinach_redis.topology.cluster import Cluster
 from spinach_redis.topology.topology import Node, SingleServer, Topology
 from spinach_redis.transport.command import Command
@@ -52,11 +51,11 @@ MOST_IDLE: Final = 32
 class ConnectionPool:
     """Idle connections by node and timeout, the one used last first; thread safe.
 
-    A call never waits for a connection: where none is idle it makes one. So calls with different
-    timeouts, or of which only some may be bound to the kernel, never share one.
+    A call never waits for a connection: where none is idle, it makes one. Calls that wait for
+    different times share none, and neither do calls whose waits the kernel ends with all others.
 
-    It has no lock, since a call that is nested in another one, as that of a signal handler is,
-    would wait for it in vain. Each step is one that is not divided.
+    There is no lock. A call that is nested in another one, as that of a signal handler is, would
+    wait for it in vain. Each step on a deque or a dict is atomic instead.
     """
 
     def __init__(self) -> None:
@@ -65,7 +64,7 @@ class ConnectionPool:
         self._idle = weakref.WeakKeyDictionary()
 
     def take(self, node: Node, timeout_seconds: float, *, by_kernel: bool = False) -> Connection:
-        """A connection that is the caller's own until `give_back`, which must follow."""
+        """A connection that belongs to the caller until `give_back`, which must follow."""
         try:
             return self._idle[node][timeout_seconds, by_kernel].pop()
         except (KeyError, IndexError):
@@ -199,7 +198,7 @@ class RedisClient:
     # -- calls of clients: tried until a deadline --------------------------------------
 
     def call(self, request: Request, *, repeatable: bool) -> Any:
-        """The reply to a request of a client, who waits for it `client_seconds` at most.
+        """The reply to a request of a client, after `client_seconds` at most.
 
         Args:
             request: to send.
@@ -378,7 +377,7 @@ class RedisClient:
             for connection, answered in asked:
                 answered += connection.receive()
                 if behind:
-                    confirm(answered, self._replicas)
+                    self.confirm(answered)
         except BaseException:
             # Answers are left unread: the next owner must not take them for its own.
             for _, connection in lent:
@@ -405,23 +404,17 @@ class RedisClient:
         return [Command(b"WAIT", b"%d" % self._replicas, b"%d" % most_ms)]
 
     def confirm(self, answers: list[Answer]) -> None:
-        """Take the answer to `confirmation`, if there was one, off the end of answers."""
-        if self._replicas:
-            confirm(answers, self._replicas)
-
-
-def confirm(answers: list[Answer], replicas: int) -> None:
-    """Take the answer to WAIT off the end of answers, and note it with the others."""
-    wait = answers.pop()
-    unconfirmed = wait.cause
-    if unconfirmed is None:
-        if wait.reply >= replicas:
+        """Take the answer to `confirmation` off the end, and note it with the other answers."""
+        if not self._replicas:
             return
-        unconfirmed = ResponseError(
-            f"NOREPLICAS {wait.reply} of {replicas} replicas confirmed in time"
-        )
-    for answer in answers:
-        answer.unconfirmed = unconfirmed
+        wait = answers.pop()
+        unconfirmed = wait.cause
+        if unconfirmed is None and wait.reply < self._replicas:
+            unconfirmed = ResponseError(
+                f"NOREPLICAS {wait.reply} of {self._replicas} replicas confirmed in time"
+            )
+        for answer in answers:
+            answer.unconfirmed = unconfirmed
 
 
 def not_asked(node: Node) -> Answer:

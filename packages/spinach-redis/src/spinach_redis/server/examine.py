@@ -1,4 +1,4 @@
-"""What a worker wants to know about the server before it joins a queue."""
+"""Whether a server is new enough, and whether it may evict jobs."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The map of a Redis Cluster, and how it is kept up to date.
 
-Read with CLUSTER SLOTS, when it is first needed and when something hints that it is out
-of date: a redirection, a lost connection, CLUSTERDOWN. Between two readings lies half a
-second at least, during which the calls of that queue fail and are made again, as after
-any other failure that passes.
+It is read with CLUSTER SLOTS when it is first needed, and when it may be out of date: after a
+redirection, a lost connection, CLUSTERDOWN. There is half a second at least between two readings.
+Meanwhile the calls of that queue fail and are made again, as after any failure that passes.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _SLOTS: Final = 16384
 #: Least time between two readings of the map, in seconds.
 READ_EVERY_SECONDS: Final = 0.5
 
-#: How long one node may take for it, and all that are asked together.
+#: How long one node may take to answer, and all that are asked together, in seconds.
 READ_TIMEOUT_SECONDS: Final = 2.0
 READ_DEADLINE_SECONDS: Final = 5.0
 

@@ -46,7 +46,7 @@ class Topology(ABC):
 
     #: Whether one script may take the keys of several queues.
     joint: bool
-    #: The node that serves every key and redirects nobody; None: there are several.
+    #: The node that serves every key, and redirects no call; None: there are several.
     only: Node | None = None
     #: No other server takes over when the only one is down.
     alone: bool = False
@@ -74,7 +74,7 @@ class Topology(ABC):
 
     @abstractmethod
     def doubt(self) -> None:
-        """Something went wrong that another map may mend."""
+        """A call failed in a way that a newer map may mend."""
 
     def part(self) -> bool:
         """The server refused keys of several queues: from now on one queue a call.

@@ -1,4 +1,4 @@
-"""Settings out of what a user gives: a client of redis-py, or a URL."""
+"""The settings that a user gives, in a client of redis-py or a URL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["URLS", "settings_of", "settings_of_client", "settings_of_url"]
 
-#: What a URL cannot say.
+#: Continues a message about a URL that is to name several servers.
 _SEVERAL = (
     "For Sentinels pass Sentinel([...]).master_for(...) to RedisBroker, for a Cluster "
     "redis.cluster.RedisCluster(...): a URL names one server."

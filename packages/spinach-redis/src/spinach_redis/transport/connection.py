@@ -382,8 +382,8 @@ class Connection:
     def _read_asking(self) -> ResponseError | None:
         """Why ASKING was refused; None: it was not.
 
-        What follows is then answered as if nobody had asked, mostly by leading back, which says
-        less than this.
+        The request behind a refused ASKING is answered like any other, mostly with a redirection
+        back, which says less than the refusal.
         """
         try:
             self._connection.read_response()

@@ -40,9 +40,9 @@ class Fault(enum.Enum):
     PASSING = "passing"
     #: The server has no memory left.
     FULL = "full"
-    #: The user is not let in, or may not do that. It may pass where it was let in before.
+    #: The user is not let in, or may not do that. It may pass for a user that was let in before.
     REFUSED = "refused"
-    #: A person has to act.
+    #: It stays until a person acts.
     FATAL = "fatal"
 
 
@@ -121,7 +121,7 @@ def fault_of(error: Exception) -> Fault:
 
 
 def nobody_listens(error: Exception) -> bool:
-    """Whether no connection could be made because no server is there that would accept it."""
+    """Whether no connection could be made because no server listens there."""
     # redis-py raises its own error while it handles the one of the system.
     cause = error.__cause__ or error.__context__
     return isinstance(error, exceptions.ConnectionError) and isinstance(

@@ -42,9 +42,9 @@ _LOOK: Final[int] = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 def may_bind() -> bool:
     """Whether the kernel may end waits of this thread: the engine's own threads alone.
 
-    After a signal that reaches the thread Python begins such a wait anew, with the whole
-    limit. Signals go to the main thread, and to any other one where that blocks them; a
-    producer's call on either of them keeps its deadline.
+    After a signal that reaches the thread, Python begins such a wait anew, with the whole limit.
+    Signals go to the main thread, and to any other one where that blocks them. Calls of a program
+    run on such threads, and have to keep their deadlines.
     """
     return _SUPPORTED and isinstance(threading.current_thread(), ServiceThread)
 
