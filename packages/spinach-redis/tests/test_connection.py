@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import socket
-import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,12 +14,10 @@ from redis.exceptions import ConnectionError as ServerDown
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.brokers.calls import Verdict
-from spinach.support.threads import ServiceThread
 from spinach_redis import RedisBroker
 from spinach_redis import scripts as script
-from spinach_redis.client.client import RedisClient
 from spinach_redis.topology.user_settings import settings_of_url
-from spinach_redis.transport import connection, sockets
+from spinach_redis.transport import connection
 from spinach_redis.transport.command import Call, Command
 from spinach_redis.transport.connection import Connection
 from spinach_redis.transport.deadline import Deadline
@@ -238,51 +232,18 @@ def test_refused_asking_is_an_answer_to_what_it_was_asked_for(
 SHORT_SECONDS = 0.2
 
 
-def opened(server: Server, *, url: str = "", by_kernel: bool = False) -> Connection:
-    line = connection_to(url or server.url, SHORT_SECONDS, by_kernel=by_kernel)
+def opened(server: Server) -> Connection:
+    line = connection_to(server.url, SHORT_SECONDS)
     line.open()
     return line
 
 
-@pytest.fixture(params=[True, False], ids=["the kernel ends waits", "Python ends waits"])
-def short_line(own_server: Server, request: pytest.FixtureRequest) -> Iterator[Connection]:
+@pytest.fixture
+def short_line(own_server: Server) -> Iterator[Connection]:
     """A connection that waits for a fifth of a second."""
-    line = opened(own_server, by_kernel=request.param and sockets._SUPPORTED)
+    line = opened(own_server)
     yield line
     line.close()
-
-
-@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
-def test_kernel_ends_waits_where_it_may(own_server: Server) -> None:
-    for url in (own_server.url, own_server.unix_url):
-        for by_kernel in (True, False):
-            line = opened(own_server, url=url, by_kernel=by_kernel)
-            for answered_at in (time.monotonic(), 0.0):
-                line._answered_at = answered_at
-                line.open()
-                assert replies(exchange(line, Command(b"PING"))) == [b"PONG"]
-                assert line._socket.gettimeout() == (None if by_kernel else SHORT_SECONDS)
-            line.close()
-
-
-@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
-def test_engines_own_threads_and_all_others_share_no_connections(own_server: Server) -> None:
-    client = RedisClient(settings_of_url(own_server.url))
-    ping = Command(b"PING", key=b"x")
-
-    def idle() -> dict[tuple[float, bool], int]:
-        [by_timeout] = client.pool._idle.values()
-        return {key: len(connections) for key, connections in by_timeout.items()}
-
-    for kind in (ServiceThread, threading.Thread):
-        for _ in range(3):
-            thread = kind(target=lambda: client.ask(ping))
-            thread.start()
-            thread.join()
-    client.call(ping, repeatable=True)
-    assert idle() == {(CALL_TIMEOUT_SECONDS, True): 1, (CALL_TIMEOUT_SECONDS, False): 1}
-    client.close()
-    assert set(idle().values()) == {0}
 
 
 def test_client_in_a_hurry_leaves_the_next_caller_the_whole_timeout(own_server: Server) -> None:
@@ -326,24 +287,6 @@ def test_signals_do_not_prolong_the_wait_of_a_producer(own_server: Server, on_ma
     assert isinstance(broken[0], RedisTimeoutError)
 
 
-def test_sockets_of_other_kinds_keep_their_timeouts() -> None:
-    class Green(socket.socket):
-        """As a library has it that replaces sockets."""
-
-    class Strict(socket.socket):
-        """Of a kernel that knows no such option."""
-
-        def setsockopt(self, *_: Any) -> None:
-            raise OSError("not here")
-
-    Strict.__module__ = "socket"
-    for kind in (Green, Strict):
-        with kind() as sock:
-            sock.settimeout(1.0)
-            assert not sockets.bind_to_kernel(sock, SHORT_SECONDS)
-            assert sock.gettimeout() == 1.0
-
-
 def test_end_of_a_connection_is_no_timeout_whatever_the_caller_handles(
     own_server: Server, short_line: Connection
 ) -> None:
@@ -357,7 +300,7 @@ def test_end_of_a_connection_is_no_timeout_whatever_the_caller_handles(
     assert not isinstance(cause, RedisTimeoutError)
 
 
-@pytest.mark.parametrize("size", [10, sockets.MOST_SENT_AT_ONCE + 1, 64 * 1024 * 1024])
+@pytest.mark.parametrize("size", [10, 64 * 1024 * 1024])
 def test_server_that_stands_still_ends_a_call_in_time(
     own_server: Server, short_line: Connection, size: int
 ) -> None:
@@ -367,30 +310,10 @@ def test_server_that_stands_still_ends_a_call_in_time(
     assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
 
 
-@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
-@pytest.mark.parametrize("size, bound", [(10, None), (sockets.MOST_SENT_AT_ONCE, SHORT_SECONDS)])
-def test_one_bound_holds_for_all_parts_of_a_large_request(
-    own_server: Server, monkeypatch: pytest.MonkeyPatch, size: int, bound: float | None
-) -> None:
-    line = opened(own_server, by_kernel=True)
-    bounds: list[float | None] = []
-    send = line._connection.send_packed_command
-
-    def noted(packed: Any) -> None:
-        bounds.append(line._socket.gettimeout())
-        send(packed)
-
-    monkeypatch.setattr(line._connection, "send_packed_command", noted)
-    assert causes(exchange(line, Command(b"ECHO", b"x" * size))) == []
-    assert bounds == [bound]
-    assert line._socket.gettimeout() is None
-    line.close()
-
-
 def test_call_after_a_large_request_ends_in_time(
     own_server: Server, short_line: Connection
 ) -> None:
-    large = exchange(short_line, Command(b"ECHO", b"x" * 10 * sockets.MOST_SENT_AT_ONCE))
+    large = exchange(short_line, Command(b"ECHO", b"x" * 160 * 1024))
     assert causes(large) == []
     own_server.freeze()
     answers = exchange(short_line, Command(b"PING"))
@@ -418,31 +341,6 @@ def test_line_that_is_alive_is_kept(short_line: Connection) -> None:
     assert short_line._socket is old
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
-def test_request_that_python_may_wait_with_is_sent_without_asking_the_kernel_first(
-    own_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = opened(own_server)
-    rests: list[int] = []
-    send = line._connection.send_packed_command
-
-    def noted(packed: Any) -> None:
-        rests.append(sum(map(len, packed)))
-        send(packed)
-
-    monkeypatch.setattr(line._connection, "send_packed_command", noted)
-    assert replies(exchange(line, Command(b"PING"))) == [b"PONG"]
-    assert rests == []
-    # What the kernel does not take at once follows, and nothing goes out twice.
-    large = b"x" * (16 * 1024 * 1024)
-    own_server.freeze()
-    line.send([Command(b"ECHO", large)])
-    own_server.thaw()
-    line.close()
-    assert len(rests) == 1
-    assert 0 < rests[0] < len(large)
-
-
 @pytest.mark.parametrize("size", [10, 16 * 1024 * 1024])
 def test_request_of_any_size_arrives_whole(
     own_server: Server, short_line: Connection, size: int
@@ -454,21 +352,25 @@ def test_request_of_any_size_arrives_whole(
     assert replies(exchange(short_line, Command(b"ECHO", text))) == [text]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
-def test_request_is_not_sent_again_when_a_signal_handler_raises(
-    own_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_is_not_sent_again_when_a_signal_handler_raises(own_server: Server) -> None:
     line = opened(own_server)
-    write = os.write
 
-    def interrupted(number: int, data: bytes) -> int:
-        write(number, data)
-        raise TimeoutError("as a handler of SIGALRM has it")
+    class Interrupted:
+        """The socket, in the moment in which a handler of SIGALRM raises."""
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", interrupted)
-        answers = exchange(line, Command(b"INCR", b"counted"))
-    assert [type(cause) for cause in causes(answers)] == [TimeoutError]
+        def __init__(self, sock: Any) -> None:
+            self._sock = sock
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def sendall(self, data: bytes) -> None:
+            self._sock.sendall(data)
+            raise TimeoutError("as a handler of SIGALRM has it")
+
+    line._connection._sock = Interrupted(line._connection._sock)
+    answers = exchange(line, Command(b"INCR", b"counted"))
+    assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
     # On a new connection, so that no answer to the one before is taken for its own.
     line.open()
     assert replies(exchange(line, Command(b"INCR", b"counted"))) == [2]

@@ -40,15 +40,12 @@ def test_connection_that_was_used_last_is_used_next() -> None:
     assert [pool.take(there, 5.0) for _ in range(3)] == lent[::-1]
 
 
-@pytest.mark.parametrize("timeout_seconds, by_kernel", [(5.0, True), (7.0, False), (7.0, True)])
-def test_connections_are_kept_apart_by_who_waits_how_long(
-    timeout_seconds: float, by_kernel: bool
-) -> None:
+def test_connections_are_kept_apart_by_how_long_they_wait() -> None:
     pool, there, elsewhere = ConnectionPool(), node(), node()
     first = pool.take(there, 5.0)
     pool.give_back(there, first)
-    other = pool.take(there, timeout_seconds, by_kernel=by_kernel)
-    assert (other.timeout_seconds, other.by_kernel) == (timeout_seconds, by_kernel)
+    other = pool.take(there, 7.0)
+    assert other.timeout_seconds == 7.0
     assert first not in (other, pool.take(elsewhere, 5.0))
     assert pool.take(there, 5.0) is first
 
@@ -94,5 +91,5 @@ def test_calls_go_on_while_a_thread_waits_for_a_wake_up(
     assert len(waiting.end()[0].leases) == 1
     pool = broker._process.client.pool
     [by_timeout] = pool._idle.values()
-    kept = {seconds: len(connections) for (seconds, _), connections in by_timeout.items()}
+    kept = {seconds: len(connections) for seconds, connections in by_timeout.items()}
     assert kept == {CALL_TIMEOUT_SECONDS: 1, REST_SECONDS: 1}

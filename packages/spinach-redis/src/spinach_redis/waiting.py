@@ -28,7 +28,6 @@ from spinach_redis.transport.command import Command
 from spinach_redis.transport.connection import Answer, Connection
 from spinach_redis.transport.errors import Fault, fault_of
 from spinach_redis.transport.health import LOGGER
-from spinach_redis.transport.sockets import may_bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -312,7 +311,7 @@ class _Waits:
                 health = node.health
                 if health.rest_until > time.monotonic():
                     return not_asked(node)
-                connection = pool.take(node, REST_SECONDS, by_kernel=may_bind())
+                connection = pool.take(node, REST_SECONDS)
                 self._waits.append(_Wait(node, connection))
                 connection.open(with_id=True)
             except (RedisError, OSError) as error:

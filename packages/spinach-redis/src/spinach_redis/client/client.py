@@ -26,7 +26,6 @@ from spinach_redis.transport.errors import (
     to_broker_error,
 )
 from spinach_redis.transport.settings import CALL_TIMEOUT_SECONDS, ClusterSettings
-from spinach_redis.transport.sockets import may_bind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +51,7 @@ class ConnectionPool:
     """Idle connections by node and timeout, the one used last first; thread safe.
 
     A call never waits for a connection: where none is idle, it makes one. Calls that wait for
-    different times share none, and neither do calls whose waits the kernel ends with all others.
+    different times share none.
 
     There is no lock. A call that is nested in another one, as that of a signal handler is, would
     wait for it in vain. Each step on a deque or a dict is atomic instead.
@@ -60,19 +59,19 @@ class ConnectionPool:
 
     def __init__(self) -> None:
         # Nodes that leave a Cluster take their connections with them.
-        self._idle: weakref.WeakKeyDictionary[Node, dict[tuple[float, bool], deque[Connection]]]
+        self._idle: weakref.WeakKeyDictionary[Node, dict[float, deque[Connection]]]
         self._idle = weakref.WeakKeyDictionary()
 
-    def take(self, node: Node, timeout_seconds: float, *, by_kernel: bool = False) -> Connection:
+    def take(self, node: Node, timeout_seconds: float) -> Connection:
         """A connection that belongs to the caller until `give_back`, which must follow."""
         try:
-            return self._idle[node][timeout_seconds, by_kernel].pop()
+            return self._idle[node][timeout_seconds].pop()
         except (KeyError, IndexError):
-            return Connection(node.settings, node.health, timeout_seconds, by_kernel=by_kernel)
+            return Connection(node.settings, node.health, timeout_seconds)
 
     def give_back(self, node: Node, connection: Connection) -> None:
         """End what `take` began."""
-        key = connection.timeout_seconds, connection.by_kernel
+        key = connection.timeout_seconds
         try:
             idle = self._idle[node][key]
         except KeyError:
@@ -350,8 +349,6 @@ class RedisClient:
         deadline: Deadline | None,
     ) -> list[list[Answer]]:
         """Send to every node its part, with ASKING or without, then read from each."""
-        # A client's connections keep a deadline, of which the kernel could not be told.
-        by_kernel = deadline is None and may_bind()
         lent: list[tuple[Node, Connection]] = []
         asked: list[tuple[Connection, list[Answer]]] = []
         answers: list[list[Answer]] = [[] for _ in parts]
@@ -360,7 +357,7 @@ class RedisClient:
                 if node.health.rest_until and self._rests(node, deadline):
                     answers[number] += [not_asked(node) for _ in parts[number]]
                     continue
-                connection = self.pool.take(node, timeout_seconds, by_kernel=by_kernel)
+                connection = self.pool.take(node, timeout_seconds)
                 lent.append((node, connection))
                 # A node that hangs while a connection is made leaves time for the others.
                 share = deadline

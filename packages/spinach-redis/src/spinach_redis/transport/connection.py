@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,6 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.support.exception_text import line_of
 from spinach.support.realtime import time
@@ -26,14 +24,6 @@ from spinach_redis.transport.errors import (
     to_broker_error,
 )
 from spinach_redis.transport.fakes import check_server
-from spinach_redis.transport.sockets import (
-    MOST_SENT_AT_ONCE,
-    bind_to_kernel,
-    is_plain,
-    is_silent,
-    kernel_timeout,
-    send_at_once,
-)
 
 if TYPE_CHECKING:
     import socket
@@ -114,30 +104,18 @@ class Connection:
         settings: of the server.
         health: of the server.
         timeout_seconds: longest wait for an answer.
-        by_kernel: the kernel ends its waits, where the socket allows it. Only for threads on
-            which `sockets.may_bind`, and calls without a deadline.
     """
 
     # It does not know its node: the pool, which keeps connections by node, would keep that alive.
     def __init__(
-        self,
-        settings: ConnectionSettings,
-        health: Health,
-        timeout_seconds: float,
-        *,
-        by_kernel: bool = False,
+        self, settings: ConnectionSettings, health: Health, timeout_seconds: float
     ) -> None:
         self.timeout_seconds = timeout_seconds
-        self.by_kernel = by_kernel
         #: The server's id of this connection, if it was asked for.
         self.client_id = 0
         self._settings = settings
         self._health = health
         self._connection: Any = None
-        # The kernel does end its waits.
-        self._bound = False
-        # Nothing stands between the socket and the kernel.
-        self._plain = False
         self._began = self._answered_at = 0.0
         self._deadline: Deadline | None = None
         self._requests: Sequence[Request] = ()
@@ -178,8 +156,6 @@ class Connection:
             )
             self._connection.connect()
             self._introduce(with_id=with_id)
-            self._plain = is_plain(self._socket)
-            self._bound = self.by_kernel and bind_to_kernel(self._socket, self.timeout_seconds)
         except BaseException as error:
             self.close()
             if isinstance(error, (RedisError, OSError)):
@@ -216,7 +192,7 @@ class Connection:
         # Between calls there is nothing to read but the end of the connection, neither at the
         # socket nor in redis-py's parser: nothing is pushed without RESP3.
         try:
-            return not is_silent(self._socket) if self._bound else self._connection.can_read(0)
+            return bool(self._connection.can_read(0))
         except (RedisError, OSError):
             return True
 
@@ -286,33 +262,18 @@ class Connection:
         if self._asking:
             commands = [part for command in commands for part in (_ASKING, command)]
         packed = self._packed(commands)
-        handled = sys.exception()
         try:
-            if not self._bound:
-                self._send(packed)
-            elif sum(map(len, packed)) <= MOST_SENT_AT_ONCE:
-                self._connection.send_packed_command(packed)
-            else:
-                self._socket.settimeout(self.timeout_seconds)
-                self._connection.send_packed_command(packed)
-                self._socket.settimeout(None)
+            self._send(packed)
         except TRANSPORT_ERRORS as error:
-            self._broken = self._told(error, handled)
+            self._broken = error
         except BaseException:
             self.close()
             raise
 
     def _send(self, packed: Sequence[bytes]) -> None:
-        """Send where Python ends the waits."""
-        sock = self._socket
-        if self._deadline is not None or sock.gettimeout() != self.timeout_seconds:
-            self._limit_wait(sock)
-        if self._plain:
-            rest = send_at_once(sock, b"".join(packed))
-            packed = (rest,) if rest else ()
+        self._limit_wait()
         if self._deadline is None:
-            if packed:
-                self._connection.send_packed_command(packed)
+            self._connection.send_packed_command(packed)
             return
         # `sendall` has one limit for all that it is given, which on a slow line would end a
         # batch that gets on.
@@ -321,11 +282,11 @@ class Connection:
                 self._connection.send_packed_command((whole[at : at + PART_BYTES],))
                 if at + PART_BYTES < len(whole):
                     self._deadline.progressed()
-                    self._limit_wait(sock)
+                    self._limit_wait()
 
-    def _limit_wait(self, sock: socket.socket) -> None:
+    def _limit_wait(self) -> None:
         """Have the next wait end after the timeout, or with the deadline where that is nearer."""
-        wait = self.timeout_seconds
+        sock, wait = self._socket, self.timeout_seconds
         if self._deadline is not None:
             wait = self._deadline.limit(wait)
         # The call before may have had less time.
@@ -341,7 +302,6 @@ class Connection:
     def _read(self, count: int) -> list[Answer]:
         """That many answers. Those that do not come are uncertain, and `_broken` tells why."""
         answers: list[Answer] = []
-        handled = sys.exception()
         try:
             while self._broken is None and len(answers) < count:
                 refusal = self._read_asking() if self._asking else None
@@ -357,9 +317,9 @@ class Connection:
                 if self._deadline is not None and len(answers) < count:
                     if answers[-1].cause is None:
                         self._deadline.progressed()
-                    self._limit_wait(self._socket)
+                    self._limit_wait()
         except TRANSPORT_ERRORS as error:
-            self._broken = self._told(error, handled)
+            self._broken = error
         except BaseException:
             # Answers are left unread: the next owner must not take them for its own.
             self.close()
@@ -370,14 +330,6 @@ class Connection:
         while len(answers) < count:
             answers.append(Answer(self._health, cause=self._broken, uncertain=True))
         return answers
-
-    def _told(self, error: Exception, handled: BaseException | None) -> Exception:
-        """The error, or what redis-py raises where Python ends the wait."""
-        if self._bound and kernel_timeout(error, handled):
-            timeout = RedisTimeoutError("Timeout waiting for the server")
-            timeout.__cause__ = error
-            return timeout
-        return error
 
     def _read_asking(self) -> ResponseError | None:
         """Why ASKING was refused; None: it was not.
