@@ -21,17 +21,18 @@ from redis.connection import Connection
 from spinach.exc import SpinachError
 from spinach_redis import RedisBroker, keys
 from spinach_redis import scripts as script
-from spinach_redis.client.errors import to_broker_error
-from spinach_redis.client.health import LOGGER, STEADY_SECONDS, Health
-from spinach_redis.client.lockout import LOCKOUT_SECONDS, Admission
-from spinach_redis.client.router import rested
+from spinach_redis.client.client import not_asked
+from spinach_redis.client.retry import LOCKOUT_SECONDS, Lockout
 from spinach_redis.producer import version_error
 from spinach_redis.server.examine import examine
-from spinach_redis.server.fakes import check_server
 from spinach_redis.server.older_jobs import warn_of_jobs
 from spinach_redis.server.permissions import acl_line, commands
-from spinach_redis.topology.node import Node
-from spinach_redis.topology.settings import ConnectionSettings
+from spinach_redis.topology.topology import Node
+from spinach_redis.transport.connection import Answer
+from spinach_redis.transport.errors import to_broker_error
+from spinach_redis.transport.fakes import check_server
+from spinach_redis.transport.health import LOGGER, STEADY_SECONDS, Health
+from spinach_redis.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,11 +213,12 @@ def logged(call: Callable[[], object]) -> str:
 
 
 class Answers:
-    """Stands in for caller and node of `examine`: a server of some version."""
+    """Stands in for client and node of `examine`: a server of some version."""
 
     def __init__(self, name: bytes, version: bytes, memory: bytes = b"") -> None:
         self.health = Health(ADDRESS)
-        self._answers = [[b"server", name, b"version", version], memory]
+        told = [b"server", name, b"version", version]
+        self._answers = [Answer(self.health, reply) for reply in (told, memory)]
 
     def probe(self, *_commands: Any, **_options: Any) -> list[Any]:
         """What the server says of itself."""
@@ -230,17 +232,18 @@ def examined(*facts: bytes) -> bool:
 
 
 class LeftBehind:
-    """Stands in for a caller: a server with jobs of the older spinach, whose workers are gone."""
+    """Stands in for a client: a server with jobs of the older spinach, whose workers are gone."""
 
     def probe(self, *_commands: Any) -> list[Any]:
         """Numbers of queued and future jobs, and of periodic tasks; no workers; the time."""
-        return [12, 3, 1, [], [b"1700000000", b"0"]]
+        counted = (12, 3, 1, [], [b"1700000000", b"0"])
+        return [Answer(Health(ADDRESS), reply) for reply in counted]
 
 
 def looks_out() -> None:
     """A worker is about to join a queue that the older spinach used."""
-    caller: Any = LeftBehind()
-    warn_of_jobs(caller, "shop", "mail", all_of_it=True)
+    client: Any = LeftBehind()
+    warn_of_jobs(client, "shop", "mail", all_of_it=True)
 
 
 def comes_and_goes() -> None:
@@ -255,13 +258,13 @@ def comes_and_goes() -> None:
 
 def locked_out() -> None:
     """A password that never comes."""
-    health, gate = Health(ADDRESS), Admission()
+    health, gate = Health(ADDRESS), Lockout()
     gate.answered(ADDRESS, "join")
     refused = exceptions.AuthenticationError("invalid username-password pair or user is disabled.")
-    gate.bears(health, "fetch", refused)
+    gate.tolerates(health, "fetch", refused)
     now = time.monotonic()
     gate.refused = dict.fromkeys(gate.refused, (now - LOCKOUT_SECONDS, now))
-    gate.bears(health, "fetch", refused)
+    gate.tolerates(health, "fetch", refused)
 
 
 def imitation() -> Exception:
@@ -277,7 +280,7 @@ def served_after_a_hang() -> str:
     """What becomes of a call that is not made, since one before it waited in vain."""
     node = Node(ConnectionSettings(Connection, {"host": "redis.example"}))
     node.health.hung(exceptions.TimeoutError("Timeout reading from socket"), time.monotonic() - 5)
-    return served(rested(node).reply)
+    return told(not_asked(node).error or AssertionError("it was asked"))
 
 
 def sections() -> list[tuple[str, list[str], str]]:

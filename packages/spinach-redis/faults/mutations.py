@@ -106,7 +106,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a resend keeps its number",
         file="spinach_redis/producer.py",
-        before="        if chunk.number:\n            return\n",
+        before="    if chunk.number:\n        return\n",
         after="",
         tests=f"{REDIS_TESTS}/test_resend.py",
         test="test_job_that_was_done_before_it_was_sent_again_is_not_stored_anew",

@@ -17,10 +17,10 @@ from spinach.record.header import header_line
 from spinach.record.ids import stored_id
 from spinach_redis import keys, replies, requests
 from spinach_redis import scripts as script
-from spinach_redis.client.link import Call
 from spinach_redis.directory import Names
 from spinach_redis.keys import QueueKeys
 from spinach_redis.producer import SESSION_LIFE_MS
+from spinach_redis.transport.command import Call
 
 from . import ledger
 

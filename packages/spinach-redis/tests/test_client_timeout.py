@@ -18,13 +18,14 @@ from spinach import Batch, Engine, Tasks
 from spinach.exc import BrokerError, BrokerUnavailable, InvalidArgument, ScheduleUncertain
 from spinach.job import Job, JobStatus
 from spinach_redis import RedisBroker, producer
-from spinach_redis.client import link
-from spinach_redis.client.deadline import MOST_REFUSED_SECONDS, Deadline
-from spinach_redis.client.link import Command, Link
-from spinach_redis.topology.given import settings_of_url
-from spinach_redis.topology.node import Node
+from spinach_redis.client.retry import MOST_REFUSED_SECONDS
+from spinach_redis.transport import connection
+from spinach_redis.transport.command import Command
+from spinach_redis.transport.connection import Connection
+from spinach_redis.transport.deadline import Deadline
 
 from .clusters import Cluster, running_cluster
+from .connections import causes, connection_to, exchange, replies
 from .faulty_ports import mute_port, swallowing_port
 from .jobs import QUEUE, deposit
 from .sentinels import SERVICE, running_sentinels
@@ -142,19 +143,19 @@ def test_call_ends_in_time_where_the_server_hangs(own_server: Server, call: str)
 
 
 def test_wait_of_a_later_try_ends_with_the_call(own_server: Server) -> None:
-    line = Link(Node(settings_of_url(own_server.url)), 60.0)
+    line = connection_to(own_server.url, 60.0)
     line.open(deadline=Deadline(60.0))
-    assert line.exchange(Command(b"PING")).broken is None
+    assert causes(exchange(line, Command(b"PING"))) == []
     # The same connection, for a call that has little time left.
     line.open(deadline=Deadline(0.3))
     own_server.freeze()
     began = time.monotonic()
-    assert line.exchange(Command(b"PING")).broken is not None
+    assert len(causes(exchange(line, Command(b"PING")))) == 1
     assert time.monotonic() - began <= MARGIN_SECONDS
     own_server.thaw()
     # And for one that has time again.
     line.open(deadline=Deadline(60.0))
-    assert line.exchange(Command(b"PING")).replies == [b"PONG"]
+    assert replies(exchange(line, Command(b"PING"))) == [b"PONG"]
     assert line._socket.gettimeout() == 60.0
     line.close()
 
@@ -234,9 +235,9 @@ def test_batch_that_gets_on_may_take_longer(
     spin.schedule("print.one")
     jobs = 6
     frozen: list[float] = []
-    send = Link.send
+    send = Connection.send
 
-    def slowly(self: Link, requests: object, **options: object) -> None:
+    def slowly(self: Connection, requests: object, **options: object) -> None:
         # The server stands still for a part of each round.
         own_server.freeze()
         timer = threading.Timer(0.5, own_server.thaw)
@@ -244,7 +245,7 @@ def test_batch_that_gets_on_may_take_longer(
         frozen.append(time.monotonic())
         send(self, requests, **options)
 
-    monkeypatch.setattr(Link, "send", slowly)
+    monkeypatch.setattr(Connection, "send", slowly)
     many = Batch()
     for _ in range(jobs):
         many.schedule("print.one")
@@ -304,13 +305,13 @@ def test_batch_that_is_sent_slowly_but_steadily_is_stored(
 ) -> None:
     # A part takes a thirtieth of the timeout, so that a busy machine may take far longer.
     monkeypatch.setattr(producer, "CHUNK_BYTES", 32 * 1024)
-    monkeypatch.setattr(link, "PART_BYTES", 32 * 1024)
+    monkeypatch.setattr(connection, "PART_BYTES", 32 * 1024)
     line = SlowLine(own_server, 1024 * 1024)
     broker = RedisBroker.from_url(f"redis://127.0.0.1:{line.port}", client_timeout=TIMEOUT)
     broker.bind("slow", object())
     broker.enqueue([deposit()])
-    [connection] = broker._lines.producer._idle
-    [[opened]] = connection.router.pool._idle.values()
+    [by_timeout] = broker._process.client.pool._idle.values()
+    [[opened]] = by_timeout.values()
     # Else the kernel takes most of it at once.
     opened._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE_BYTES)
     jobs = [deposit(payload=b"[" + b"1" * 15_000 + b"]") for _ in range(260)]
@@ -399,14 +400,14 @@ def test_connection_that_hangs_leaves_time_to_make_the_others(
     broker.bind(namespace, object())
     broker.counts(queues)
     left: list[float] = []
-    opens = Link.open
+    opens = Connection.open
 
-    def noting(self: Link, *, opening: Deadline | None = None, **more: Any) -> None:
+    def noting(self: Connection, *, opening: Deadline | None = None, **more: Any) -> None:
         if opening is not None:
             left.append(opening.left())
         opens(self, opening=opening, **more)
 
-    monkeypatch.setattr(Link, "open", noting)
+    monkeypatch.setattr(Connection, "open", noting)
     cluster.nodes[0].freeze()
     try:
         with pytest.raises(BrokerError):

@@ -12,11 +12,12 @@ from redis.connection import Connection
 from spinach.brokers.calls import Enrolment, Turn, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
 from spinach_redis import RedisBroker
-from spinach_redis.client import health
-from spinach_redis.client.errors import Fault, fault_of, to_broker_error
 from spinach_redis.server.examine import examine
-from spinach_redis.topology.node import Node
-from spinach_redis.topology.settings import ConnectionSettings
+from spinach_redis.topology.topology import Node
+from spinach_redis.transport import health
+from spinach_redis.transport.connection import Answer
+from spinach_redis.transport.errors import Fault, fault_of, to_broker_error
+from spinach_redis.transport.settings import ConnectionSettings
 
 from .jobs import QUEUE, TASK, Member, deposit
 from .servers import Server, until
@@ -85,9 +86,14 @@ class Answers:
     """A server that answers HELLO and INFO as it is told."""
 
     def __init__(self, *answers: Any) -> None:
-        self._answers = list(answers)
+        self._answers = [
+            Answer(HERE.health, cause=each)
+            if isinstance(each, Exception)
+            else Answer(HERE.health, each)
+            for each in answers
+        ]
 
-    def probe(self, *commands: object, node: Node) -> list[Any]:
+    def probe(self, *commands: object, node: Node) -> list[Answer]:
         return self._answers
 
 
@@ -216,7 +222,11 @@ def test_producer_gets_over_a_restart(own_server: Server) -> None:
         broker.enqueue([job])
         own_server.stop(kill=True)
         own_server.start()
-    assert broker.counts([QUEUE])[0].ready == 3
+    # The connections of this one broke, which a call of a worker would tell.
+    other = RedisBroker.from_url(own_server.unix_url)
+    other.bind("restarted", object())
+    assert other.counts([QUEUE])[0].ready == 3
+    other.close()
     broker.close()
 
 

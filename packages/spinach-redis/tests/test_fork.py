@@ -60,7 +60,7 @@ def test_child_does_not_inherit_an_interrupt(new_broker: Callable[..., RedisBrok
     broker.interrupt()
 
     def child() -> None:
-        assert not broker._lines.waiting._interrupted
+        assert not broker._process.waiting._interrupted
 
     assert in_a_child(child) == 0
     assert Member(broker).fetch(block_seconds=1000.0).verdict is Verdict.APPLIED
@@ -76,7 +76,7 @@ def test_child_of_a_process_that_holds_a_lock_is_not_stuck(
         assert broker.enqueue([deposit()]) == [True]
         assert Member(broker).fetch(block_seconds=1000.0).leases
 
-    with broker._lines.waiting._lock:
+    with broker._process.waiting._lock:
         assert in_a_child(child) == 0
 
 

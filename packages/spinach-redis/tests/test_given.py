@@ -14,13 +14,13 @@ import spinach_redis
 from spinach.const import DEFAULT_LEASE
 from spinach.exc import InvalidArgument
 from spinach_redis import RedisBroker
-from spinach_redis.topology.given import settings_of_client, settings_of_url
+from spinach_redis.topology.user_settings import settings_of_client, settings_of_url
 
 from .servers import Server
 
 
 def address_of(broker: RedisBroker) -> str:
-    return broker._lines.topology.health.address
+    return broker._process.client.topology.health.address
 
 
 def test_package_exports_what_it_says() -> None:

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from spinach_redis.client import health
-from spinach_redis.client.health import Health
+from spinach_redis.transport import health
+from spinach_redis.transport.health import Health
 
 from .clocks import Clock
 

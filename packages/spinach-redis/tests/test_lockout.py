@@ -14,14 +14,14 @@ from spinach import Engine
 from spinach.brokers.calls import Verdict
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker
-from spinach_redis.client import lockout as admission
-from spinach_redis.client.health import Health
-from spinach_redis.client.lockout import (
+from spinach_redis.client import retry
+from spinach_redis.client.retry import (
     APART_SECONDS,
     LOCKOUT_SECONDS,
     WARN_EVERY_SECONDS,
-    Admission,
+    Lockout,
 )
+from spinach_redis.transport.health import Health
 
 from .clocks import Clock
 from .jobs import QUEUE, Member, deposit, success
@@ -87,7 +87,7 @@ def rotation(own_server: Server) -> Iterator[Rotation]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(admission, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
     return clock
 
 
@@ -99,7 +99,7 @@ def test_workers_get_over_a_password_that_lags(
     rotation: Rotation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A call that is not made again for lack of an occasion holds the news back no longer.
-    monkeypatch.setattr(admission, "APART_SECONDS", 2.0)
+    monkeypatch.setattr(retry, "APART_SECONDS", 2.0)
     caplog.set_level(logging.INFO)
     broker = RedisBroker(rotation.client())
     spin = Engine(broker, namespace="rotated")
@@ -186,7 +186,7 @@ def test_workers_end_when_the_refusal_stays(
     monkeypatch: pytest.MonkeyPatch,
     withheld: str,
 ) -> None:
-    monkeypatch.setattr(admission, "LOCKOUT_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "LOCKOUT_SECONDS", 1.0)
     broker = RedisBroker(rotation.client())
     spin = Engine(broker, namespace="locked-out")
     started = threading.Event()
@@ -221,36 +221,36 @@ REFUSED = NoPermissionError("User worker has no permissions to run the 'evalsha'
 
 
 def test_who_was_never_let_in_bears_nothing() -> None:
-    assert not Admission().bears(Health("here"), "join", REFUSED)
+    assert not Lockout().tolerates(Health("here"), "join", REFUSED)
 
 
 def test_refusal_is_borne_for_five_minutes_and_told_each_half(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    here, gate = Health("here"), Admission()
+    here, gate = Health("here"), Lockout()
     gate.answered("here", "join")
     began = clock.now
     while clock.now < began + LOCKOUT_SECONDS:
-        assert gate.bears(here, "fetch", REFUSED)
+        assert gate.tolerates(here, "fetch", REFUSED)
         # Others are answered meanwhile, which is no help.
         gate.answered("here", "beat")
         clock.now += 1.0
-    assert not gate.bears(here, "fetch", REFUSED)
+    assert not gate.tolerates(here, "fetch", REFUSED)
     warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert len(warnings) == LOCKOUT_SECONDS / WARN_EVERY_SECONDS
     assert "300 seconds more" in warnings[0].getMessage()
     [error] = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "for 300 seconds, giving up" in error.getMessage()
     # Now all the others end as well.
-    assert not gate.bears(here, "leave", REFUSED)
+    assert not gate.tolerates(here, "leave", REFUSED)
 
 
 def test_answer_begins_the_while_anew(clock: Clock) -> None:
-    here, gate = Health("here"), Admission()
+    here, gate = Health("here"), Lockout()
     gate.answered("here", "join")
     for _ in range(5):
         for _ in range(int(LOCKOUT_SECONDS)):
-            assert gate.bears(here, "fetch", REFUSED)
+            assert gate.tolerates(here, "fetch", REFUSED)
             clock.now += 1.0
         gate.answered("here", "fetch")
         assert not gate.refused
@@ -260,11 +260,11 @@ def test_refusals_of_a_rare_call_that_lie_apart_are_not_of_one_lockout(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    here, gate = Health("here"), Admission()
+    here, gate = Health("here"), Lockout()
     gate.answered("here", "join")
     for _ in range(3):
         for call in ("recover", "fetch"):
-            assert gate.bears(here, call, REFUSED)
+            assert gate.tolerates(here, call, REFUSED)
         # Nobody has to be recovered any more, so that this call is not made again.
         gate.answered("here", "fetch")
         assert texts(caplog, "lets this process in again") == []
@@ -274,9 +274,9 @@ def test_refusals_of_a_rare_call_that_lie_apart_are_not_of_one_lockout(
         caplog.clear()
         clock.now += LOCKOUT_SECONDS
     # Nor where nothing at all was answered in between.
-    assert gate.bears(here, "recover", REFUSED)
+    assert gate.tolerates(here, "recover", REFUSED)
     clock.now += LOCKOUT_SECONDS
-    assert gate.bears(here, "recover", REFUSED)
+    assert gate.tolerates(here, "recover", REFUSED)
 
 
 def test_membership_outlives_a_lockout_as_any_outage(rotation: Rotation) -> None:  # I11

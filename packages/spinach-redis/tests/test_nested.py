@@ -12,8 +12,8 @@ import pytest
 
 from spinach import Engine
 from spinach.exc import BrokerUnavailable
-from spinach_redis import RedisBroker
-from spinach_redis.client import link
+from spinach_redis import RedisBroker, producer
+from spinach_redis.transport import connection
 
 from .jobs import deposit
 from .servers import free_port
@@ -138,7 +138,7 @@ def test_hiredis_gets_no_numbers_of_a_client(
     new_broker: Callable[..., RedisBroker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It makes text of them, where Python lets signal handlers run and it checks no error."""
-    pack, packed = link._PACK, []
+    pack, packed = connection._PACK, []
     if pack is None:
         pytest.skip("hiredis is not installed")
 
@@ -146,7 +146,7 @@ def test_hiredis_gets_no_numbers_of_a_client(
         packed.append(command)
         return pack(command)
 
-    monkeypatch.setattr(link, "_PACK", noting)
+    monkeypatch.setattr(connection, "_PACK", noting)
     broker = new_broker()
     broker.enqueue([deposit(due_ms=1), deposit()])
     broker.failed_jobs("spinach")
@@ -175,7 +175,7 @@ def test_log_handler_may_schedule_when_told_that_the_server_is_away(
     for engine in (away, there):
         engine.task(name="note")(lambda: None)
     logger, handler = logging.getLogger("spinach.broker.redis"), Scheduling()
-    away._broker._lines.producer.deadline_seconds = 0.2
+    away._broker._process.client.client_seconds = 0.2
     logger.addHandler(handler)
     try:
         with pytest.raises(BrokerUnavailable):
@@ -188,24 +188,31 @@ def test_log_handler_may_schedule_when_told_that_the_server_is_away(
     there._broker.close()
 
 
-def test_connections_of_calls_in_progress_are_lent_to_no_nested_call(
+def test_connections_and_sessions_of_calls_in_progress_are_lent_to_no_nested_call(
     new_broker: Callable[..., RedisBroker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = new_broker()
     broker.enqueue([deposit()])
-    lines = []
-    producer = broker._lines.producer
-    run = type(producer)._put_back
+    used: list[int] = []
+    receive, numbered = connection.Connection.receive, producer._number
 
-    def nested(producer: object, line: object) -> None:
-        if not lines:
-            lines.append(line)
+    def nested(self: connection.Connection) -> object:
+        mine = len(used)
+        used.append(id(self))
+        if mine == 0:
             broker.enqueue([deposit()])
-        else:
-            lines.append(line)
-        run(producer, line)
+        return receive(self)
 
-    monkeypatch.setattr(type(producer), "_put_back", nested)
+    sessions: list[int] = []
+
+    def noting(chunk: object, known: dict[str, object]) -> None:
+        sessions.append(id(known))
+        numbered(chunk, known)
+
+    monkeypatch.setattr(connection.Connection, "receive", nested)
+    monkeypatch.setattr(producer, "_number", noting)
     broker.enqueue([deposit()])
-    assert len({id(line) for line in lines}) == 2
+    monkeypatch.undo()
+    assert len(set(used)) == len(used) == 2
+    assert len(set(sessions)) == len(sessions) == 2
     assert broker.counts([deposit().queue])[0].ready == 3

@@ -15,7 +15,7 @@ from spinach.brokers.calls import FetchTurn
 from spinach.exc import BrokerError, InvalidName
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_redis import RedisBroker
-from spinach_redis.client import lockout as admission
+from spinach_redis.client import retry
 from spinach_redis.scripts import SCRIPTS
 from spinach_redis.server.permissions import acl_line, commands
 
@@ -29,7 +29,7 @@ NAMESPACE = "letters-app"
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused to who was let in is told at once."""
-    monkeypatch.setattr(admission, "LOCKOUT_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "LOCKOUT_SECONDS", 0.0)
 
 
 def allow(client: Redis, rule: str, *without: str) -> None:
@@ -77,8 +77,8 @@ def everything(broker: RedisBroker, server: Server) -> None:
     broker.enqueue([deposit(max_retries=r) for r in (0, 1, 2, 3, 3, 3)])
     broker.enqueue([deposit(due_ms=10**15), deposit(due_ms=2), deposit(due_ms=10**15)])
     # Sent again, as after a lost answer.
-    [line] = broker._lines.producer._idle
-    line.sessions[QUEUE].number -= 1
+    [sessions] = broker._process.producer._idle
+    sessions[QUEUE].number -= 1
     broker.enqueue([deposit()])
     for kind in (
         OutcomeKind.SUCCEEDED,

@@ -12,6 +12,7 @@ from spinach.brokers.calls import Deposit, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
 from spinach_redis import RedisBroker, producer
 from spinach_redis import scripts as script
+from spinach_redis.client.client import RedisClient
 from spinach_redis.keys import QueueKeys
 
 from .jobs import QUEUE, Member, deposit, success
@@ -120,8 +121,8 @@ def test_session_that_the_server_may_have_forgotten_is_given_up(
 ) -> None:
     broker = new_broker()
     broker.enqueue([deposit()])
-    [line] = broker._lines.producer._idle
-    line.sessions[QUEUE].used_at -= producer.SESSION_IDLE_SECONDS + 1
+    [sessions] = broker._process.producer._idle
+    sessions[QUEUE].used_at -= producer.SESSION_IDLE_SECONDS + 1
     broker.enqueue([deposit()])
     with server.client() as client:
         sessions = client.keys(f"{{{namespace}/{QUEUE}}}:producer:*")
@@ -153,7 +154,7 @@ def test_threads_have_connections_and_sessions_of_their_own(
 
 def test_server_that_stays_away_leaves_nothing_unknown(new_broker: NewBroker) -> None:
     broker = new_broker("redis://127.0.0.1:1")
-    broker._lines.producer.deadline_seconds = 0.2
+    broker._process.client.client_seconds = 0.2
     jobs = [deposit(), deposit()]
     with pytest.raises(BrokerUnavailable) as caught:
         broker.enqueue(jobs)
@@ -165,7 +166,7 @@ def test_answers_that_stay_away_leave_the_fate_unknown(
     new_broker: NewBroker, proxy: Proxy, server: Server, namespace: str
 ) -> None:
     broker = new_broker(proxy.url)
-    broker._lines.producer.deadline_seconds = 0.5
+    broker._process.client.client_seconds = 0.5
     jobs = [deposit() for _ in range(MANY)]
     proxy.lose(Loss.ANSWER, script.ENQUEUE.sha, skip=4, times=1000)
     with pytest.raises(ScheduleUncertain, match="unknown") as caught:
@@ -288,14 +289,14 @@ def test_connections_of_a_crowd_of_producers_are_given_up_after_it(
     crowd = producer.MOST_IDLE + 20
     broker = new_broker(own_server.unix_url)
     together = threading.Barrier(crowd)
-    take, put_back = producer.Router.send, []
+    take, put_back = RedisClient.send, []
 
-    def send(self: producer.Router, *args: object, **options: object) -> object:
+    def send(self: RedisClient, *args: object, **options: object) -> object:
         put_back.append(together.wait(30))
         return take(self, *args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(producer.Router, "send", send)
+        patch.setattr(RedisClient, "send", send)
         threads = [
             threading.Thread(target=broker.enqueue, args=([deposit()],)) for _ in range(crowd)
         ]
@@ -348,13 +349,13 @@ def test_large_chunks_go_out_a_few_at_a_time(
 ) -> None:  # I19
     monkeypatch.setattr(producer, "IN_FLIGHT", 16)
     sent: list[int] = []
-    send = producer.Router.send
+    send = RedisClient.send
 
-    def count(self: producer.Router, requests: list[object], *args: object, **options: object):
+    def count(self: RedisClient, requests: list[object], *args: object, **options: object):
         sent.append(len([each for each in requests if hasattr(each, "script")]))
         return send(self, requests, *args, **options)
 
-    monkeypatch.setattr(producer.Router, "send", count)
+    monkeypatch.setattr(RedisClient, "send", count)
     jobs = [deposit(payload=b"[%s]" % (b"1" * 500_000)) for _ in range(20)]
     assert new_broker().enqueue(jobs) == [True] * 20
     assert sent == [4, 4, 2]
@@ -369,9 +370,9 @@ def test_long_batch_of_small_jobs_goes_out_in_two_parcels(
     rounds: list[int] = []
     send = producer._Attempt._round
 
-    def count(self: producer._Attempt, line: object, window: list[object]) -> object:
+    def count(self: producer._Attempt, window: list[object]) -> object:
         rounds.append(len(window))
-        return send(self, line, window)
+        return send(self, window)
 
     monkeypatch.setattr(producer._Attempt, "_round", count)
     assert new_broker().enqueue(jobs) == [True] * 171

@@ -45,7 +45,7 @@ def test_server_that_is_down_is_told(
 ) -> None:
     broker = new_broker(own_server.url)
     broker.enqueue([deposit()])
-    monkeypatch.setattr(broker._lines.people, "deadline_seconds", 0.2)
+    monkeypatch.setattr(broker._process.client, "client_seconds", 0.2)
     own_server.stop()
     with pytest.raises(BrokerUnavailable):
         broker.queues()

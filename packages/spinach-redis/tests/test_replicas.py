@@ -80,7 +80,7 @@ def test_fate_of_a_job_that_no_replica_has_is_unknown(
 ) -> None:
     broker = new_broker(replicated.primary.url, wait_replicas=1)
     broker.enqueue([deposit()])
-    broker._lines.producer.deadline_seconds = 1.5
+    broker._process.client.client_seconds = 1.5
     job = deposit()
     with frozen(replicated), pytest.raises(ScheduleUncertain) as caught:
         broker.enqueue([job])
@@ -133,7 +133,7 @@ def test_job_that_may_repeat_starts_without_replicas(
 @pytest.mark.timeout(FAILOVER_SECONDS)
 def test_job_and_lease_outlive_the_primary(broker: RedisBroker, watched: Watched) -> None:
     """Those of a primary that died without a warning, and of one that stepped down."""
-    broker._lines.producer.deadline_seconds = 90.0
+    broker._process.client.client_seconds = 90.0
     strict = RedisBroker(watched.sentinel().master_for(SERVICE), wait_replicas=1)
     strict.bind(broker.namespace, object())
     strict.enqueue([deposit(max_retries=0), deposit(max_retries=0)])

@@ -39,7 +39,7 @@ def test_wait_for_several_queues_ends_through_tls(
     (tmp_path / "own").mkdir()
     with running_tls(own_server.port, tmp_path / "own") as own:
         broker = new_broker(own.url)
-        broker._lines.topology.part()
+        broker._process.client.topology.part()
         members = [Member(broker, queue) for queue in ("one", "two")]
         for _ in range(5):
             waiting = WaitingFetch(*members)
@@ -53,7 +53,7 @@ def test_server_with_a_certificate_of_nobody_we_trust_is_not_used(
     new_broker: NewBroker, tls: TlsServer
 ) -> None:
     broker = new_broker(f"rediss://127.0.0.1:{tls.port}")
-    broker._lines.producer.deadline_seconds = 0.1
+    broker._process.client.client_seconds = 0.1
     with pytest.raises(BrokerUnavailable, match=r"(?i)certificate") as caught:
         broker.enqueue([deposit()])
     assert len(caught.value.not_sent) == 1

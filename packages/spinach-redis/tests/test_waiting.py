@@ -15,9 +15,9 @@ from redis.exceptions import ResponseError
 from spinach.brokers.calls import FetchTurn, Verdict
 from spinach.exc import BrokerError
 from spinach_redis import RedisBroker, waiting
-from spinach_redis.client import lockout as admission
-from spinach_redis.client.alarm import Alarm
-from spinach_redis.client.link import Link
+from spinach_redis.client import retry
+from spinach_redis.transport.connection import Connection
+from spinach_redis.waiting import Selector
 
 from .clusters import running_cluster
 from .jobs import QUEUE, Member, deposit
@@ -149,7 +149,7 @@ def test_interrupt_of_a_wait_on_a_server_that_hangs_is_bounded(
     new_broker: NewBroker, own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spinach_redis.waiting.BREAK_OFF_SECONDS", 0.1)
-    monkeypatch.setattr("spinach_redis.client.caller.CALL_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("spinach_redis.client.client.CALL_TIMEOUT_SECONDS", 0.1)
     broker = new_broker(own_server.unix_url)
     member = Member(broker)
     waiting = WaitingFetch(member)
@@ -208,7 +208,7 @@ def test_wait_that_cannot_begin_is_not_tried_again_at_once(
     member = Member(broker)
     pauses: list[float] = []
     with pytest.MonkeyPatch.context() as patch, own_server.client() as client:
-        patch.setattr(Alarm, "pause", lambda _, seconds: pauses.append(seconds))
+        patch.setattr(Selector, "pause", lambda _, seconds: pauses.append(seconds))
         # One connection serves the calls, and none is left for the wait.
         client.config_set("maxclients", 2)
         for _ in range(20):
@@ -230,7 +230,7 @@ def test_wait_that_cannot_begin_is_not_tried_again_at_once(
 def test_user_who_may_not_ask_for_an_id_is_told_so(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "LOCKOUT_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "LOCKOUT_SECONDS", 0.0)
     broker = broker_of_user_without(own_server, "client|id")
     member = Member(broker)
     with pytest.raises(BrokerError, match="does not let this user"):
@@ -238,18 +238,18 @@ def test_user_who_may_not_ask_for_an_id_is_told_so(
     broker.close()
 
 
-def test_alarm_is_as_new_for_the_next_thread() -> None:
-    alarm = Alarm()
-    alarm.ring()
-    assert alarm.listen(LONG_SECONDS) == []
-    # Who was rung for does not pause after all.
-    alarm.pause(LONG_SECONDS)
-    alarm.ring()
-    alarm.rest()
+def test_selector_is_as_new_for_the_next_thread() -> None:
+    selector = Selector()
+    selector.interrupt()
+    assert selector.select(LONG_SECONDS) == []
+    # After an interrupt there is no pause.
+    selector.pause(LONG_SECONDS)
+    selector.interrupt()
+    selector.reset()
     began = time.monotonic()
-    alarm.pause(0.05)
+    selector.pause(0.05)
     assert time.monotonic() - began >= 0.04
-    alarm.close()
+    selector.close()
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks the Linux kernel")
@@ -280,7 +280,7 @@ def test_worker_without_descriptors_looks_for_jobs_all_the_same(
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(waiting, "Alarm", refused)
+        patch.setattr(waiting, "Selector", refused)
         patch.setattr(waiting, "time", SimpleNamespace(**vars(time) | {"sleep": pauses.append}))
         for _ in range(20):
             broker.enqueue([deposit()])
@@ -293,13 +293,13 @@ def test_worker_without_descriptors_looks_for_jobs_all_the_same(
     broker.close()
 
 
-def test_alarm_that_is_half_made_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selector_that_is_half_made_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(socket, "socketpair", refused)
     with pytest.raises(OSError, match="Too many"):
-        Alarm()
+        Selector()
     gc.collect()
 
 
@@ -308,20 +308,20 @@ def test_connection_is_forgotten_before_it_is_closed(
 ) -> None:
     broker = broker_of_user_without(own_server, "client|unblock")
     member = Member(broker)
-    alarms: set[Alarm] = set()
+    selectors: set[Selector] = set()
     watched: list[bool] = []
-    watch, close = Alarm.watch, Link.close
+    register, close = Selector.register, Connection.close
 
-    def noted(self: Alarm, link: Link) -> None:
-        alarms.add(self)
-        watch(self, link)
+    def noted(self: Selector, connection: Connection) -> None:
+        selectors.add(self)
+        register(self, connection)
 
-    def look(self: Link) -> None:
-        watched.append(any(self in alarm._numbers for alarm in alarms))
+    def look(self: Connection) -> None:
+        watched.append(any(self in selector._numbers for selector in selectors))
         close(self)
 
-    monkeypatch.setattr(Alarm, "watch", noted)
-    monkeypatch.setattr(Link, "close", look)
+    monkeypatch.setattr(Selector, "register", noted)
+    monkeypatch.setattr(Connection, "close", look)
     waits = WaitingFetch(member)
     until_blocked(own_server)
     # The wait cannot be cut short, and its connection breaks.
@@ -334,4 +334,26 @@ def test_connection_is_forgotten_before_it_is_closed(
     # A child of this process may hold it open, and its news would never end.
     assert watched
     assert not any(watched)
+    broker.close()
+
+
+def test_wait_that_is_broken_off_leaves_its_answer_to_no_other(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = RedisBroker.from_url(own_server.url)
+    broker.bind("broken-off", object())
+    member = Member(broker)
+
+    def interrupted(_self: Selector, _seconds: float) -> list[Connection]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Selector, "select", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            member.fetch(block_seconds=LONG_SECONDS)
+    until(lambda: blocked(own_server) == 0, "the end of the wait", PROMPT_SECONDS)
+    waits = WaitingFetch(member)
+    until_blocked(own_server)
+    broker.enqueue([deposit()])
+    assert len(waits.end()[0].leases) == 1
     broker.close()

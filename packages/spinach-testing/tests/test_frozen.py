@@ -98,7 +98,7 @@ def test_a_server_that_is_down_is_given_up_in_a_frozen_test():
     tasks = Tasks()
     tasks.add(print, name="print")
     broker = RedisBroker.from_url("redis://127.0.0.1:1/0")
-    broker._lines.producer.deadline_seconds = 0.2
+    broker._process.client.client_seconds = 0.2
     spin = Engine(broker, namespace="frozen")
     spin.attach_tasks(tasks)
     with freezegun.freeze_time(FROZEN), pytest.raises(BrokerUnavailable):
@@ -112,7 +112,7 @@ def test_what_is_imported_first_in_a_frozen_test_is_real_after_it_and_in_it():
 
         with freezegun.freeze_time("2020-01-01"):
             from spinach import clock
-            import spinach_redis.client.patience
+            import spinach_redis.client.client
             import spinach_testing.clock
 
             assert datetime.datetime.__module__ == "freezegun.api"
@@ -125,6 +125,6 @@ def test_what_is_imported_first_in_a_frozen_test_is_real_after_it_and_in_it():
         assert type(spinach_testing.clock.START) is datetime.datetime
         assert type(clock.SystemClock().now()) is datetime.datetime
         assert abs(clock.SystemClock.monotonic() - time.monotonic()) < 60
-        assert spinach_redis.client.patience.time.monotonic.__module__ == "time"
+        assert spinach_redis.client.client.time.monotonic.__module__ == "time"
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=55)

@@ -7,7 +7,7 @@ answers become replies.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from msgspec import structs
 from redis.exceptions import RedisError
@@ -30,18 +30,19 @@ from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.support.checks import require_int, require_timedelta
 from spinach_redis import replies, requests
-from spinach_redis.client.link import Command
 from spinach_redis.counting import Count
 from spinach_redis.directory import NAMES_ATTEMPTS, restless
 from spinach_redis.eventloop import running_loop, warn_of_event_loop
 from spinach_redis.failed import FailedJobs
 from spinach_redis.fetching import Fetch
 from spinach_redis.keys import QueueKeys, queues_key
-from spinach_redis.lines import Lines, LinesByProcess
+from spinach_redis.process import PerProcess, ProcessState
 from spinach_redis.producer import version_error
 from spinach_redis.server.examine import examine
 from spinach_redis.server.older_jobs import warn_of_jobs
-from spinach_redis.topology.given import URLS, settings_of
+from spinach_redis.topology.user_settings import URLS, settings_of
+from spinach_redis.transport.command import Command
+from spinach_redis.transport.connection import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
-    from spinach_redis.client.link import Call
+    from spinach_redis.transport.command import Call
 
 __all__ = ["RedisBroker", "TurnedClock"]
 
@@ -136,8 +137,8 @@ class RedisBroker(Broker):
         if _offset_ms is None and isinstance(clock, TurnedClock):
             _offset_ms = clock.offset_ms
         self._offset_ms = _offset_ms
-        self._lines_by_process = LinesByProcess(
-            lambda: Lines(
+        self._per_process = PerProcess(
+            lambda: ProcessState(
                 settings, self._offset, self._keys_of, self.wait_replicas, self._client_seconds
             )
         )
@@ -195,33 +196,33 @@ class RedisBroker(Broker):
         # Asked here and not in a function: it is on the way of every job.
         if running_loop() is not None:
             warn_of_event_loop("A job was scheduled", "schedule, task", self._client_seconds)
-        return self._lines.producer.enqueue(self.namespace, deposits)
+        return self._process.producer.enqueue(self.namespace, deposits)
 
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
         """See `Broker`. The first join on a server also checks its version, and the first one
         of a queue whether the older spinach left jobs there."""
-        lines = self._lines
+        process = self._process
         names = self._keys_of(queue)
         if self._examine(names.marker):
             self._look_for_older_jobs(queue)
         members: tuple[str, ...] = ()
         for _ in range(NAMES_ATTEMPTS):
             # A member that declares anew may have declared any of them before.
-            limited = lines.directory.of(queue).limited if enrolment.number else ()
-            [answer] = lines.workers.ask(
+            limited = process.directory.of(queue).limited if enrolment.number else ()
+            [answer] = process.client.ask(
                 requests.join(names, self._offset(), member, enrolment, members, limited)
             )
-            if isinstance(answer, BrokerError):
-                return JoinReply(verdict=Verdict.UNKNOWN, error=answer)
-            if answer[0] == b"VERSION":
-                raise version_error(queue, answer[1])
-            if answer[0] != b"KEYS":
+            if answer.error is not None:
+                return JoinReply(verdict=Verdict.UNKNOWN, error=answer.error)
+            if answer.reply[0] == b"VERSION":
+                raise version_error(queue, answer.reply[1])
+            if answer.reply[0] != b"KEYS":
                 self._list_queue(queue)
-                return replies.join_reply(answer)
-            members = tuple(replies.names(answer[1])) or members
-            lines.directory.add_limited(queue, replies.names(answer[2]))
+                return replies.join_reply(answer.reply)
+            members = tuple(replies.names(answer.reply[1])) or members
+            process.directory.add_limited(queue, replies.names(answer.reply[2]))
         return JoinReply(verdict=Verdict.UNKNOWN, error=restless(queue))
 
     def fetch(
@@ -235,7 +236,7 @@ class RedisBroker(Broker):
     ) -> list[FetchReply]:
         """See `Broker`; one script over all queues, on a Cluster one a queue."""
         return Fetch(
-            self._lines,
+            self._process,
             self._keys_of,
             self._offset(),
             idle=idle,
@@ -245,27 +246,27 @@ class RedisBroker(Broker):
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         """See `Broker`; one script a queue, all in one round trip."""
-        answers = self._lines.workers.ask(
+        answers = self._process.client.ask(
             *(requests.beat(self._keys_of(turn.queue), self._offset(), turn) for turn in turns)
         )
         return [
-            BeatReply(verdict=Verdict.UNKNOWN, error=answer)
-            if isinstance(answer, BrokerError)
-            else replies.beat_reply(answer)
+            BeatReply(verdict=Verdict.UNKNOWN, error=answer.error)
+            if answer.cause is not None
+            else replies.beat_reply(answer.reply)
             for answer in answers
         ]
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
         """See `Broker`."""
         call = requests.reconcile(self._keys_of(turn.queue), self._offset(), turn, held)
-        [(answer, doubt)] = self._lines.workers.ask_confirmed(call)
-        if isinstance(answer, BrokerError):
-            return ReconcileReply(verdict=Verdict.UNKNOWN, error=answer)
-        reply = replies.reconcile_reply(turn, answer)
-        if doubt is not None and replies.may_not_start(reply.missing):
+        [answer] = self._process.client.ask(call, confirmed=True)
+        if answer.error is not None:
+            return ReconcileReply(verdict=Verdict.UNKNOWN, error=answer.error)
+        reply = replies.reconcile_reply(turn, answer.reply)
+        if answer.doubt is not None and replies.may_not_start(reply.missing):
             # They come once replicas know of them.
             safe = tuple(lease for lease in reply.missing if lease.repeatable)
-            return structs.replace(reply, missing=safe, more=True, error=doubt)
+            return structs.replace(reply, missing=safe, more=True, error=answer.doubt)
         return reply
 
     def leave(self, turn: Turn) -> TurnReply:
@@ -276,16 +277,16 @@ class RedisBroker(Broker):
                 self._keys_of(turn.queue),
                 self._offset(),
                 turn,
-                self._lines.directory.of(turn.queue),
+                self._process.directory.of(turn.queue),
             ),
         )
-        if isinstance(answer, BrokerError):
-            return TurnReply(verdict=Verdict.UNKNOWN, error=answer)
-        return replies.turn_reply(answer)
+        if answer.error is not None:
+            return TurnReply(verdict=Verdict.UNKNOWN, error=answer.error)
+        return replies.turn_reply(answer.reply)
 
     def interrupt(self) -> None:
         """See `Broker`. Where the server refuses CLIENT UNBLOCK a wait ends by itself."""
-        self._lines.waiting.interrupt()
+        self._process.waiting.interrupt()
 
     # -- outcomes ----------------------------------------------------------
 
@@ -301,17 +302,15 @@ class RedisBroker(Broker):
         once = self.wait_replicas > 0 and replies.may_not_start([o.lease for o in outcomes])
         verdicts = [Verdict.UNKNOWN] * len(outcomes)
         error: BrokerError | None = None
-        answers = self._lines.workers.ask_confirmed(*calls, confirmed=once)
-        for chunk, (answer, doubt) in zip(chunks, answers, strict=True):
-            if isinstance(answer, BrokerError):
-                error = answer
+        answers = self._process.client.ask(*calls, confirmed=once)
+        for chunk, answer in zip(chunks, answers, strict=True):
+            # A replica that takes over with the lease and without its outcome would have this
+            # process reconcile, and run the job once more (I3).
+            problem = answer.error or answer.doubt
+            if problem is not None:
+                error = problem
                 continue
-            if doubt is not None:
-                # A replica that takes over with the lease and without its outcome would
-                # have this process reconcile, and run the job once more (I3).
-                error = doubt
-                continue
-            for position, verdict in zip(chunk, replies.report_verdicts(answer), strict=True):
+            for position, verdict in zip(chunk, replies.report_verdicts(answer.reply), strict=True):
                 verdicts[position] = verdict
         return ReportReply(verdicts=tuple(verdicts), error=error)
 
@@ -320,34 +319,34 @@ class RedisBroker(Broker):
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
         """See `Broker`."""
         call = requests.tick(self._keys_of(queue), self._offset(), periodic)
-        [answer] = self._lines.workers.ask(call)
-        if isinstance(answer, BrokerError):
-            return TickReply(verdict=Verdict.UNKNOWN, error=answer)
-        return replies.tick_reply(answer)
+        [answer] = self._process.client.ask(call)
+        if answer.error is not None:
+            return TickReply(verdict=Verdict.UNKNOWN, error=answer.error)
+        return replies.tick_reply(answer.reply)
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
         """See `Broker`."""
         call = requests.fire(self._keys_of(queue), self._offset(), task, due_ms, deposit)
-        [answer] = self._lines.workers.ask(call)
-        if isinstance(answer, BrokerError):
-            return FireReply(verdict=Verdict.UNKNOWN, error=answer)
-        return replies.fire_reply(answer)
+        [answer] = self._process.client.ask(call)
+        if answer.error is not None:
+            return FireReply(verdict=Verdict.UNKNOWN, error=answer.error)
+        return replies.fire_reply(answer.reply)
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
         """See `Broker`; a hundred leases a call."""
         answer = self._ask_with_limits(
             queue,
             lambda: requests.recover(
-                self._keys_of(queue), self._offset(), dead, self._lines.directory.of(queue)
+                self._keys_of(queue), self._offset(), dead, self._process.directory.of(queue)
             ),
         )
-        if isinstance(answer, BrokerError):
-            return RecoverReply(verdict=Verdict.UNKNOWN, error=answer)
-        return replies.recover_reply(answer)
+        if answer.error is not None:
+            return RecoverReply(verdict=Verdict.UNKNOWN, error=answer.error)
+        return replies.recover_reply(answer.reply)
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         """See `Broker`; one snapshot of all queues, on a Cluster one of each."""
-        return Count(self._lines, self._keys_of, self._offset()).of(queues)
+        return Count(self._process, self._keys_of, self._offset()).of(queues)
 
     # -- failed store ------------------------------------------------------
 
@@ -355,7 +354,8 @@ class RedisBroker(Broker):
         """See `Broker`."""
         self._warn_in_loop()
         queues = queues_key(self.namespace)
-        listed = self._lines.people.ask(Command(b"SMEMBERS", queues, key=queues), repeatable=True)
+        call = Command(b"SMEMBERS", queues, key=queues)
+        listed = self._process.client.call(call, repeatable=True)
         return replies.names(listed)
 
     def failed_jobs(
@@ -374,7 +374,7 @@ class RedisBroker(Broker):
 
     def _failed(self, queue: str) -> FailedJobs:
         self._warn_in_loop()
-        return FailedJobs(self._lines.people, self._keys_of(queue), self._offset())
+        return FailedJobs(self._process.client, self._keys_of(queue), self._offset())
 
     def _warn_in_loop(self) -> None:
         if running_loop() is not None:
@@ -384,13 +384,13 @@ class RedisBroker(Broker):
 
     def close(self) -> None:
         """See `Broker`. A call in progress keeps its connection."""
-        self._lines.close()
+        self._process.close()
 
     # -- helpers -----------------------------------------------------------
 
     @property
-    def _lines(self) -> Lines:
-        return self._lines_by_process.current()
+    def _process(self) -> ProcessState:
+        return self._per_process.current()
 
     def _keys_of(self, queue: str) -> QueueKeys:
         names = self._keys.get(queue)
@@ -403,22 +403,22 @@ class RedisBroker(Broker):
 
     def _examine(self, key: bytes) -> bool:
         """Look at the node that serves a key, once; whether it answered."""
-        lines = self._lines
+        process = self._process
         try:
-            node = lines.topology.node_of(key)
+            node = process.client.topology.node_of(key)
         except (RedisError, OSError):
             return False  # The join will meet it, and say so.
         if not node.examined:
-            node.examined = examine(lines.workers, node)
+            node.examined = examine(process.client, node)
         return node.examined
 
     def _look_for_older_jobs(self, queue: str) -> None:
         """Warn once of what the older spinach has in a queue; it worked on no Cluster."""
-        lines = self._lines
-        if queue in self._looked_at or lines.topology.only is None:
+        process = self._process
+        if queue in self._looked_at or process.client.topology.only is None:
             return
         first = not self._looked_at
-        if warn_of_jobs(lines.workers, self.namespace, queue, all_of_it=first):
+        if warn_of_jobs(process.client, self.namespace, queue, all_of_it=first):
             self._looked_at.add(queue)
 
     def _list_queue(self, queue: str) -> None:
@@ -426,17 +426,17 @@ class RedisBroker(Broker):
 
         Each join does, as one follows where the server forgot members, and the list with them.
         """
-        lines = self._lines
+        process = self._process
         queues = queues_key(self.namespace)
-        answers = lines.workers.probe(Command(b"SADD", queues, queue, key=queues))
-        if answers and not isinstance(answers[0], Exception):
-            lines.producer.registered([queue])
+        answers = process.client.probe(Command(b"SADD", queues, queue, key=queues))
+        if answers and answers[0].cause is None:
+            process.producer.registered([queue])
 
-    def _ask_with_limits(self, queue: str, request: Callable[[], Call]) -> Any:
+    def _ask_with_limits(self, queue: str, request: Callable[[], Call]) -> Answer:
         """Make a call that needs the keys of all limited tasks of the queue."""
         for _ in range(NAMES_ATTEMPTS):
-            [answer] = self._lines.workers.ask(request())
-            if isinstance(answer, BrokerError) or answer[0] != b"KEYS":
+            [answer] = self._process.client.ask(request())
+            if answer.cause is not None or answer.reply[0] != b"KEYS":
                 return answer
-            self._lines.directory.add_limited(queue, replies.names(answer[1]))
-        return restless(queue)
+            self._process.directory.add_limited(queue, replies.names(answer.reply[1]))
+        return Answer(self._process.client.topology.health, cause=restless(queue))

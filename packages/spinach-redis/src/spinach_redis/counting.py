@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from spinach.brokers.calls import QueueCounts, Verdict
-from spinach.exc import BrokerError
 from spinach_redis import replies, requests
-from spinach_redis.client.errors import CrossSlotRefused
 from spinach_redis.directory import NAMES_ATTEMPTS, restless
+from spinach_redis.transport.errors import CrossSlotRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from spinach.exc import BrokerError
     from spinach_redis.keys import QueueKeys
-    from spinach_redis.lines import Lines
+    from spinach_redis.process import ProcessState
 
 __all__ = ["Count"]
 
@@ -23,18 +23,18 @@ class Count:
     """One count of the contract.
 
     Args:
-        lines: the connections of this process.
+        process: the client of this process, and more.
         keys_of: the keys of a queue.
         offset: the clock offset in ms, as text.
     """
 
     def __init__(
         self,
-        lines: Lines,
+        process: ProcessState,
         keys_of: Callable[[str], QueueKeys],
         offset: str,
     ) -> None:
-        self._lines = lines
+        self._process = process
         self._keys_of = keys_of
         self._offset = offset
 
@@ -47,31 +47,31 @@ class Count:
         try:
             counted = self._all(queues)
         except CrossSlotRefused:
-            if not self._lines.topology.part():
+            if not self._process.client.topology.part():
                 raise
             counted = self._all(queues)
         return [counted[queue] for queue in queues]
 
     def _all(self, queues: Sequence[str]) -> dict[str, QueueCounts]:
         counted = {queue: _uncounted(queue, restless(queue)) for queue in queues}
-        joint = self._lines.topology.joint
+        joint = self._process.client.topology.joint
         left = [[*counted]] if joint and counted else [[queue] for queue in counted]
         for _ in range(NAMES_ATTEMPTS):
             calls = [
                 requests.counts(
-                    [(self._keys_of(queue), self._lines.directory.of(queue)) for queue in group],
+                    [(self._keys_of(queue), self._process.directory.of(queue)) for queue in group],
                     self._offset,
                 )
                 for group in left
             ]
             again = []
-            for group, answer in zip(left, self._lines.workers.ask(*calls), strict=True):
-                if isinstance(answer, BrokerError):
-                    counted.update((queue, _uncounted(queue, answer)) for queue in group)
-                elif self._note_missing(group, answer):
+            for group, answer in zip(left, self._process.client.ask(*calls), strict=True):
+                if answer.error is not None:
+                    counted.update((queue, _uncounted(queue, answer.error)) for queue in group)
+                elif self._note_missing(group, answer.reply):
                     again.append(group)
                 else:
-                    for queue, reply in zip(group, answer, strict=True):
+                    for queue, reply in zip(group, answer.reply, strict=True):
                         counted[queue] = replies.counts_reply(queue, reply)
             left = again
         return counted
@@ -82,7 +82,9 @@ class Count:
         for queue, reply in zip(queues, answer, strict=True):
             if reply[0] == b"KEYS":
                 members, limited, parks = map(replies.names, reply[1:])
-                self._lines.directory.set_all(queue, limited=limited, members=members, parks=parks)
+                self._process.directory.set_all(
+                    queue, limited=limited, members=members, parks=parks
+                )
                 missing = True
         return missing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 # Costs nothing: redis-py has imported it.
 from asyncio.events import _get_running_loop as running_loop
 
-from spinach_redis.client.health import LOGGER
+from spinach_redis.transport.health import LOGGER
 
 __all__ = ["running_loop", "warn_of_event_loop"]
 

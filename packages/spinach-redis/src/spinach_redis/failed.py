@@ -1,4 +1,4 @@
-"""The failed store on the server, for people who look at it."""
+"""The failed store on the server, as the methods of `Failed` see it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spinach.brokers.calls import Cursor, FailedJob
-    from spinach_redis.client.patience import PatientCaller
+    from spinach_redis.client.client import RedisClient
     from spinach_redis.keys import QueueKeys
 
 __all__ = ["FailedJobs"]
@@ -20,16 +20,16 @@ CHUNK_JOBS: Final = 500
 
 
 class FailedJobs:
-    """Failed jobs of one queue; thread safe.
+    """The failed jobs of one queue; thread safe.
 
     Args:
-        caller: makes the calls.
+        client: makes the calls.
         names: the queue's keys.
         offset: the clock offset in ms, as text.
     """
 
-    def __init__(self, caller: PatientCaller, names: QueueKeys, offset: str) -> None:
-        self._caller = caller
+    def __init__(self, client: RedisClient, names: QueueKeys, offset: str) -> None:
+        self._client = client
         self._names = names
         self._offset = offset
 
@@ -49,7 +49,7 @@ class FailedJobs:
             call = requests.failed_page(
                 self._names, self._offset, skip=skip, limit=limit - len(jobs), after=after
             )
-            portion = replies.failed_jobs(self._caller.ask(call, repeatable=True))
+            portion = replies.failed_jobs(self._client.call(call, repeatable=True))
             if not portion:
                 break
             jobs += portion
@@ -58,8 +58,8 @@ class FailedJobs:
     def take_out(self, stored_ids: Sequence[str], *, run: bool) -> int:
         """Run jobs again (`run`) or forget them; how many there were.
 
-        Not repeated after a lost answer: a job that failed again in the meantime would
-        run again although nobody asked for that.
+        Not repeated after a lost answer: a job that failed again in the meantime would run once
+        more, although that was not asked for.
 
         Raises:
             BrokerError: no answer until the deadline, or an answer was lost.
@@ -68,5 +68,5 @@ class FailedJobs:
         for at in range(0, len(stored_ids), CHUNK_JOBS):
             chunk = stored_ids[at : at + CHUNK_JOBS]
             call = requests.revive(self._names, self._offset, chunk, run=run)
-            found += self._caller.ask(call, repeatable=False)
+            found += self._client.call(call, repeatable=False)
         return found

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any
 from spinach.brokers.calls import FetchReply, Verdict
 from spinach.exc import BrokerError
 from spinach_redis import replies, requests
-from spinach_redis.client.errors import CrossSlotRefused
 from spinach_redis.directory import NAMES_ATTEMPTS, restless
+from spinach_redis.transport.connection import Answer
+from spinach_redis.transport.errors import CrossSlotRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spinach.brokers.calls import FetchTurn
-    from spinach_redis.client.link import Call
     from spinach_redis.keys import QueueKeys
-    from spinach_redis.lines import Lines
+    from spinach_redis.process import ProcessState
+    from spinach_redis.transport.command import Call
 
 __all__ = ["Fetch"]
-
-#: What was taken and why replicas may lack it, as `Caller.ask_confirmed` has it.
-_Answer = tuple[Any, BrokerError | None]
 
 
 class Fetch:
@@ -32,7 +30,7 @@ class Fetch:
        once nothing is, the others are asked together, as they have more to tell.
 
     Args:
-        lines: the connections of this process.
+        process: the client of this process, and more.
         keys_of: the keys of a queue.
         offset: the clock offset in ms, as text.
         idle: see `Broker.fetch`.
@@ -42,7 +40,7 @@ class Fetch:
 
     def __init__(
         self,
-        lines: Lines,
+        process: ProcessState,
         keys_of: Callable[[str], QueueKeys],
         offset: str,
         *,
@@ -50,7 +48,7 @@ class Fetch:
         extra: int,
         max_bytes: int,
     ) -> None:
-        self._lines = lines
+        self._process = process
         self._keys_of = keys_of
         self._offset = offset
         self._idle = idle
@@ -71,13 +69,13 @@ class Fetch:
             self._run(turns, wait_seconds)
         except CrossSlotRefused:
             # Nothing was done. A server may be that strict although it is no Cluster.
-            if not self._lines.topology.part():
+            if not self._process.client.topology.part():
                 raise
             self._run(turns, wait_seconds)
         return [self._replies[turn] for turn in turns]
 
     def _run(self, turns: Sequence[FetchTurn], wait_seconds: float) -> None:
-        joint = self._lines.topology.joint
+        joint = self._process.client.topology.joint
         groups = [list(turns)] if joint else [[turn] for turn in turns]
         early = self._wait(groups, wait_seconds) if wait_seconds > 0 else None
         while groups:
@@ -86,15 +84,15 @@ class Fetch:
             self._ask(groups[:count], early)
             groups, early = groups[count:], None
 
-    def _wait(self, groups: Sequence[Sequence[FetchTurn]], seconds: float) -> _Answer | None:
+    def _wait(self, groups: Sequence[Sequence[FetchTurn]], seconds: float) -> Answer | None:
         markers = [[self._keys_of(turn.queue).marker for turn in group] for group in groups]
         call = self._call(groups[0]) if len(groups) == 1 else None
-        return self._lines.waiting.wait(markers, seconds, call)
+        return self._process.waiting.wait(markers, seconds, call)
 
     def _call(self, turns: Sequence[FetchTurn]) -> Call:
         return requests.fetch(
             [
-                (turn, self._keys_of(turn.queue), self._lines.directory.of(turn.queue))
+                (turn, self._keys_of(turn.queue), self._process.directory.of(turn.queue))
                 for turn in turns
             ],
             self._offset,
@@ -105,7 +103,7 @@ class Fetch:
             taken_bytes=self._bytes,
         )
 
-    def _ask(self, groups: Sequence[Sequence[FetchTurn]], early: _Answer | None) -> None:
+    def _ask(self, groups: Sequence[Sequence[FetchTurn]], early: Answer | None) -> None:
         """Ask for groups together, and again for those whose names were incomplete."""
         left = list(groups)
         answers = None if early is None else [early]
@@ -113,22 +111,22 @@ class Fetch:
             if answers is None:
                 answers = self._answers(left)
             again = []
-            for turns, (answer, doubt) in zip(left, answers, strict=True):
-                if isinstance(answer, BrokerError):
-                    self._unknown(turns, answer)
-                elif self._note_missing(turns, answer):
+            for turns, answer in zip(left, answers, strict=True):
+                if answer.error is not None:
+                    self._unknown(turns, answer.error)
+                elif self._note_missing(turns, answer.reply):
                     again.append(turns)
                 else:
-                    self._accept(turns, answer, doubt)
+                    self._accept(turns, answer.reply, answer.doubt)
             left, answers = again, None
             if not left:
                 return
         for turns in left:
             self._unknown(turns, restless(turns[0].queue))
 
-    def _answers(self, groups: Sequence[Sequence[FetchTurn]]) -> list[_Answer]:
+    def _answers(self, groups: Sequence[Sequence[FetchTurn]]) -> list[Answer]:
         try:
-            return self._lines.workers.ask_confirmed(*map(self._call, groups))
+            return self._process.client.ask(*map(self._call, groups), confirmed=True)
         except CrossSlotRefused:
             raise
         except BrokerError as error:
@@ -136,14 +134,14 @@ class Fetch:
                 raise
             # What the queues before have given must not be lost. The next call that
             # concerns this one will meet the error again.
-            return [(error, None)] * len(groups)
+            return [Answer(self._process.client.topology.health, cause=error)] * len(groups)
 
     def _note_missing(self, turns: Sequence[FetchTurn], answer: Any) -> bool:
         """Note the limited tasks that a fetch met; whether there were any."""
         missing = False
         for turn, reply in zip(turns, answer, strict=True):
             if reply[0] == b"KEYS":
-                self._lines.directory.add_limited(turn.queue, replies.names(reply[1]))
+                self._process.directory.add_limited(turn.queue, replies.names(reply[1]))
                 missing = True
         return missing
 

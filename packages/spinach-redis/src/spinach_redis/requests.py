@@ -30,8 +30,8 @@ from spinach.const import (
 from spinach.outcome import Failure, OutcomeKind
 from spinach_redis import keys
 from spinach_redis import scripts as script
-from spinach_redis.client.link import Call
 from spinach_redis.failure import encode_failure
+from spinach_redis.transport.command import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

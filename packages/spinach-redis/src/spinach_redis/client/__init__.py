@@ -1,1 +1,1 @@
-"""The transport: connections, pools, deadlines, and what an error means."""
+"""Calls: made once for workers, tried until a deadline for the clients of a queue."""

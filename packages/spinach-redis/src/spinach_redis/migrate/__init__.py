@@ -17,11 +17,11 @@ from spinach.const import DEFAULT_MAX_PAYLOAD_BYTES, DEFAULT_NAMESPACE
 from spinach.exc import InvalidArgument, SpinachError
 from spinach.record.names import check_name
 from spinach.support.checks import require_int
-from spinach_redis.client.caller import Caller
+from spinach_redis.client.client import RedisClient
 from spinach_redis.migrate.moving import Left, Migration, Move
 from spinach_redis.migrate.older import Reader
-from spinach_redis.topology.given import settings_of
-from spinach_redis.topology.settings import ClusterSettings
+from spinach_redis.topology.user_settings import settings_of
+from spinach_redis.transport.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +80,7 @@ def migrate(
         )
     require_int(max_payload_bytes, "max_payload_bytes", 1, sys.maxsize)
     move = Move(
-        Caller(settings.topology()),
+        RedisClient(settings),
         namespace,
         check_name(namespace if into is None else into, "namespace"),
         Reader(dict(tasks or {}), dict(queues or {}), max_payload_bytes),

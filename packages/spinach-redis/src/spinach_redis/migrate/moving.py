@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spinach.clock import from_ms
 from spinach.const import WORKER_LOST
-from spinach.exc import BrokerError, WorkersRunning
+from spinach.exc import WorkersRunning
 from spinach.outcome import Failure
 from spinach_redis import keys
-from spinach_redis.client.link import Call, Command
 from spinach_redis.failure import encode_failure
 from spinach_redis.migrate.older import (
     OldJob,
@@ -27,11 +26,12 @@ from spinach_redis.migrate.older import (
 from spinach_redis.producer import version_error
 from spinach_redis.requests import failed_bounds
 from spinach_redis.scripts import Script
+from spinach_redis.transport.command import Call, Command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach_redis.client.caller import Caller
+    from spinach_redis.client.client import RedisClient
 
 __all__ = ["Left", "Migration", "Move"]
 
@@ -143,7 +143,7 @@ class Move:
     """One run, by one thread; see `spinach_redis.migrate.migrate`.
 
     Args:
-        caller: of the server that both use.
+        client: of the server that both use.
         namespace: of the older engine.
         into: of the new engine.
         reader: of what the older one wrote.
@@ -151,9 +151,9 @@ class Move:
     """
 
     def __init__(
-        self, caller: Caller, namespace: str, into: str, reader: Reader, *, dry_run: bool
+        self, client: RedisClient, namespace: str, into: str, reader: Reader, *, dry_run: bool
     ) -> None:
-        self._caller = caller
+        self._client = client
         self._namespace = namespace
         self._old = OldKeys(namespace)
         self._into = into
@@ -164,7 +164,7 @@ class Move:
 
     def close(self) -> None:
         """Give up the connection."""
-        self._caller.close()
+        self._client.close()
 
     def run(self, *, workers_stopped: bool) -> Migration:
         """Move everything; see `migrate`."""
@@ -200,10 +200,10 @@ class Move:
         return self._answer(Command(*parts, key=self._old.future))
 
     def _answer(self, request: Call | Command) -> Any:
-        [answer] = self._caller.ask(request)
-        if isinstance(answer, BrokerError):
-            raise answer
-        return answer
+        [answer] = self._client.ask(request)
+        if answer.error is not None:
+            raise answer.error
+        return answer.reply
 
     def _workers(self) -> dict[bytes, OldWorker]:
         now_seconds = float(self._ask(b"TIME")[0])

@@ -1,17 +1,17 @@
-"""What a worker wants to know about the server before it joins a queue."""
+"""Whether a server is new enough, and whether it may evict jobs."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spinach.exc import BrokerError
-from spinach_redis.client.health import LOGGER
-from spinach_redis.client.link import Command
+from spinach_redis.transport.command import Command
+from spinach_redis.transport.health import LOGGER
 
 if TYPE_CHECKING:
-    from spinach_redis.client.caller import Caller
-    from spinach_redis.topology.node import Node
+    from spinach_redis.client.client import RedisClient
+    from spinach_redis.topology.topology import Node
 
 __all__ = ["examine"]
 
@@ -20,7 +20,7 @@ _OLDEST: Final = {"redis": (6, 2), "valkey": (7, 2)}
 _REQUIRED: Final = "Redis 6.2 or Valkey 7.2, or newer, is required"
 
 
-def examine(caller: Caller, node: Node) -> bool:
+def examine(client: RedisClient, node: Node) -> bool:
     """Check the server's version, and warn when it may evict keys.
 
     Returns:
@@ -30,18 +30,19 @@ def examine(caller: Caller, node: Node) -> bool:
         BrokerError: the server is too old.
     """
     address = node.health.address
-    answers = caller.probe(Command(b"HELLO"), Command(b"INFO", b"memory"), node=node)
+    answers = client.probe(Command(b"HELLO"), Command(b"INFO", b"memory"), node=node)
     if not answers:
         return False
     hello, memory = answers
-    if isinstance(hello, Exception):
-        if "unknown command" in str(hello):
+    if hello.cause is not None:
+        if "unknown command" in str(hello.cause):
             raise BrokerError(f"Redis at {address} is older than Redis 6. {_REQUIRED}.")
         # Refused for another reason; the join will meet it and say so.
         return False
-    facts = dict(zip(hello[::2], hello[1::2], strict=False))
+    facts = dict(zip(hello.reply[::2], hello.reply[1::2], strict=False))
     _check_version(facts.get(b"server", b"").decode(), facts.get(b"version", b"").decode(), address)
-    _warn_of_eviction(memory, address)
+    # INFO is withheld from many users of hosted servers.
+    _warn_of_eviction(memory.reply or b"", address)
     return True
 
 
@@ -52,9 +53,7 @@ def _check_version(name: str, version: str, address: str) -> None:
         raise BrokerError(f"The server at {address} is {name} {version}. {_REQUIRED}.")
 
 
-def _warn_of_eviction(memory: Any, address: str) -> None:
-    if isinstance(memory, Exception):
-        return  # INFO is withheld from many users of hosted servers
+def _warn_of_eviction(memory: bytes, address: str) -> None:
     match = re.search(rb"maxmemory_policy:([a-z-]+)", memory)
     if match is not None and match[1] != b"noeviction":
         LOGGER.warning(

@@ -1,7 +1,7 @@
-"""What a user of the server has to be allowed to, for the operator who allows it.
+"""What a user of the server has to be allowed to do.
 
-The commands are read off the scripts, and those that the package sends by itself stand
-below; a test denies each of them in turn and sees it missed.
+Most commands are read off the scripts. Those that the package sends by itself stand below. A
+test denies each of them in turn and sees it missed.
 """
 
 from __future__ import annotations

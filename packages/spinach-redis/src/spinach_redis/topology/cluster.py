@@ -1,9 +1,8 @@
 """The map of a Redis Cluster, and how it is kept up to date.
 
-Read with CLUSTER SLOTS, when it is first needed and when something hints that it is out
-of date: a redirection, a lost connection, CLUSTERDOWN. Between two readings lies half a
-second at least, during which the calls of that queue fail and are made again, as after
-any other failure that passes.
+It is read with CLUSTER SLOTS when it is first needed, and when it may be out of date: after a
+redirection, a lost connection, CLUSTERDOWN. There is half a second at least between two readings.
+Meanwhile the calls of that queue fail and are made again, as after any failure that passes.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
 
 from spinach.support.realtime import time
-from spinach_redis.client.errors import redirection_of
-from spinach_redis.client.health import MOST_REST_OF_NODE_SECONDS, Health
-from spinach_redis.client.link import Command, Link
-from spinach_redis.topology.node import Node
-from spinach_redis.topology.topology import Topology
+from spinach_redis.topology.topology import Node, Topology
+from spinach_redis.transport.command import Command
+from spinach_redis.transport.connection import Connection
+from spinach_redis.transport.errors import redirection_of
+from spinach_redis.transport.health import MOST_REST_OF_NODE_SECONDS, Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spinach_redis.client.deadline import Deadline
-    from spinach_redis.topology.settings import Address, ClusterSettings
+    from spinach_redis.transport.deadline import Deadline
+    from spinach_redis.transport.settings import Address, ClusterSettings
 
 __all__ = ["Cluster"]
 
@@ -36,7 +35,7 @@ _SLOTS: Final = 16384
 #: Least time between two readings of the map, in seconds.
 READ_EVERY_SECONDS: Final = 0.5
 
-#: How long one node may take for it, and all that are asked together.
+#: How long one node may take to answer, and all that are asked together, in seconds.
 READ_TIMEOUT_SECONDS: Final = 2.0
 READ_DEADLINE_SECONDS: Final = 5.0
 
@@ -49,13 +48,12 @@ class Cluster(Topology):
     """
 
     def __init__(self, settings: ClusterSettings) -> None:
-        super().__init__()
         self.joint = False
         self.health = Health(settings.address)
         self._settings = settings
-        # Guards nodes, owners and the two times; reading the map goes on outside. A thread
-        # may take it and the next one twice, in a call that is nested in another one as that
-        # of a signal handler is: what either guards makes sense after each step.
+        # Guards nodes and owners. The map is read outside. A thread may take this lock and the
+        # next one twice, as a call that is nested in another one does: what they guard makes
+        # sense after each step.
         self._lock = threading.RLock()
         self._nodes: dict[Address, Node] = {}
         self._owners: list[Node | None] = [None] * _SLOTS
@@ -147,20 +145,19 @@ class Cluster(Topology):
         return node is not None and node.health.rest_until > time.monotonic()
 
     def _ask(self, address: Address, deadline: Deadline | None) -> list[Any]:
-        link = Link(Node(self._settings.at(address)), READ_TIMEOUT_SECONDS)
-        with contextlib.closing(link):
-            # One that hangs leaves time to ask another one.
-            link.open(deadline=None if deadline is None else deadline.share(2))
-            exchange = link.exchange(Command(b"CLUSTER", b"SLOTS"))
-        if exchange.broken is not None:
-            raise exchange.broken
-        [entries] = exchange.replies
-        if isinstance(entries, Exception):
-            raise entries
-        if not entries:
+        settings = self._settings.at(address)
+        connection = Connection(settings, Health(settings.address), READ_TIMEOUT_SECONDS)
+        with contextlib.closing(connection):
+            # A node that hangs leaves time to ask another one.
+            connection.open(deadline=None if deadline is None else deadline.share(2))
+            connection.send([Command(b"CLUSTER", b"SLOTS")])
+            [answer] = connection.receive()
+        if answer.cause is not None:
+            raise answer.cause
+        if not answer.reply:
             # A node that was just forgotten by the others, for example.
             raise ClusterDownError("CLUSTERDOWN the node knows of no slots")
-        return list(entries)
+        return list(answer.reply)
 
     def _adopt(self, entries: list[Any], source: Address) -> None:
         """Take over an answer: first slot, last slot, its primary, its replicas, each."""

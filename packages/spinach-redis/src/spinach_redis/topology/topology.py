@@ -1,7 +1,7 @@
 """Which server holds a queue.
 
-Everything that sends asks a topology where to; nothing else differs between one server,
-a server that Sentinels name, and a Cluster.
+The client asks a topology where to send a call. Nothing else differs between one server, a
+server that Sentinels name, and a Cluster.
 """
 
 from __future__ import annotations
@@ -9,15 +9,36 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from spinach_redis.client.lockout import Admission
-from spinach_redis.topology.node import Node
+from spinach_redis.transport.health import MOST_REST_SECONDS, Health
 
 if TYPE_CHECKING:
-    from spinach_redis.client.deadline import Deadline
-    from spinach_redis.client.health import Health
-    from spinach_redis.topology.settings import ConnectionSettings
+    from spinach_redis.transport.deadline import Deadline
+    from spinach_redis.transport.settings import ConnectionSettings
 
-__all__ = ["SingleServer", "Topology"]
+__all__ = ["Node", "SingleServer", "Topology"]
+
+
+class Node:
+    """One server, as this process knows it; compared by identity.
+
+    Args:
+        settings: how to connect.
+        most_rest_seconds: how long it is left alone at most when it hangs.
+    """
+
+    __slots__ = ("__weakref__", "examined", "health", "settings")
+
+    def __init__(
+        self, settings: ConnectionSettings, most_rest_seconds: float = MOST_REST_SECONDS
+    ) -> None:
+        self.settings = settings
+        #: What the last calls learned.
+        self.health = Health(settings.address, most_rest_seconds)
+        #: It was found to be usable.
+        self.examined = False
+
+    def __repr__(self) -> str:
+        return f"<Node {self.settings.address}>"
 
 
 class Topology(ABC):
@@ -25,16 +46,12 @@ class Topology(ABC):
 
     #: Whether one script may take the keys of several queues.
     joint: bool
-    #: The node that serves every key and redirects nobody; None: there are several.
+    #: The node that serves every key, and redirects no call; None: there are several.
     only: Node | None = None
-    #: Nobody stands in for the server when it is down.
+    #: No other server takes over when the only one is down.
     alone: bool = False
     #: For what concerns no node in particular.
     health: Health
-
-    def __init__(self) -> None:
-        #: Whether this process is let in.
-        self.admission = Admission()
 
     @abstractmethod
     def node_of(self, key: bytes, deadline: Deadline | None = None) -> Node:
@@ -45,7 +62,7 @@ class Topology(ABC):
             deadline: of the call that asks, where it has one.
 
         Raises:
-            RedisError, OSError: nobody knows; as redis-py has it.
+            RedisError, OSError: no node is known to serve it; as redis-py has it.
         """
 
     @abstractmethod
@@ -57,7 +74,7 @@ class Topology(ABC):
 
     @abstractmethod
     def doubt(self) -> None:
-        """Something went wrong that another map may mend."""
+        """A call failed in a way that a newer map may mend."""
 
     def part(self) -> bool:
         """The server refused keys of several queues: from now on one queue a call.
@@ -77,7 +94,6 @@ class SingleServer(Topology):
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        super().__init__()
         self.joint = True
         self.alone = settings.alone
         self.only = self._node = Node(settings)

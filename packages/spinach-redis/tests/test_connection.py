@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import socket
-import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,15 +14,17 @@ from redis.exceptions import ConnectionError as ServerDown
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from spinach.brokers.calls import Verdict
-from spinach.support.threads import ServiceThread
 from spinach_redis import RedisBroker
 from spinach_redis import scripts as script
-from spinach_redis.client import link, sockets
-from spinach_redis.client.link import Call, Command, Link
-from spinach_redis.topology.given import settings_of_url
-from spinach_redis.topology.node import Node
-from spinach_redis.topology.settings import CALL_TIMEOUT_SECONDS
+from spinach_redis.topology.user_settings import settings_of_url
+from spinach_redis.transport import connection
+from spinach_redis.transport.command import Call, Command
+from spinach_redis.transport.connection import Connection
+from spinach_redis.transport.deadline import Deadline
+from spinach_redis.transport.health import Health
+from spinach_redis.transport.settings import CALL_TIMEOUT_SECONDS
 
+from .connections import causes, connection_to, exchange, replies
 from .jobs import Member, deposit, success
 from .servers import Server
 
@@ -36,11 +34,18 @@ REQUESTS = (
 )
 
 
+class _Socket:
+    """Of no kind that Spinach knows."""
+
+    def gettimeout(self) -> float:
+        return CALL_TIMEOUT_SECONDS
+
+
 class _Recording:
     """In place of a connection of redis-py; packs as one, and keeps what is sent."""
 
     def __init__(self, real: Any) -> None:
-        self._sock = object()
+        self._sock = _Socket()
         self.pack_commands = real.pack_commands
         self.sent: list[bytes] = []
         self.answers: list[object] = []
@@ -74,18 +79,18 @@ class _Settings:
         return self._connection
 
 
-def known(settings: Any) -> Node:
-    """A node that need not be asked whether it is a Redis server."""
-    node = Node(settings)
-    node.health.genuine = True
-    return node
+def connection_with(settings: Any) -> Connection:
+    """A connection to a server that need not be asked whether it is one."""
+    health = Health(settings.address)
+    health.genuine = True
+    return Connection(settings, health, CALL_TIMEOUT_SECONDS)
 
 
 def bytes_of_requests(server: Server, *, asking: bool) -> bytes:
     with server.client() as client:
         recording = _Recording(client.connection_pool.make_connection())
     settings: Any = _Settings(recording)
-    line = Link(known(settings), CALL_TIMEOUT_SECONDS)
+    line = connection_with(settings)
     line.open()
     line.send(REQUESTS, asking=asking)
     return b"".join(recording.sent)
@@ -93,7 +98,7 @@ def bytes_of_requests(server: Server, *, asking: bool) -> bytes:
 
 @pytest.fixture
 def without_hiredis(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_PACK", None)
+    monkeypatch.setattr(connection, "_PACK", None)
 
 
 @pytest.mark.parametrize("asking", [False, True])
@@ -101,7 +106,7 @@ def test_same_bytes_are_sent_with_hiredis_and_without(
     own_server: Server, monkeypatch: pytest.MonkeyPatch, asking: bool
 ) -> None:
     with_it = bytes_of_requests(own_server, asking=asking)
-    monkeypatch.setattr(link, "_PACK", None)
+    monkeypatch.setattr(connection, "_PACK", None)
     assert bytes_of_requests(own_server, asking=asking) == with_it
     assert b"\r\n$7\r\nEVALSHA\r\n" in with_it
     assert with_it.count(b"ASKING") == (len(REQUESTS) if asking else 0)
@@ -115,7 +120,7 @@ def test_connection_introduces_itself_in_one_packet_before_the_first_call(
     introduction = [("CLIENT", "SETINFO", part, "it") for part in ("LIB-NAME", "LIB-VER")]
     recording.answers = [ResponseError("unknown subcommand"), b"OK", 7]
     settings: Any = _Settings(recording, introduction)
-    line = Link(known(settings), CALL_TIMEOUT_SECONDS)
+    line = connection_with(settings)
     line.open(with_id=True)
     assert line.client_id == 7
     [packet] = recording.sent
@@ -132,14 +137,14 @@ def test_server_that_takes_no_introduction_gets_no_call(
     recording.answers = [answer]
     settings: Any = _Settings(recording, [("CLIENT", "SETINFO", "LIB-NAME", "it")])
     with pytest.raises(type(answer)):
-        Link(known(settings), CALL_TIMEOUT_SECONDS).open()
+        connection_with(settings).open()
     assert len(recording.sent) == 1
 
 
 def test_server_lists_the_library_of_each_connection(own_server: Server) -> None:
     with own_server.client() as client:
         told = {value for *_, value in settings_of_url(own_server.unix_url).introduction}
-        line = Link(Node(settings_of_url(own_server.unix_url)), CALL_TIMEOUT_SECONDS)
+        line = connection_to(own_server.unix_url, CALL_TIMEOUT_SECONDS)
         line.open(with_id=True)
         listed = next(c for c in client.client_list() if int(c["id"]) == line.client_id)
     assert len(told) == 2
@@ -174,17 +179,19 @@ def test_jobs_go_round_without_hiredis(own_server: Server) -> None:
 
 def test_script_that_a_server_forgot_before_it_hung_up_has_no_answer(own_server: Server) -> None:
     with own_server.client() as client:
-        line = Link(Node(settings_of_url(own_server.unix_url)), CALL_TIMEOUT_SECONDS)
+        line = connection_to(own_server.unix_url, CALL_TIMEOUT_SECONDS)
         line.open(with_id=True)
-        exchange = line.exchange(
+        answers = exchange(
+            line,
             Command(b"ECHO", "here"),
             Call(script.BEAT, (b"{a/b}:seq",), ()),
             Command(b"CLIENT", b"KILL", b"ID", line.client_id, b"SKIPME", b"no"),
             Command(b"PING"),
         )
         assert client.ping()
-    assert exchange.replies == [b"here"]
-    assert exchange.broken is not None
+    assert [answer.uncertain for answer in answers] == [False, True, True, True]
+    assert replies(answers) == [b"here"]
+    assert len(causes(answers)) == 3
 
 
 class _Answering(_Recording):
@@ -214,67 +221,52 @@ def test_refused_asking_is_an_answer_to_what_it_was_asked_for(
     own_server: Server, answers: list[object], told: object
 ) -> None:
     with own_server.client() as client:
-        connection = _Answering(client.connection_pool.make_connection(), answers)
-    settings: Any = _Settings(connection)
-    line = Link(known(settings), CALL_TIMEOUT_SECONDS)
+        answering = _Answering(client.connection_pool.make_connection(), answers)
+    settings: Any = _Settings(answering)
+    line = connection_with(settings)
     line.open()
-    [reply] = line.exchange(REQUESTS[0], asking=True).replies
-    assert (str(reply) if isinstance(reply, Exception) else reply) == told
+    [answer] = exchange(line, REQUESTS[0], asking=True)
+    assert (answer.reply if answer.cause is None else str(answer.cause)) == told
 
 
 SHORT_SECONDS = 0.2
 
 
-def line_to(server: Server, *, url: str = "") -> Link:
-    line = Link(Node(settings_of_url(url or server.url)), SHORT_SECONDS)
+def opened(server: Server) -> Connection:
+    line = connection_to(server.url, SHORT_SECONDS)
     line.open()
     return line
 
 
-@pytest.fixture(params=[True, False], ids=["the kernel ends waits", "Python ends waits"])
-def short_line(
-    own_server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Link]:
-    """A line that waits for a fifth of a second."""
-    monkeypatch.setattr(link, "may_bind", lambda: request.param and sockets._SUPPORTED)
-    line = line_to(own_server)
+@pytest.fixture
+def short_line(own_server: Server) -> Iterator[Connection]:
+    """A connection that waits for a fifth of a second."""
+    line = opened(own_server)
     yield line
     line.close()
 
 
-@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
-def test_kernel_ends_the_waits_of_the_engines_own_threads(own_server: Server) -> None:
-    for url in (own_server.url, own_server.unix_url):
-        line = line_to(own_server, url=url)
-        assert line._socket.gettimeout() == SHORT_SECONDS
-        found: list[float | None] = []
-
-        def elsewhere(line: Link = line, found: list[float | None] = found) -> None:
-            for answered_at in (time.monotonic(), 0.0):
-                line._answered_at = answered_at
-                line.open()
-                found.append(line._socket.gettimeout())
-
-        for kind in (ServiceThread, threading.Thread):
-            thread = kind(target=elsewhere)
-            thread.start()
-            thread.join()
-        assert found == [None, None, SHORT_SECONDS, SHORT_SECONDS]
-        line.open()
-        assert line._socket.gettimeout() == SHORT_SECONDS
-        line.close()
+def test_client_in_a_hurry_leaves_the_next_caller_the_whole_timeout(own_server: Server) -> None:
+    line = connection_to(own_server.url, 60.0)
+    line.open(deadline=Deadline(0.5))
+    assert replies(exchange(line, Command(b"PING"))) == [b"PONG"]
+    assert line._socket.gettimeout() < 1.0
+    line.open()
+    assert replies(exchange(line, Command(b"PING"))) == [b"PONG"]
+    assert line._socket.gettimeout() == 60.0
+    line.close()
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals for threads here")
 @pytest.mark.parametrize("on_main", [True, False])
 def test_signals_do_not_prolong_the_wait_of_a_producer(own_server: Server, on_main: bool) -> None:
     before = signal.signal(signal.SIGALRM, lambda *_: None)
-    line, over, broken = line_to(own_server), threading.Event(), []
+    line, over, broken = opened(own_server), threading.Event(), []
 
-    def exchange() -> None:
+    def ping() -> None:
         line.open()
         own_server.freeze()
-        broken.append(line.exchange(Command(b"PING")).broken)
+        broken.extend(causes(exchange(line, Command(b"PING"))))
         over.set()
 
     def disturb(thread: int | None) -> None:
@@ -282,11 +274,11 @@ def test_signals_do_not_prolong_the_wait_of_a_producer(own_server: Server, on_ma
             signal.pthread_kill(thread, signal.SIGALRM)
 
     other = threading.Thread(
-        target=disturb if on_main else exchange, args=(threading.get_ident(),) if on_main else ()
+        target=disturb if on_main else ping, args=(threading.get_ident(),) if on_main else ()
     )
     other.start()
     try:
-        exchange() if on_main else disturb(other.ident)
+        ping() if on_main else disturb(other.ident)
     finally:
         other.join()
         signal.signal(signal.SIGALRM, before)
@@ -295,80 +287,42 @@ def test_signals_do_not_prolong_the_wait_of_a_producer(own_server: Server, on_ma
     assert isinstance(broken[0], RedisTimeoutError)
 
 
-def test_sockets_of_other_kinds_keep_their_timeouts() -> None:
-    class Green(socket.socket):
-        """As a library has it that replaces sockets."""
-
-    class Strict(socket.socket):
-        """Of a kernel that knows no such option."""
-
-        def setsockopt(self, *_: Any) -> None:
-            raise OSError("not here")
-
-    Strict.__module__ = "socket"
-    for kind in (Green, Strict):
-        with kind() as sock:
-            sock.settimeout(1.0)
-            assert not sockets.bind_to_kernel(sock, SHORT_SECONDS)
-            assert sock.gettimeout() == 1.0
-
-
 def test_end_of_a_connection_is_no_timeout_whatever_the_caller_handles(
-    own_server: Server, short_line: Link
+    own_server: Server, short_line: Connection
 ) -> None:
     with own_server.client() as client:
         client.client_kill_filter(skipme=True)
     try:
         raise BlockingIOError
     except BlockingIOError:
-        exchange = short_line.exchange(Command(b"PING"))
-    assert isinstance(exchange.broken, Exception)
-    assert not isinstance(exchange.broken, RedisTimeoutError)
+        answers = exchange(short_line, Command(b"PING"))
+    [cause] = causes(answers)
+    assert not isinstance(cause, RedisTimeoutError)
 
 
-@pytest.mark.parametrize("size", [10, sockets.MOST_SENT_AT_ONCE + 1, 64 * 1024 * 1024])
+@pytest.mark.parametrize("size", [10, 64 * 1024 * 1024])
 def test_server_that_stands_still_ends_a_call_in_time(
-    own_server: Server, short_line: Link, size: int
+    own_server: Server, short_line: Connection, size: int
 ) -> None:
     own_server.freeze()
-    exchange = short_line.exchange(Command(b"ECHO", b"x" * size))
+    answers = exchange(short_line, Command(b"ECHO", b"x" * size))
     own_server.thaw()
-    assert isinstance(exchange.broken, RedisTimeoutError)
-    assert exchange.replies == []
+    assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
 
 
-@pytest.mark.skipif(not sockets._SUPPORTED, reason="Python ends all waits here")
-@pytest.mark.parametrize("size, bound", [(10, None), (sockets.MOST_SENT_AT_ONCE, SHORT_SECONDS)])
-def test_one_bound_holds_for_all_parts_of_a_large_request(
-    own_server: Server, monkeypatch: pytest.MonkeyPatch, size: int, bound: float | None
+def test_call_after_a_large_request_ends_in_time(
+    own_server: Server, short_line: Connection
 ) -> None:
-    monkeypatch.setattr(link, "may_bind", lambda: True)
-    line = line_to(own_server)
-    bounds: list[float | None] = []
-    send = line._connection.send_packed_command
-
-    def noted(packed: Any) -> None:
-        bounds.append(line._socket.gettimeout())
-        send(packed)
-
-    monkeypatch.setattr(line._connection, "send_packed_command", noted)
-    assert line.exchange(Command(b"ECHO", b"x" * size)).broken is None
-    assert bounds == [bound]
-    assert line._socket.gettimeout() is None
-    line.close()
-
-
-def test_call_after_a_large_request_ends_in_time(own_server: Server, short_line: Link) -> None:
-    large = short_line.exchange(Command(b"ECHO", b"x" * 10 * sockets.MOST_SENT_AT_ONCE))
-    assert large.broken is None
+    large = exchange(short_line, Command(b"ECHO", b"x" * 160 * 1024))
+    assert causes(large) == []
     own_server.freeze()
-    exchange = short_line.exchange(Command(b"PING"))
+    answers = exchange(short_line, Command(b"PING"))
     own_server.thaw()
-    assert isinstance(exchange.broken, RedisTimeoutError)
+    assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
 
 
 def test_line_whose_server_hung_up_meanwhile_is_made_anew(
-    own_server: Server, short_line: Link
+    own_server: Server, short_line: Connection
 ) -> None:
     old = short_line._socket
     with own_server.client() as client:
@@ -377,67 +331,47 @@ def test_line_whose_server_hung_up_meanwhile_is_made_anew(
     short_line._answered_at = 0.0
     short_line.open()
     assert short_line._socket is not old
-    assert short_line.exchange(Command(b"PING")).replies == [b"PONG"]
+    assert replies(exchange(short_line, Command(b"PING"))) == [b"PONG"]
 
 
-def test_line_that_is_alive_is_kept(short_line: Link) -> None:
+def test_line_that_is_alive_is_kept(short_line: Connection) -> None:
     old = short_line._socket
     short_line._answered_at = 0.0
     short_line.open()
     assert short_line._socket is old
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
-def test_request_that_python_may_wait_with_is_sent_without_asking_the_kernel_first(
-    own_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = line_to(own_server)
-    rests: list[int] = []
-    send = line._connection.send_packed_command
-
-    def noted(packed: Any) -> None:
-        rests.append(sum(map(len, packed)))
-        send(packed)
-
-    monkeypatch.setattr(line._connection, "send_packed_command", noted)
-    assert line.exchange(Command(b"PING")).replies == [b"PONG"]
-    assert rests == []
-    # What the kernel does not take at once follows, and nothing goes out twice.
-    large = b"x" * (16 * 1024 * 1024)
-    own_server.freeze()
-    line.send([Command(b"ECHO", large)])
-    own_server.thaw()
-    line.close()
-    assert len(rests) == 1
-    assert 0 < rests[0] < len(large)
-
-
 @pytest.mark.parametrize("size", [10, 16 * 1024 * 1024])
-def test_request_of_any_size_arrives_whole(own_server: Server, short_line: Link, size: int) -> None:
+def test_request_of_any_size_arrives_whole(
+    own_server: Server, short_line: Connection, size: int
+) -> None:
     short_line.timeout_seconds = 20.0
     short_line.close()
     short_line.open()
     text = random.Random(size).randbytes(size)
-    assert short_line.exchange(Command(b"ECHO", text)).replies == [text]
+    assert replies(exchange(short_line, Command(b"ECHO", text))) == [text]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
-def test_request_is_not_sent_again_when_a_signal_handler_raises(
-    own_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = line_to(own_server)
-    write = os.write
+def test_request_is_not_sent_again_when_a_signal_handler_raises(own_server: Server) -> None:
+    line = opened(own_server)
 
-    def interrupted(number: int, data: bytes) -> int:
-        write(number, data)
-        raise TimeoutError("as a handler of SIGALRM has it")
+    class Interrupted:
+        """The socket, in the moment in which a handler of SIGALRM raises."""
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", interrupted)
-        exchange = line.exchange(Command(b"INCR", b"counted"))
-    assert exchange.replies == []
-    assert isinstance(exchange.broken, TimeoutError)
+        def __init__(self, sock: Any) -> None:
+            self._sock = sock
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def sendall(self, data: bytes) -> None:
+            self._sock.sendall(data)
+            raise TimeoutError("as a handler of SIGALRM has it")
+
+    line._connection._sock = Interrupted(line._connection._sock)
+    answers = exchange(line, Command(b"INCR", b"counted"))
+    assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
     # On a new connection, so that no answer to the one before is taken for its own.
     line.open()
-    assert line.exchange(Command(b"INCR", b"counted")).replies == [2]
+    assert replies(exchange(line, Command(b"INCR", b"counted"))) == [2]
     line.close()

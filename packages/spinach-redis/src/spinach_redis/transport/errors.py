@@ -9,7 +9,7 @@ from typing import Final
 from redis import exceptions
 
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
-from spinach_redis.server.fakes import Imitation
+from spinach_redis.transport.fakes import Imitation
 
 __all__ = [
     "TRANSPORT_ERRORS",
@@ -40,9 +40,9 @@ class Fault(enum.Enum):
     PASSING = "passing"
     #: The server has no memory left.
     FULL = "full"
-    #: The user is not let in, or may not do that. It may pass where it was let in before.
+    #: The user is not let in, or may not do that. It may pass for a user that was let in before.
     REFUSED = "refused"
-    #: A person has to act.
+    #: It stays until a person acts.
     FATAL = "fatal"
 
 
@@ -121,7 +121,7 @@ def fault_of(error: Exception) -> Fault:
 
 
 def nobody_listens(error: Exception) -> bool:
-    """Whether no connection could be made because no server is there that would accept it."""
+    """Whether no connection could be made because no server listens there."""
     # redis-py raises its own error while it handles the one of the system.
     cause = error.__cause__ or error.__context__
     return isinstance(error, exceptions.ConnectionError) and isinstance(
@@ -154,7 +154,9 @@ def redirection_of(error: Exception) -> tuple[str, int, str, int] | None:
 
 
 def to_broker_error(error: Exception, address: str) -> BrokerError:
-    """The error that users see."""
+    """The error that users see. One that is made for them already stays as it is."""
+    if isinstance(error, BrokerError):
+        return error
     if isinstance(error, Imitation):
         return BrokerError(f"The server at {address} {error}")
     code = _code_of(error)

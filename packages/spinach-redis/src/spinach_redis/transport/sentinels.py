@@ -9,13 +9,13 @@ from redis.connection import Connection, SSLConnection
 from redis.sentinel import Sentinel
 
 from spinach.exc import InvalidArgument
-from spinach_redis.client.deadline import LEAST_WAIT_SECONDS
-from spinach_redis.topology.settings import ConnectionSettings
+from spinach_redis.transport.deadline import LEAST_WAIT_SECONDS
+from spinach_redis.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from redis.sentinel import SentinelConnectionPool
 
-    from spinach_redis.client.deadline import Deadline
+    from spinach_redis.transport.deadline import Deadline
 
 __all__ = ["SentinelSettings"]
 
@@ -33,7 +33,7 @@ class SentinelSettings(ConnectionSettings):
         InvalidArgument: a client of replicas, or settings that cannot be used.
     """
 
-    #: See `ConnectionSettings`: Sentinels name another one.
+    #: See `ConnectionSettings`. Sentinels name another one.
     alone = False
 
     def __init__(self, pool: SentinelConnectionPool) -> None:

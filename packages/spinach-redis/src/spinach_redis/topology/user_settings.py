@@ -1,4 +1,4 @@
-"""Settings out of what a user gives: a client of redis-py, or a URL."""
+"""The settings that a user gives, in a client of redis-py or a URL."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from redis.sentinel import SentinelConnectionPool
 
 from spinach.const import BLOCK_SECONDS
 from spinach.exc import InvalidArgument
-from spinach_redis.server.fakes import check_client
-from spinach_redis.topology.sentinels import SentinelSettings
-from spinach_redis.topology.settings import ClusterSettings, ConnectionSettings
+from spinach_redis.transport.fakes import check_client
+from spinach_redis.transport.sentinels import SentinelSettings
+from spinach_redis.transport.settings import ClusterSettings, ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spinach_redis.topology.settings import Settings
+    from spinach_redis.transport.settings import Settings
 
 __all__ = ["URLS", "settings_of", "settings_of_client", "settings_of_url"]
 
-#: What a URL cannot say.
+#: Continues a message about a URL that is to name several servers.
 _SEVERAL = (
     "For Sentinels pass Sentinel([...]).master_for(...) to RedisBroker, for a Cluster "
     "redis.cluster.RedisCluster(...): a URL names one server."

@@ -11,13 +11,11 @@ from redis.connection import ConnectionPool, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 
 from spinach.exc import InvalidArgument
-from spinach_redis.topology.cluster import Cluster
-from spinach_redis.topology.topology import SingleServer, Topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from spinach_redis.client.deadline import Deadline
+    from spinach_redis.transport.deadline import Deadline
 
 __all__ = [
     "CALL_TIMEOUT_SECONDS",
@@ -116,7 +114,7 @@ class ConnectionSettings:
         InvalidArgument: settings that Spinach cannot work with.
     """
 
-    #: Nobody stands in for this server when it is down.
+    #: No other server takes over when this one is down.
     alone = True
 
     def __init__(self, connection_class: type[Any], options: Mapping[str, Any]) -> None:
@@ -138,15 +136,15 @@ class ConnectionSettings:
             sample = self._connection_class(**self._options, socket_timeout=CALL_TIMEOUT_SECONDS)
         except (TypeError, ValueError, RedisError) as exc:
             raise InvalidArgument(f"The settings of the Redis client are unusable: {exc}.") from exc
-        #: Commands that tell the server which library this is, for its list of clients. What
-        #: it answers is nobody's business: those before 7.2 do not know them.
+        #: Commands that tell the server which library this is, for its list of clients. Their
+        #: answers are of no use: servers before 7.2 do not know them.
         self.introduction = tuple(
             ("CLIENT", "SETINFO", attribute, value) for attribute, value in _library(sample)
         )
 
     def check(self) -> None:
-        """Refuse what could never connect. Of settings as the user gave them: later, a file
-        that is missing may be on its way.
+        """Refuse what could never connect. Meant for the settings that a user gives: later, a
+        file that is missing may be on its way.
 
         Raises:
             InvalidArgument: a host that cannot be one, or a certificate that is not there.
@@ -186,7 +184,7 @@ class ConnectionSettings:
             deadline: of opening it; None: there is none.
 
         Raises:
-            RedisError, OSError: nobody knows where to; as redis-py has it.
+            RedisError, OSError: no Sentinel tells the server's address; as redis-py has it.
         """
         made_by: Any = self._connection_class
         more = {}
@@ -217,10 +215,6 @@ class ConnectionSettings:
         return ConnectionSettings(
             self._connection_class, {**self._options, "host": host, "port": port}
         )
-
-    def topology(self) -> Topology:
-        """Where queues are."""
-        return SingleServer(self)
 
     @property
     def host(self) -> str:
@@ -262,10 +256,6 @@ class ClusterSettings:
     def reachable(self, address: Address) -> Address:
         """The address that a node is reached by."""
         return address if self._remap is None else self._remap(address)
-
-    def topology(self) -> Topology:
-        """Where queues are."""
-        return Cluster(self)
 
     @property
     def address(self) -> str:

@@ -1,5 +1,7 @@
-"""What calls learned about a server: the log is told when it goes away and comes back,
-and calls that would wait in vain are spared.
+"""What calls learned about a server.
+
+The log is told when the server goes away and when it is back. A server that lets calls wait in
+vain is left alone for a while.
 """
 
 from __future__ import annotations
@@ -15,21 +17,21 @@ __all__ = ["LOGGER", "MOST_REST_OF_NODE_SECONDS", "MOST_REST_SECONDS", "Health"]
 
 LOGGER = logging.getLogger("spinach.broker.redis")
 
-#: A server that answers some calls and fails others, as one without connections left does,
-#: is told of as usable again when it has failed none for so long, in seconds. Longer than
-#: the longest pause between two tries.
+#: The log is told that a server is available again when no call has failed for this time, in
+#: seconds: a server that has no connections left answers some calls and fails others. Longer
+#: than the longest pause between two tries.
 STEADY_SECONDS: Final = 6.0
 
 #: A call that waited for less does not count, in seconds. Connections of workers are waited for
 #: two seconds.
 LEAST_HANG_SECONDS: Final = 1.5
 
-#: How long a server that let a call wait in vain is left alone at first, in seconds; twice as
-#: long each time.
+#: How long a server that let a call wait in vain is left alone at first, in seconds. Each
+#: further time it is twice as long.
 FIRST_REST_SECONDS: Final = 1.0
 
-#: And at most. The queues of other nodes of a Cluster have their turn meanwhile; an only server
-#: is to be found soon after it is back, or after Sentinels chose another one.
+#: How long at most, in seconds. The queues of other nodes of a Cluster are served meanwhile; an
+#: only server is to be found soon after it is back, or after Sentinels chose another one.
 MOST_REST_SECONDS: Final = 2.0
 MOST_REST_OF_NODE_SECONDS: Final = 5.0
 
@@ -45,12 +47,12 @@ class Health:
     def __init__(self, address: str, most_rest_seconds: float = MOST_REST_SECONDS) -> None:
         #: Of the server.
         self.address = address
-        #: A connection heard from the server that it is none that only imitates one.
+        #: A connection has asked the server, which does not imitate Redis.
         self.genuine = False
         #: When a call last failed, on the clock of `time.monotonic`.
         self.failed_at = 0.0
-        # Not empty while it is down. What changes that is not divided, so that one of many
-        # threads logs it, and without a lock, since a log handler may make a call itself.
+        # Not empty while it is down. The steps that change it are atomic, so that one of many
+        # threads logs it. There is no lock, since a log handler may make a call itself.
         self._down: dict[str, object] = {}
         #: It is to be left alone until then, on the same clock; 0.0: it may be asked. Written
         #: without a lock, since of two calls that end at once either may be right.

@@ -1,8 +1,7 @@
-"""Servers that are none: fakeredis, which imitates the commands but not all that scripts do.
+"""Refuses fakeredis, which imitates the commands of a server, but not all that scripts do.
 
-A job can be scheduled on it, and the first worker ends in an error of Lua. So it is refused
-before, where it can be told: a client by its classes, a server by what it says to HELLO (since
-release 2.30 of fakeredis).
+A job can be scheduled on it, and the first worker ends in an error of Lua. So fakeredis is
+refused before: a client by its classes, a server by its answer to HELLO (since its release 2.30).
 """
 
 from __future__ import annotations
