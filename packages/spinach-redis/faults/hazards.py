@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from spinach.outcome import OutcomeKind
 from spinach_redis import requests
 
-from .stage import KNOWN, Process, Scene
+from .stage import Process, Scene
 
 __all__ = ["HAZARDS", "Steps"]
 
@@ -58,7 +58,7 @@ def zombie_outcome(scene: Scene) -> Steps:
     yield
     scene.outlive(zombie)
     yield
-    answer = scene.send(requests.recover(scene.names, scene.offset, zombie.name, KNOWN))
+    answer = scene.send(requests.recover(scene.names, scene.offset, zombie.name))
     assert answer[0] == b"APPLIED"
     other.run(other.fetch(idle=1))
     yield
@@ -106,7 +106,7 @@ def double_recovery(scene: Scene) -> Steps:
     leases = dead.fetch(idle=4)
     yield
     scene.outlive(dead)
-    recovery = requests.recover(scene.names, scene.offset, dead.name, KNOWN)
+    recovery = requests.recover(scene.names, scene.offset, dead.name)
     yield
     answer = scene.send(recovery)
     assert answer[:2] == [b"APPLIED", 0]

@@ -141,7 +141,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a declaration replaces the former one",
         file=f"{SCRIPTS}/join.lua",
-        before="  withdraw(q, others, member)\n",
+        before="  withdraw(q, limits_of(q), member, info, wanted)\n",
         after="",
         tests=CONFORMANCE,
         test="test_limit_that_is_withdrawn_lets_all_held_jobs_go",

@@ -7,7 +7,7 @@ answers become replies.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from msgspec import structs
 from redis.exceptions import RedisError
@@ -31,13 +31,14 @@ from spinach.exc import BrokerError, InvalidArgument
 from spinach.support.checks import require_int, require_timedelta
 from spinach_redis import replies, requests
 from spinach_redis.client.link import Command
+from spinach_redis.conversion import EARLIER, convert
 from spinach_redis.counting import Count
-from spinach_redis.directory import NAMES_ATTEMPTS, restless
 from spinach_redis.eventloop import running_loop, warn_of_event_loop
 from spinach_redis.failed import FailedJobs
 from spinach_redis.fetching import Fetch
 from spinach_redis.keys import QueueKeys, queues_key
 from spinach_redis.lines import Lines, LinesByProcess
+from spinach_redis.members import MEMBERS_ATTEMPTS, KnownMembers, restless
 from spinach_redis.producer import version_error
 from spinach_redis.server.examine import examine
 from spinach_redis.server.older_jobs import warn_of_jobs
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
-    from spinach_redis.client.link import Call
 
 __all__ = ["RedisBroker", "TurnedClock"]
 
@@ -143,6 +143,7 @@ class RedisBroker(Broker):
         )
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
+        self._members = KnownMembers()
         # Queues of which it is known whether the older spinach has jobs there.
         self._looked_at: set[str] = set()
 
@@ -206,22 +207,25 @@ class RedisBroker(Broker):
         names = self._keys_of(queue)
         if self._examine(names.marker):
             self._look_for_older_jobs(queue)
+        # Most joins need none of their keys.
         members: tuple[str, ...] = ()
-        for _ in range(NAMES_ATTEMPTS):
-            # A member that declares anew may have declared any of them before.
-            limited = lines.directory.of(queue).limited if enrolment.number else ()
-            [answer] = lines.workers.ask(
-                requests.join(names, self._offset(), member, enrolment, members, limited)
-            )
+        for _ in range(MEMBERS_ATTEMPTS):
+            call = requests.join(names, self._offset(), member, enrolment, members)
+            [answer] = lines.workers.ask(call)
             if isinstance(answer, BrokerError):
                 return JoinReply(verdict=Verdict.UNKNOWN, error=answer)
             if answer[0] == b"VERSION":
-                raise version_error(queue, answer[1])
-            if answer[0] != b"KEYS":
+                if answer[1] not in EARLIER:
+                    raise version_error(queue, answer[1])
+                error = convert(lines.workers, names, self._offset(), queue)
+                if error is not None:
+                    return JoinReply(verdict=Verdict.UNKNOWN, error=error)
+            elif answer[0] == b"KEYS":
+                self._members.named(queue, answer[1])
+                members = self._members.of(queue)
+            else:
                 self._list_queue(queue)
                 return replies.join_reply(answer)
-            members = tuple(replies.names(answer[1])) or members
-            lines.directory.add_limited(queue, replies.names(answer[2]))
         return JoinReply(verdict=Verdict.UNKNOWN, error=restless(queue))
 
     def fetch(
@@ -270,15 +274,8 @@ class RedisBroker(Broker):
 
     def leave(self, turn: Turn) -> TurnReply:
         """See `Broker`."""
-        answer = self._ask_with_limits(
-            turn.queue,
-            lambda: requests.leave(
-                self._keys_of(turn.queue),
-                self._offset(),
-                turn,
-                self._lines.directory.of(turn.queue),
-            ),
-        )
+        call = requests.leave(self._keys_of(turn.queue), self._offset(), turn)
+        [answer] = self._lines.workers.ask(call)
         if isinstance(answer, BrokerError):
             return TurnReply(verdict=Verdict.UNKNOWN, error=answer)
         return replies.turn_reply(answer)
@@ -335,19 +332,15 @@ class RedisBroker(Broker):
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
         """See `Broker`; a hundred leases a call."""
-        answer = self._ask_with_limits(
-            queue,
-            lambda: requests.recover(
-                self._keys_of(queue), self._offset(), dead, self._lines.directory.of(queue)
-            ),
-        )
+        call = requests.recover(self._keys_of(queue), self._offset(), dead)
+        [answer] = self._lines.workers.ask(call)
         if isinstance(answer, BrokerError):
             return RecoverReply(verdict=Verdict.UNKNOWN, error=answer)
         return replies.recover_reply(answer)
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         """See `Broker`; one snapshot of all queues, on a Cluster one of each."""
-        return Count(self._lines, self._keys_of, self._offset()).of(queues)
+        return Count(self._lines, self._keys_of, self._members, self._offset()).of(queues)
 
     # -- failed store ------------------------------------------------------
 
@@ -431,12 +424,3 @@ class RedisBroker(Broker):
         answers = lines.workers.probe(Command(b"SADD", queues, queue, key=queues))
         if answers and not isinstance(answers[0], Exception):
             lines.producer.registered([queue])
-
-    def _ask_with_limits(self, queue: str, request: Callable[[], Call]) -> Any:
-        """Make a call that needs the keys of all limited tasks of the queue."""
-        for _ in range(NAMES_ATTEMPTS):
-            [answer] = self._lines.workers.ask(request())
-            if isinstance(answer, BrokerError) or answer[0] != b"KEYS":
-                return answer
-            self._lines.directory.add_limited(queue, replies.names(answer[1]))
-        return restless(queue)

@@ -8,13 +8,15 @@ from spinach.brokers.calls import QueueCounts, Verdict
 from spinach.exc import BrokerError
 from spinach_redis import replies, requests
 from spinach_redis.client.errors import CrossSlotRefused
-from spinach_redis.directory import NAMES_ATTEMPTS, restless
+from spinach_redis.members import MEMBERS_ATTEMPTS, restless
+from spinach_redis.producer import version_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spinach_redis.keys import QueueKeys
     from spinach_redis.lines import Lines
+    from spinach_redis.members import KnownMembers
 
 __all__ = ["Count"]
 
@@ -25,6 +27,7 @@ class Count:
     Args:
         lines: the connections of this process.
         keys_of: the keys of a queue.
+        members: those known of each queue.
         offset: the clock offset in ms, as text.
     """
 
@@ -32,10 +35,12 @@ class Count:
         self,
         lines: Lines,
         keys_of: Callable[[str], QueueKeys],
+        members: KnownMembers,
         offset: str,
     ) -> None:
         self._lines = lines
         self._keys_of = keys_of
+        self._members = members
         self._offset = offset
 
     def of(self, queues: Sequence[str]) -> list[QueueCounts]:
@@ -56,10 +61,10 @@ class Count:
         counted = {queue: _uncounted(queue, restless(queue)) for queue in queues}
         joint = self._lines.topology.joint
         left = [[*counted]] if joint and counted else [[queue] for queue in counted]
-        for _ in range(NAMES_ATTEMPTS):
+        for _ in range(MEMBERS_ATTEMPTS):
             calls = [
                 requests.counts(
-                    [(self._keys_of(queue), self._lines.directory.of(queue)) for queue in group],
+                    [(self._keys_of(queue), self._members.of(queue)) for queue in group],
                     self._offset,
                 )
                 for group in left
@@ -68,21 +73,24 @@ class Count:
             for group, answer in zip(left, self._lines.workers.ask(*calls), strict=True):
                 if isinstance(answer, BrokerError):
                     counted.update((queue, _uncounted(queue, answer)) for queue in group)
-                elif self._note_missing(group, answer):
+                    continue
+                if self._note_members(group, answer):
                     again.append(group)
-                else:
-                    for queue, reply in zip(group, answer, strict=True):
+                    continue
+                for queue, reply in zip(group, answer, strict=True):
+                    if reply[0] == b"VERSION":
+                        counted[queue] = _uncounted(queue, version_error(queue, reply[1]))
+                    else:
                         counted[queue] = replies.counts_reply(queue, reply)
             left = again
         return counted
 
-    def _note_missing(self, queues: Sequence[str], answer: Any) -> bool:
-        """Note the names that a count met; whether there were any."""
+    def _note_members(self, queues: Sequence[str], answer: Any) -> bool:
+        """Note the members whose keys were missing; whether there were any."""
         missing = False
         for queue, reply in zip(queues, answer, strict=True):
             if reply[0] == b"KEYS":
-                members, limited, parks = map(replies.names, reply[1:])
-                self._lines.directory.set_all(queue, limited=limited, members=members, parks=parks)
+                self._members.named(queue, reply[1])
                 missing = True
         return missing
 

@@ -8,7 +8,6 @@ from spinach.brokers.calls import FetchReply, Verdict
 from spinach.exc import BrokerError
 from spinach_redis import replies, requests
 from spinach_redis.client.errors import CrossSlotRefused
-from spinach_redis.directory import NAMES_ATTEMPTS, restless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,10 +92,7 @@ class Fetch:
 
     def _call(self, turns: Sequence[FetchTurn]) -> Call:
         return requests.fetch(
-            [
-                (turn, self._keys_of(turn.queue), self._lines.directory.of(turn.queue))
-                for turn in turns
-            ],
+            [(turn, self._keys_of(turn.queue)) for turn in turns],
             self._offset,
             idle=self._idle,
             extra=self._extra,
@@ -106,25 +102,13 @@ class Fetch:
         )
 
     def _ask(self, groups: Sequence[Sequence[FetchTurn]], early: _Answer | None) -> None:
-        """Ask for groups together, and again for those whose names were incomplete."""
-        left = list(groups)
-        answers = None if early is None else [early]
-        for _ in range(NAMES_ATTEMPTS):
-            if answers is None:
-                answers = self._answers(left)
-            again = []
-            for turns, (answer, doubt) in zip(left, answers, strict=True):
-                if isinstance(answer, BrokerError):
-                    self._unknown(turns, answer)
-                elif self._note_missing(turns, answer):
-                    again.append(turns)
-                else:
-                    self._accept(turns, answer, doubt)
-            left, answers = again, None
-            if not left:
-                return
-        for turns in left:
-            self._unknown(turns, restless(turns[0].queue))
+        """Ask for groups together; `early` is the answer for the only one, if it is there."""
+        answers = self._answers(groups) if early is None else [early]
+        for turns, (answer, doubt) in zip(groups, answers, strict=True):
+            if isinstance(answer, BrokerError):
+                self._unknown(turns, answer)
+            else:
+                self._accept(turns, answer, doubt)
 
     def _answers(self, groups: Sequence[Sequence[FetchTurn]]) -> list[_Answer]:
         try:
@@ -137,15 +121,6 @@ class Fetch:
             # What the queues before have given must not be lost. The next call that
             # concerns this one will meet the error again.
             return [(error, None)] * len(groups)
-
-    def _note_missing(self, turns: Sequence[FetchTurn], answer: Any) -> bool:
-        """Note the limited tasks that a fetch met; whether there were any."""
-        missing = False
-        for turn, reply in zip(turns, answer, strict=True):
-            if reply[0] == b"KEYS":
-                self._lines.directory.add_limited(turn.queue, replies.names(reply[1]))
-                missing = True
-        return missing
 
     def _accept(self, turns: Sequence[FetchTurn], answer: Any, doubt: BrokerError | None) -> None:
         for turn, part in zip(turns, answer, strict=True):

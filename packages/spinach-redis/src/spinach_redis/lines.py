@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from spinach_redis.client.caller import Caller
 from spinach_redis.client.patience import PatientCaller
-from spinach_redis.directory import Directory
 from spinach_redis.producer import Producer
 from spinach_redis.waiting import Waiting
 
@@ -44,8 +43,6 @@ class Lines:
     ) -> None:
         #: Says where queues are.
         self.topology = settings.topology()
-        #: Says whose keys have to be declared.
-        self.directory = Directory()
         #: Of arbiter and result notifier.
         self.workers = Caller(self.topology, replicas)
         #: Of the subscriber.
