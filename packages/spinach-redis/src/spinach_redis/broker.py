@@ -312,7 +312,7 @@ class RedisBroker(Broker):
                 verdicts[position] = verdict
         return ReportReply(verdicts=tuple(verdicts), error=error)
 
-    # -- upkeep ------------------------------------------------------------
+    # -- housekeeping ------------------------------------------------------
 
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
         """See `Broker`."""

@@ -35,7 +35,7 @@ _FIXED: Final = (
 EARLIER: Final = (b"1", b"1>2")
 
 #: Jobs that one call moves at most. It keeps the server for about a hundredth of a second.
-MOST_JOBS: Final = 5_000
+MOST_JOBS: Final = 1_000
 
 #: What the names of dead members end with afterwards.
 _NEW_NAME: Final = "-of-schema-1"

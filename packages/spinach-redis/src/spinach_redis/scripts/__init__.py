@@ -73,7 +73,7 @@ TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
     "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss"
 )
-COUNTS: Final = Script("counts", "lanes", "failed")
+COUNTS: Final = Script("counts", "failed")
 FAILED_PAGE: Final = Script("failed_page")
 REVIVE: Final = Script("revive", "wake", "failed")
 

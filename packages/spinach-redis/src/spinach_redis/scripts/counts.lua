@@ -19,6 +19,18 @@ local now = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
 local a, k = 7, 0
 
+-- How many jobs there are in each of some lanes, by name, and in all; see lanes.lua.
+local function lengths_of(ends)
+  local flat, lengths, sum = call('HGETALL', ends), {}, 0
+  for i = 1, #flat, 2 do
+    local first, last = string.match(flat[i + 1], '^(%-?%d+) (%-?%d+)$')
+    local length = last - first + 1
+    lengths[#lengths + 1], lengths[#lengths + 2] = flat[i], length
+    sum = sum + length
+  end
+  return lengths, sum
+end
+
 local function all_declared(names, keys)
   for i = 1, #names do
     if not keys[names[i]] then

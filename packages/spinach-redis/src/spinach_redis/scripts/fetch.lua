@@ -32,6 +32,7 @@ local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'seq', 'info', 
   'timekeeper', 'marker', 'paused'}
 local MOST_HELD = 500
 local PARKS_TOLD = 100
+local LANES = 100
 local PEEK, FIRST_PEEK = 100, 10
 
 local now, _, now_us = now_ms(ARGV[1])
@@ -112,8 +113,8 @@ local function take(q, park, leases)
           end
           held_count = held_count + 1
           -- Before or behind those that are held already.
-          local held = call('SISMEMBER', q.brought, id) == 1 and limit.first or limit.last
-          held[#held + 1] = id
+          local ids = call('SISMEMBER', q.brought, id) == 1 and limit.first or limit.last
+          ids[#ids + 1] = id
         else
           if taken > 0 and bytes + #record > most_bytes then
             barred, want = true, taken
@@ -122,7 +123,7 @@ local function take(q, park, leases)
           taken, bytes = taken + 1, bytes + #record
           if limit then
             limit.occupied = limit.occupied + 1
-            slots[#slots + 1], slots[#slots + 2] = 0, slot_of(task, id)
+            slots[#slots + 1], slots[#slots + 2] = 0, task .. '|' .. id
           end
           local n = #leases
           leases[n + 1], leases[n + 2], leases[n + 3] = id, direct and 'd' or 'b', record
@@ -138,7 +139,7 @@ local function take(q, park, leases)
         call('LTRIM', q.ready, passed, -1)
       end
       if limited then
-        occupy(q, slots)
+        many('ZADD', q.slots, slots)
         call('SREM', q.brought, unpack(ids, 1, passed))
       end
     end
@@ -182,6 +183,21 @@ local function lease(q)
   return leases
 end
 
+-- Brings back held jobs for which slots are free. There are such jobs only where a limit ended,
+-- or rose by more than MOVES, and what was brought back is taken: otherwise each free slot has
+-- its job on the way. Where many tasks have held jobs, LANES of them are looked at, at random.
+local function catch_up(q)
+  local lanes = call('HRANDFIELD', q['held-ends'], LANES)
+  local brought = #lanes > 0 and call('SCARD', q.brought)
+  for i = 1, #lanes do
+    local limit = limit_of(q, q.limited, lanes[i])
+    if limit and brought <= (limit.n and 0 or MOVES / 2) then
+      fill_slots(q, limit)
+      brought = call('SCARD', q.brought)
+    end
+  end
+end
+
 for i = 1, #turns do
   local q = turns[i]
   -- A full server admits this first write, which needs no memory, and then the others. At
@@ -197,7 +213,7 @@ for i = 1, #turns do
     q.is_paused = not q.plain and call('EXISTS', q.paused) == 1
     local leases = lease(q)
     if next(q.limited) then
-      catch_up(q, q.limited)
+      catch_up(q)
     end
     local ready = not (q.is_paused or (q.emptied and q.plain)) and call('LLEN', q.ready) > 0
     local more = ready
@@ -210,7 +226,7 @@ for i = 1, #turns do
     local due = keeps_time(q, q.member, now) and not q.plain and next_due(q, now_us)
     answers[i] = {'APPLIED', leases, more and 1 or 0, parks, due,
       name_dead(q, q.member, now, pause), q.is_paused and 1 or 0}
-    -- What `wake` does, when somebody keeps the time.
+    -- What `wake` does when a member keeps the time.
     if ready then
       call('ZADD', q.marker, 0, '1')
     end

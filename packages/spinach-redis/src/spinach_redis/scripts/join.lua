@@ -58,9 +58,9 @@ if (known or anew) and call('HEXISTS', q.seq, member) == 0 then
 end
 local declares = anew or not known
 
--- A limit where there was none has to count the jobs that are leased without one. This
--- alone looks at all leases of a queue, once for a limit that is new. Slots may be left
--- from an earlier one that went with the last member who declared it.
+-- A limit where there was none has to count the jobs that are leased without one. Only this
+-- looks at all leases of a queue, once for a limit that is new. Slots may be left from an
+-- earlier limit, which went with the last member that declared it.
 local fresh = {}
 if declares and #limited > 0 then
   local overrides = fields_of(q.limits, limited)
@@ -98,7 +98,7 @@ if anew then
 end
 local earliest = nil
 if declares then
-  -- Not by a copy of an earlier join: what is declared is told by it.
+  -- A copy of an earlier join must not change it: it says what `declared` has of the member.
   call('HSET', q.info, member, ARGV[5])
   if not known then
     call('HSET', q.seq, member, 0)
@@ -106,19 +106,22 @@ if declares then
   if next(fresh) then
     local slots = {}
     for _, key in pairs(running) do
-      local ids = call('HKEYS', key)
+      local leases, ids = call('HGETALL', key), {}
+      for i = 1, #leases, 2 do
+        ids[#ids + 1] = leases[i]
+      end
       for i = 1, #ids, RECORDS do
         local last = math.min(i + RECORDS - 1, #ids)
         local records = call('HMGET', q.jobs, unpack(ids, i, last))
         for j = 1, #records do
           local task = task_of(records[j])
           if task and fresh[task] then
-            slots[#slots + 1], slots[#slots + 2] = 0, slot_of(task, ids[i + j - 1])
+            slots[#slots + 1], slots[#slots + 2] = 0, task .. '|' .. ids[i + j - 1]
           end
         end
       end
     end
-    occupy(q, slots)
+    many('ZADD', q.slots, slots)
   end
   for i = 1, #limited do
     local task = limited[i]

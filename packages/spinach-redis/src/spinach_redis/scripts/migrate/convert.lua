@@ -1,13 +1,13 @@
 -- Converts a queue of schema 1, whose keys of tasks had the tasks in their names, to schema 2.
 -- The first call sees that none of its members lives, and fences them; from then on no release
 -- works on the queue until the last call. Each call moves a bounded number of jobs, and each
--- job at once from one place to the other (I1), so that anybody may go on where somebody
+-- job at once from one place to the other (I1), so that another process may go on where one
 -- stopped.
 --
 -- KEYS
 --   version                    string  '1', in between '1>2', at the end '2'
 --   members, seq, info, guard  see members.lua
---   timekeeper                 string  nobody is in office afterwards
+--   timekeeper                 string  is gone afterwards
 --   limits, slots, held, held-ends, brought   see slots.lua
 --   parks                      set     of schema 1: tasks with parked jobs
 --   parked, parked-ends        hash, hash: the lane of each park, see lanes.lua
@@ -55,7 +55,10 @@ elseif version ~= '1' and version ~= '1>2' then
   return {'VERSION', version}
 end
 local members = version == '1' and call('ZRANGE', q.members, 0, -1) or {}
-local limited, parks = call('HKEYS', q.limits), call('SMEMBERS', q.parks)
+local limits, limited, parks = call('HGETALL', q.limits), {}, call('SMEMBERS', q.parks)
+for i = 1, #limits, 2 do
+  limited[#limited + 1] = limits[i]
+end
 local function lacks(names, keys)
   for i = 1, #names do
     if not keys[names[i]] then

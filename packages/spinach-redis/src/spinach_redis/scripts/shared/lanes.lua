@@ -13,18 +13,6 @@ local function length_of(lane)
   return lane.last - lane.first + 1
 end
 
--- How many jobs there are in all lanes, by name, and their sum.
-local function lengths_of(ends)
-  local flat, lengths, sum = call('HGETALL', ends), {}, 0
-  for i = 1, #flat, 2 do
-    local first, last = string.match(flat[i + 1], '^(%-?%d+) (%-?%d+)$')
-    local length = last - first + 1
-    lengths[#lengths + 1], lengths[#lengths + 2] = flat[i], length
-    sum = sum + length
-  end
-  return lengths, sum
-end
-
 local function write_ends(lane)
   if lane.first > lane.last then
     call('HDEL', lane.ends, lane.name)

@@ -52,15 +52,6 @@ local function occupied(q, task)
   return call('ZLEXCOUNT', q.slots, range_of(task))
 end
 
-local function slot_of(task, id)
-  return task .. '|' .. id
-end
-
--- The slots of these jobs, {0, slot, ...}.
-local function occupy(q, slots)
-  many('ZADD', q.slots, slots)
-end
-
 local function held_lane(q, task)
   return lane_of(q.held, q['held-ends'], task)
 end
@@ -103,7 +94,7 @@ local function bring_back(q, limit, most)
   return length_of(lane)
 end
 
--- Brings back the held jobs that have a slot, MOVES at most: `catch_up` does the rest.
+-- Brings back the held jobs that have a slot, MOVES at most: the next fetches do the rest.
 -- Forgets a task whose limit is gone when nothing is left of it.
 local function fill_slots(q, limit)
   local held = bring_back(q, limit, limit.n and MOVES or MOVES - call('SCARD', q.brought))
@@ -116,27 +107,11 @@ local function fill_slots(q, limit)
   end
 end
 
--- Slots are free and jobs held only where a limit ended or rose by more than MOVES, and
--- what was brought back is taken: else each free slot has its job on the way. Of many lanes
--- some are looked at, at random.
-local LANES = 100
-local function catch_up(q, limits)
-  local lanes = call('HRANDFIELD', q['held-ends'], LANES)
-  local brought = #lanes > 0 and call('SCARD', q.brought)
-  for i = 1, #lanes do
-    local limit = limit_of(q, limits, lanes[i])
-    if limit and brought <= (limit.n and 0 or MOVES / 2) then
-      fill_slots(q, limit)
-      brought = call('SCARD', q.brought)
-    end
-  end
-end
-
 -- The leases of some jobs of a task ended.
 local function free_slots(q, limit, ids)
   local freed, slots = 0, {}
   for i = 1, #ids do
-    slots[i] = slot_of(limit.task, ids[i])
+    slots[i] = limit.task .. '|' .. ids[i]
   end
   for i = 1, #slots, PORTION do
     freed = freed + call('ZREM', q.slots, unpack(slots, i, math.min(i + PORTION - 1, #slots)))
@@ -148,30 +123,5 @@ local function free_slots(q, limit, ids)
     bring_back(q, limit, freed)
   else
     fill_slots(q, limit)
-  end
-end
-
--- The limits that a member declares, read off its `info`: task -> `<task>|<limit>`. Also the
--- tasks in their order.
-local function declared_by(info)
-  local declared, tasks = {}, {}
-  local line = string.match(info, '^[^\n]*\n[^\n]*\n([^\n]*)') or ''
-  for entry, task in string.gmatch(line, '(([^|%s]+)|%d+)') do
-    declared[task] = entry
-    tasks[#tasks + 1] = task
-  end
-  return declared, tasks
-end
-
--- Forgets what a member declared by its `info`, but for the tasks that are `kept`.
-local function withdraw(q, limits, member, info, kept)
-  local declared, tasks = declared_by(info)
-  for i = 1, #tasks do
-    local task = tasks[i]
-    if not kept[task] and call('ZREM', q.declared, declared[task] .. '|' .. member) == 1 then
-      local limit = limits[task] or {task = task}
-      limit.read, limit.n = true, in_force(q, task, limit.override)
-      fill_slots(q, limit)
-    end
   end
 end
