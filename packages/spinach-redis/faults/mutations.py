@@ -299,9 +299,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="leases of dead members under new names",
-        file="spinach_redis/conversion.py",
-        before='_NEW_NAME: Final = "-of-schema-1"',
-        after='_NEW_NAME: Final = ""',
+        file=f"{SCRIPTS}/migrate/convert.lua",
+        before="    fence(members[i])",
+        after="    call('HDEL', q.seq, members[i])",
         tests=f"{REDIS_TESTS}/test_conversion.py",
         test="test_worker_of_the_earlier_release_that_comes_back_changes_nothing",
     ),
