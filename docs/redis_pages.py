@@ -23,6 +23,7 @@ from spinach_redis import RedisBroker, keys
 from spinach_redis import scripts as script
 from spinach_redis.client.client import not_asked
 from spinach_redis.client.retry import LOCKOUT_SECONDS, Lockout
+from spinach_redis.conversion import living_error
 from spinach_redis.producer import version_error
 from spinach_redis.server.examine import examine
 from spinach_redis.server.older_jobs import warn_of_jobs
@@ -60,10 +61,15 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 """
 
 KEYS_TAIL = """
-Scripts that name no key here reach it through the names of members and tasks that are handed
-to them: `fetch`, `report`, `recover`, `reconcile`, `leave`, `join` and `counts` take
-`running:<member>`; those that lease jobs or end leases take `slots:`, `held:` and `limit:` of
-each limited task; `fetch`, `report` and `counts` take `parked:<task>`.
+`running:<member>` is taken by the scripts that are handed the name of a member: `fetch`,
+`report`, `recover`, `reconcile`, `beat`, `leave`, `join` and `counts`. `producer:<session>` is
+taken by `enqueue`.
+
+The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
+their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
+[mail.send| (mail.send}` shows the slots of `mail.send` that are occupied, since `}` comes next
+to `|`. `HGET {shop/mail}:held-ends mail.send` shows the numbers of the first and the last job
+that waits for one; `HGET {shop/mail}:held mail.send|<number>` shows which job it is.
 
 A stored id is a kind character, `0` for a job that runs at most once and `1` for one that may
 repeat, and the job's UUID. A record is the job itself, byte for byte as it was scheduled.
@@ -283,6 +289,11 @@ def served_after_a_hang() -> str:
     return told(not_asked(node).error or AssertionError("it was asked"))
 
 
+def still_running() -> Exception:
+    """What a worker is told beside one of an earlier release."""
+    return living_error("mail", [b'30000 \n{"host": "app1", "pid": "4711"}', 3_000])
+
+
 def sections() -> list[tuple[str, list[str], str]]:
     """Heading, messages, and what to do."""
     broker = RedisBroker
@@ -415,10 +426,13 @@ def sections() -> list[tuple[str, list[str], str]]:
         ),
         (
             "Another release wrote the queue",
-            [told(version_error("mail", b"2"))],
+            [told(version_error("mail", b"3")), told(still_running())],
             (
-                "A queue whose keys have another layout is left alone. Jobs of a newer record "
-                "version inside a queue of this layout are parked, and taken by the newer release."
+                "A queue whose keys have the layout of a newer release is left alone. One of an "
+                "older release is converted by the first worker that joins it, once the workers "
+                "of that release have ended: [Upgrading](../guides/redis.md#upgrading). Jobs of a "
+                "newer record version inside a queue of this layout are parked, and taken by the "
+                "newer release."
             ),
         ),
         (

@@ -28,7 +28,7 @@ FUTURE, HELD = 100_000, 100_000
 COUNT = 10_000
 
 #: How many jobs of the task with a limit were put aside.
-HELD_KEY = ["LLEN", "{bench/spinach}:held:stuck"]
+HELD_KEY = ["HLEN", "{bench/spinach}:held"]
 
 #: Jobs that one producer schedules at most.
 PORTION = 100_000

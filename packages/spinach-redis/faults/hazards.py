@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from spinach.outcome import OutcomeKind
 from spinach_redis import requests
 
-from .stage import KNOWN, HazardProcess, HazardScene
+from .stage import HazardProcess, HazardScene
 
 __all__ = ["HAZARDS", "Hazard", "Steps"]
 
@@ -71,7 +71,7 @@ def zombie_outcome(scene: HazardScene) -> Steps:
     yield
     scene.outlive(zombie)
     yield
-    answer = scene.send(requests.recover(scene.names, scene.offset, zombie.name, KNOWN))
+    answer = scene.send(requests.recover(scene.names, scene.offset, zombie.name))
     assert answer[0] == b"APPLIED"
     other.run(other.fetch(idle=1))
     yield
@@ -122,7 +122,7 @@ def double_recovery(scene: HazardScene) -> Steps:
     leases = dead.fetch(idle=4)
     yield
     scene.outlive(dead)
-    recovery = requests.recover(scene.names, scene.offset, dead.name, KNOWN)
+    recovery = requests.recover(scene.names, scene.offset, dead.name)
     yield
     answer = scene.send(recovery)
     assert answer[:2] == [b"APPLIED", 0]

@@ -46,12 +46,13 @@ TYPES: Final = {
     "errors": "hash",
     "failed-bytes": "string",
     "limits": "hash",
-    "slots:": "set",
-    "held:": "list",
-    "limit:": "zset",
+    "declared": "zset",
+    "slots": "zset",
+    "held": "hash",
+    "held-ends": "hash",
     "brought": "set",
-    "parks": "set",
-    "parked:": "list",
+    "parked": "hash",
+    "parked-ends": "hash",
     "periodic": "zset",
     "periodic-info": "hash",
     "enqueued": "string",
@@ -117,10 +118,17 @@ class Ledger:
         for name in ("ready", "future", "failed"):
             for stored_id in self.get(name, ()):
                 yield name, stored_id
-        for prefix in ("held:", "parked:", "running:"):
-            for name, content in self.family(prefix).items():
-                for stored_id in content:
-                    yield prefix + name, stored_id
+        for member, leases in self.leases.items():
+            for stored_id in leases:
+                yield f"running:{member}", stored_id
+        for name in ("held", "parked"):
+            for stored_id in self.get(name, {}).values():
+                yield name, stored_id
+
+    def slots_of(self, task: str) -> set[str]:
+        """Stored ids of the jobs that occupy a slot of a task."""
+        slots = (slot.split("|") for slot in self.get("slots", ()))
+        return {stored_id for limited, stored_id in slots if limited == task}
 
     def task_of(self, stored_id: str) -> str | None:
         """Task of a job; None when there is no such job, or its record cannot be read."""
@@ -143,7 +151,7 @@ class Ledger:
             *self._counted(),
             *self._leased(),
             *self._limited(),
-            *self._parked(),
+            *self._lanes(),
             *self._known_members(),
             *self._failed(),
             *self._wake_up(woken),
@@ -208,28 +216,35 @@ class Ledger:
                 yield f"token {number} names {times} leases (I5)"
 
     def _limited(self) -> Iterator[str]:
-        limits = self.get("limits", {})
+        limits, declared = self.get("limits", {}), self.get("declared", {})
         leased = {stored_id for leases in self.leases.values() for stored_id in leases}
         for task in limits:
             of_task = {stored_id for stored_id in leased if self.task_of(stored_id) == task}
-            slots = self.get(f"slots:{task}", set())
-            # Without anybody who declares it the limit is no more; its slots run out.
-            in_force = limits[task] or f"limit:{task}" in self.content
+            slots = self.slots_of(task)
+            # Without a member that declares it the limit is no more; its slots run out.
+            in_force = limits[task] or task in {entry.split("|")[0] for entry in declared}
             if slots - of_task or (in_force and slots != of_task):
                 yield f"slots of {task} are {slots}, its leased jobs {of_task} (I10)"
-        for prefix in ("slots:", "held:", "limit:"):
-            for task in self.family(prefix).keys() - limits.keys():
-                yield f"{prefix}{task} is there, but the task has no limit (I19)"
-        for task, declared in self.family("limit:").items():
-            for member in declared.keys() - self.get("seq", {}).keys():
+        for name in ("slots", "held-ends", "declared"):
+            for task in {entry.split("|")[0] for entry in self.get(name, ())} - limits.keys():
+                yield f"{name} has {task}, but the task has no limit (I19)"
+        for entry in declared:
+            task, limit, member = entry.split("|")
+            if member not in self.get("seq", {}):
                 yield f"{member} limits {task}, but is no member (I10)"
+            elif f"{task}|{limit}" not in self.get("info", {})[member].split("\n")[2].split():
+                yield f"{member} limits {task} to {limit}, which its info does not say (I10)"
         for stored_id in self.get("brought", set()) - set(self.get("ready", [])):
             yield f"{stored_id} was brought back, but is not ready (I19)"
 
-    def _parked(self) -> Iterator[str]:
-        parks, named = self.family("parked:").keys(), self.get("parks", set())
-        if parks != named:
-            yield f"parks names {named}, parked are jobs of {set(parks)} (I13)"
+    def _lanes(self) -> Iterator[str]:
+        for name in ("held", "parked"):
+            expected = set()
+            for lane, ends in self.get(f"{name}-ends", {}).items():
+                first, last = map(int, ends.split())
+                expected |= {f"{lane}|{number}" for number in range(first, last + 1)}
+            if expected != self.get(name, {}).keys():
+                yield f"{name} has {set(self.get(name, {}))}, by its ends {expected} (I1)"
 
     def _known_members(self) -> Iterator[str]:
         members = self.get("members", {}).keys()

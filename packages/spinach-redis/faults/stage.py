@@ -17,7 +17,6 @@ from spinach.record.header import header_line
 from spinach.record.ids import stored_id
 from spinach_redis import keys, replies, requests
 from spinach_redis import scripts as script
-from spinach_redis.directory import Names
 from spinach_redis.keys import QueueKeys
 from spinach_redis.producer import SESSION_LIFE_MS
 from spinach_redis.transport.command import Call
@@ -30,7 +29,6 @@ QUEUE = "letters"
 LEASE_MS = 30_000
 BEAT_MS = 10_000
 LIMIT = 2
-KNOWN = Names(limited=("limited",))
 
 
 class HazardScene:
@@ -125,7 +123,7 @@ class HazardScene:
     def look(self) -> None:
         """Check the keys, and that no job that runs at most once was handed out again."""
         for found in ledger.check(self._client, self.namespace):
-            assert len(found.get("slots:limited", ())) <= LIMIT
+            assert len(found.slots_of("limited")) <= LIMIT
             for leases in found.leases.values():
                 self._look_at_tokens(leases)
 
@@ -147,7 +145,7 @@ class HazardScene:
         if dead:
             self.outlive(*dead)
             for process in dead:
-                self.send(requests.recover(self.names, self.offset, process.name, KNOWN))
+                self.send(requests.recover(self.names, self.offset, process.name))
         for _ in range(1000):
             self.look()
             worker.run(worker.fetch(idle=5))
@@ -199,7 +197,7 @@ class HazardProcess:
         turn = self.turn()
         asked = FetchTurn(QUEUE, self.name, turn.number)
         return requests.fetch(
-            [(asked, self._scene.names, KNOWN)],
+            [(asked, self._scene.names)],
             self._scene.offset,
             idle=idle,
             extra=0,
@@ -259,7 +257,7 @@ class HazardProcess:
 
     def leave(self) -> bytes:
         scene = self._scene
-        answer = scene.send(requests.leave(scene.names, scene.offset, self.turn(), KNOWN))
+        answer = scene.send(requests.leave(scene.names, scene.offset, self.turn()))
         verdict: bytes = answer[0]
         return verdict
 

@@ -97,11 +97,11 @@ CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
         "attempts are counted of 1gone",
     ),
     "a lost slot": (
-        lambda c, k, m: c.spop(k.limited(TASK)[0]),
+        lambda c, k, m: c.zpopmin(fixed(k, "slots")),
         "slots of mail.send are",
     ),
     "a slot without a lease": (
-        lambda c, k, m: c.sadd(k.limited(TASK)[0], b"1gone"),
+        lambda c, k, m: c.zadd(fixed(k, "slots"), {f"{TASK}|1gone": 0}),
         "slots of mail.send are",
     ),
     "an invented token": (
@@ -120,17 +120,25 @@ CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
         lambda c, k, m: c.rename(k.running(m), k.running("nobody")),
         "nobody has leases and is no member",
     ),
-    "a park that is not named": (
-        lambda c, k, m: c.delete(fixed(k, "parks")),
-        "parks names",
+    "a park without its ends": (
+        lambda c, k, m: c.delete(fixed(k, "parked-ends")),
+        "parked has .*, by its ends",
+    ),
+    "a park of more jobs than there are": (
+        lambda c, k, m: c.hset(fixed(k, "parked-ends"), TASK, "1 2"),
+        "parked has .*, by its ends",
     ),
     "a number of no member": (
         lambda c, k, m: c.hset(fixed(k, "seq"), b"ghost", 3),
         "seq has ghost",
     ),
     "a limit of no member": (
-        lambda c, k, m: c.zadd(k.limited(TASK)[2], {b"ghost": 1}),
+        lambda c, k, m: c.zadd(fixed(k, "declared"), {f"{TASK}|1|ghost": 0}),
         "ghost limits mail.send",
+    ),
+    "a limit that a member does not declare": (
+        lambda c, k, m: c.zadd(fixed(k, "declared"), {f"{TASK}|{0:016}|{m}": 0}),
+        "to 0{16}, which its info does not say",
     ),
     "a failed job without a reason": (
         lambda c, k, m: c.delete(fixed(k, "errors")),
@@ -153,8 +161,8 @@ CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
         "jobs expires in",
     ),
     "a key of another type": (
-        lambda c, k, m: (c.delete(fixed(k, "parks")), c.set(fixed(k, "parks"), 1)),
-        "parks is a string, expected set",
+        lambda c, k, m: (c.delete(fixed(k, "parked")), c.set(fixed(k, "parked"), 1)),
+        "parked is a string, expected hash",
     ),
     "a key nobody knows": (
         lambda c, k, m: c.set(fixed(k, "surprise"), 1),

@@ -180,9 +180,9 @@ def test_queue_of_another_schema_cannot_be_joined(
     new_broker: Callable[..., RedisBroker], server: Server, namespace: str
 ) -> None:
     with server.client() as client:
-        client.set(f"{{{namespace}/{QUEUE}}}:version", "2")
+        client.set(f"{{{namespace}/{QUEUE}}}:version", "3")
     broker = new_broker()
-    assert "storage version 2" in refused(
+    assert "storage version 3" in refused(
         lambda: broker.join(QUEUE, "me", Enrolment(lease_ms=30_000))
     )
 

@@ -30,6 +30,7 @@ OWN = {
     "DAY_MS": 24 * 60 * 60 * 1000,
     "FIRST": 5,
     "FIRST_PEEK": 10,
+    "LANES": 100,
     "MOST_US": 2**53,
     "MOVES": 500,
     "PEEK": 100,

@@ -259,8 +259,8 @@ def test_queue_of_another_schema_is_left_alone(
 ) -> None:
     job = deposit()
     with server.client() as client:
-        client.set(f"{{{namespace}/{QUEUE}}}:version", "2")
-        with pytest.raises(BrokerError, match="storage version 2") as caught:
+        client.set(f"{{{namespace}/{QUEUE}}}:version", "3")
+        with pytest.raises(BrokerError, match="storage version 3") as caught:
             new_broker().enqueue([job])
         assert caught.value.not_sent == uuids([job])
         assert client.keys(f"{{{namespace}/{QUEUE}}}:*") == [
@@ -274,9 +274,9 @@ def test_batch_that_meets_another_schema_tells_what_was_stored_all_the_same(
 ) -> None:  # I2
     refused, stored = deposit(foreign), deposit()
     with server.client() as client:
-        client.set(f"{{{namespace}/{foreign}}}:version", "2")
+        client.set(f"{{{namespace}/{foreign}}}:version", "3")
         broker = new_broker()
-        with pytest.raises(BrokerError, match="storage version 2") as caught:
+        with pytest.raises(BrokerError, match="storage version 3") as caught:
             broker.enqueue([refused, stored] if foreign == "first" else [stored, refused])
     assert caught.value.not_sent == uuids([refused])
     assert caught.value.stored == uuids([stored])

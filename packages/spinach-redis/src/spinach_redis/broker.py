@@ -30,19 +30,19 @@ from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.support.checks import require_int, require_timedelta
 from spinach_redis import replies, requests
+from spinach_redis.conversion import EARLIER, convert
 from spinach_redis.counting import Count
-from spinach_redis.directory import NAMES_ATTEMPTS, restless
 from spinach_redis.eventloop import running_loop, warn_of_event_loop
 from spinach_redis.failed import FailedJobs
 from spinach_redis.fetching import Fetch
 from spinach_redis.keys import QueueKeys, queues_key
+from spinach_redis.members import MEMBERS_ATTEMPTS, KnownMembers, restless
 from spinach_redis.process import PerProcess, ProcessState
 from spinach_redis.producer import version_error
 from spinach_redis.server.examine import examine
 from spinach_redis.server.older_jobs import warn_of_jobs
 from spinach_redis.topology.user_settings import URLS, settings_of
 from spinach_redis.transport.command import Command
-from spinach_redis.transport.connection import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
     from spinach.clock import Clock
     from spinach.outcome import Outcome
-    from spinach_redis.transport.command import Call
 
 __all__ = ["RedisBroker", "TurnedClock"]
 
@@ -144,6 +143,7 @@ class RedisBroker(Broker):
         )
         # Written without a lock: entries do not change, and two threads write the same.
         self._keys: dict[str, QueueKeys] = {}
+        self._members = KnownMembers()
         # Queues of which it is known whether the older spinach has jobs there.
         self._looked_at: set[str] = set()
 
@@ -207,22 +207,26 @@ class RedisBroker(Broker):
         names = self._keys_of(queue)
         if self._examine(names.marker):
             self._look_for_older_jobs(queue)
+        # Most joins need none of their keys.
         members: tuple[str, ...] = ()
-        for _ in range(NAMES_ATTEMPTS):
-            # A member that declares anew may have declared any of them before.
-            limited = process.directory.of(queue).limited if enrolment.number else ()
-            [answer] = process.client.ask(
-                requests.join(names, self._offset(), member, enrolment, members, limited)
-            )
+        for _ in range(MEMBERS_ATTEMPTS):
+            call = requests.join(names, self._offset(), member, enrolment, members)
+            [answer] = process.client.ask(call)
             if answer.error is not None:
                 return JoinReply(verdict=Verdict.UNKNOWN, error=answer.error)
-            if answer.reply[0] == b"VERSION":
-                raise version_error(queue, answer.reply[1])
-            if answer.reply[0] != b"KEYS":
+            reply = answer.reply
+            if reply[0] == b"VERSION":
+                if reply[1] not in EARLIER:
+                    raise version_error(queue, reply[1])
+                error = convert(process.client, names, self._offset(), queue)
+                if error is not None:
+                    return JoinReply(verdict=Verdict.UNKNOWN, error=error)
+            elif reply[0] == b"KEYS":
+                self._members.named(queue, reply[1])
+                members = self._members.of(queue)
+            else:
                 self._list_queue(queue)
-                return replies.join_reply(answer.reply)
-            members = tuple(replies.names(answer.reply[1])) or members
-            process.directory.add_limited(queue, replies.names(answer.reply[2]))
+                return replies.join_reply(reply)
         return JoinReply(verdict=Verdict.UNKNOWN, error=restless(queue))
 
     def fetch(
@@ -271,15 +275,8 @@ class RedisBroker(Broker):
 
     def leave(self, turn: Turn) -> TurnReply:
         """See `Broker`."""
-        answer = self._ask_with_limits(
-            turn.queue,
-            lambda: requests.leave(
-                self._keys_of(turn.queue),
-                self._offset(),
-                turn,
-                self._process.directory.of(turn.queue),
-            ),
-        )
+        call = requests.leave(self._keys_of(turn.queue), self._offset(), turn)
+        [answer] = self._process.client.ask(call)
         if answer.error is not None:
             return TurnReply(verdict=Verdict.UNKNOWN, error=answer.error)
         return replies.turn_reply(answer.reply)
@@ -314,7 +311,7 @@ class RedisBroker(Broker):
                 verdicts[position] = verdict
         return ReportReply(verdicts=tuple(verdicts), error=error)
 
-    # -- upkeep ------------------------------------------------------------
+    # -- housekeeping ------------------------------------------------------
 
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
         """See `Broker`."""
@@ -334,19 +331,15 @@ class RedisBroker(Broker):
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
         """See `Broker`; a hundred leases a call."""
-        answer = self._ask_with_limits(
-            queue,
-            lambda: requests.recover(
-                self._keys_of(queue), self._offset(), dead, self._process.directory.of(queue)
-            ),
-        )
+        call = requests.recover(self._keys_of(queue), self._offset(), dead)
+        [answer] = self._process.client.ask(call)
         if answer.error is not None:
             return RecoverReply(verdict=Verdict.UNKNOWN, error=answer.error)
         return replies.recover_reply(answer.reply)
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         """See `Broker`; one snapshot of all queues, on a Cluster one of each."""
-        return Count(self._process, self._keys_of, self._offset()).of(queues)
+        return Count(self._process, self._keys_of, self._members, self._offset()).of(queues)
 
     # -- failed store ------------------------------------------------------
 
@@ -431,12 +424,3 @@ class RedisBroker(Broker):
         answers = process.client.probe(Command(b"SADD", queues, queue, key=queues))
         if answers and answers[0].cause is None:
             process.producer.registered([queue])
-
-    def _ask_with_limits(self, queue: str, request: Callable[[], Call]) -> Answer:
-        """Make a call that needs the keys of all limited tasks of the queue."""
-        for _ in range(NAMES_ATTEMPTS):
-            [answer] = self._process.client.ask(request())
-            if answer.cause is not None or answer.reply[0] != b"KEYS":
-                return answer
-            self._process.directory.add_limited(queue, replies.names(answer.reply[1]))
-        return Answer(self._process.client.topology.health, cause=restless(queue))

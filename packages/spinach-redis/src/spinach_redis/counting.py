@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.brokers.calls import QueueCounts, Verdict
 from spinach_redis import replies, requests
-from spinach_redis.directory import NAMES_ATTEMPTS, restless
+from spinach_redis.members import MEMBERS_ATTEMPTS, restless
+from spinach_redis.producer import version_error
 from spinach_redis.transport.errors import CrossSlotRefused
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from spinach.exc import BrokerError
     from spinach_redis.keys import QueueKeys
+    from spinach_redis.members import KnownMembers
     from spinach_redis.process import ProcessState
 
 __all__ = ["Count"]
@@ -25,6 +27,7 @@ class Count:
     Args:
         process: the client of this process, and more.
         keys_of: the keys of a queue.
+        members: those known of each queue.
         offset: the clock offset in ms, as text.
     """
 
@@ -32,10 +35,12 @@ class Count:
         self,
         process: ProcessState,
         keys_of: Callable[[str], QueueKeys],
+        members: KnownMembers,
         offset: str,
     ) -> None:
         self._process = process
         self._keys_of = keys_of
+        self._members = members
         self._offset = offset
 
     def of(self, queues: Sequence[str]) -> list[QueueCounts]:
@@ -56,10 +61,10 @@ class Count:
         counted = {queue: _uncounted(queue, restless(queue)) for queue in queues}
         joint = self._process.client.topology.joint
         left = [[*counted]] if joint and counted else [[queue] for queue in counted]
-        for _ in range(NAMES_ATTEMPTS):
+        for _ in range(MEMBERS_ATTEMPTS):
             calls = [
                 requests.counts(
-                    [(self._keys_of(queue), self._process.directory.of(queue)) for queue in group],
+                    [(self._keys_of(queue), self._members.of(queue)) for queue in group],
                     self._offset,
                 )
                 for group in left
@@ -68,23 +73,24 @@ class Count:
             for group, answer in zip(left, self._process.client.ask(*calls), strict=True):
                 if answer.error is not None:
                     counted.update((queue, _uncounted(queue, answer.error)) for queue in group)
-                elif self._note_missing(group, answer.reply):
+                    continue
+                if self._note_members(group, answer.reply):
                     again.append(group)
-                else:
-                    for queue, reply in zip(group, answer.reply, strict=True):
+                    continue
+                for queue, reply in zip(group, answer.reply, strict=True):
+                    if reply[0] == b"VERSION":
+                        counted[queue] = _uncounted(queue, version_error(queue, reply[1]))
+                    else:
                         counted[queue] = replies.counts_reply(queue, reply)
             left = again
         return counted
 
-    def _note_missing(self, queues: Sequence[str], answer: Any) -> bool:
-        """Note the names that a count met; whether there were any."""
+    def _note_members(self, queues: Sequence[str], answer: Any) -> bool:
+        """Note the members whose keys were missing; whether there were any."""
         missing = False
         for queue, reply in zip(queues, answer, strict=True):
             if reply[0] == b"KEYS":
-                members, limited, parks = map(replies.names, reply[1:])
-                self._process.directory.set_all(
-                    queue, limited=limited, members=members, parks=parks
-                )
+                self._members.named(queue, reply[1])
                 missing = True
         return missing
 

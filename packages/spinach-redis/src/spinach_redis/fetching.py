@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from spinach.brokers.calls import FetchReply, Verdict
 from spinach.exc import BrokerError
 from spinach_redis import replies, requests
-from spinach_redis.directory import NAMES_ATTEMPTS, restless
 from spinach_redis.transport.connection import Answer
 from spinach_redis.transport.errors import CrossSlotRefused
 
@@ -91,10 +90,7 @@ class Fetch:
 
     def _call(self, turns: Sequence[FetchTurn]) -> Call:
         return requests.fetch(
-            [
-                (turn, self._keys_of(turn.queue), self._process.directory.of(turn.queue))
-                for turn in turns
-            ],
+            [(turn, self._keys_of(turn.queue)) for turn in turns],
             self._offset,
             idle=self._idle,
             extra=self._extra,
@@ -104,25 +100,13 @@ class Fetch:
         )
 
     def _ask(self, groups: Sequence[Sequence[FetchTurn]], early: Answer | None) -> None:
-        """Ask for groups together, and again for those whose names were incomplete."""
-        left = list(groups)
-        answers = None if early is None else [early]
-        for _ in range(NAMES_ATTEMPTS):
-            if answers is None:
-                answers = self._answers(left)
-            again = []
-            for turns, answer in zip(left, answers, strict=True):
-                if answer.error is not None:
-                    self._unknown(turns, answer.error)
-                elif self._note_missing(turns, answer.reply):
-                    again.append(turns)
-                else:
-                    self._accept(turns, answer.reply, answer.doubt)
-            left, answers = again, None
-            if not left:
-                return
-        for turns in left:
-            self._unknown(turns, restless(turns[0].queue))
+        """Ask for groups together; `early` is the answer for the only one, if it is there."""
+        answers = self._answers(groups) if early is None else [early]
+        for turns, answer in zip(groups, answers, strict=True):
+            if answer.error is not None:
+                self._unknown(turns, answer.error)
+            else:
+                self._accept(turns, answer.reply, answer.doubt)
 
     def _answers(self, groups: Sequence[Sequence[FetchTurn]]) -> list[Answer]:
         try:
@@ -135,15 +119,6 @@ class Fetch:
             # What the queues before have given must not be lost. The next call that
             # concerns this one will meet the error again.
             return [Answer(self._process.client.topology.health, cause=error)] * len(groups)
-
-    def _note_missing(self, turns: Sequence[FetchTurn], answer: Any) -> bool:
-        """Note the limited tasks that a fetch met; whether there were any."""
-        missing = False
-        for turn, reply in zip(turns, answer, strict=True):
-            if reply[0] == b"KEYS":
-                self._process.directory.add_limited(turn.queue, replies.names(reply[1]))
-                missing = True
-        return missing
 
     def _accept(self, turns: Sequence[FetchTurn], answer: Any, doubt: BrokerError | None) -> None:
         for turn, part in zip(turns, answer, strict=True):

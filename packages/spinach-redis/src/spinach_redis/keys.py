@@ -1,7 +1,8 @@
 """The names of all keys. Nothing else in this package, Lua included, makes one up.
 
 All keys of a queue share the hash tag `{namespace/queue}`, so that they live on one
-node of a Cluster:
+node of a Cluster. None is named after a task: what belongs to a task has its name in the
+value.
 
 =================  ======  ======================================================
 after the tag      type    holds
@@ -14,7 +15,7 @@ retrying           set     the ids of `future` that wait for a retry
 attempts           hash    stored id → retries, losses, direct-only
 members            zset    member → end of its lease, ms
 seq                hash    member → last number of its sequenced calls
-info               hash    member → lease, periodic tasks, description
+info               hash    member → lease, periodic tasks, description, limits
 guard              hash    last sign of life, and until when nobody is declared dead
 leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
@@ -25,12 +26,13 @@ failed             zset    stored id → instant it failed, ms
 errors             hash    stored id → reason
 failed-bytes       string  size of the records and reasons of failed jobs
 limits             hash    limited task → override or nothing
-slots:<task>       set     leased jobs of a limited task
-held:<task>        list    its jobs that wait for a slot
-limit:<task>       zset    member → limit it declares
+declared           zset    task|limit|member, of each limit that a member declares
+slots              zset    task|stored id, of each slot that is occupied
+held               hash    task|number → stored id of a job that waits for a slot
+held-ends          hash    task → first and last number in `held`
 brought            set     jobs of limited tasks that are back in `ready`
-parks              set     tasks with parked jobs
-parked:<task>      list    jobs nobody who asked knew
+parked             hash    task|number → stored id of a job that no asker knew
+parked-ends        hash    task → first and last number in `parked`
 periodic           zset    task → next due, ms
 periodic-info      hash    task → interval, last declared
 enqueued           string  jobs ever accepted
@@ -38,6 +40,10 @@ paused             string  while it exists, nothing is handed out
 =================  ======  ======================================================
 
 `{namespace}:queues` is the set of queues that exist.
+
+Schema 1 had a key for each task: `slots:<task>` (set), `held:<task>` (list), `limit:<task>`
+(zset) and `parked:<task>` (list), and `parks` (set), which named the tasks with parked jobs.
+All else was as it is. `spinach_redis.conversion` turns it into schema 2.
 """
 
 from __future__ import annotations
@@ -64,7 +70,7 @@ __all__ = [
 ]
 
 #: Version of everything above; a process refuses a queue that has another one.
-SCHEMA: Final = b"1"
+SCHEMA: Final = b"2"
 
 # The keys that each script takes first, in its order; a test compares them with the
 # scripts.
@@ -77,22 +83,25 @@ FIRE: Final = (
     "periodic-info", "guard", "members", "info",
 )
 JOIN: Final = (
-    "version", "members", "seq", "info", "guard", "limits", "brought", "jobs", "ready",
-    "future", "timekeeper", "marker", "paused", "periodic", "periodic-info",
+    "version", "members", "seq", "info", "guard", "limits", "declared", "slots", "held",
+    "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
+    "periodic", "periodic-info",
 )
 BEAT: Final = ("members", "seq", "info", "guard")
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
-    "limits", "brought", "parks", "timekeeper", "marker", "paused",
+    "limits", "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends",
+    "timekeeper", "marker", "paused",
 )
 RECONCILE: Final = ("jobs", "attempts", "members", "seq", "info", "guard")
 LEAVE: Final = (
     "ready", "future", "timekeeper", "marker", "paused", "members", "seq", "info", "guard",
-    "limits", "brought", "periodic-info",
+    "limits", "declared", "slots", "held", "held-ends", "brought", "periodic-info",
 )
 REPORT: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
-    "failed", "errors", "failed-bytes", "limits", "brought", "parks", "members", "info", "guard",
+    "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
+    "brought", "parked", "parked-ends", "members", "info", "guard",
 )
 TICK: Final = (
     "ready", "future", "retrying", "timekeeper", "marker", "paused", "members", "info",
@@ -100,12 +109,12 @@ TICK: Final = (
 )
 RECOVER: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
-    "failed", "errors", "failed-bytes", "limits", "brought", "members", "seq", "info", "guard",
-    "periodic-info",
+    "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
+    "brought", "members", "seq", "info", "guard", "periodic-info",
 )
 COUNTS: Final = (
-    "ready", "future", "retrying", "members", "seq", "info", "limits", "parks", "jobs",
-    "attempts", "failed", "errors", "failed-bytes", "enqueued", "periodic",
+    "version", "ready", "future", "retrying", "members", "seq", "info", "held-ends",
+    "parked-ends", "jobs", "attempts", "failed", "errors", "failed-bytes", "enqueued", "periodic",
 )
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors")
 REVIVE: Final = (
@@ -126,7 +135,7 @@ class QueueKeys:
 
     def __init__(self, namespace: str, queue: str) -> None:
         self._tag = f"{{{namespace}/{queue}}}:".encode()
-        # Filled by whoever asks first; two that fill it at once write the same.
+        # Filled at the first call; two threads that fill it at once write the same.
         self._fixed: dict[tuple[str, ...], tuple[bytes, ...]] = {}
         self.marker = self._tag + b"marker"
 
@@ -145,19 +154,6 @@ class QueueKeys:
         """Leases of a member."""
         return self._tag + b"running:" + member.encode()
 
-    def limited(self, task: str) -> tuple[bytes, bytes, bytes]:
-        """Slots, held jobs and declared limits of a task."""
-        name = task.encode()
-        return (
-            self._tag + b"slots:" + name,
-            self._tag + b"held:" + name,
-            self._tag + b"limit:" + name,
-        )
-
-    def held(self, task: str) -> bytes:
-        """Jobs of a task that wait for a slot."""
-        return self._tag + b"held:" + task.encode()
-
-    def parked(self, task: str) -> bytes:
-        """Parked jobs of a task."""
-        return self._tag + b"parked:" + task.encode()
+    def of_schema_1(self, kind: str, task: str) -> bytes:
+        """A key that schema 1 had for a task: `slots`, `held`, `limit` or `parked`."""
+        return self._tag + f"{kind}:{task}".encode()

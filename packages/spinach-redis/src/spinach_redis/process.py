@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from spinach_redis.client.client import RedisClient
-from spinach_redis.directory import Directory
 from spinach_redis.producer import Producer
 from spinach_redis.waiting import Waiting
 
@@ -42,8 +41,6 @@ class ProcessState:
         client_seconds: float,
     ) -> None:
         self.client = RedisClient(settings, replicas=replicas, client_seconds=client_seconds)
-        #: Says whose keys have to be declared.
-        self.directory = Directory()
         #: Of the subscriber.
         self.waiting = Waiting(self.client)
         #: Of all threads that schedule jobs.

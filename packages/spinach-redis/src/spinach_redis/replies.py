@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "beat_reply",
     "counts_reply",
+    "description",
     "failed_jobs",
     "fetch_reply",
     "fire_reply",
@@ -191,7 +192,7 @@ def recover_reply(reply: Any) -> RecoverReply:
     _, more, flat, ready, retrying, info = reply
     return RecoverReply(
         verdict=verdict,
-        info=_description(info),
+        info=description(info),
         ready=ready,
         retrying=retrying,
         lost=tuple(
@@ -207,10 +208,10 @@ def recover_reply(reply: Any) -> RecoverReply:
     )
 
 
-def _description(info: bytes) -> dict[str, str]:
-    """What a member brought along, as join.lua stored it; another release may have."""
+def description(info: bytes) -> dict[str, str]:
+    """What a member told of its process, as join.lua stored it, perhaps of another release."""
     try:
-        found = json.loads(info.partition(b"\n")[2])
+        found = json.loads(info.partition(b"\n")[2].partition(b"\n")[0])
     except ValueError:
         return {}
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import Cursor, Deposit, Enrolment, FetchTurn, Turn
     from spinach.outcome import Outcome
-    from spinach_redis.directory import Names
     from spinach_redis.keys import QueueKeys
 
 __all__ = [
@@ -83,8 +82,10 @@ _LOST_REASONS: Final = tuple(
 )
 
 
-def _limited_keys(names: QueueKeys, tasks: Sequence[str]) -> list[bytes]:
-    return [key for task in tasks for key in names.limited(task)]
+#: Digits of a declared limit, which make the lowest one of a task the first in the order of
+#: bytes; and the largest limit that has so many.
+_LIMIT_DIGITS: Final = 16
+_MOST_LIMIT: Final = 10**15
 
 
 def join(
@@ -92,41 +93,39 @@ def join(
     offset: str,
     member: str,
     enrolment: Enrolment,
-    members: Sequence[str],
-    limited: Sequence[str] = (),
+    members: Sequence[str] = (),
 ) -> Call:
-    """`members` and `limited` tasks are those whose keys are declared."""
-    others = [task for task in limited if task not in enrolment.limits]
-    periodic = enrolment.periodic
-    description = json.dumps(dict(enrolment.info), sort_keys=True)
-    info = f"{enrolment.lease_ms} {' '.join(periodic)}\n{description}"
+    """`members` are those whose keys are declared."""
     return Call(
         script.JOIN,
-        (
-            *names.fixed(keys.JOIN),
-            *_limited_keys(names, tuple(enrolment.limits)),
-            *(names.running(other) for other in members),
-            *_limited_keys(names, others),
-        ),
+        (*names.fixed(keys.JOIN), *(names.running(other) for other in members)),
         (
             offset,
             keys.SCHEMA,
             member,
             b"%d" % enrolment.lease_ms,
-            info,
+            _info(enrolment),
             b"%d" % (MAX_PERIODIC_SILENCE // _MS),
-            b"%d" % len(enrolment.limits),
-            *enrolment.limits,
-            *(b"%d" % max(1, limit) for limit in enrolment.limits.values()),
-            b"%d" % len(periodic),
-            *(part for task, interval in periodic.items() for part in (task, b"%d" % interval)),
-            b"%d" % len(members),
-            *members,
             b"%d" % enrolment.number,
-            b"%d" % len(others),
-            *others,
+            b"%d" % len(enrolment.periodic),
+            *(
+                part
+                for task, interval in enrolment.periodic.items()
+                for part in (task, b"%d" % interval)
+            ),
+            *members,
         ),
     )
+
+
+def _info(enrolment: Enrolment) -> str:
+    """What the queue keeps of a member: three lines, as join.lua says."""
+    description = json.dumps(dict(enrolment.info), sort_keys=True)
+    limits = " ".join(
+        f"{task}|{min(max(1, limit), _MOST_LIMIT):0{_LIMIT_DIGITS}}"
+        for task, limit in enrolment.limits.items()
+    )
+    return f"{enrolment.lease_ms} {' '.join(enrolment.periodic)}\n{description}\n{limits}"
 
 
 def enqueue(
@@ -157,7 +156,7 @@ def beat(names: QueueKeys, offset: str, turn: Turn) -> Call:
 
 
 def fetch(
-    turns: Sequence[tuple[FetchTurn, QueueKeys, Names]],
+    turns: Sequence[tuple[FetchTurn, QueueKeys]],
     offset: str,
     *,
     idle: int,
@@ -173,13 +172,10 @@ def fetch(
     key_list: list[bytes] = []
     args: list[bytes | str] = [offset, b"%d" % idle, b"%d" % extra, b"%d" % max_bytes]
     args += (b"%d" % taken, b"%d" % taken_bytes, b"%d" % len(turns))
-    for turn, names, known in turns:
+    for turn, names in turns:
         key_list += names.fixed(keys.FETCH)
         key_list.append(names.running(turn.member))
-        key_list += _limited_keys(names, known.limited)
-        key_list += [names.parked(task) for task in turn.parks]
-        args += (turn.member, b"%d" % turn.number, b"%d" % len(known.limited), *known.limited)
-        args += (b"%d" % len(turn.parks), *turn.parks)
+        args += (turn.member, b"%d" % turn.number, b"%d" % len(turn.parks), *turn.parks)
     return Call(script.FETCH, key_list, args)
 
 
@@ -198,22 +194,12 @@ def reconcile(names: QueueKeys, offset: str, turn: Turn, held: Sequence[tuple[st
     )
 
 
-def leave(names: QueueKeys, offset: str, turn: Turn, known: Names) -> Call:
+def leave(names: QueueKeys, offset: str, turn: Turn) -> Call:
     """One turn."""
     return Call(
         script.LEAVE,
-        (
-            *names.fixed(keys.LEAVE),
-            names.running(turn.member),
-            *_limited_keys(names, known.limited),
-        ),
-        (
-            offset,
-            turn.member,
-            b"%d" % turn.number,
-            b"%d" % len(known.limited),
-            *known.limited,
-        ),
+        (*names.fixed(keys.LEAVE), names.running(turn.member)),
+        (offset, turn.member, b"%d" % turn.number),
     )
 
 
@@ -278,7 +264,6 @@ def report(names: QueueKeys, offset: str, outcomes: Sequence[Outcome]) -> Call:
         (
             *names.fixed(keys.REPORT),
             *(names.running(member) for member in members),
-            *(key for task in tasks for key in (*names.limited(task), names.parked(task))),
         ),
         (offset, *_FAILED_BOUNDS, b"%d" % len(members), b"%d" % len(tasks), *tasks, *runs),
     )
@@ -311,11 +296,11 @@ def fire(names: QueueKeys, offset: str, task: str, due_ms: int, deposit: Deposit
     )
 
 
-def recover(names: QueueKeys, offset: str, dead: str, known: Names) -> Call:
+def recover(names: QueueKeys, offset: str, dead: str) -> Call:
     """One portion of a dead member's leases."""
     return Call(
         script.RECOVER,
-        (*names.fixed(keys.RECOVER), names.running(dead), *_limited_keys(names, known.limited)),
+        (*names.fixed(keys.RECOVER), names.running(dead)),
         (
             offset,
             *_FAILED_BOUNDS,
@@ -327,23 +312,18 @@ def recover(names: QueueKeys, offset: str, dead: str, known: Names) -> Call:
             b"%d" % (RECOVERY_CAP_SECONDS * 1000),
             b"%d" % random.getrandbits(31),
             *_LOST_REASONS,
-            b"%d" % len(known.limited),
-            *known.limited,
         ),
     )
 
 
-def counts(queues: Sequence[tuple[QueueKeys, Names]], offset: str) -> Call:
-    """All queues in one script: one snapshot."""
+def counts(queues: Sequence[tuple[QueueKeys, Sequence[str]]], offset: str) -> Call:
+    """All queues in one script, which is one snapshot; each with the members that are known."""
     key_list: list[bytes] = []
-    args: list[bytes | str] = [offset, *_FAILED_BOUNDS, b"%d" % len(queues)]
-    for names, known in queues:
+    args: list[bytes | str] = [offset, *_FAILED_BOUNDS, keys.SCHEMA, b"%d" % len(queues)]
+    for names, members in queues:
         key_list += names.fixed(keys.COUNTS)
-        key_list += [names.running(member) for member in known.members]
-        key_list += [names.held(task) for task in known.limited]
-        key_list += [names.parked(task) for task in known.parks]
-        for listed in (known.members, known.limited, known.parks):
-            args += (b"%d" % len(listed), *listed)
+        key_list += [names.running(member) for member in members]
+        args += (b"%d" % len(members), *members)
     return Call(script.COUNTS, key_list, args)
 
 

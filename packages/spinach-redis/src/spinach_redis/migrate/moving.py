@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Left", "Migration", "Move"]
 
-_ADOPT: Final = Script("migrate/adopt", "record", "wake", "deposit", "failed")
-_INHERIT: Final = Script("migrate/inherit")
+_ADOPT: Final = Script("migrate/adopt", "record", "wake", "deposit", "schema", "failed")
+_INHERIT: Final = Script("migrate/inherit", "schema")
 
 #: Of a queue, in the order of the scripts.
 _ADOPT_KEYS: Final = (

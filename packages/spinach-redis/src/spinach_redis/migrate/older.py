@@ -1,4 +1,4 @@
-"""What the older `spinach` (0.0.25 and before) keeps on a server, and who still uses it.
+"""What the older `spinach` (0.0.25 and before) keeps on a server, and which workers still use it.
 
 Its keys begin with the namespace and a slash, without braces, so they meet none of
 `spinach_redis.keys`. Workers look for them once, since they pass its jobs over:

@@ -61,17 +61,17 @@ class Script:
         return f"<Script {self.name}>"
 
 
-ENQUEUE: Final = Script("enqueue", "wake", "deposit", first="single")
+ENQUEUE: Final = Script("enqueue", "wake", "deposit", "schema", first="single")
 FIRE: Final = Script("fire", "members", "wake")
-JOIN: Final = Script("join", "record", "members", "wake", "slots", "dismiss")
+JOIN: Final = Script("join", "record", "members", "wake", "lanes", "slots", "dismiss")
 BEAT: Final = Script("beat", "members")
-FETCH: Final = Script("fetch", "record", "members", "wake", "slots")
+FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots")
 RECONCILE: Final = Script("reconcile", "members")
-LEAVE: Final = Script("leave", "members", "wake", "slots", "dismiss")
-REPORT: Final = Script("report", "record", "members", "wake", "slots", "failed", "retry")
+LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
+REPORT: Final = Script("report", "record", "members", "wake", "lanes", "slots", "failed", "retry")
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
-    "recover", "record", "members", "wake", "slots", "failed", "retry", "dismiss"
+    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss"
 )
 COUNTS: Final = Script("counts", "failed")
 FAILED_PAGE: Final = Script("failed_page")

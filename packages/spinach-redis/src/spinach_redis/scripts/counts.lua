@@ -1,35 +1,34 @@
 -- Counts the jobs of queues by place, all at one instant.
 --
 -- KEYS, for each queue in order
---   ready, future, retrying, members, seq, info, limits, parks, jobs, attempts, failed,
---   errors, failed-bytes, enqueued, periodic
+--   version, ready, future, retrying, members, seq, info, held-ends, parked-ends, jobs,
+--   attempts, failed, errors, failed-bytes, enqueued, periodic
 --   running:<member>     of each member that the caller knows
---   held:<task>          of each limited task that the caller knows
---   parked:<task>        of each park that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
---   5 count of queues
---   for each queue: count of members, the members; count of limited tasks, the tasks;
---   count of parks, the parks
+--   5 schema   6 count of queues
+--   for each queue: count of members, the members
 -- Reply, for each queue
 --   {'APPLIED', ready, held, leased, leased by dead, future, retrying, parked, failed,
 --    members, enqueued, ms until something is due or nil, task and count of each park}
---   {'KEYS', members, limited tasks, parks}: their keys are needed
-local NAMES = {'ready', 'future', 'retrying', 'members', 'seq', 'info', 'limits', 'parks', 'jobs',
-  'attempts', 'failed', 'errors', 'failed-bytes', 'enqueued', 'periodic'}
+--   {'KEYS', members}: their keys are needed
+--   {'VERSION', schema found}
+local NAMES = {'version', 'ready', 'future', 'retrying', 'members', 'seq', 'info', 'held-ends',
+  'parked-ends', 'jobs', 'attempts', 'failed', 'errors', 'failed-bytes', 'enqueued', 'periodic'}
 local now = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
-local a, k = 6, 0
+local a, k = 7, 0
 
--- Reads a count and names, and gives each the next key.
-local function declared_names()
-  local keys = {}
-  local count = tonumber(ARGV[a])
-  for i = 1, count do
-    keys[ARGV[a + i]] = KEYS[k + i]
+-- How many jobs there are in each of some lanes, by name, and in all; see lanes.lua.
+local function lengths_of(ends)
+  local flat, lengths, sum = call('HGETALL', ends), {}, 0
+  for i = 1, #flat, 2 do
+    local first, last = string.match(flat[i + 1], '^(%-?%d+) (%-?%d+)$')
+    local length = last - first + 1
+    lengths[#lengths + 1], lengths[#lengths + 2] = flat[i], length
+    sum = sum + length
   end
-  a, k = a + count + 1, k + count
-  return keys
+  return lengths, sum
 end
 
 local function all_declared(names, keys)
@@ -41,24 +40,21 @@ local function all_declared(names, keys)
   return true
 end
 
-local function lengths(names, keys)
-  local total = 0
-  for i = 1, #names do
-    total = total + call('LLEN', keys[names[i]])
-  end
-  return total
-end
-
 local answers = {}
-for i = 1, tonumber(ARGV[5]) do
+for i = 1, tonumber(ARGV[6]) do
   local q = named(NAMES, k)
   k = k + #NAMES
-  local running, held, parked = declared_names(), declared_names(), declared_names()
-  local members = call('ZRANGE', q.members, 0, -1)
-  local limits, parks = call('HKEYS', q.limits), call('SMEMBERS', q.parks)
-  if not (all_declared(members, running) and all_declared(limits, held)
-      and all_declared(parks, parked)) then
-    answers[i] = {'KEYS', members, limits, parks}
+  local running = {}
+  for j = 1, tonumber(ARGV[a]) do
+    k = k + 1
+    running[ARGV[a + j]] = KEYS[k]
+  end
+  a = a + tonumber(ARGV[a]) + 1
+  local version, members = call('GET', q.version), call('ZRANGE', q.members, 0, -1)
+  if version and version ~= ARGV[5] then
+    answers[i] = {'VERSION', version}
+  elseif not all_declared(members, running) then
+    answers[i] = {'KEYS', members}
   else
     trim_failed(q, now, bounds)
     local leased, leased_by_dead, alive = 0, 0, 0
@@ -80,16 +76,10 @@ for i = 1, tonumber(ARGV[5]) do
         leased_by_dead = leased_by_dead + count
       end
     end
-    local retrying, by_park, all_parked = call('SCARD', q.retrying), {}, 0
-    for j = 1, #parks do
-      local count = call('LLEN', parked[parks[j]])
-      if count > 0 then
-        by_park[#by_park + 1], by_park[#by_park + 2] = parks[j], count
-        all_parked = all_parked + count
-      end
-    end
-    answers[i] = {'APPLIED', call('LLEN', q.ready), lengths(limits, held), leased, leased_by_dead,
-      call('ZCARD', q.future) - retrying, retrying, all_parked,
+    local retrying, _, held = call('SCARD', q.retrying), lengths_of(q['held-ends'])
+    local by_park, parked = lengths_of(q['parked-ends'])
+    answers[i] = {'APPLIED', call('LLEN', q.ready), held, leased, leased_by_dead,
+      call('ZCARD', q.future) - retrying, retrying, parked,
       call('ZCOUNT', q.failed, now - bounds[2], '+inf'), alive,
       tonumber(call('GET', q.enqueued) or 0), due and due - now or false, by_park}
   end

@@ -38,11 +38,10 @@ for i = FIRST + 2, #ARGV, 3 do
 end
 if number > last then
   if last == 0 then
-    local version = call('GET', q.version)
-    if version and version ~= ARGV[2] then
-      return {'VERSION', version}
+    local other = other_schema(q, ARGV[2])
+    if other then
+      return {'VERSION', other}
     end
-    call('SET', q.version, ARGV[2])
   end
   deposit(q, ARGV, FIRST, flags)
   call('SET', session, number, 'PX', ARGV[4])

@@ -10,32 +10,29 @@
 --   info        hash    member -> `<lease, ms> ...`
 --   guard       hash    see members.lua
 --   leases      string  counter, makes tokens
---   limits      hash    limited task -> override or ''
---   brought     set     see slots.lua
---   parks       set     tasks with parked jobs
+--   limits, declared, slots, held, held-ends, brought   see slots.lua
+--   parked, parked-ends         hash, hash: the lane of each park, see lanes.lua
 --   timekeeper  string  see wake.lua
 --   marker      zset    wake-up
 --   paused      string  nothing is taken while it exists
 --   running:<member>    hash  stored id -> token
---   slots, held, limit  set, list, zset, of each limited task that the caller knows
---   parked:<task>       list, of each park that the turn names
 -- ARGV
 --   1 clock offset, ms   2 idle   3 extra   4 most bytes
 --   5 jobs and 6 bytes that earlier calls for the same threads have taken
 --   7 count of turns
---   for each turn: member, number, count of limited tasks, the tasks,
---   count of parks, the parks
+--   for each turn: member, number, count of parks, the parks
 -- Reply, for each turn
 --   {'APPLIED', leases, more, parks, us until the next job is due or nil,
 --    member to recover or nil, whether the queue is paused}
 --     leases: stored id, token, record, attempts or nil for each, in order; a token
 --     is `d` (direct) or `b` (buffered) and a number that grows
 --   {'FENCED'} | {'STALE'}
---   {'KEYS', limited tasks}: nothing was done for any turn, their keys are needed
 local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'seq', 'info', 'guard', 'leases',
-  'limits', 'brought', 'parks', 'timekeeper', 'marker', 'paused'}
+  'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends',
+  'timekeeper', 'marker', 'paused'}
 local MOST_HELD = 500
 local PARKS_TOLD = 100
+local LANES = 100
 local PEEK, FIRST_PEEK = 100, 10
 
 local now, _, now_us = now_ms(ARGV[1])
@@ -43,33 +40,22 @@ local idle = tonumber(ARGV[2])
 local want = idle + tonumber(ARGV[3])
 local most_bytes = tonumber(ARGV[4])
 
-local turns, answers, incomplete = {}, {}, false
+local turns, answers = {}, {}
 local a, k = 8, 0
 for i = 1, tonumber(ARGV[7]) do
   local q = named(NAMES, k)
   k = k + #NAMES + 1
   q.running = KEYS[k]
   q.member, q.number = ARGV[a], tonumber(ARGV[a + 1])
-  local declared
-  declared, a, k = declared_limits(a + 2, k)
   -- Most queues have none of these, and one command tells.
-  q.plain = call('EXISTS', q.limits, q.attempts, q.future, q.parks, q.paused) == 0
-  local missing = {}
-  q.limited = {}
-  if not q.plain then
-    q.limited, missing = limits_of(q, declared)
+  q.plain = call('EXISTS', q.limits, q.attempts, q.future, q['parked-ends'], q.paused) == 0
+  q.limited = q.plain and {} or limits_of(q)
+  q.parks = {}
+  for j = 1, tonumber(ARGV[a + 2]) do
+    q.parks[j] = lane_of(q.parked, q['parked-ends'], ARGV[a + 2 + j])
   end
-  incomplete = incomplete or #missing > 0
-  answers[i] = {'KEYS', missing}
-  q.parked = {}
-  for j = 1, tonumber(ARGV[a]) do
-    q.parked[j] = {ARGV[a + j], KEYS[k + j]}
-  end
-  a, k = a + #q.parked + 1, k + #q.parked
+  a = a + #q.parks + 3
   turns[i] = q
-end
-if incomplete then
-  return answers
 end
 
 local taken, bytes, held_count = tonumber(ARGV[5]), tonumber(ARGV[6]), 0
@@ -84,20 +70,21 @@ local function peek()
   return math.max(1, math.min(count, math.floor((most_bytes - bytes) * taken / bytes) + 1))
 end
 
--- Takes jobs from the head of a list; whether that is known to have emptied it.
--- Of each lease: stored id, first character of the token, record, attempts or false.
-local function take(q, list, leases)
+-- Takes jobs from the head of a park, or of `ready` where there is none; whether that is known
+-- to have emptied it. Of each lease: stored id, first character of the token, record, attempts
+-- or false.
+local function take(q, park, leases)
   local counted = not q.plain and call('EXISTS', q.attempts) == 1
   local limited = next(q.limited) ~= nil
   while taken < want do
     local count = math.max(peek(), limited and FIRST_PEEK or 0)
-    local ids = call('LRANGE', list, 0, count - 1)
+    local ids = park and head_of(park, count) or call('LRANGE', q.ready, 0, count - 1)
     if #ids == 0 then
       return true
     end
     local records = call('HMGET', q.jobs, unpack(ids))
     local attempts = counted and call('HMGET', q.attempts, unpack(ids)) or {}
-    local passed, barred = 0, false
+    local passed, barred, slots = 0, false, {}
     for i = 1, #ids do
       local id, record, direct = ids[i], records[i], taken < idle
       if taken >= want then
@@ -105,7 +92,7 @@ local function take(q, list, leases)
       end
       if record then
         local task = limited and task_of(record)
-        local limit = task and q.limited[task]
+        local limit = task and limit_of(q, q.limited, task)
         if limit and not limit.n then
           limit = nil
         end
@@ -116,19 +103,18 @@ local function take(q, list, leases)
             break
           end
         end
-        if limit and call('SCARD', limit.slots) >= limit.n then
+        if limit and not limit.first then
+          limit.first, limit.last, limit.occupied = {}, {}, occupied(q, task)
+        end
+        if limit and limit.occupied >= limit.n then
           if held_count >= MOST_HELD then
             barred = true
             break
           end
           held_count = held_count + 1
-          limit.aside = limit.aside or {}
-          limit.again = limit.again or {}
-          if call('SISMEMBER', q.brought, id) == 1 then
-            limit.again[#limit.again + 1] = id
-          else
-            limit.aside[#limit.aside + 1] = id
-          end
+          -- Before or behind those that are held already.
+          local ids = call('SISMEMBER', q.brought, id) == 1 and limit.first or limit.last
+          ids[#ids + 1] = id
         else
           if taken > 0 and bytes + #record > most_bytes then
             barred, want = true, taken
@@ -136,7 +122,8 @@ local function take(q, list, leases)
           end
           taken, bytes = taken + 1, bytes + #record
           if limit then
-            call('SADD', limit.slots, id)
+            limit.occupied = limit.occupied + 1
+            slots[#slots + 1], slots[#slots + 2] = 0, task .. '|' .. id
           end
           local n = #leases
           leases[n + 1], leases[n + 2], leases[n + 3] = id, direct and 'd' or 'b', record
@@ -146,8 +133,13 @@ local function take(q, list, leases)
       passed = i
     end
     if passed > 0 then
-      call('LTRIM', list, passed, -1)
+      if park then
+        drop_head(park, passed)
+      else
+        call('LTRIM', q.ready, passed, -1)
+      end
       if limited then
+        many('ZADD', q.slots, slots)
         call('SREM', q.brought, unpack(ids, 1, passed))
       end
     end
@@ -167,16 +159,16 @@ local function lease(q)
   if taken >= want or q.is_paused then
     return leases
   end
-  for i = 1, #q.parked do
-    take(q, q.parked[i][2], leases)
-    if call('EXISTS', q.parked[i][2]) == 0 then
-      call('SREM', q.parks, q.parked[i][1])
-    end
+  for i = 1, #q.parks do
+    take(q, q.parks[i], leases)
   end
-  q.emptied = take(q, q.ready, leases)
-  for _, limit in pairs(q.limited) do
-    many('RPUSH', limit.held, limit.aside or {})
-    to_front(limit.held, limit.again or {})
+  q.emptied = take(q, nil, leases)
+  for task, limit in pairs(q.limited) do
+    if limit.first and #limit.first + #limit.last > 0 then
+      local lane = held_lane(q, task)
+      append(lane, limit.last)
+      prepend(lane, limit.first)
+    end
   end
   if #leases > 0 then
     local count, tokens = #leases / 4, {}
@@ -189,6 +181,21 @@ local function lease(q)
     many('HSET', q.running, tokens)
   end
   return leases
+end
+
+-- Brings back held jobs for which slots are free. There are such jobs only where a limit ended,
+-- or rose by more than MOVES, and what was brought back is taken: otherwise each free slot has
+-- its job on the way. Where many tasks have held jobs, LANES of them are looked at, at random.
+local function catch_up(q)
+  local lanes = call('HRANDFIELD', q['held-ends'], LANES)
+  local brought = #lanes > 0 and call('SCARD', q.brought)
+  for i = 1, #lanes do
+    local limit = limit_of(q, q.limited, lanes[i])
+    if limit and brought <= (limit.n and 0 or MOVES / 2) then
+      fill_slots(q, limit)
+      brought = call('SCARD', q.brought)
+    end
+  end
 end
 
 for i = 1, #turns do
@@ -205,19 +212,21 @@ for i = 1, #turns do
     -- A paused queue names nothing to take, or the process would not wait (I14).
     q.is_paused = not q.plain and call('EXISTS', q.paused) == 1
     local leases = lease(q)
-    catch_up(q, q.limited)
+    if next(q.limited) then
+      catch_up(q)
+    end
     local ready = not (q.is_paused or (q.emptied and q.plain)) and call('LLEN', q.ready) > 0
     local more = ready
     if not q.is_paused then
-      for j = 1, #q.parked do
-        more = more or call('EXISTS', q.parked[j][2]) == 1
+      for j = 1, #q.parks do
+        more = more or length_of(q.parks[j]) > 0
       end
     end
-    local parks = (q.plain or q.is_paused) and {} or call('SRANDMEMBER', q.parks, PARKS_TOLD)
+    local parks = (q.plain or q.is_paused) and {} or call('HRANDFIELD', q['parked-ends'], PARKS_TOLD)
     local due = keeps_time(q, q.member, now) and not q.plain and next_due(q, now_us)
     answers[i] = {'APPLIED', leases, more and 1 or 0, parks, due,
       name_dead(q, q.member, now, pause), q.is_paused and 1 or 0}
-    -- What `wake` does, when somebody keeps the time.
+    -- What `wake` does when a member keeps the time.
     if ready then
       call('ZADD', q.marker, 0, '1')
     end

@@ -5,59 +5,47 @@
 --   version        string  schema of the queue; written here if absent
 --   members        zset    member -> end of its lease
 --   seq            hash    member -> last number
---   info           hash    member -> `<lease, ms> <periodic tasks>\n<description>`
+--   info           hash    member -> `<lease, ms> <periodic tasks>\n<description>\n<limits>`,
+--                          where a limit is `<task>|<limit>`, with leading zeros
 --   guard          hash    see members.lua
---   limits         hash    limited task -> override or ''
---   brought        set     see slots.lua
+--   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   jobs           hash    stored id -> record
 --   ready, future, timekeeper, marker, paused  for the wake-up, see wake.lua
 --   periodic       zset    task -> next due
 --   periodic-info  hash    task -> `<interval> <last declared>`, ms
---   slots, held, limit     of each limited task that the member declares, and of each other
---                          one that the caller knows
 --   running:<member>       of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 schema   3 member   4 lease, ms   5 info   6 time after
 --   which a periodic task that nobody declares is forgotten, in ms
---   7 count of limited tasks, the tasks; then a limit for each
---   then count of periodic tasks; task, interval in ms for each
---   then count of members known, the members
---   then number of the call, 0 to join
---   then count of other limited tasks known, the tasks
+--   7 number of the call, 0 to join   8 count of periodic tasks
+--   then task, interval in ms for each
+--   then the members known
 -- Reply
 --   {'APPLIED', us until a periodic task of the member is due or nil}
 --   {'FENCED'}: under this name a dead member is being recovered; or there is none, and it
 --   declares anew
 --   {'STALE'}: it declared anew under this number or a later one
---   {'KEYS', members, limited tasks}: nothing was done, their keys are needed
+--   {'KEYS', members}: nothing was done, their keys are needed
 --   {'VERSION', schema found}: nothing was done
-local NAMES = {'version', 'members', 'seq', 'info', 'guard', 'limits', 'brought', 'jobs', 'ready',
-  'future', 'timekeeper', 'marker', 'paused', 'periodic', 'periodic-info'}
+local NAMES = {'version', 'members', 'seq', 'info', 'guard', 'limits', 'declared', 'slots', 'held',
+  'held-ends', 'brought', 'jobs', 'ready', 'future', 'timekeeper', 'marker', 'paused', 'periodic',
+  'periodic-info'}
 -- Read at once, so that large ones do not fill the memory of the server.
 local RECORDS = 100
 local q = named(NAMES, 0)
 local now, _, now_us = now_ms(ARGV[1])
 local member, lease = ARGV[3], tonumber(ARGV[4])
-
-local declared, a, k = declared_limits(7, #NAMES)
-local wanted = {}
-for i = 1, tonumber(ARGV[7]) do
-  wanted[ARGV[7 + i]] = tonumber(ARGV[a])
-  a = a + 1
+local number = tonumber(ARGV[7])
+local wanted, limited = declared_by(ARGV[5])
+local periods, a = {}, 9
+for i = 1, tonumber(ARGV[8]) do
+  periods[i] = {ARGV[a], tonumber(ARGV[a + 1])}
+  a = a + 2
 end
-local periods = {}
-for i = 1, tonumber(ARGV[a]) do
-  periods[i] = {ARGV[a + 2 * i - 1], tonumber(ARGV[a + 2 * i])}
-end
-a = a + 2 * #periods + 1
 local running = {}
-local member_count = tonumber(ARGV[a])
-for i = 1, member_count do
-  running[ARGV[a + i]] = KEYS[k + i]
+for i = a, #ARGV do
+  running[ARGV[i]] = KEYS[#NAMES + i - a + 1]
 end
-a, k = a + member_count + 1, k + member_count
-local number = tonumber(ARGV[a])
-local others = declared_limits(a + 1, k)
 
 local version = call('GET', q.version)
 if version and version ~= ARGV[2] then
@@ -70,34 +58,23 @@ if (known or anew) and call('HEXISTS', q.seq, member) == 0 then
 end
 local declares = anew or not known
 
--- A limit where there was none has to count the jobs that are leased without one. This
--- alone looks at all leases of a queue, once for a limit that is new. Slots may be left
--- from an earlier one that went with the last member who declared it.
-local fresh, unknown, no_keys = {}, {}, {}
-if declares then
-  for task in pairs(wanted) do
-    fresh[task] = not in_force(declared[task], call('HGET', q.limits, task)) or nil
+-- A limit where there was none has to count the jobs that are leased without one. Only this
+-- looks at all leases of a queue, once for a limit that is new. Slots may be left from an
+-- earlier limit, which went with the last member that declared it.
+local fresh = {}
+if declares and #limited > 0 then
+  local overrides = fields_of(q.limits, limited)
+  for i = 1, #limited do
+    fresh[limited[i]] = not in_force(q, limited[i], overrides[i]) or nil
   end
 end
 if next(fresh) then
   local members = call('ZRANGE', q.members, 0, -1)
   for i = 1, #members do
     if not running[members[i]] then
-      unknown = members
+      return {'KEYS', members}
     end
   end
-end
-if anew then
-  -- It may have declared any of them before.
-  local limited = call('HKEYS', q.limits)
-  for i = 1, #limited do
-    if not declared[limited[i]] and not others[limited[i]] then
-      no_keys[#no_keys + 1] = limited[i]
-    end
-  end
-end
-if #unknown > 0 or #no_keys > 0 then
-  return {'KEYS', unknown, no_keys}
 end
 
 admit_when_full(q.ready)
@@ -112,36 +89,49 @@ end
 local longest = call('ZCARD', q.members) > 0 and tonumber(call('HGET', q.guard, 'lease')) or 0
 call('HSET', q.guard, 'lease', math.max(longest, lease))
 call('ZADD', q.members, now + lease, member)
+local former = {}
 if anew then
-  withdraw(q, others, member)
-  end_schedule(q, member, now)
+  local info = call('HGET', q.info, member) or ''
+  former = declared_by(info)
+  withdraw(q, limits_of(q), member, info, wanted)
+  end_schedule(q, info, now)
 end
-call('HSET', q.info, member, ARGV[5])
 local earliest = nil
 if declares then
+  -- A copy of an earlier join must not change it: it says what `declared` has of the member.
+  call('HSET', q.info, member, ARGV[5])
   if not known then
     call('HSET', q.seq, member, 0)
   end
   if next(fresh) then
+    local slots = {}
     for _, key in pairs(running) do
-      local ids = call('HKEYS', key)
+      local leases, ids = call('HGETALL', key), {}
+      for i = 1, #leases, 2 do
+        ids[#ids + 1] = leases[i]
+      end
       for i = 1, #ids, RECORDS do
         local last = math.min(i + RECORDS - 1, #ids)
         local records = call('HMGET', q.jobs, unpack(ids, i, last))
         for j = 1, #records do
           local task = task_of(records[j])
           if task and fresh[task] then
-            call('SADD', declared[task].slots, ids[i + j - 1])
+            slots[#slots + 1], slots[#slots + 2] = 0, task .. '|' .. ids[i + j - 1]
           end
         end
       end
     end
+    many('ZADD', q.slots, slots)
   end
-  for task, limit in pairs(wanted) do
+  for i = 1, #limited do
+    local task = limited[i]
     call('HSETNX', q.limits, task, '')
-    call('ZADD', declared[task].limit, limit, member)
-    declared[task].n = in_force(declared[task], call('HGET', q.limits, task))
-    settle(q, task, declared[task])
+    if former[task] and former[task] ~= wanted[task] then
+      call('ZREM', q.declared, former[task] .. '|' .. member)
+    end
+    call('ZADD', q.declared, 0, wanted[task] .. '|' .. member)
+    local n = in_force(q, task, call('HGET', q.limits, task))
+    fill_slots(q, {task = task, n = n})
   end
   for i = 1, #periods do
     local task, interval = periods[i][1], periods[i][2]

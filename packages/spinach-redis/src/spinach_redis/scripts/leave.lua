@@ -3,26 +3,20 @@
 -- KEYS
 --   ready, future, timekeeper, marker, paused  for the wake-up, see wake.lua
 --   members, seq, info, guard                  see members.lua
---   limits, brought                            see slots.lua
+--   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   periodic-info  hash  task -> `<interval> <last declared>`, ms
 --   running:<member>     hash  stored id -> token
---   slots, held, limit   of each limited task that the caller knows
 -- ARGV
---   1 clock offset, ms   2 member   3 number   4 count of limited tasks, the tasks
+--   1 clock offset, ms   2 member   3 number
 -- Reply
 --   {'APPLIED'} | {'REFUSED'}: it has leases | {'FENCED'} | {'STALE'}
---   {'KEYS', limited tasks}: nothing was done, their keys are needed
 local NAMES = {'ready', 'future', 'timekeeper', 'marker', 'paused', 'members', 'seq', 'info', 'guard',
-  'limits', 'brought', 'periodic-info'}
+  'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'periodic-info'}
 local q = named(NAMES, 0)
 local running = KEYS[#NAMES + 1]
 local now = now_ms(ARGV[1])
 local member = ARGV[2]
-local limits, missing = limits_of(q, (declared_limits(4, #NAMES + 1)))
 
-if #missing > 0 then
-  return {'KEYS', missing}
-end
 admit_when_full(q.ready)
 step(q, now)
 local refused = refusal(q, member, tonumber(ARGV[3]))
@@ -32,7 +26,7 @@ end
 if call('EXISTS', running) == 1 then
   return {'REFUSED'}
 end
-dismiss(q, limits, member, now)
+dismiss(q, limits_of(q), member, now)
 call('ZREM', q.members, member)
 call('HDEL', q.info, member)
 call('HDEL', q.guard, 'named:' .. member)

@@ -33,10 +33,10 @@ local pairs_ = call('HGETALL', running)
 for i = 1, #pairs_, 2 do
   owned[pairs_[i]] = pairs_[i + 1]
 end
-local strays, held = {}, {}
+local strays, known = {}, {}
 for i = 5, #ARGV, 2 do
   if owned[ARGV[i]] == ARGV[i + 1] then
-    held[ARGV[i]] = true
+    known[ARGV[i]] = true
   else
     strays[#strays + 1] = ARGV[i]
     strays[#strays + 1] = ARGV[i + 1]
@@ -44,7 +44,7 @@ for i = 5, #ARGV, 2 do
 end
 local lacking = {}
 for id, token in pairs(owned) do
-  if not held[id] then
+  if not known[id] then
     lacking[#lacking + 1] = {id, token, tonumber(string.sub(token, 2))}
   end
 end

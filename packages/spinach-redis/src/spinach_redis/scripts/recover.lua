@@ -12,25 +12,22 @@
 --   failed        zset    stored id -> instant
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
---   limits, brought              see slots.lua
+--   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   members, seq, info, guard    see members.lua
 --   periodic-info hash    task -> `<interval> <last declared>`, ms
 --   running:<member>   hash  stored id -> token, of the dead member
---   slots, held, limit           of each limited task that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
 --   5 dead member   6 most leases   7 most bytes of records in the reply
 --   8 losses after which a job is poison   9 base and 10 cap of the delay, ms
 --   11 seed for the delays   12 to 14 reasons: at most once, poison, last attempt
---   15 count of limited tasks, the tasks
 -- Reply
 --   {'APPLIED', more, lost: stored id, record, retries, losses for each, count of jobs put
 --    back to the front, count of jobs that run again after a delay, info of the member}
 --   {'REFUSED'}: it is alive, unknown, or nobody may be declared dead now
---   {'KEYS', limited tasks}: nothing was done, their keys are needed
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
-  'failed', 'errors', 'failed-bytes', 'limits', 'brought', 'members', 'seq', 'info', 'guard',
-  'periodic-info'}
+  'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
+  'members', 'seq', 'info', 'guard', 'periodic-info'}
 local q = named(NAMES, 0)
 local running = KEYS[#NAMES + 1]
 local now = now_ms(ARGV[1])
@@ -38,17 +35,14 @@ local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
 local dead = ARGV[5]
 local most, most_bytes, most_losses = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local base_ms, cap_ms = tonumber(ARGV[9]), tonumber(ARGV[10])
-local limits, missing = limits_of(q, (declared_limits(15, #NAMES + 1)))
 
-if #missing > 0 then
-  return {'KEYS', missing}
-end
 admit_when_full(q.ready)
 local pause = step(q, now)
 if not condemned(q, dead, now, pause) then
   return {'REFUSED'}
 end
 -- Before anything else: from here on it receives nothing.
+local limits = limits_of(q)
 local info = dismiss(q, limits, dead, now)
 
 local leases = {}
@@ -102,7 +96,9 @@ for i = 1, math.min(most, #leases) do
   end
 end
 for task, limit in pairs(limits) do
-  free_slots(q, task, limit, limit.ended or {})
+  if limit.ended then
+    free_slots(q, limit_of(q, limits, task), limit.ended)
+  end
 end
 many('HDEL', running, ended)
 retry(q, now, retries)

@@ -11,11 +11,10 @@
 --   failed        zset    stored id -> instant
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
---   limits, brought              see slots.lua
---   parks         set     tasks with parked jobs
+--   limits, declared, slots, held, held-ends, brought   see slots.lua
+--   parked, parked-ends          hash, hash: the lane of each park, see lanes.lua
 --   members, info, guard         see members.lua
 --   running:<member>   hash  stored id -> token, of each member below
---   slots, held, limit, parked   of each task below
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
 --   5 count of members   6 count of tasks, the tasks
@@ -26,27 +25,25 @@
 -- Reply
 --   one character an outcome: 1 applied, 0 refused
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
-  'failed', 'errors', 'failed-bytes', 'limits', 'brought', 'parks', 'members', 'info', 'guard'}
+  'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
+  'parked', 'parked-ends', 'members', 'info', 'guard'}
 local q = named(NAMES, 0)
 local now, now_up = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
 
-local members, k = {}, #NAMES
+local members = {}
 for i = 1, tonumber(ARGV[5]) do
-  k = k + 1
-  members[i] = {key = KEYS[k], asked = {}, ended = {}}
+  members[i] = {key = KEYS[#NAMES + i], asked = {}, ended = {}}
 end
-local tasks, overrides = {}, call('HGETALL', q.limits)
+-- Each with its jobs, and those to park; `limited` where it has a limit.
+local names, tasks = {}, {}
 for i = 1, tonumber(ARGV[6]) do
-  tasks[i] = {name = ARGV[6 + i], slots = KEYS[k + 1], held = KEYS[k + 2], limit = KEYS[k + 3],
-    parked = KEYS[k + 4], jobs = {}}
-  for j = 1, #overrides, 2 do
-    if overrides[j] == tasks[i].name then
-      tasks[i].limited = true
-      tasks[i].n = in_force(tasks[i], overrides[j + 1])
-    end
-  end
-  k = k + 4
+  names[i] = ARGV[6 + i]
+end
+local overrides = fields_of(q.limits, names)
+for i = 1, #names do
+  tasks[i] = {task = names[i], override = overrides[i], limited = overrides[i] and true,
+    jobs = {}, parked = {}}
 end
 
 -- Which outcomes count.
@@ -96,8 +93,7 @@ local function accept(kind, task, id, detail)
       returned[#returned + 1] = id
     end
   else
-    task.put_aside = task.put_aside or {}
-    task.put_aside[#task.put_aside + 1] = id
+    task.parked[#task.parked + 1] = id
   end
 end
 for r = 1, #runs do
@@ -131,10 +127,13 @@ if call('EXISTS', q.attempts) == 1 then
   many('HDEL', q.attempts, gone)
 end
 for i = 1, #tasks do
-  free_slots(q, tasks[i].name, tasks[i], tasks[i].jobs)
-  if tasks[i].put_aside then
-    many('RPUSH', tasks[i].parked, tasks[i].put_aside)
-    call('SADD', q.parks, tasks[i].name)
+  local task = tasks[i]
+  if #task.jobs > 0 then
+    task.n = in_force(q, task.task, task.override)
+    free_slots(q, task, task.jobs)
+  end
+  if #task.parked > 0 then
+    append(lane_of(q.parked, q['parked-ends'], task.task), task.parked)
   end
 end
 retry(q, now, retries)

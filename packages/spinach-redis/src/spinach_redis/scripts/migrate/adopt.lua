@@ -31,9 +31,9 @@ local place = KEYS[1]
 local kind = call('TYPE', place).ok
 local now = now_ms(ARGV[1])
 
-local version = call('GET', q.version)
-if version and version ~= ARGV[2] then
-  return {'VERSION', version}
+local other = other_schema(q, ARGV[2])
+if other then
+  return {'VERSION', other}
 end
 
 local function holds(item, field)
@@ -85,7 +85,6 @@ many('HSET', q.attempts, attempts)
 many('SADD', q.retrying, retrying)
 if #found > 0 then
   call('INCRBY', q.enqueued, #failures / 2)
-  call('SET', q.version, ARGV[2])
 end
 for j = 1, #found do
   local i = found[j]

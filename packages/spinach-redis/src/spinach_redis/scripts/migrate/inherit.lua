@@ -17,9 +17,9 @@ local NAMES = {'version', 'periodic', 'periodic-info'}
 local q = named(NAMES, 2)
 local now = now_ms(ARGV[1])
 
-local version = call('GET', q.version)
-if version and version ~= ARGV[2] then
-  return {'VERSION', version}
+local other = other_schema(q, ARGV[2])
+if other then
+  return {'VERSION', other}
 end
 if call('HGET', KEYS[1], ARGV[3]) ~= ARGV[4] then
   return {'OK', '0'}
@@ -28,7 +28,6 @@ end
 if call('HSETNX', q['periodic-info'], ARGV[5], string.format('%s %.0f', ARGV[7], now)) == 1 then
   call('ZADD', q.periodic, 'NX', ARGV[6], ARGV[5])
 end
-call('SET', q.version, ARGV[2])
 call('HDEL', KEYS[1], ARGV[3])
 call('ZREM', KEYS[2], ARGV[3])
 return {'OK', '1'}

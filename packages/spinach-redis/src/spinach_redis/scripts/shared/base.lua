@@ -16,8 +16,8 @@ end
 
 -- Us until an instant in ms, 0 when it has come: what is due at a whole ms is due as soon
 -- as the time rounded down says so. Replies carry whole numbers, and a worker that was told
--- whole ms slept half of one too long. What is centuries away would not fit into a reply;
--- whoever has waited that long asks again.
+-- whole ms slept half of one too long. What is centuries away would not fit into a reply, so
+-- it is given as less: a worker asks again when that time has passed.
 local MOST_US = 2 ^ 53
 local function until_us(instant, now_us)
   return math.min(math.max(0, instant * 1000 - now_us), MOST_US)
@@ -73,8 +73,8 @@ local function admit_when_full(key)
   call('PERSIST', key)
 end
 
--- Whether the server is full; `key` is a sorted set. A command that may need memory tells, as
--- long as nothing was written before; this one changes nothing, since nobody is called ''.
+-- Whether the server is full; `key` is a sorted set. A command that may need memory is refused
+-- then, as long as nothing was written before. This one changes nothing, since '' is no name.
 local function is_full(key)
   local answer = redis.pcall('ZADD', key, 'XX', 0, '')
   return type(answer) == 'table' and string.find(answer.err or '', 'OOM', 1, true) ~= nil

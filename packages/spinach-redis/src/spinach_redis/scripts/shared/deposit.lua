@@ -1,6 +1,6 @@
 -- New jobs of a queue. The first write is one that a full server refuses (I2). Jobs that
--- come behind ready ones are announced as well: whoever took the marker for those may have
--- died before its fetch.
+-- come behind ready ones are announced as well: the process that took the marker for those
+-- may have died before its fetch.
 
 -- Stores the jobs that are not stored yet. `jobs` holds id, record and due of each from
 -- position `from` on; the flag of a job is '1' if it is ready, else it waits until its due,

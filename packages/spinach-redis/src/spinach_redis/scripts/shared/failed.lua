@@ -3,7 +3,7 @@
 
 local TRIM = 100
 
--- Failures of one ms keep their order: their scores differ by so much of a ms, as those of
+-- Failures of one ms keep their order: their scores differ by this part of a ms, as those of
 -- waiting jobs do in wake.lua.
 local SAME_INSTANT = 2048
 
@@ -12,8 +12,7 @@ local function size_of(q, id)
   return call('HSTRLEN', q.jobs, id) + call('HSTRLEN', q.errors, id)
 end
 
--- Takes out jobs that are there, and are of so many bytes in all. The first write needs
--- no memory.
+-- Takes out jobs that are there; `bytes` is their size in all. The first write needs no memory.
 local function drop(q, ids, bytes)
   many('ZREM', q.failed, ids)
   many('HDEL', q.errors, ids)

@@ -1,4 +1,4 @@
--- Memberships: their numbers, and who may be declared dead (I11).
+-- Memberships: their numbers, and when a member may be declared dead (I11).
 
 -- As in spinach.const, which says why.
 local NAMING_MS = 12000
@@ -23,10 +23,10 @@ local function lease_of(q, member)
   return tonumber(string.match(call('HGET', q.info, member) or '', '^%d+'))
 end
 
--- Notes that somebody lives. When nobody did for half a lease, or the clock was set
--- back, the server was away rather than its members: nobody is declared dead before
--- the instant returned, and no lease lasts longer than one that starts now. A second
--- back is what time servers do all day, and harms no lease. `lease` is the longest.
+-- Notes that a member lives. When none did for half a lease, or the clock was set back, the
+-- server was away rather than its members: none is declared dead before the instant returned,
+-- and no lease lasts longer than one that starts now. Time servers set a clock back by up to a
+-- second all day, which harms no lease. `lease` is the longest one.
 local function step(q, now)
   local guard = call('HMGET', q.guard, 'seen', 'until', 'lease')
   local seen, pause = tonumber(guard[1]), tonumber(guard[2] or 0)
@@ -62,7 +62,7 @@ local function condemned(q, member, now, pause)
   return call('HEXISTS', q.seq, member) == 0 or (ends < now and now >= pause)
 end
 
--- Lets nobody be told of a dead member for a while: one process recovers it at a time.
+-- Keeps a dead member from being named for a while: one process recovers it at a time.
 local function claim(q, member, now)
   call('HSET', q.guard, 'named:' .. member, now + NAMING_MS)
 end

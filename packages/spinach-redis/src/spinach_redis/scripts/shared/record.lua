@@ -1,8 +1,8 @@
 -- What may be read of a job: its header, by pattern match, and its counts.
 
--- Retries and task of a record; nothing when this release cannot read it, which has to
--- be said of the same records as in spinach.record.header: the process that gets such a job puts
--- it aside under a name that is not its task's, so that a slot would be lost (I10).
+-- Retries and task of a record; nothing when this release cannot read it. The same records
+-- must be readable as in spinach.record.header: the process that gets another one parks it under
+-- a name that is not its task's, so that a slot would be lost (I10).
 local function header_of(record)
   local retries, queue, task = string.match(record,
     '^1|(%d+)|%-|([%w_.:/@%-]+)|([%w_.:/@%-]+)\n')

@@ -1,42 +1,59 @@
--- Limits of tasks (I10). `limits` names every task that has one, with the operator's
--- override or ''; a task's slots are its leased jobs. `brought` has the jobs that are
--- back in `ready`, after they were held or given back: their place is before the others.
+-- Limits of tasks (I10), in keys that all tasks of a queue share.
+--
+-- `limits` names every task that has a limit, with the operator's override or ''. `declared`
+-- has `<task>|<limit>|<member>` for each limit that a member declares, the limit with leading
+-- zeros. `slots` has `<task>|<stored id>` for each slot that a leased job occupies. All scores
+-- of these two sorted sets are 0, so that their members are in the order of their bytes: those
+-- of a task stand together, its lowest limit first.
+--
+-- A job that finds no slot is held: it waits in the lane of its task in `held`. `brought` has
+-- the jobs that are back in `ready`, after they were held or released: their place is before
+-- the others.
 
 local MOVES = 500
 
--- Reads `<count> <task>...` from ARGV at `a`; three keys a task follow KEYS[k].
--- Returns the tasks with their keys, and the next positions.
-local function declared_limits(a, k)
-  local declared = {}
-  local count = tonumber(ARGV[a])
-  for i = 1, count do
-    declared[ARGV[a + i]] = {slots = KEYS[k + 1], held = KEYS[k + 2], limit = KEYS[k + 3]}
-    k = k + 3
-  end
-  return declared, a + count + 1, k
+-- The members that begin with `<task>|`, as a range: no name has a `|`, and `}` comes next.
+local function range_of(task)
+  return '[' .. task .. '|', '(' .. task .. '}'
 end
 
 -- The limit in force; nil when nobody limits the task any more. A member's limit goes
 -- with the member. That a lease is over does not lift it: after an outage all are.
-local function in_force(limit, override)
-  return tonumber(override) or tonumber(call('ZRANGE', limit.limit, 0, 0, 'WITHSCORES')[2])
+local function in_force(q, task, override)
+  local number = tonumber(override)
+  if not number then
+    local from, to = range_of(task)
+    local lowest = call('ZRANGEBYLEX', q.declared, from, to, 'LIMIT', 0, 1)[1]
+    number = lowest and tonumber(string.match(lowest, '|(%d+)|'))
+  end
+  return number or nil
 end
 
--- The limited tasks of the queue, by name, and the names of those whose keys the
--- caller did not declare.
-local function limits_of(q, declared)
-  local index = call('HGETALL', q.limits)
-  local limits, missing = {}, {}
+-- The limited tasks of the queue, by name; `limit_of` tells their limits.
+local function limits_of(q)
+  local index, limits = call('HGETALL', q.limits), {}
   for i = 1, #index, 2 do
-    local limit = declared[index[i]]
-    if limit then
-      limit.n = in_force(limit, index[i + 1])
-      limits[index[i]] = limit
-    else
-      missing[#missing + 1] = index[i]
-    end
+    limits[index[i]] = {task = index[i], override = index[i + 1]}
   end
-  return limits, missing
+  return limits
+end
+
+-- A limited task with its limit in force, `n`, which is read once; nil where it has none.
+local function limit_of(q, limits, task)
+  local limit = limits[task]
+  if limit and not limit.read then
+    limit.read, limit.n = true, in_force(q, task, limit.override)
+  end
+  return limit
+end
+
+-- How many slots of a task are occupied.
+local function occupied(q, task)
+  return call('ZLEXCOUNT', q.slots, range_of(task))
+end
+
+local function held_lane(q, task)
+  return lane_of(q.held, q['held-ends'], task)
 end
 
 -- How many jobs at the head of `ready` were brought back before.
@@ -56,31 +73,33 @@ local function brought_before(q)
   return 0
 end
 
--- Brings `count` held jobs back to the front. They queue up behind those brought back
--- before, each of which would else be pushed back by the next one for as long as few
--- threads are idle.
-local function bring_back(q, limit, count)
-  if count <= 0 or call('LLEN', limit.held) == 0 then
-    return
+-- Brings the first `most` held jobs back to the front, as far as slots are free for them. They
+-- queue up behind those brought back before, each of which would else be pushed back by the
+-- next one for as long as few threads are idle. Returns how many are held still.
+local function bring_back(q, limit, most)
+  local lane = held_lane(q, limit.task)
+  local count = math.min(most, length_of(lane))
+  if limit.n and count > 0 then
+    count = math.min(count, limit.n - occupied(q, limit.task))
   end
-  local ids = call('LPOP', limit.held, count)
-  local place = brought_before(q)
-  local before = place > 0 and call('LPOP', q.ready, place) or {}
-  to_front(q.ready, ids)
-  to_front(q.ready, before)
-  many('SADD', q.brought, ids)
+  if count > 0 then
+    local ids = head_of(lane, count)
+    drop_head(lane, count)
+    local place = brought_before(q)
+    local before = place > 0 and call('LPOP', q.ready, place) or {}
+    to_front(q.ready, ids)
+    to_front(q.ready, before)
+    many('SADD', q.brought, ids)
+  end
+  return length_of(lane)
 end
 
--- Brings back the held jobs that have a slot, MOVES at most: `catch_up` does the rest.
+-- Brings back the held jobs that have a slot, MOVES at most: the next fetches do the rest.
 -- Forgets a task whose limit is gone when nothing is left of it.
-local function settle(q, task, limit)
-  if limit.n then
-    bring_back(q, limit, math.min(MOVES, limit.n - call('SCARD', limit.slots)))
-  else
-    bring_back(q, limit, MOVES - call('SCARD', q.brought))
-  end
-  if not limit.n and call('LLEN', limit.held) == 0 and call('SCARD', limit.slots) == 0 then
-    call('HDEL', q.limits, task)
+local function fill_slots(q, limit)
+  local held = bring_back(q, limit, limit.n and MOVES or MOVES - call('SCARD', q.brought))
+  if not limit.n and held == 0 and occupied(q, limit.task) == 0 then
+    call('HDEL', q.limits, limit.task)
     -- Without a limit nobody looks at it, and it would grow for ever.
     if call('EXISTS', q.limits) == 0 then
       call('DEL', q.brought)
@@ -88,38 +107,21 @@ local function settle(q, task, limit)
   end
 end
 
--- Slots are free and jobs held only where a limit ended or rose by more than MOVES, and
--- what was brought back is taken: else each free slot has its job on the way.
-local function catch_up(q, limits)
-  for task, limit in pairs(limits) do
-    if call('LLEN', limit.held) > 0 and call('SCARD', q.brought) <= (limit.n and 0 or MOVES / 2) then
-      settle(q, task, limit)
-    end
-  end
-end
-
 -- The leases of some jobs of a task ended.
-local function free_slots(q, task, limit, ids)
-  local freed = 0
-  for i = 1, #ids, PORTION do
-    freed = freed + call('SREM', limit.slots, unpack(ids, i, math.min(i + PORTION - 1, #ids)))
+local function free_slots(q, limit, ids)
+  local freed, slots = 0, {}
+  for i = 1, #ids do
+    slots[i] = limit.task .. '|' .. ids[i]
+  end
+  for i = 1, #slots, PORTION do
+    freed = freed + call('ZREM', q.slots, unpack(slots, i, math.min(i + PORTION - 1, #slots)))
   end
   if freed == 0 then
     return
   end
   if limit.n then
-    bring_back(q, limit, math.min(freed, limit.n - call('SCARD', limit.slots)))
+    bring_back(q, limit, freed)
   else
-    settle(q, task, limit)
-  end
-end
-
--- Forgets what a member declared.
-local function withdraw(q, limits, member)
-  for task, limit in pairs(limits) do
-    if call('ZREM', limit.limit, member) == 1 then
-      limit.n = in_force(limit, call('HGET', q.limits, task))
-      settle(q, task, limit)
-    end
+    fill_slots(q, limit)
   end
 end

@@ -7,12 +7,12 @@
 local TIMEKEEPER_MS = 6000
 local RENEW_MS = 500
 
--- Jobs of one instant keep their order: their scores differ by so much of a ms, which
+-- Jobs of one instant keep their order: their scores differ by this part of a ms, which
 -- a score of this century holds exactly. Jobs beyond SAME_INSTANT of one ms do not.
 local SAME_INSTANT = 2048
 
--- Who keeps the time, and until when; nil when nobody does. An office that ends later
--- than any can was taken before the server's clock was set back.
+-- The member that keeps the time, and until when; nil when none does. An office that ends
+-- later than any can was taken before the server's clock was set back.
 local function timekeeper(q, now)
   local text = call('GET', q.timekeeper)
   if not text then
@@ -38,16 +38,17 @@ local function keeps_time(q, member, now)
   return true
 end
 
--- Also of an office that is over, or was before the clock was set back: it could be in force
--- again, and nobody would keep the time.
+-- Also from an office that is over, or that was taken before the clock was set back: it could
+-- be in force again, and no living member would keep the time.
 local function resign(q, member)
   if string.match(call('GET', q.timekeeper) or '', '^%d+ (.*)$') == member then
     call('DEL', q.timekeeper)
   end
 end
 
--- Makes the marker tell the truth; last in every script that takes jobs or may leave
--- some without a taker. A fetch, after which somebody keeps the time, does so by itself.
+-- Sets the marker or takes it away, by what is there. It comes last in every script that takes
+-- jobs or may leave some without a taker. A fetch, after which a member keeps the time, has a
+-- shorter way of its own.
 local function wake(q, now)
   if (call('LLEN', q.ready) > 0 and call('EXISTS', q.paused) == 0)
       or (call('EXISTS', q.future) == 1 and not timekeeper(q, now)) then
@@ -73,8 +74,8 @@ local function next_due(q, now_us)
   return until_us(math.floor(tonumber(first[2])), now_us)
 end
 
--- Lets jobs wait; `entries` is {due, id, ...}. A new earliest instant is news that the
--- timekeeper has not heard: whoever takes the marker becomes the new one.
+-- Lets jobs wait; `entries` is {due, id, ...}. The timekeeper does not know a new earliest
+-- instant. So there is none any more: the process that takes the marker becomes the next one.
 local function postpone(q, entries)
   if #entries == 0 then
     return
