@@ -103,6 +103,36 @@ def test_jobs_leave_in_the_order_they_came(rig: Rig) -> None:
     assert [rig.take(worker) for worker in (1, 2, 3)] == jobs
 
 
+def test_leases_that_are_held_are_counted_without_a_pass_over_them(rig: Rig) -> None:  # I6
+    other = rig.member()
+    ours, theirs = rig.membership.member, other.member
+
+    def check() -> None:
+        for member in (ours, theirs):
+            assert rig.in_flight.held_count(member) == len(rig.in_flight.held(member))
+
+    rig.put(1, 2, 3, 4)
+    rig.put(5, 6, membership=other)
+    rig.in_flight.post(Outcome(OutcomeKind.PARK, rig.job(7).lease, "unknown"))
+    check()
+    assert (rig.in_flight.held_count(ours), rig.in_flight.held_count(theirs)) == (5, 2)
+    running = rig.take()
+    rig.in_flight.settle(ours, [(f"1job-{n}", f"t{n}") for n in (1, 2)])
+    check()
+    rig.in_flight.drop(theirs)
+    check()
+    rig.in_flight.close()
+    rig.end(1, running)
+    check()
+    sent = rig.in_flight.collect((), 3)
+    check()
+    rig.in_flight.answered([Verdict.APPLIED, Verdict.REFUSED, Verdict.UNKNOWN][: len(sent)])
+    check()
+    assert rig.in_flight.held_count(ours) == 2
+    rig.in_flight._leases = None  # type: ignore[assignment]
+    assert rig.in_flight.held_count(ours) == 2
+
+
 def test_a_job_is_held_from_the_fetch_until_its_outcome_is_answered(rig: Rig) -> None:
     # I6, I17
     (job,) = rig.put(1)

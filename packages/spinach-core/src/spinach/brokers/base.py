@@ -145,11 +145,11 @@ class Broker(ABC):
 
     # -- memberships -------------------------------------------------------
     #
-    # A membership is one worker process in one queue. `fetch`, `beat`,
-    # `reconcile`, `leave` and a `join` that declares anew carry its number, one above
-    # the last one the engine used; the engine has one such call in flight per
-    # membership. The store remembers the last number: one that is not above it answers
-    # STALE and does nothing. A member that the store does not know answers FENCED.
+    # A membership is one worker process in one queue. `fetch`, `reconcile`, `leave` and a
+    # `join` that declares anew carry its number, one above the last one the engine used; the
+    # engine has one such call in flight per membership. The store remembers the last number:
+    # one that is not above it answers STALE and does nothing. A member that the store does
+    # not know answers FENCED, to a beat as well.
 
     @abstractmethod
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
@@ -204,7 +204,12 @@ class Broker(ABC):
 
     @abstractmethod
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        """Prove life: the lease of each membership starts anew."""
+        """Prove life: the lease of each membership starts anew.
+
+        A beat moves no lease, so it has no number: that of a turn is not looked at, and none
+        is taken. It may be made while another call of the membership is in flight, and never
+        answers STALE. One that got no answer leaves nothing open.
+        """
 
     @abstractmethod
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:

@@ -85,6 +85,7 @@ class Turn(msgspec.Struct, frozen=True):
 
     queue: str
     member: str
+    #: Above that of its last call; a beat has none, and 0 does for it.
     number: int
 
 
@@ -113,8 +114,6 @@ class JoinReply(TurnReply, frozen=True, kw_only=True):
 class BeatReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `beat`."""
 
-    #: How many leases of the membership are in force.
-    leases: int = 0
     #: A member of the queue to recover; named to one caller at a time.
     dead: str | None = None
     #: The store has no memory left, so that it refuses new jobs.
@@ -125,6 +124,8 @@ class FetchReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `fetch` for one turn."""
 
     leases: tuple[Lease, ...] = ()
+    #: How many leases the membership has; None in an answer that brings some.
+    lease_count: int | None = None
     #: Takeable jobs remain in the queue: ready, or in a park that the turn named.
     more: bool = False
     #: Tasks with parked jobs, a bounded number.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import Turn, Verdict
 from spinach.const import BLOCK_SECONDS, MAX_FETCH_BYTES
 from spinach.outcome import Outcome, OutcomeKind
 from spinach.record import wire
@@ -253,6 +253,8 @@ class Consumer:
         turns = [self._memberships[index].fetch_turn() for index in indices]
         if not turns:
             return 0
+        # Counted before: meanwhile outcomes are answered, but nobody else brings leases.
+        held = [self._in_flight.held_count(turn.member) for turn in turns]
         replies = self._broker.fetch(
             turns,
             idle=idle,
@@ -267,8 +269,13 @@ class Consumer:
         if self.news:
             self._take_note()
         came = handed_over = 0
-        for index, reply in zip(indices, replies, strict=True):
+        for index, reply, most in zip(indices, replies, held, strict=True):
             if self._accept(index, "fetch", reply):
+                if reply.lease_count is not None and reply.lease_count > most:
+                    # A store that went back to an earlier state, as after a failover, has
+                    # forgotten outcomes that it answered. Nobody else would end those leases.
+                    self._memberships[index].uncertain = self._memberships[index].forgotten = True
+                    self._quiet_until = 0.0
                 came += len(reply.leases)
                 handed_over += self._take_in(self._memberships[index], reply, now)
         if idle and not came:
@@ -325,22 +332,20 @@ class Consumer:
         ]
         if not due:
             return
-        # A death that it tells of, or forgotten outcomes.
+        # A death that it tells of.
         self._quiet_until = 0.0
-        # Counted before: meanwhile outcomes are answered, but nobody else brings leases.
-        held = [len(self._in_flight.held(self._memberships[index].member)) for index in due]
-        turns = [self._memberships[index].turn() for index in due]
+        members = [self._memberships[index] for index in due]
+        turns = [Turn(member.queue, member.member, 0) for member in members]
         replies = self._broker.beat(turns)
         self._conditions.beaten(turns, replies)
-        for index, reply, most in zip(due, replies, held, strict=True):
-            if self._accept(index, "beat", reply):
+        for index, reply in zip(due, replies, strict=True):
+            if reply.verdict is Verdict.UNKNOWN:
+                # It leaves nothing open, so nothing is to be reconciled.
+                self._memberships[index].failed("beat", reply.error, self._clock.monotonic())
+            elif self._accept(index, "beat", reply):
                 member = self._memberships[index]
                 member.renewed(sent_at)
                 member.dead = reply.dead or member.dead
-                if reply.leases > most and not member.withheld:
-                    # A store that went back to an earlier state, as after a failover, has
-                    # forgotten outcomes that it answered. Nobody else would end those leases.
-                    member.uncertain = member.forgotten = True
         self._in_flight.membership_renewed()
 
     def _reconcile(self, index: int) -> None:

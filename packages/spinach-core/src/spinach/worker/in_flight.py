@@ -15,7 +15,7 @@ All moves are made under one lock. No broker is called and no user code runs und
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from spinach.const import BUFFER_HORIZON_SECONDS, MAX_FETCH
@@ -79,6 +79,9 @@ class InFlight:
         # What threads that died ran.
         self._orphans: list[LeasedJob] = []
         self._pending = PendingOutcomes()
+        # Member → how many leases it holds, wherever they are. Kept up, since a pass over all
+        # of them with each fetch would cost the more, the more is under way.
+        self._held: Counter[str] = Counter()
         # Outcomes of threads that ended after the pool did.
         self._late: dict[int, Outcome] = {}
         self._callbacks: deque[Callable[[], None]] = deque()
@@ -191,9 +194,10 @@ class InFlight:
     # -- arbiter and subscriber --------------------------------------------
 
     def put(self, leased_jobs: Sequence[LeasedJob]) -> None:
-        """Take in fetched jobs. After `close` they go back at once."""
+        """Take in fetched jobs of one membership. After `close` they go back at once."""
         with self._lock:
             self._buffer.add(leased_jobs, self._clock.monotonic())
+            self._held[leased_jobs[0].lease.member] += len(leased_jobs)
             if self._closed:
                 self._withdraw_all()
             else:
@@ -202,6 +206,7 @@ class InFlight:
     def post(self, outcome: Outcome) -> None:
         """Send an outcome of a job that no thread here gets to see."""
         with self._lock:
+            self._held[outcome.lease.member] += 1
             self._post(PendingOutcome(outcome))
 
     def run_callback(self, callback: Callable[[], None]) -> None:
@@ -274,6 +279,13 @@ class InFlight:
                 (lease.stored_id, lease.token) for lease in self._leases() if lease.member == member
             ]
 
+    def held_count(self, member: str) -> int:
+        """How many leases of a membership are not answered: as many as `held` lists.
+
+        Only `put` and `post` add some, so to the thread that calls those it is never too low.
+        """
+        return self._held[member]
+
     def settle(self, member: str, strays: Collection[tuple[str, str]]) -> list[Lease]:
         """Act on a reconciliation: drop what the store does not count as ours.
 
@@ -289,7 +301,7 @@ class InFlight:
             return lease.member == member and (lease.stored_id, lease.token) in lost
 
         with self._lock:
-            self._buffer.remove([item for item in self._buffer if is_stray(item)])
+            self._forget_buffered([item for item in self._buffer if is_stray(item)])
             running = [item for item in self._running.values() if is_stray(item)]
             for item in running:
                 item.stray = True
@@ -298,9 +310,15 @@ class InFlight:
     def drop(self, member: str) -> None:
         """The store fenced this membership: forget what it buffered."""
         with self._lock:
-            self._buffer.remove([item for item in self._buffer if item.lease.member == member])
+            self._forget_buffered([item for item in self._buffer if item.lease.member == member])
+            # Of memberships that were dropped before, and have nothing left.
+            self._held = +self._held
             for item in self._running.values():
                 item.stray = item.stray or item.lease.member == member
+
+    def _forget_buffered(self, items: Sequence[LeasedJob]) -> None:
+        self._buffer.remove(items)
+        self._held.subtract([item.lease.member for item in items])
 
     def _leases(self) -> Iterable[Lease]:
         yield from (item.lease for item in self._buffer)
@@ -336,7 +354,7 @@ class InFlight:
     def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
         """The report of the outcomes collected last was answered; as `PendingOutcomes` has it."""
         with self._lock:
-            settled = self._pending.answered(verdicts)
+            settled = self._pending.answered(verdicts, self._held)
             if self._closed or (self._tell_empty and not self._running and not self._pending):
                 self._wake_arbiter()
             return settled

@@ -11,7 +11,7 @@ from spinach.brokers.calls import Verdict
 from spinach.outcome import OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, MutableMapping, Sequence
 
     from spinach.outcome import Lease, Outcome
 
@@ -77,11 +77,14 @@ class PendingOutcomes:
         self.waiting -= len(flight)
         return [entry.outcome for entry in flight]
 
-    def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
+    def answered(
+        self, verdicts: Sequence[Verdict], held: MutableMapping[str, int]
+    ) -> tuple[list[Outcome], set[str]]:
         """Settle what is in flight.
 
         Args:
             verdicts: one for each entry, in order.
+            held: member → how many leases it holds; less by each that is settled.
 
         Returns:
             Outcomes that were refused though nothing spoke against them, and the
@@ -90,12 +93,12 @@ class PendingOutcomes:
         refused: list[Outcome] = []
         unanswered: list[PendingOutcome] = []
         for entry, verdict in zip(self._in_flight, verdicts, strict=True):
-            if verdict is Verdict.APPLIED:
-                continue
             if verdict is Verdict.UNKNOWN:
                 entry.resent = True
                 unanswered.append(entry)
-            elif not (entry.resent or entry.stray):
+                continue
+            held[entry.outcome.lease.member] -= 1
+            if verdict is not Verdict.APPLIED and not (entry.resent or entry.stray):
                 refused.append(entry.outcome)
         self._in_flight = []
         # First in line again and in their order: releases depend on it (I9).

@@ -31,12 +31,14 @@ __all__ = [
     "AcceptsStaleNumbers",
     "BuffersAnything",
     "ClaimsMore",
+    "CountsLeasesAsNone",
     "ForgetsLosses",
     "ForgetsRetries",
     "HandsOutTwice",
     "HidesMore",
     "IgnoresMaxBytes",
     "NamesNoParks",
+    "NumbersBeats",
     "OpensAllParks",
     "RejoinsTheFenced",
     "ReversesLeases",
@@ -285,14 +287,52 @@ class AcceptsStaleNumbers(Breaker):
             block_seconds=block_seconds,
         )
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        return super().beat([structs.replace(turn, number=next(self._numbers)) for turn in turns])
-
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
         return super().reconcile(structs.replace(turn, number=next(self._numbers)), held)
 
     def leave(self, turn: Turn) -> TurnReply:
         return super().leave(structs.replace(turn, number=next(self._numbers)))
+
+
+class CountsLeasesAsNone(Breaker):
+    """Tells a member that it has no leases."""
+
+    breaks = "I6"
+
+    def fetch(
+        self,
+        turns: Sequence[FetchTurn],
+        *,
+        idle: int,
+        extra: int,
+        max_bytes: int,
+        block_seconds: float = 0.0,
+    ) -> list[FetchReply]:
+        replies = super().fetch(
+            turns, idle=idle, extra=extra, max_bytes=max_bytes, block_seconds=block_seconds
+        )
+        return [
+            reply if reply.lease_count is None else structs.replace(reply, lease_count=0)
+            for reply in replies
+        ]
+
+
+class NumbersBeats(Breaker):
+    """Takes the number of a beat for that of a call that moves leases."""
+
+    breaks = "I6"
+
+    def __init__(self, inner: Broker, family: Family) -> None:
+        super().__init__(inner, family)
+        self._last: dict[str, int] = {}
+
+    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+        replies = []
+        for turn, reply in zip(turns, super().beat(turns), strict=True):
+            stale = turn.number <= self._last.get(turn.member, -1)
+            self._last[turn.member] = turn.number
+            replies.append(structs.replace(reply, verdict=Verdict.STALE) if stale else reply)
+        return replies
 
 
 class RejoinsTheFenced(Breaker):
