@@ -223,7 +223,7 @@ class Beaten(MemoryBroker):
 
 
 @pytest.mark.concurrency
-def test_a_wait_that_delays_a_beat_is_broken_off() -> None:
+def test_a_beat_does_not_wait_for_a_fetch_that_does() -> None:
     clock = VirtualClock()
     broker = Beaten(clock)
     engine = Engine(broker)

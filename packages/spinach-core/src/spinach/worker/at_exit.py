@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["forget", "watch"]
 
-# Of the process, as its end is. Each step on it is one that is not divided.
+# Of the process, as its end is. Each operation on it is atomic.
 _pools: set[WorkerPool] = set()
 
 # Where `_end` was registered: once each, however many pools come and go. A forked child
@@ -48,7 +48,7 @@ def watch(pool: WorkerPool, *, main_waits: bool) -> None:
 
 
 def forget(pool: WorkerPool) -> None:
-    """The pool has ended, or nobody should wait for it."""
+    """The pool has ended, or is not to be waited for."""
     _pools.discard(pool)
 
 

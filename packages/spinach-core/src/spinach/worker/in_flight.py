@@ -1,4 +1,4 @@
-"""The hand-over: where the leased jobs of this process are.
+"""The in-flight jobs: where each leased job of this process is.
 
 A job comes in with a fetch, waits in the buffer, runs on a worker thread, and stays
 until the broker answered its outcome, or for good if its thread died (I17)::
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InFlight"]
 
-#: A worker thread looks up this often although nobody woke it, in seconds.
+#: A worker thread looks this often although it was not woken, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
 
 
@@ -46,7 +46,8 @@ class InFlight:
     Args:
         clock: for waits and ages.
         prefetch: sizes the buffer; used under the lock only.
-        wake_arbiter: called when a thread goes idle or the buffer runs low.
+        wake_subscriber: called when a thread goes idle or the buffer runs low.
+        wake_arbiter: called when the pool winds up and there is less left to wait for.
         wake_notifier: called when an outcome waits.
         hurry_notifier: called when an outcome frees a slot that another job may wait for.
         tell_empty: wake the arbiter also when nothing is left here.
@@ -58,6 +59,7 @@ class InFlight:
         clock: Clock,
         prefetch: Prefetch,
         *,
+        wake_subscriber: Callable[[], None],
         wake_arbiter: Callable[[], None],
         wake_notifier: Callable[[], None],
         hurry_notifier: Callable[[], None],
@@ -66,6 +68,7 @@ class InFlight:
     ) -> None:
         self._clock = clock
         self._prefetch = prefetch
+        self._wake_subscriber = wake_subscriber
         self._wake_arbiter = wake_arbiter
         self._wake_notifier = wake_notifier
         self._hurry_notifier = hurry_notifier
@@ -174,7 +177,7 @@ class InFlight:
     def _wake_worker(self) -> None:
         """Wake a thread for what lies in the buffer, if none is on its way.
 
-        Threads wake each other one by one: who takes a job wakes the next. While jobs
+        Threads wake each other one by one: one that takes a job wakes the next. While jobs
         are so short that one thread has taken them all before another is up, the
         others sleep on; waking one for each job cost twice the time of the jobs.
         """
@@ -185,7 +188,7 @@ class InFlight:
     def _ask(self) -> None:
         if not self._asked:
             self._asked = True
-            self._wake_arbiter()
+            self._wake_subscriber()
 
     def _post(self, entry: PendingOutcome) -> None:
         if self._pending.add(entry):
@@ -194,13 +197,18 @@ class InFlight:
     # -- arbiter and subscriber --------------------------------------------
 
     def put(self, leased_jobs: Sequence[LeasedJob]) -> None:
-        """Take in fetched jobs of one membership. After `close` they go back at once."""
+        """Take in fetched jobs of one membership; nothing if it was fenced meanwhile.
+
+        After `close` they stay in the buffer until `give_back`.
+        """
+        membership = leased_jobs[0].membership
         with self._lock:
+            # Seen here, or `drop` comes later and takes them out.
+            if membership.fenced:
+                return
             self._buffer.add(leased_jobs, self._clock.monotonic())
-            self._held[leased_jobs[0].lease.member] += len(leased_jobs)
-            if self._closed:
-                self._withdraw_all()
-            else:
+            self._held[membership.member] += len(leased_jobs)
+            if not self._closed:
                 self._wake_worker()
 
     def post(self, outcome: Outcome) -> None:
@@ -251,8 +259,7 @@ class InFlight:
 
     def stale_in(self) -> float | None:
         """Seconds until `withdraw_stale` has something to do; None: not as it stands."""
-        # Without the lock: what comes into an empty buffer is the arbiter's own doing or the
-        # subscriber's, and both have it look again.
+        # Without the lock: only the subscriber, which asks, puts something into an empty buffer.
         if not self._buffer:
             return None
         with self._lock:
@@ -362,11 +369,18 @@ class InFlight:
     # -- stop --------------------------------------------------------------
 
     def close(self) -> None:
-        """Start no further job; give the buffer back; idle threads end."""
+        """Start no further job; idle threads end."""
         with self._lock:
             self._closed = True
-            self._withdraw_all()
             self._ready.notify_all()
+
+    def give_back(self) -> None:
+        """Give the buffer back, once nothing comes in any more.
+
+        Not before: what a fetch brings after that would go to the front of what was first.
+        """
+        with self._lock:
+            self._withdraw_all()
 
     def abandon(self) -> list[LeasedJob]:
         """Give back running jobs that may run again; the grace is over.
@@ -385,7 +399,7 @@ class InFlight:
             return left
 
     def dissolve(self) -> None:
-        """After `close`: nobody reports outcomes any more; late threads do it themselves."""
+        """After `close`: the notifier reports no more; threads that end late do it themselves."""
         with self._lock:
             self._dissolved = True
             self._callbacks.clear()

@@ -2,7 +2,7 @@
 
 1. It hands in the outcome of its last job and gets the next one, in one exchange.
 2. It reads the arguments, sends `job_started`, calls the task's function.
-3. It decides: succeeded, retry, or failed; logs it; sends the signals.
+3. It decides whether the job succeeded, has a retry, or failed. It logs that and sends the signals.
 
 2 and 3 run in a `contextvars.Context` that each attempt has to itself. The thread talks to no
 broker; the result notifier reports what it hands in. Where code of the user's comes back in
@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from spinach import signals
 from spinach.backoff import CallBackoff
@@ -30,12 +29,12 @@ from spinach.support.exception_text import class_name, message_of, trace_of, tra
 from spinach.support.forks import end_child, leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.support.process import PROCESS
+from spinach.support.shield import SHIELD
 from spinach.worker.leased_job import LeasedJob
 from spinach.worker.retry_delay import retry_delay_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from spinach.backoff import RandomSource
     from spinach.brokers.base import Broker
@@ -43,41 +42,10 @@ if TYPE_CHECKING:
     from spinach.outcome import Lease
     from spinach.worker.in_flight import InFlight
 
-__all__ = ["SHIELD", "Worker", "describe"]
+__all__ = ["Worker", "describe"]
 
 #: How often an outcome that came after the stop is reported before it is given up.
 _LATE_TRIES = 5
-
-
-class _Shield:
-    """For a block of logging or signals: what goes wrong there must not harm the job."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        err: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        leave_child(err)
-        if kind is None or err is None:
-            return False
-        # If it was logging that failed, this may fail as well.
-        with suppress(BaseException):
-            WORKER_LOGGER.error(
-                "A signal receiver or log handler raised; the job is unaffected",
-                exc_info=(kind, err, trace),
-            )
-        leave_child()
-        return True
-
-
-#: Has no state, so one does for all.
-SHIELD: Final = _Shield()
 
 
 class Worker:
@@ -111,7 +79,7 @@ class Worker:
         self._process = PROCESS.number
 
     def run(self) -> None:
-        """Run jobs until the hand-over says to end."""
+        """Run jobs until told to end."""
         with SHIELD:
             WORKER_LOGGER.debug("Worker thread %s started", self._name)
         signals.worker_started.send(self._namespace, worker_name=self._name)
@@ -123,7 +91,7 @@ class Worker:
                     outcome = Context().run(self._execute, work)
                 else:
                     outcome = None
-                    Context().run(self._run_errand, work)
+                    Context().run(self._run_callback, work)
                 # An idle thread must not keep the last job's arguments alive.
                 del work
         except BaseException as exc:
@@ -159,7 +127,7 @@ class Worker:
             outcome.lease.stored_id[1:], error, extra={"job_id": outcome.lease.stored_id[1:]},
         )  # fmt: skip
 
-    def _run_errand(self, callback: Callable[[], None]) -> None:
+    def _run_callback(self, callback: Callable[[], None]) -> None:
         with SHIELD:
             callback()
 
@@ -167,7 +135,7 @@ class Worker:
         lease, task = work.lease, work.task
         try:
             args, kwargs, _ = wire.decode_payload(lease.record)
-            # Only who listens or reads needs a snapshot; most jobs pass unseen.
+            # Only a receiver or a log handler needs a snapshot; most jobs have neither.
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
             job = _snapshot(lease) if watched else None
         except wire.UnreadableRecord as exc:
