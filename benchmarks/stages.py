@@ -64,6 +64,7 @@ def measure(url: str) -> dict[str, float]:
     in_flight = InFlight(
         broker.clock,
         Prefetch(),
+        wake_subscriber=_nothing,
         wake_arbiter=_nothing,
         wake_notifier=_nothing,
         hurry_notifier=_nothing,

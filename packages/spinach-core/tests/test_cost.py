@@ -19,7 +19,9 @@ from spinach.brokers.calls import Verdict
 from spinach.const import REPORT_CHUNK
 from spinach.outcome import Outcome
 from spinach.worker.leased_job import LeasedJob
+from spinach.worker.wake_up import WakeUp
 
+from .support import PATIENCE
 from .test_in_flight import Rig, succeeded
 
 #: Jobs of one fetch.
@@ -177,3 +179,45 @@ def test_batch_wakes_one_sleeping_thread_and_not_one_for_each_job() -> None:
         job = rig.take(1, None if before is None else succeeded(before))
         before = job
     assert sync.counts["woken"] == 1
+
+
+@pytest.mark.concurrency
+@pytest.mark.parametrize("threads", [1, 4])
+def test_job_on_an_idle_worker_wakes_the_subscriber_once_at_most_and_the_arbiter_never(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: Counter[str] = Counter()
+    wait = WakeUp.wait
+
+    def counted(wake_up: WakeUp, timeout_seconds: float) -> bool:
+        was_set = wait(wake_up, timeout_seconds)
+        woken[threading.current_thread().name] += was_set
+        return was_set
+
+    monkeypatch.setattr(WakeUp, "wait", counted)
+    broker = Waited()
+    spin = Engine(broker)
+    spin.task(name="nothing")(lambda: None)
+    spin.start_workers(threads, block=False)
+    for _ in range(20):
+        # Each job finds the subscriber in its wait.
+        assert broker.waits.acquire(timeout=PATIENCE)
+        spin.schedule("nothing")
+    assert broker.waits.acquire(timeout=PATIENCE)
+    woken_by_then = dict(woken)
+    spin.stop_workers()
+    assert woken_by_then.get("spinach-arbiter", 0) == 0
+    assert woken_by_then.get("spinach-subscriber", 0) <= 20 + 1
+
+
+class Waited(MemoryBroker):
+    """Tells of each fetch that waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = threading.Semaphore(0)
+
+    def fetch(self, *args: Any, block_seconds: float = 0.0, **options: Any) -> Any:
+        if block_seconds:
+            self.waits.release()
+        return super().fetch(*args, block_seconds=block_seconds, **options)

@@ -101,7 +101,7 @@ PLACES = {
     },
     "callback": "callback = once",
     "random source": "uniform = once",
-    "fetch of the arbiter": "after['fetch', 'arbiter'] = once",
+    "counts of the arbiter": "after['counts', 'arbiter'] = once",
     "fetch of the subscriber": "after['fetch', 'subscriber'] = once",
     "report of the notifier": "after['report', 'notifier'] = once",
     **{
@@ -160,6 +160,11 @@ class Broker(MemoryBroker):
     def report(self, outcomes):
         reply = super().report(outcomes)
         self.called("report")
+        return reply
+
+    def counts(self, queues):
+        reply = super().counts(queues)
+        self.called("counts")
         return reply
 
     def leave(self, turn):

@@ -7,28 +7,27 @@ from typing import Any
 
 import pytest
 
-from spinach.worker import arbiter
-from spinach.worker.arbiter import Arbiter
+from spinach.worker import subscriber
 from spinach.worker.prefetch import FetchSize
+from spinach.worker.subscriber import Subscriber
 
 
 class Rig:
-    """An arbiter whose fetches bring jobs for idle threads only."""
+    """A subscriber whose fetches bring jobs for idle threads only."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.slept: list[float] = []
         self.fetched: list[int] = []
         self.idle = 1
         self.gather = 0.002
-        clock = SimpleNamespace(monotonic=lambda: 0.0)
-        consumer: Any = SimpleNamespace(backlog=True, fetch=self._fetch)
+        fetching: Any = SimpleNamespace(backlog=True, fetch=self._fetch, count_in=30.0)
         in_flight: Any = SimpleNamespace(fetch_size=self._fetch_size)
-        parts: Any = SimpleNamespace(clock=clock, set=lambda: None)
-        self.arbiter = Arbiter(
-            parts, consumer, in_flight, parts, parts,
-            stop_when_empty=False, grace=None, reporting=lambda: True,
+        parts: Any = SimpleNamespace(monotonic=lambda: 0.0, set=lambda: None)
+        self.subscriber = Subscriber(
+            parts, fetching, in_flight, parts, parts,
+            stop_when_empty=False, wake_arbiter=lambda: None,
         )  # fmt: skip
-        monkeypatch.setattr(arbiter, "time", SimpleNamespace(sleep=self._sleep))
+        monkeypatch.setattr(subscriber, "time", SimpleNamespace(sleep=self._sleep))
 
     def _fetch_size(self) -> FetchSize:
         return FetchSize(self.idle, 5, low=True, gather=self.gather)
@@ -43,10 +42,10 @@ class Rig:
         return idle
 
     def fetch(self) -> None:
-        self.arbiter._fetch()
+        self.subscriber._fetch()
 
     def stop(self) -> None:
-        self.arbiter.stop()
+        self.subscriber.close()
 
 
 def test_threads_that_end_soon_share_a_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +68,6 @@ def test_fetch_does_not_wait_where_none_ends_soon(monkeypatch: pytest.MonkeyPatc
 def test_stop_in_that_moment_fetches_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(monkeypatch)
     rig.fetch()
-    monkeypatch.setattr(arbiter, "time", SimpleNamespace(sleep=lambda _: rig.stop()))
+    monkeypatch.setattr(subscriber, "time", SimpleNamespace(sleep=lambda _: rig.stop()))
     rig.fetch()
     assert rig.fetched == [1]

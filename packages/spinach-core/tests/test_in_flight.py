@@ -30,10 +30,12 @@ class Rig:
         self.clock = QuietClock()
         self.prefetch = Prefetch()
         self.arbiter_rang = 0
+        self.subscriber_rang = 0
         self.notifier_rang = 0
         self.in_flight = InFlight(
             self.clock,
             self.prefetch,
+            wake_subscriber=self._ring_subscriber,
             wake_arbiter=self._ring_arbiter,
             wake_notifier=self._ring_notifier,
             **({"hurry_notifier": lambda: None} | options),
@@ -42,6 +44,9 @@ class Rig:
         tasks = Tasks()
         tasks.add(print, "print")
         self._task = tasks.get("print")
+
+    def _ring_subscriber(self) -> None:
+        self.subscriber_rang += 1
 
     def _ring_arbiter(self) -> None:
         self.arbiter_rang += 1
@@ -101,6 +106,36 @@ def rig() -> Rig:
 def test_jobs_leave_in_the_order_they_came(rig: Rig) -> None:
     jobs = rig.put(1, 2) + rig.put(3)
     assert [rig.take(worker) for worker in (1, 2, 3)] == jobs
+
+
+def test_leases_that_are_held_are_counted_without_a_pass_over_them(rig: Rig) -> None:  # I6
+    other = rig.member()
+    ours, theirs = rig.membership.member, other.member
+
+    def check() -> None:
+        for member in (ours, theirs):
+            assert rig.in_flight.held_count(member) == len(rig.in_flight.held(member))
+
+    rig.put(1, 2, 3, 4)
+    rig.put(5, 6, membership=other)
+    rig.in_flight.post(Outcome(OutcomeKind.PARK, rig.job(7).lease, "unknown"))
+    check()
+    assert (rig.in_flight.held_count(ours), rig.in_flight.held_count(theirs)) == (5, 2)
+    running = rig.take()
+    rig.in_flight.settle(ours, [(f"1job-{n}", f"t{n}") for n in (1, 2)])
+    check()
+    rig.in_flight.drop(theirs)
+    check()
+    rig.in_flight.close()
+    rig.end(1, running)
+    check()
+    sent = rig.in_flight.collect((), 3)
+    check()
+    rig.in_flight.answered([Verdict.APPLIED, Verdict.REFUSED, Verdict.UNKNOWN][: len(sent)])
+    check()
+    assert rig.in_flight.held_count(ours) == 2
+    rig.in_flight._leases = None  # type: ignore[assignment]
+    assert rig.in_flight.held_count(ours) == 2
 
 
 def test_a_job_is_held_from_the_fetch_until_its_outcome_is_answered(rig: Rig) -> None:
@@ -196,20 +231,36 @@ def test_the_close_gives_the_buffer_back_in_order(rig: Rig) -> None:
     # I20
     rig.put(1, 2, 3)
     rig.in_flight.close()
-    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2), (RELEASE, 3)]
     assert rig.in_flight.exchange(1) is None
+    rig.in_flight.give_back()
+    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2), (RELEASE, 3)]
 
 
-def test_what_arrives_after_the_close_goes_back_at_once(rig: Rig) -> None:
+def test_what_arrives_after_the_close_goes_back_behind_what_was_there(rig: Rig) -> None:
+    # I9: released by itself, what came before would end up behind it.
+    rig.put(1)
     rig.in_flight.close()
-    rig.put(1, 2)
-    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2)]
+    assert rig.pending() == []
+    rig.put(2, 3)
+    assert rig.in_flight.exchange(1) is None
+    rig.in_flight.give_back()
+    assert rig.pending() == [(RELEASE, 1), (RELEASE, 2), (RELEASE, 3)]
+
+
+def test_what_a_fetch_brings_for_a_fenced_membership_is_dropped(rig: Rig) -> None:
+    # I16: a beat found it fenced while the fetch was under way.
+    rig.membership.fenced = True
+    rig.put(1)
+    assert rig.in_flight.empty
+    assert rig.in_flight.held_count(rig.membership.member) == 0
 
 
 def test_closing_twice_is_fine(rig: Rig) -> None:
     rig.put(1)
     rig.in_flight.close()
     rig.in_flight.close()
+    rig.in_flight.give_back()
+    rig.in_flight.give_back()
     assert rig.pending() == [(RELEASE, 1)]
 
 
@@ -356,10 +407,12 @@ def test_an_errand_runs_even_when_the_hand_over_is_closed(rig: Rig) -> None:
 def test_the_notifier_is_woken_once_for_many_outcomes(rig: Rig) -> None:
     rig.put(1, 2, 3)
     rig.in_flight.close()
+    rig.in_flight.give_back()
     assert rig.notifier_rang == 1
     rig.pending()
     rig.in_flight.answered([Verdict.APPLIED] * 3)
     rig.put(4)
+    rig.in_flight.give_back()
     assert rig.notifier_rang == 2
 
 
@@ -425,6 +478,7 @@ def test_a_close_in_the_middle_runs_or_returns_each_job_and_never_both() -> None
             thread.start()
         rig.put(*range(40))
         rig.in_flight.close()
+        rig.in_flight.give_back()
         for thread in threads:
             thread.join(PATIENCE)
             assert not thread.is_alive()

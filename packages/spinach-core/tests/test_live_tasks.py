@@ -352,7 +352,7 @@ def test_queues_that_were_named_are_kept(bench: Bench, done: list[Any]) -> None:
 def pass_time(rig: Rig) -> None:
     """Let time pass until the consumer has something to do."""
     # A clock that tests turn counts microseconds.
-    rig.advance((rig.consumer.next_event_in() or 0.0) + 1e-6)
+    rig.advance((rig.next_call_in() or 0.0) + 1e-6)
 
 
 # -- what fails half-way -----------------------------------------------------------
@@ -361,23 +361,23 @@ def pass_time(rig: Rig) -> None:
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_a_task_with_a_limit_waits_until_the_store_has_answered(cut: str) -> None:
     rig = Rig()
-    rig.upkeep()
+    rig.due()
     rig._plan["join"] = [cut] * 4
     rig.tasks.add(repr, "limited", max_concurrency=1)
     rig.tasks.add(repr, "free")
-    rig.consumer.tasks_changed()
+    rig.memberships.tasks_changed()
     calls = []
     for _ in range(4):
-        calls += rig.upkeep()
+        calls += rig.due()
         rig.engine.schedule("limited", 1)
         rig.engine.schedule("free", 1)
         rig.fetch(2)
-        assert not rig.consumer.joined
+        assert not rig.memberships.declared
         pass_time(rig)
     # Between two tries the other calls go on.
     assert calls.count("join") < 4
-    while not rig.consumer.joined:
-        rig.upkeep()
+    while not rig.memberships.declared:
+        rig.due()
         rig.fetch(8)
         pass_time(rig)
     ran = [rig.in_flight.exchange(n).task.name for n in range(4)]  # type: ignore[union-attr]
@@ -392,12 +392,12 @@ def test_a_task_with_a_limit_waits_until_the_store_has_answered(cut: str) -> Non
 
 def test_a_job_that_was_leased_before_its_limit_was_declared_goes_back() -> None:
     rig = Rig()
-    rig.upkeep()
+    rig.due()
     rig.tasks.add(repr, "limited", max_concurrency=1)
-    rig.consumer.tasks_changed()
+    rig.memberships.tasks_changed()
     jobs = [rig.engine.schedule("limited", n) for n in range(3)]
     assert rig.fetch(8) == 0  # as the subscriber's, which no upkeep went before
-    assert rig.upkeep() == ["join"]
+    assert rig.due() == ["join"]
     assert rig.fetch(8) == 0
     rig.broker.report(rig.in_flight.collect((), 10))
     (counts,) = rig.broker.counts(["spinach"])
@@ -412,11 +412,11 @@ def test_a_task_whose_limit_is_lower_keeps_its_former_function_until_then(cut: s
     tasks = Tasks()
     tasks.add(print, "a", max_concurrency=5)
     rig = Rig(tasks=tasks)
-    rig.upkeep()
+    rig.due()
     rig._plan["join"] = [cut]
     rig.tasks.add(repr, "a", max_concurrency=2, replace=True)
-    rig.consumer.tasks_changed()
-    rig.upkeep()
+    rig.memberships.tasks_changed()
+    rig.due()
     functions = []
     for number in range(2):
         rig.engine.schedule("a", 1)
@@ -425,25 +425,25 @@ def test_a_task_whose_limit_is_lower_keeps_its_former_function_until_then(cut: s
         functions.append(rig.in_flight.exchange(number).task.func)  # type: ignore[union-attr]
         # This one has the limit that the store is sure to have, whatever became of the call.
         rig.tasks.add(ascii, "a", max_concurrency=5, replace=True)
-        rig.consumer.tasks_changed()
+        rig.memberships.tasks_changed()
     assert functions == [print, ascii]
-    assert not rig.consumer.joined
-    while not rig.consumer.joined:
+    assert not rig.memberships.declared
+    while not rig.memberships.declared:
         pass_time(rig)
-        rig.upkeep()
+        rig.due()
 
 
 def test_a_process_taken_for_dead_joins_anew_with_what_it_has_by_now() -> None:
     rig = Rig()
-    rig.upkeep()
-    member = rig.consumer._memberships[0]
+    rig.due()
+    member = rig.memberships.all[0]
     rig.broker.leave(member.turn())  # as after its recovery, the store knows it no more
     rig.tasks.add(repr, "limited", max_concurrency=1)
-    rig.consumer.tasks_changed()
-    rig.upkeep()
-    rig.upkeep()
-    assert rig.consumer.joined
-    assert rig.consumer._memberships[0] is not member
+    rig.memberships.tasks_changed()
+    rig.due()
+    rig.due()
+    assert rig.memberships.declared
+    assert rig.memberships.all[0] is not member
     rig.engine.schedule("limited", 1)
     rig.engine.schedule("limited", 1)
     assert rig.fetch(8) == 1

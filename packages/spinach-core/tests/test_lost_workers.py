@@ -29,19 +29,19 @@ def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 def rig(caplog: pytest.LogCaptureFixture) -> Rig:
     caplog.set_level(logging.INFO, "spinach.worker")
     rig = Rig()
-    rig.upkeep()
+    rig.due()
     return rig
 
 
 def recover(rig: Rig, *replies: RecoverReply, dead: str = "dead") -> None:
     """Let the consumer hear of a death, and the broker answer its calls so."""
     answers = list(replies)
-    [member] = rig.consumer._memberships
-    member.dead = dead
+    [member] = rig.memberships.all
+    member.dead.append(dead)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rig.broker, "recover", lambda *_: answers.pop(0))
         while answers:
-            rig.consumer._housekeeping.recover(member)
+            rig.keep_alive._housekeeping.recover(member)
 
 
 def reply(*, more: bool = False, lost: int = 0, **fields: Any) -> RecoverReply:

@@ -40,12 +40,15 @@ def test_nothing_may_start_before_the_first_proof_of_life() -> None:
         (True, False, 50.1, False),
     ],
 )
-def test_it_is_usable_when_joined_certain_and_not_in_a_backoff(
+def test_it_may_fetch_when_joined_certain_and_not_in_a_backoff(
     joined: bool, uncertain: bool, not_before: float, usable: bool
 ) -> None:
     membership = Membership("q", 30)
-    membership.joined, membership.uncertain, membership.not_before = joined, uncertain, not_before
-    assert membership.usable(50.0) is usable
+    membership.joined, membership.uncertain = joined, uncertain
+    membership.fetching.not_before = not_before
+    assert membership.may_fetch(50.0) is usable
+    # A beat depends on neither.
+    assert membership.may_keep(50.0) is joined
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,38 @@ def test_the_next_tick_is_the_earlier_of_jobs_and_periods(
     membership = Membership("q", 30)
     membership.tick_at, membership.periodic_at = tick_at, periodic_at
     assert membership.next_due == due
+
+
+def test_the_arbiter_takes_over_what_fetches_told_once() -> None:
+    membership = Membership("q", 30)
+    membership.due_at = 5.0
+    assert membership.note()
+    assert membership.tick_at == 5.0
+    membership.tick_at = 9.0  # as a tick told
+    assert not membership.note()
+    assert membership.tick_at == 9.0
+    membership.due_at = None  # another process keeps the time
+    assert membership.note()
+    assert membership.tick_at is None
+
+
+def test_a_proof_of_life_that_was_sent_earlier_takes_nothing_back() -> None:
+    membership = Membership("q", 30)
+    membership.renewed(100.0)
+    membership.renewed(90.0)
+    assert (membership.safe_until, membership.beat_at) == (125.0, 110.0)
+
+
+def test_an_outage_is_told_once_however_many_threads_meet_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "spinach.worker")
+    membership = Membership("q", 30)
+    membership.keeping.failed("beat", None, 1.0)
+    membership.fetching.failed("fetch", None, 1.0)
+    membership.fetching.answered("fetch")
+    assert membership.fetching.not_before == 0.0
+    assert membership.keeping.not_before > 0.0
+    membership.keeping.answered("beat")
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "INFO"]

@@ -66,6 +66,7 @@ class Rig:
         self.in_flight = InFlight(
             self.clock,
             Prefetch(),
+            wake_subscriber=lambda: None,
             wake_arbiter=lambda: None,
             wake_notifier=self.wake_up.set,
             hurry_notifier=lambda: None,

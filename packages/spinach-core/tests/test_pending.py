@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ def test_outcomes_leave_in_the_order_they_came() -> None:
 def test_what_was_answered_is_gone() -> None:
     pending = filled(2)
     pending.collect((), 10)
-    assert pending.answered([Verdict.APPLIED, Verdict.APPLIED]) == ([], set())
+    assert pending.answered([Verdict.APPLIED, Verdict.APPLIED], Counter()) == ([], set())
     assert len(pending) == 0
     assert list(pending.leases()) == []
 
@@ -47,30 +49,30 @@ def test_what_got_no_answer_goes_first_again_and_in_order() -> None:
     pending = filled(4)
     pending.collect((), 3)
     unknown = [Verdict.UNKNOWN, Verdict.APPLIED, Verdict.UNKNOWN]
-    assert pending.answered(unknown) == ([], {"q"})
+    assert pending.answered(unknown, Counter()) == ([], {"q"})
     assert numbers(pending.collect((), 10)) == [0, 2, 3]
 
 
 def test_a_refusal_is_told_once() -> None:
     pending = filled(1)
     (outcome,) = pending.collect((), 10)
-    assert pending.answered([Verdict.REFUSED]) == ([outcome], set())
+    assert pending.answered([Verdict.REFUSED], Counter()) == ([outcome], set())
     assert len(pending) == 0
 
 
 def test_a_refusal_of_a_resend_is_silent_since_it_may_have_arrived() -> None:
     pending = filled(1)
     pending.collect((), 10)
-    pending.answered([Verdict.UNKNOWN])
+    pending.answered([Verdict.UNKNOWN], Counter())
     pending.collect((), 10)
-    assert pending.answered([Verdict.REFUSED]) == ([], set())
+    assert pending.answered([Verdict.REFUSED], Counter()) == ([], set())
 
 
 def test_a_refusal_that_was_expected_is_silent() -> None:
     pending = PendingOutcomes()
     pending.add(entry(1, stray=True))
     pending.collect((), 10)
-    assert pending.answered([Verdict.REFUSED]) == ([], set())
+    assert pending.answered([Verdict.REFUSED], Counter()) == ([], set())
 
 
 def test_a_blocked_queue_waits_and_the_others_go_on() -> None:
@@ -78,7 +80,7 @@ def test_a_blocked_queue_waits_and_the_others_go_on() -> None:
     for number, queue in enumerate(["a", "b", "a", "b"]):
         pending.add(entry(number, queue))
     assert numbers(pending.collect({"a"}, 10)) == [1, 3]
-    pending.answered([Verdict.APPLIED] * 2)
+    pending.answered([Verdict.APPLIED] * 2, Counter())
     assert numbers(pending.collect((), 10)) == [0, 2]
 
 
@@ -97,7 +99,7 @@ def test_an_answer_of_the_wrong_length_is_an_error() -> None:
     pending = filled(2)
     pending.collect((), 10)
     with pytest.raises(ValueError, match="zip"):
-        pending.answered([Verdict.APPLIED])
+        pending.answered([Verdict.APPLIED], Counter())
 
 
 @given(
@@ -132,7 +134,7 @@ def test_whatever_is_cut_each_queue_is_reported_in_order_and_once(
             else:
                 verdicts.append(Verdict.APPLIED)
                 answered[queue] += numbers([outcome])
-        pending.answered(verdicts)
+        pending.answered(verdicts, Counter())
 
     for kind, detail in steps:
         if kind == "add":

@@ -1,4 +1,4 @@
-"""The subscriber: one waiting fetch in the arbiter's place, then the turn goes back."""
+"""The subscriber: when it fetches, when it waits, and how it ends."""
 
 from __future__ import annotations
 
@@ -9,95 +9,171 @@ from typing import Any
 import pytest
 
 from spinach.worker import subscriber
+from spinach.worker.prefetch import FetchSize
 from spinach.worker.subscriber import Subscriber
 from spinach.worker.wake_up import WakeUp
 from spinach_testing.clock import VirtualClock
 
 from .support import PATIENCE
 
-
-class Fetches:
-    """What a subscriber needs of a consumer."""
-
-    def __init__(self) -> None:
-        self.orders: list[dict[str, Any]] = []
-        self.had_turn: list[bool] = []
-        self.subscriber: Subscriber | None = None
-        self.error: Exception | None = None
-        self.jobs = 0
-
-    def fetch(self, **order: Any) -> int:
-        assert self.subscriber is not None
-        self.orders.append(order)
-        self.had_turn.append(self.subscriber.has_turn)
-        if self.error is not None:
-            raise self.error
-        return self.jobs
+NOTHING = FetchSize(0, 0, low=False)
 
 
 class Rig:
-    def __init__(self) -> None:
-        clock = VirtualClock()
-        self.consumer: Any = Fetches()
-        self.wake_up, self.arbiter_wake_up = WakeUp(clock), WakeUp(clock)
-        self.ending = threading.Event()
-        self.subscriber = Subscriber(self.consumer, self.wake_up, self.arbiter_wake_up, self.ending)
-        self.consumer.subscriber = self.subscriber
+    """A subscriber between calls and in-flight jobs of the test's own."""
 
-    def end(self, thread: threading.Thread) -> None:
-        self.ending.set()
-        self.wake_up.set()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    def __init__(self, *, stop_when_empty: bool = False) -> None:
+        self.clock = VirtualClock()
+        self.events: list[Any] = []
+        #: What each look at the in-flight jobs says; then nothing is wanted.
+        self.sizes: list[FetchSize] = []
+        self.brings = 0
+        self.error: Exception | None = None
+        self.fetching: Any = SimpleNamespace(
+            can_fetch=True, backlog=False, settled=True, count_in=30.0,
+            fetch=self._fetch,
+            catch_up=lambda closing: None,
+            wait_seconds=lambda most: most,
+            next_call_in=lambda closing: 60.0,
+        )  # fmt: skip
+        self.in_flight: Any = SimpleNamespace(
+            fetch_size=lambda: self.sizes.pop(0) if self.sizes else NOTHING,
+            stale_in=lambda: None,
+            withdraw_stale=lambda: None,
+            give_back=lambda: self.events.append("give back"),
+        )
+        self.looked = threading.Event()
+        self.wake_up, self.ending = WakeUp(self.clock), threading.Event()
+        self.subscriber = Subscriber(
+            self.clock, self.fetching, self.in_flight, self.wake_up, self.ending,
+            stop_when_empty=stop_when_empty,
+            wake_arbiter=lambda: self.events.append("arbiter"),
+        )  # fmt: skip
+
+    def _fetch(self, **asked: Any) -> int:
+        self.events.append(tuple(asked.values()))
+        if self.error is not None:
+            raise self.error
+        return self.brings
+
+    def step(self) -> bool:
+        return self.subscriber.step()
 
 
-@pytest.mark.concurrency
-def test_turns_are_taken_and_given_back() -> None:
-    rig = Rig()
-    thread = threading.Thread(target=rig.subscriber.run)
-    thread.start()
-    for number in range(200):
-        assert not rig.subscriber.has_turn
-        rig.subscriber.take_turn(idle=number, extra=2, block_seconds=5.0)
-        while rig.subscriber.has_turn:
-            rig.arbiter_wake_up.wait(1)  # for ever, if the turn does not come back
-    rig.end(thread)
-    assert [order["idle"] for order in rig.consumer.orders] == list(range(200))
-    assert rig.consumer.orders[0] == {"idle": 0, "extra": 2, "block_seconds": 5.0}
-    assert all(rig.consumer.had_turn)
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
 
 
-def test_the_turn_goes_back_even_if_the_fetch_raises() -> None:
-    rig = Rig()
-    rig.consumer.error = ZeroDivisionError("a bug")
-    rig.subscriber.take_turn(idle=1, extra=0, block_seconds=5.0)
-    with pytest.raises(ZeroDivisionError):
-        rig.subscriber.run()
-    assert not rig.subscriber.has_turn
-    assert rig.arbiter_wake_up.wait(0)
+def test_with_idle_threads_and_nothing_known_it_waits_for_a_wake_up(rig: Rig) -> None:
+    rig.sizes = [FetchSize(3, 2, low=True)]
+    assert rig.step()  # to look again at once: nobody else would
+    assert rig.events == [(3, 2, 5.0)]
 
 
-def test_without_a_turn_nothing_is_fetched() -> None:
-    rig = Rig()
-    thread = threading.Thread(target=rig.subscriber.run)
-    thread.start()
-    rig.end(thread)
-    assert rig.consumer.orders == []
+def test_with_jobs_known_it_does_not_wait(rig: Rig) -> None:
+    rig.fetching.backlog, rig.brings = True, 3
+    rig.sizes = [FetchSize(3, 2, low=True)]
+    assert not rig.step()  # each thread has a job, and asks when it wants the next one
+    assert rig.events == [(3, 2)]
+
+
+def test_without_idle_threads_it_fetches_for_a_low_buffer_only(rig: Rig) -> None:
+    rig.fetching.backlog, rig.brings = True, 2
+    rig.sizes = [FetchSize(0, 2, low=False), FetchSize(0, 2, low=True)]
+    assert not rig.step()
+    assert rig.events == []
+    assert rig.step()
+    assert rig.events == [(0, 2)]
+
+
+def test_it_fetches_nothing_from_queues_that_cannot_be_fetched_from(rig: Rig) -> None:
+    rig.fetching.can_fetch = False
+    rig.sizes = [FetchSize(3, 2, low=True)]
+    assert not rig.step()
+    assert rig.events == []
+
+
+def test_a_fetch_of_nothing_goes_out_when_the_leases_are_to_be_counted(rig: Rig) -> None:
+    rig.fetching.count_in = 0.0
+    assert not rig.step()
+    assert rig.events == [(0, 0)]
+
+
+@pytest.mark.parametrize("stop_when_empty", [True, False])
+def test_the_arbiter_hears_of_a_fetch_that_brought_nothing_if_it_has_to_look(
+    stop_when_empty: bool,
+) -> None:
+    rig = Rig(stop_when_empty=stop_when_empty)
+    rig.sizes = [FetchSize(1, 0, low=False)] * 2
+    rig.step()
+    assert rig.events == [(1, 0, 1.0), "arbiter"] if stop_when_empty else [(1, 0, 5.0)]
+    rig.events.clear()
+    rig.brings = 1  # its outcome will tell
+    rig.step()
+    assert "arbiter" not in rig.events
 
 
 @pytest.mark.parametrize("jobs, yields", [(0, 0), (3, 1)])
 def test_worker_that_was_woken_goes_first(
-    jobs: int, yields: int, monkeypatch: pytest.MonkeyPatch
+    jobs: int, yields: int, monkeypatch: pytest.MonkeyPatch, rig: Rig
 ) -> None:
-    rig = Rig()
-    rig.consumer.jobs = jobs
-    slept: list[bool] = []
-    # Before the turn goes back, which wakes the arbiter.
-    pausing = SimpleNamespace(sleep=lambda _: slept.append(rig.subscriber.has_turn))
-    monkeypatch.setattr(subscriber, "time", pausing)
-    rig.subscriber.take_turn(idle=3, extra=0, block_seconds=5.0)
+    slept: list[float] = []
+    monkeypatch.setattr(subscriber, "time", SimpleNamespace(sleep=slept.append))
+    rig.brings, rig.sizes = jobs, [FetchSize(3, 0, low=False)]
+    rig.step()
+    assert len(slept) == yields
+
+
+def run(rig: Rig) -> threading.Thread:
     thread = threading.Thread(target=rig.subscriber.run)
     thread.start()
-    assert rig.arbiter_wake_up.wait(PATIENCE)
-    rig.end(thread)
-    assert slept == [True] * yields
+    return thread
+
+
+def join(thread: threading.Thread) -> None:
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.concurrency
+def test_closed_it_gives_back_what_came_and_ends(rig: Rig) -> None:
+    thread = run(rig)
+    rig.subscriber.close()
+    join(thread)
+    assert rig.subscriber.ended
+    assert rig.events == ["give back", "arbiter"]
+
+
+@pytest.mark.concurrency
+def test_closed_it_settles_first_what_a_lost_answer_left_open(rig: Rig) -> None:
+    rig.fetching.settled = False
+
+    def settle(closing: bool) -> None:
+        if closing:
+            rig.events.append("settle")
+            rig.fetching.settled = True
+
+    rig.fetching.catch_up = settle
+    rig.subscriber.close()
+    join(run(rig))
+    assert rig.events == ["settle", "give back", "arbiter"]
+
+
+@pytest.mark.concurrency
+def test_told_to_end_at_once_it_settles_nothing(rig: Rig) -> None:
+    rig.fetching.settled = False
+    thread = run(rig)
+    rig.subscriber.close()
+    rig.ending.set()
+    rig.wake_up.set()
+    join(thread)
+    assert rig.events == ["give back", "arbiter"]
+
+
+def test_it_has_ended_as_well_when_a_fetch_raises(rig: Rig) -> None:
+    rig.error, rig.sizes = ZeroDivisionError("a bug"), [FetchSize(1, 0, low=False)]
+    with pytest.raises(ZeroDivisionError):
+        rig.subscriber.run()
+    assert rig.subscriber.ended
+    assert rig.events == [(1, 0, 5.0), "give back", "arbiter"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def test_a_report_does_not_part_releases() -> None:
     pending.add(PendingOutcome(outcome(OutcomeKind.SUCCEEDED, "1last")))
 
     first = [one.lease.stored_id for one in pending.collect((), 5)]
-    pending.answered([Verdict.APPLIED] * len(first))
+    pending.answered([Verdict.APPLIED] * len(first), Counter())
     second = [one.lease.stored_id for one in pending.collect((), 5)]
 
     assert first == ["1s0", "1s1", "1s2", "1r0", "1r1", "1r2", "1r3", "1r4"]
@@ -222,7 +223,7 @@ class Beaten(MemoryBroker):
 
 
 @pytest.mark.concurrency
-def test_a_wait_that_delays_a_beat_is_broken_off() -> None:
+def test_a_beat_does_not_wait_for_a_fetch_that_does() -> None:
     clock = VirtualClock()
     broker = Beaten(clock)
     engine = Engine(broker)

@@ -253,7 +253,7 @@ class TestLostWakeUp:
         first, second = lab.process(), lab.process()
         stale = blocked(first)
         call = blocked(second)
-        first.beat()
+        first.reconcile()
         lab.enqueue(deposit())
         assert stale.result().verdict is Verdict.STALE
         assert len(call.result().leases) == 1

@@ -109,17 +109,23 @@ class ModelQueue:
 
     def admit(self, name: str, number: int) -> Verdict:
         """The verdict on a sequenced call; with APPLIED the number is used."""
-        self._step()
-        member = self.members.get(name)
-        if member is None or member.number is None:
-            return Verdict.FENCED
+        verdict, member = self.known(name), self.members.get(name)
+        if verdict is not Verdict.APPLIED or member is None or member.number is None:
+            return verdict
         if number <= member.number:
             return Verdict.STALE
         member.number = number
         return Verdict.APPLIED
 
+    def known(self, name: str) -> Verdict:
+        """The verdict on a beat, which has no number."""
+        self._step()
+        member = self.members.get(name)
+        known = member is not None and member.number is not None
+        return Verdict.APPLIED if known else Verdict.FENCED
+
     def beat(self, name: str) -> None:
-        """An admitted beat, or what proves life as well."""
+        """A beat, or what proves life as well."""
         member = self.members[name]
         member.ends_ms = self.now_ms + member.enrolment.lease_ms
 

@@ -113,13 +113,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="reconciliation",
-        file="spinach/worker/consumer.py",
-        before=(
-            "            member.uncertain, member.withheld = True, False\n"
-            "            member.failed("
-        ),
-        after="            member.failed(",
-        tests=f"{CORE_TESTS}/test_consumer.py",
+        file="spinach/worker/fetching.py",
+        before=("            member.uncertain = True\n            member.fetching.failed("),
+        after="            member.fetching.failed(",
+        tests=f"{CORE_TESTS}/test_fetching.py",
         test="test_after_a_lost_answer_the_next_call_reconciles_and_nothing_is_fetched",
     ),
     Mutation(

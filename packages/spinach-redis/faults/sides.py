@@ -142,6 +142,8 @@ class Side(ABC):
             taken += len(leases)
             self._receive(turn, leases, reply.leases)
             given += [(turn.queue, lease.serial) for lease in leases]
+            count = None if leases else len(model.owned(turn.member))
+            assert reply.lease_count == count
             assert reply.more is model.more(turn.parks)
             assert set(reply.parks) == set(model.parked)
             assert reply.next_due_in_ms == model.keep_time(turn.member)
@@ -180,10 +182,9 @@ class Side(ABC):
     def beat(self, process: str, turns: list[Turn]) -> None:
         for turn, reply in zip(turns, self.broker(process).beat(turns), strict=True):
             model = self.queue(turn.queue)
-            assert reply.verdict is model.admit(turn.member, turn.number)
+            assert reply.verdict is model.known(turn.member)
             if reply.verdict is Verdict.APPLIED:
                 model.beat(turn.member)
-                assert reply.leases == len(model.owned(turn.member))
                 self._name(model, turn, reply.dead)
 
     def reconcile(self, process: str, turn: Turn, held: list[tuple[str, int]]) -> None:

@@ -259,7 +259,12 @@ class Brokers(RuleBasedStateMachine):
 
     @rule(process=processes)
     def beat(self, process: str) -> None:
-        turns = [self.turn(process, queue) for queue in QUEUES if (process, queue) in self.members]
+        turns = [
+            # Not the next number, which a beat does not take.
+            Turn(queue, member, number)
+            for (name, queue), (member, number, _) in self.members.items()
+            if name == process
+        ]
         for side in self.sides:
             side.beat(process, turns)
 

@@ -13,12 +13,12 @@ from spinach.brokers.calls import Enrolment, FetchTurn, Turn, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.exc import BrokerError
 from spinach.outcome import Lease, Outcome, OutcomeKind
-from spinach.record.wire import UnreadableRecord, read_header
+from spinach.record.header import UnreadableRecord, read_header
 from spinach_redis import RedisBroker, conversion, keys
 from spinach_redis.client.client import RedisClient
 from spinach_redis.keys import QueueKeys
 from spinach_redis.server.permissions import commands
-from spinach_redis.topology.given import settings_of
+from spinach_redis.topology.user_settings import settings_of
 
 from .clusters import Cluster
 from .jobs import LEASE_MS, Member, deposit

@@ -22,7 +22,7 @@ from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
 from spinach.record.header import header_line
 from spinach_memory import MemoryBroker
 from spinach_memory import failed as memory_failed
-from spinach_memory import queue as memory_queue
+from spinach_memory import recovery as memory_recovery
 from spinach_redis import RedisBroker, requests
 from spinach_redis import scripts as script
 
@@ -272,7 +272,7 @@ def alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_failed, "_MAX_AGE_MS", HOUR_MS)
     monkeypatch.setattr(requests, "_FAILED_BOUNDS", (9, HOUR_MS, 1500))
     monkeypatch.setattr(requests, "_MAX_FAILED_AGE_MS", HOUR_MS)
-    monkeypatch.setattr(memory_queue, "RECOVERY_BASE_SECONDS", 0.0)
+    monkeypatch.setattr(memory_recovery, "RECOVERY_BASE_SECONDS", 0.0)
     monkeypatch.setattr(requests, "RECOVERY_BASE_SECONDS", 0.0)
 
 

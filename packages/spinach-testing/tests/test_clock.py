@@ -327,6 +327,32 @@ def test_a_wait_for_a_store_that_is_broken_off_counts_as_awake():
         assert not clock.at_rest([threading.current_thread()])
 
 
+@pytest.mark.concurrency
+def test_a_wait_for_a_store_ends_before_waits_on_the_clock_do():
+    """What it sends tells the time from before the turn, and is to come first."""
+    clock, order = VirtualClock(), []
+    broken_off, condition = threading.Event(), threading.Condition()
+
+    def away():
+        with clock.waiting_for_store(5.0, broken_off.set):
+            assert broken_off.wait(10)
+            order.append("store")
+
+    def waits():
+        with condition:
+            clock.wait(condition, 5.0)
+        order.append("clock")
+
+    threads = [threading.Thread(target=each) for each in (waits, away)]
+    for thread in threads:
+        thread.start()
+    while not clock.turn(10 * SECOND, threads):
+        pass  # not asleep yet
+    for thread in threads:
+        thread.join(10)
+    assert order == ["store", "clock"]
+
+
 # -- the machine's -------------------------------------------------------------------
 
 

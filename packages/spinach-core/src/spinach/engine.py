@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -79,7 +78,6 @@ class Engine:
         self.failed = FailedStore(lambda: self._broker)
         # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
-        self._pid = os.getpid()
         self._pool: WorkerPool | None = None
         self.attach_tasks(self._tasks)
 
@@ -412,8 +410,7 @@ class Engine:
 
     def _forget_parent(self) -> None:
         """After a fork: the parent's pool is not ours."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
+        if self._pool is not None and not self._pool.here:
             self._pool = None
 
     def _running_pool(self) -> WorkerPool | None:

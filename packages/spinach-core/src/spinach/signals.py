@@ -13,7 +13,6 @@ may send more.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Any
 
 from blinker import NamedSignal
@@ -21,6 +20,7 @@ from blinker import NamedSignal
 from spinach.support.checks import refuse_unfinished
 from spinach.support.exception_text import shown
 from spinach.support.forks import leave_child
+from spinach.support.shield import SHIELD
 
 __all__ = [
     "job_failed",
@@ -55,14 +55,12 @@ class SafeSignal(NamedSignal):
                 results.append((receiver, result))
             except BaseException as exc:
                 leave_child(exc)
-                # The log handlers are the user's as well.
-                with suppress(BaseException):
+                with SHIELD:
                     _LOGGER.exception(
                         "A receiver of signal %s raised; job and worker are unaffected",
                         self.name,
                         extra={"signal": self.name, "receiver": shown(receiver)},
                     )
-                leave_child()
         return results
 
 

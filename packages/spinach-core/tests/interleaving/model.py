@@ -27,9 +27,12 @@ from spinach.record.header import header_line
 from spinach.record.payload import complete_payload, encode_arguments
 from spinach.task import Tasks
 from spinach.worker.arbiter import Arbiter
-from spinach.worker.consumer import Consumer
+from spinach.worker.conditions import Conditions
 from spinach.worker.declaration import declare
+from spinach.worker.fetching import Fetching
 from spinach.worker.in_flight import InFlight
+from spinach.worker.keep_alive import KeepAlive
+from spinach.worker.memberships import Memberships
 from spinach.worker.notifier import ResultNotifier
 from spinach.worker.prefetch import Prefetch
 from spinach.worker.subscriber import Subscriber
@@ -253,6 +256,7 @@ class Process:
         self.in_flight = in_flight(
             clock,
             Eager(room),
+            wake_subscriber=subscriber_wake_up.set,
             wake_arbiter=arbiter_wake_up.set,
             wake_notifier=notifier_wake_up.set,
             hurry_notifier=lambda: None,
@@ -261,20 +265,25 @@ class Process:
         )
         # The name of the membership must be the same in each execution.
         with mock.patch("spinach.worker.membership.uuid.uuid4", return_value=uuid.UUID(int=1)):
-            consumer = Consumer(
-                broker,
+            memberships = Memberships(
                 lambda _: declare(tasks.tasks, ["q"], lease_ms=30_000, info={}),
                 self.in_flight,
-                lambda job: None,
                 NoJitter(),
             )
-        consumer.upkeep()
-        subscriber = Subscriber(consumer, subscriber_wake_up, arbiter_wake_up, ending)
+        conditions = Conditions(broker, lambda name: name == "t")
+        parts = (broker, memberships, self.in_flight, conditions)
+        keep_alive = KeepAlive(*parts, lambda job: None)
+        fetching = Fetching(*parts, wake_arbiter=arbiter_wake_up.set, on_lost=lambda job: None)
+        keep_alive.step()
+        subscriber = Subscriber(
+            clock, fetching, self.in_flight, subscriber_wake_up, ending,
+            stop_when_empty=stop_when_empty, wake_arbiter=arbiter_wake_up.set,
+        )  # fmt: skip
         self.subscriber = subscriber
-        self.consumer = consumer
+        self.memberships = memberships
         self.wake_ups = (arbiter_wake_up, notifier_wake_up, subscriber_wake_up)
         self.arbiter = Arbiter(
-            broker, consumer, self.in_flight, subscriber, arbiter_wake_up,
+            broker, memberships, keep_alive, fetching, self.in_flight, subscriber, arbiter_wake_up,
             stop_when_empty=stop_when_empty, grace=None, reporting=lambda: True,
         )  # fmt: skip
         notifier = ResultNotifier(

@@ -26,19 +26,24 @@ pytestmark = pytest.mark.timeout(300)
 class Case:
     """Scripted threads around a real hand-over.
 
-    The arbiter puts the jobs in one by one and closes; the workers take, run and hand
-    in until told to end; the notifier reports until nothing is left.
+    The arbiter puts the jobs in one by one, closes, and gives back what is left; the workers
+    take, run and hand in until told to end; the notifier reports until nothing is left.
+
+    Args:
+        apart: the jobs come in on a thread of its own, so that the close finds some on their way.
     """
 
     def __init__(
-        self, run, jobs, workers, *, lost_reports=0, drop=False, finish=False, in_flight=InFlight
-    ):
+        self, run, jobs, workers, *, lost_reports=0, drop=False, finish=False, apart=False,
+        in_flight=InFlight,
+    ):  # fmt: skip
         clock = StoppedClock()
-        self.wake_ups = [WakeUp(clock, run) for _ in range(2)]
-        arbiter_wake_up, notifier_wake_up = self.wake_ups
+        self.wake_ups = [WakeUp(clock, run) for _ in range(3)]
+        arbiter_wake_up, notifier_wake_up, self.subscriber_wake_up = self.wake_ups
         self.in_flight = in_flight(
             clock,
             Eager(2),
+            wake_subscriber=lambda: None,
             wake_arbiter=arbiter_wake_up.set,
             wake_notifier=notifier_wake_up.set,
             hurry_notifier=lambda: None,
@@ -60,25 +65,44 @@ class Case:
         self.jobs = jobs
         self.runs: Counter[str] = Counter()
         self.reported: Counter[tuple[str, OutcomeKind]] = Counter()
-        self.order: list[str] = []
+        self.released: list[str] = []
         self.lost_reports = lost_reports
         self.drop = drop
         self.finish = finish
-        self.ended = False
+        self.apart = apart
+        self.given_back = self.ended = False
         run.thread("arbiter", self.arbiter)
+        if apart:
+            run.thread("subscriber", self.subscriber)
         run.thread("notifier", self.notifier)
         for number in range(workers):
             run.thread(f"worker-{number}", lambda number=number: self.worker(number))
 
-    def arbiter(self):
+    def put(self):
         for leased_job in self.leased_jobs:
             self.in_flight.put([leased_job])
         if self.drop:
             self.in_flight.drop(self.member)
+
+    def subscriber(self):
+        self.put()
+        self.subscriber_wake_up.wait(60)
+        self.in_flight.give_back()
+        self.given_back = True
+        self.wake_ups[0].set()
+
+    def arbiter(self):
+        if not self.apart:
+            self.put()
         while self.finish and not self.in_flight.empty:
             self.wake_ups[0].wait(60)
         self.in_flight.close()
-        while self.in_flight.running or self.in_flight.unanswered:
+        if self.apart:
+            self.subscriber_wake_up.set()
+        else:
+            self.in_flight.give_back()
+            self.given_back = True
+        while not self.given_back or self.in_flight.running or self.in_flight.unanswered:
             self.wake_ups[0].wait(60)
         self.in_flight.dissolve()
         self.ended = True
@@ -103,7 +127,12 @@ class Case:
                 continue
             for outcome in outcomes:
                 self.reported[outcome.lease.stored_id, outcome.kind] += 1
-                self.order.append(outcome.lease.stored_id)
+            # As a store does: those of one report to the front, in their order.
+            self.released[:0] = [
+                outcome.lease.stored_id
+                for outcome in outcomes
+                if outcome.kind is OutcomeKind.RELEASE
+            ]
             self.in_flight.answered([Verdict.APPLIED] * len(outcomes))
 
     def check(self):
@@ -119,8 +148,7 @@ class Case:
                 assert done + back <= 1
             else:
                 assert done + back == 1, f"{job} ended {done + back} times"
-        released = [job for job in self.order if self.reported[job, OutcomeKind.RELEASE]]
-        assert released == sorted(released), "releases lost their order"
+        assert self.released == sorted(self.released), "releases lost their order"
         assert self.in_flight.empty
 
 
@@ -141,6 +169,7 @@ CASES = {
     "one job, one worker, and all the time it needs": ((["1a"], 1), {"finish": True}, 300),
     "a report without an answer": ((["1a"], 1), {"lost_reports": 1}, 1_500),
     "fenced while a worker takes it": ((["1a"], 1), {"drop": True}, 900),
+    "jobs that come while it closes": ((["1a", "1b"], 0), {"apart": True}, 100),
 }
 
 
@@ -210,7 +239,14 @@ class ClosesInSilence(InFlight):
     def close(self):
         with self._lock:
             self._closed = True
-            self._withdraw_all()
+
+
+class GivesBackOnClose(InFlight):
+    """Does not wait for what still comes in, which goes to the front of it."""
+
+    def close(self):
+        super().close()
+        self.give_back()
 
 
 @pytest.mark.timeout(600)
@@ -224,6 +260,7 @@ class ClosesInSilence(InFlight):
         (ReleasesBackwards, (["1a", "1b"], 1), {}),
         (ForgetsUnanswered, (["1a"], 1), {"lost_reports": 1}),
         (ClosesInSilence, (["1a"], 1), {}),
+        (GivesBackOnClose, (["1a", "1b"], 0), {"apart": True}),
     ],
 )
 def test_a_broken_hand_over_is_found(broken, sizes, options):

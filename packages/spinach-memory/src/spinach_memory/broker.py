@@ -171,6 +171,7 @@ class MemoryBroker(Broker):
         return FetchReply(
             verdict=Verdict.APPLIED,
             leases=leases,
+            lease_count=None if leases else len(member.running),
             more=bool(queue.ready) or any(task in queue.parked for task in turn.parks),
             parks=queue.park_names() if queue.parked else (),
             next_due_in_ms=_until(queue.future.next_due_ms, now_ms) if keeps_time else None,
@@ -186,14 +187,13 @@ class MemoryBroker(Broker):
             for turn in turns:
                 queue = content.queue(self.namespace, turn.queue)
                 now_ms = self._note_call(queue)
-                member = queue.members.admit(turn)
-                if isinstance(member, Verdict):
-                    replies.append(BeatReply(verdict=member))
+                member = queue.members.known(turn.member)
+                if member is None:
+                    replies.append(BeatReply(verdict=Verdict.FENCED))
                     continue
                 member.renew(now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
-                leases = len(member.running)
-                replies.append(BeatReply(verdict=Verdict.APPLIED, leases=leases, dead=dead))
+                replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead))
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:

@@ -93,9 +93,14 @@ class Members:
         member.renew(now_ms)
         self._measure(lease_ms)
 
+    def known(self, name: str) -> Member | None:
+        """The member of that name; None where there is none, or its recovery began."""
+        member = self._by_name.get(name)
+        return None if member is None or member.number is None else member
+
     def admit(self, turn: Turn) -> Member | Verdict:
         """The member that makes a call with a number, or FENCED or STALE."""
-        member = self._by_name.get(turn.member)
+        member = self.known(turn.member)
         if member is None or member.number is None:
             return Verdict.FENCED
         if turn.number <= member.number:

@@ -122,8 +122,8 @@ def beat_reply(reply: Any) -> BeatReply:
     verdict = _VERDICTS[reply[0]]
     if verdict is not Verdict.APPLIED:
         return BeatReply(verdict=verdict)
-    _, leases, dead, full = reply
-    return BeatReply(verdict=verdict, leases=leases, dead=_text(dead), full=bool(full))
+    _, dead, full = reply
+    return BeatReply(verdict=verdict, dead=_text(dead), full=bool(full))
 
 
 def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
@@ -131,10 +131,11 @@ def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
     verdict = _VERDICTS[reply[0]]
     if verdict is not Verdict.APPLIED:
         return FetchReply(verdict=verdict)
-    _, leases, more, parks, due, dead, paused = reply
+    _, leases, more, parks, due, dead, paused, count = reply
     return FetchReply(
         verdict=verdict,
         leases=_leases(turn, leases),
+        lease_count=count,
         more=bool(more),
         parks=tuple(names(parks)),
         # Without a call: each fetch comes here, and most are told nothing.

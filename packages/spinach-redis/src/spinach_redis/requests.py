@@ -146,13 +146,8 @@ def enqueue(
 
 
 def beat(names: QueueKeys, offset: str, turn: Turn) -> Call:
-    """One turn."""
-    running = names.running(turn.member)
-    return Call(
-        script.BEAT,
-        (*names.fixed(keys.BEAT), running),
-        (offset, turn.member, b"%d" % turn.number),
-    )
+    """One membership."""
+    return Call(script.BEAT, names.fixed(keys.BEAT), (offset, turn.member))
 
 
 def fetch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ _EARLIEST = as_utc(datetime(1970, 1, 1, tzinfo=UTC))
 
 #: Rounding makes sums of float seconds differ by less than this.
 _TOLERANCE_SECONDS = 1e-6
+
+#: A wait for a store ends within this time once it is broken off, in real seconds.
+_BACK_SECONDS = 5.0
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -262,6 +265,7 @@ class VirtualClock:
             with self._lock:
                 self._away.remove(away)
                 absence.turned = self._turned - since
+            away.back.set()
 
     def rouse(self) -> None:
         """Waits for a store are being interrupted: their threads count as awake from now on."""
@@ -343,6 +347,8 @@ class _Away:
     wake: Callable[[], None]
     #: It is being interrupted; its thread may not have returned yet.
     over: bool = False
+    #: The thread came back.
+    back: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(slots=True)
@@ -383,5 +389,17 @@ def _sleepers(condition: threading.Condition) -> int:
 
 
 def _wake(over: list[_Wait | _Away]) -> None:
+    """End waits, those for a store first.
+
+    A call under way tells the store the time at which it was sent. A beat that another thread
+    sends at the new time is to come after it, or the store would see its clock set back, and
+    cut the lease that the beat has just renewed.
+    """
+    away = [each for each in over if isinstance(each, _Away)]
+    for call in away:
+        call.wake()
+    for call in away:
+        call.back.wait(_BACK_SECONDS)
     for each in over:
-        each.wake()
+        if isinstance(each, _Wait):
+            each.wake()

@@ -1,10 +1,10 @@
 """Working: the role that a worker process calls to fetch jobs and to report their outcomes.
 
-A membership is one worker process in one queue. `fetch`, `beat`, `reconcile`, `leave` and a
-`join` that declares anew carry its number, one above the last one the engine used; the engine
-has one such call in flight per membership. The store remembers the last number: a call whose
-number is not above it answers STALE and does nothing. A member that the store does not know
-answers FENCED.
+A membership is one worker process in one queue. `fetch`, `reconcile`, `leave` and a `join` that
+declares anew carry its number, one above the last one the engine used; the engine has one such
+call in flight per membership. The store remembers the last number: a call whose number is not
+above it answers STALE and does nothing. A member that the store does not know answers FENCED, to
+a beat as well.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Turn(msgspec.Struct, frozen=True):
 
     queue: str
     member: str
+    #: Above that of its last call; a beat has none, and 0 does for it.
     number: int
 
 
@@ -78,8 +79,6 @@ class JoinReply(TurnReply, frozen=True, kw_only=True):
 class BeatReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `beat`."""
 
-    #: How many leases of the membership are in force.
-    leases: int = 0
     #: A member of the queue to recover; named to one caller at a time.
     dead: str | None = None
     #: The store has no memory left, so that it refuses new jobs.
@@ -90,6 +89,8 @@ class FetchReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `fetch` for one turn."""
 
     leases: tuple[Lease, ...] = ()
+    #: How many leases the membership has; None in an answer that brings some.
+    lease_count: int | None = None
     #: Takeable jobs remain in the queue: ready, or in a park that the turn named.
     more: bool = False
     #: Tasks with parked jobs, a bounded number.
@@ -186,7 +187,12 @@ class WorkingRole(Role):
 
     @abstractmethod
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        """Prove life: the lease of each membership starts anew."""
+        """Prove life: the lease of each membership starts anew.
+
+        A beat moves no lease, so it has no number: that of a turn is not looked at, and none
+        is taken. It may be made while another call of the membership is in flight, and never
+        answers STALE. One that got no answer leaves nothing open.
+        """
 
     @abstractmethod
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:

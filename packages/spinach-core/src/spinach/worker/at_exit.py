@@ -37,7 +37,7 @@ class _Pool(Protocol):
     def join(self) -> None: ...
 
 
-# Of the process, as its end is. Each step on it is one that is not divided.
+# Of the process, as its end is. Each operation on it is atomic.
 _pools: set[_Pool] = set()
 
 # Where `_end` was registered: once each, however many pools come and go. A forked child
@@ -65,7 +65,7 @@ def watch(pool: _Pool, *, main_waits: bool) -> None:
 
 
 def forget(pool: _Pool) -> None:
-    """The pool has ended, or nobody should wait for it."""
+    """The pool has ended, or is not to be waited for."""
     _pools.discard(pool)
 
 

@@ -23,10 +23,10 @@ _OLD_SECONDS = 4 * BUFFER_HORIZON_SECONDS
 
 
 class Buffer:
-    """Not thread safe, the hand-over's lock guards it. All instants are monotonic seconds.
+    """Not thread safe: the lock of the in-flight jobs guards it. Instants are monotonic seconds.
 
     Args:
-        now: from which it counts that nobody took a job.
+        now: the time since which no job was taken is counted from here.
     """
 
     __slots__ = ("_jobs", "taken_at")

@@ -1,8 +1,8 @@
 """Conditions that a worker process logs once when they begin, and once when they are over.
 
-A queue is paused, a store is full, jobs are parked that nobody here can run: nothing is broken,
-and nothing goes on until somebody acts. The answers to fetches and beats tell of all three.
-One call is made for this alone: it counts parked jobs when those of another task appear.
+A queue is paused, a store is full, or jobs are parked that this process cannot run. Nothing is
+broken then, but nothing goes on until a person acts. The answers to fetches and beats tell of all
+three. One call is made for this alone: it counts parked jobs when those of another task appear.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from spinach.support.log import WORKER_LOGGER
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from spinach.brokers.base import Broker
     from spinach.brokers.calls import BeatReply, FetchReply, Turn
+    from spinach.brokers.management import ManagementRole
 
 __all__ = ["Conditions"]
 
 #: What comes and goes, as parks do while old and new releases run, is over when it was not
-#: seen for so long, in seconds; parked jobs are counted no more often than a third of it.
+#: seen for this time, in seconds. Parked jobs are counted once in a third of it at most.
 _STEADY_SECONDS: Final = 30.0
 _COUNT_SECONDS: Final = _STEADY_SECONDS / 3
 
 
 class Conditions:
-    """What was told of the queues of one process; used by the thread that has the turn.
+    """What was told of the queues of one process.
+
+    The arbiter calls `beaten`, the subscriber all else; they share no data.
 
     Instants are the local monotonic clock's, in seconds.
 
@@ -39,7 +41,7 @@ class Conditions:
         knows: whether this process has a task of that name.
     """
 
-    def __init__(self, broker: Broker, knows: Callable[[str], bool]) -> None:
+    def __init__(self, broker: ManagementRole, knows: Callable[[str], bool]) -> None:
         self._broker = broker
         self._clock = broker.clock
         self._knows = knows

@@ -7,38 +7,59 @@ from __future__ import annotations
 
 import functools
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Deposit, Verdict
 from spinach.clock import from_ms
-from spinach.const import DEFAULT_MAX_PAYLOAD_BYTES, WORKER_LOST
+from spinach.const import DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.job import JobStatus, job_from_record
-from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach.record import ids
-from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.header import UnreadableRecord
+from spinach.record.ids import job_id_of
 from spinach.record.payload import complete_payload, encode_arguments
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spinach.brokers.base import Broker
     from spinach.brokers.calls import LostJob, PeriodicDue, RecoverReply
+    from spinach.brokers.housekeeping import HousekeepingRole
     from spinach.job import Job
     from spinach.outcome import Lease
     from spinach.task import Task
     from spinach.worker.in_flight import InFlight
     from spinach.worker.membership import Membership
 
-__all__ = ["Housekeeping"]
+__all__ = ["Housekeeping", "tell_lost"]
 
 #: Namespace of the ids of periodic jobs (UUID version 5).
 _TICK_IDS = uuid.UUID("5f1c7d0e-3c0b-5b55-9e2f-6a6b7a0f7d11")
 
-_FORGOTTEN = (
-    "The job ran, but the broker forgot its outcome, as a replica may that takes over. "
-    "It runs at most once."
-)
+
+def tell_lost(
+    in_flight: InFlight, on_lost: Callable[[Job], None], queue: str, lost: LostJob | Lease
+) -> None:
+    """Have a worker thread tell of a job that failed without an outcome of its own.
+
+    Args:
+        in_flight: lets a worker thread make the call.
+        on_lost: what it calls.
+        queue: of the job.
+        lost: the job.
+    """
+    try:
+        job = job_from_record(
+            lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
+        )
+    except UnreadableRecord as exc:
+        JOB_LOGGER.error(
+            "Job failed: %s, its worker process was lost and its record cannot be read: %s",
+            job_id_of(lost.stored_id), exc,
+            extra={"job_id": job_id_of(lost.stored_id), "queue": queue},
+        )  # fmt: skip
+        return
+    in_flight.run_callback(functools.partial(on_lost, job))
 
 
 class _Account:
@@ -90,7 +111,7 @@ class _Account:
 
 
 class Housekeeping:
-    """Upkeep of the queues that a process is a member of; used by one thread.
+    """Housekeeping of the queues that a process is a member of; used by the arbiter.
 
     Args:
         broker: bound to the engine.
@@ -100,7 +121,7 @@ class Housekeeping:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: HousekeepingRole,
         in_flight: InFlight,
         on_lost: Callable[[Job], None],
     ) -> None:
@@ -112,21 +133,20 @@ class Housekeeping:
         self._accounts: dict[str, _Account] = {}
 
     def recover(self, member: Membership) -> None:
-        """Take back a dead member's jobs, as far as one call goes (I11)."""
-        dead = member.dead
-        if dead is None:
-            return
+        """Take back the jobs of the dead member that was named, as far as one call goes (I11)."""
+        dead = member.dead[0]
         reply = self._broker.recover(member.queue, dead)
         if reply.verdict is Verdict.UNKNOWN:
-            member.failed("recover", reply.error, self._clock.monotonic())
+            member.keeping.failed("recover", reply.error, self._clock.monotonic())
             return
-        member.answered("recover")
-        # The subscriber's fetch may have named another one meanwhile.
-        if not reply.more and member.dead == dead:
-            member.dead = None
+        member.keeping.answered("recover")
+        if not reply.more:
+            # Nothing, if a fetch has named another one meanwhile.
+            with suppress(ValueError):
+                member.dead.remove(dead)
         self._account_for(member.queue, dead, reply)
         for lost in reply.lost:
-            self._tell_lost(member.queue, lost)
+            tell_lost(self._in_flight, self._on_lost, member.queue, lost)
 
     def _account_for(self, queue: str, dead: str, reply: RecoverReply) -> None:
         """Add up what the calls of a recovery tell, and log it once at the end."""
@@ -143,57 +163,27 @@ class Housekeeping:
             # REFUSED at once: another process recovered it, or it lives.
             account.tell(queue)
 
-    def fail_forgotten(self, lease: Lease) -> None:
-        """Fail a job that ran, but whose outcome the store forgot, and that may not run again."""
-        failure = Failure(error=WORKER_LOST, message=_FORGOTTEN)
-        try:
-            task = read_header(lease.record).task
-        except UnreadableRecord:
-            task = ""
-        self._in_flight.post(Outcome(OutcomeKind.FAILED, lease, task, failure=failure))
-        self._tell_lost(lease.queue, lease)
-
-    def _tell_lost(self, queue: str, lost: LostJob | Lease) -> None:
-        """Have a worker thread tell of a job that failed without an outcome of its own."""
-        try:
-            job = job_from_record(
-                lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
-            )
-        except UnreadableRecord as exc:
-            JOB_LOGGER.error(
-                "Job failed: %s, its worker process was lost and its record cannot be read: %s",
-                lost.stored_id[1:], exc,
-                extra={"job_id": lost.stored_id[1:], "queue": queue},
-            )  # fmt: skip
-            return
-        self._in_flight.run_callback(functools.partial(self._on_lost, job))
-
-    def tick(self, member: Membership, *, may_beat: bool) -> None:
-        """Make due jobs ready and fire due periodic tasks.
-
-        Args:
-            member: of the queue.
-            may_beat: whether a beat that is due can go first.
-        """
+    def tick(self, member: Membership) -> None:
+        """Make due jobs ready and fire due periodic tasks."""
         # Read once: the subscriber replaces it when tasks come and go.
         schedule = member.schedule
-        known = member.tick_at
         reply = self._broker.tick(member.queue, tuple(schedule))
         if reply.verdict is Verdict.UNKNOWN:
-            member.failed("tick", reply.error, self._clock.monotonic())
+            member.keeping.failed("tick", reply.error, self._clock.monotonic())
             return
-        member.answered("tick")
+        member.keeping.answered("tick")
         next_at = self._after_ms(reply.next_due_in_ms)
         member.periodic_at = self._after_ms(reply.next_periodic_in_ms)
-        if member.tick_at is not known:
-            # The subscriber's fetch was answered meanwhile; which is newer is not known.
+        keeps_time = member.tick_at is not None
+        if member.note():
+            # A fetch was answered meanwhile; which is newer is not known.
             instants = [at for at in (member.tick_at, next_at) if at is not None]
             member.tick_at = min(instants, default=None)
-        elif known is not None:
+        elif keeps_time:
             member.tick_at = next_at
         for due in reply.due:
-            # Whatever is left for later the next tick names again.
-            if may_beat and self._clock.monotonic() >= member.beat_at:
+            # A beat that is due goes first. What is left for later the next tick names again.
+            if self._clock.monotonic() >= member.beat_at:
                 member.periodic_at = self._clock.monotonic()
                 return
             if not self._fire(member, due, schedule[due.task]):

@@ -1,4 +1,4 @@
-"""The hand-over: where the leased jobs of this process are.
+"""The in-flight jobs: where each leased job of this process is.
 
 A job comes in with a fetch, waits in the buffer, runs on a worker thread, and stays
 until the broker answered its outcome, or for good if its thread died (I17)::
@@ -15,7 +15,7 @@ All moves are made under one lock. No broker is called and no user code runs und
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from spinach.const import BUFFER_HORIZON_SECONDS, MAX_FETCH
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InFlight"]
 
-#: A worker thread looks up this often although nobody woke it, in seconds.
+#: A worker thread looks this often although it was not woken, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
 
 
@@ -46,7 +46,8 @@ class InFlight:
     Args:
         clock: for waits and ages.
         prefetch: sizes the buffer; used under the lock only.
-        wake_arbiter: called when a thread goes idle or the buffer runs low.
+        wake_subscriber: called when a thread goes idle or the buffer runs low.
+        wake_arbiter: called when the pool winds up and there is less left to wait for.
         wake_notifier: called when an outcome waits.
         hurry_notifier: called when an outcome frees a slot that another job may wait for.
         tell_empty: wake the arbiter also when nothing is left here.
@@ -58,6 +59,7 @@ class InFlight:
         clock: Clock,
         prefetch: Prefetch,
         *,
+        wake_subscriber: Callable[[], None],
         wake_arbiter: Callable[[], None],
         wake_notifier: Callable[[], None],
         hurry_notifier: Callable[[], None],
@@ -66,6 +68,7 @@ class InFlight:
     ) -> None:
         self._clock = clock
         self._prefetch = prefetch
+        self._wake_subscriber = wake_subscriber
         self._wake_arbiter = wake_arbiter
         self._wake_notifier = wake_notifier
         self._hurry_notifier = hurry_notifier
@@ -79,6 +82,9 @@ class InFlight:
         # What threads that died ran.
         self._orphans: list[LeasedJob] = []
         self._pending = PendingOutcomes()
+        # Member → how many leases it holds, wherever they are. Kept up, since a pass over all
+        # of them with each fetch would cost the more, the more is under way.
+        self._held: Counter[str] = Counter()
         # Outcomes of threads that ended after the pool did.
         self._late: dict[int, Outcome] = {}
         self._callbacks: deque[Callable[[], None]] = deque()
@@ -171,7 +177,7 @@ class InFlight:
     def _wake_worker(self) -> None:
         """Wake a thread for what lies in the buffer, if none is on its way.
 
-        Threads wake each other one by one: who takes a job wakes the next. While jobs
+        Threads wake each other one by one: one that takes a job wakes the next. While jobs
         are so short that one thread has taken them all before another is up, the
         others sleep on; waking one for each job cost twice the time of the jobs.
         """
@@ -182,7 +188,7 @@ class InFlight:
     def _ask(self) -> None:
         if not self._asked:
             self._asked = True
-            self._wake_arbiter()
+            self._wake_subscriber()
 
     def _post(self, entry: PendingOutcome) -> None:
         if self._pending.add(entry):
@@ -191,17 +197,24 @@ class InFlight:
     # -- arbiter and subscriber --------------------------------------------
 
     def put(self, leased_jobs: Sequence[LeasedJob]) -> None:
-        """Take in fetched jobs. After `close` they go back at once."""
+        """Take in fetched jobs of one membership; nothing if it was fenced meanwhile.
+
+        After `close` they stay in the buffer until `give_back`.
+        """
+        membership = leased_jobs[0].membership
         with self._lock:
+            # Seen here, or `drop` comes later and takes them out.
+            if membership.fenced:
+                return
             self._buffer.add(leased_jobs, self._clock.monotonic())
-            if self._closed:
-                self._withdraw_all()
-            else:
+            self._held[membership.member] += len(leased_jobs)
+            if not self._closed:
                 self._wake_worker()
 
     def post(self, outcome: Outcome) -> None:
         """Send an outcome of a job that no thread here gets to see."""
         with self._lock:
+            self._held[outcome.lease.member] += 1
             self._post(PendingOutcome(outcome))
 
     def run_callback(self, callback: Callable[[], None]) -> None:
@@ -246,8 +259,7 @@ class InFlight:
 
     def stale_in(self) -> float | None:
         """Seconds until `withdraw_stale` has something to do; None: not as it stands."""
-        # Without the lock: what comes into an empty buffer is the arbiter's own doing or the
-        # subscriber's, and both have it look again.
+        # Without the lock: only the subscriber, which asks, puts something into an empty buffer.
         if not self._buffer:
             return None
         with self._lock:
@@ -274,6 +286,13 @@ class InFlight:
                 (lease.stored_id, lease.token) for lease in self._leases() if lease.member == member
             ]
 
+    def held_count(self, member: str) -> int:
+        """How many leases of a membership are not answered: as many as `held` lists.
+
+        Only `put` and `post` add some, so to the thread that calls those it is never too low.
+        """
+        return self._held[member]
+
     def settle(self, member: str, strays: Collection[tuple[str, str]]) -> list[Lease]:
         """Act on a reconciliation: drop what the store does not count as ours.
 
@@ -289,7 +308,7 @@ class InFlight:
             return lease.member == member and (lease.stored_id, lease.token) in lost
 
         with self._lock:
-            self._buffer.remove([item for item in self._buffer if is_stray(item)])
+            self._forget_buffered([item for item in self._buffer if is_stray(item)])
             running = [item for item in self._running.values() if is_stray(item)]
             for item in running:
                 item.stray = True
@@ -298,9 +317,15 @@ class InFlight:
     def drop(self, member: str) -> None:
         """The store fenced this membership: forget what it buffered."""
         with self._lock:
-            self._buffer.remove([item for item in self._buffer if item.lease.member == member])
+            self._forget_buffered([item for item in self._buffer if item.lease.member == member])
+            # Of memberships that were dropped before, and have nothing left.
+            self._held = +self._held
             for item in self._running.values():
                 item.stray = item.stray or item.lease.member == member
+
+    def _forget_buffered(self, items: Sequence[LeasedJob]) -> None:
+        self._buffer.remove(items)
+        self._held.subtract([item.lease.member for item in items])
 
     def _leases(self) -> Iterable[Lease]:
         yield from (item.lease for item in self._buffer)
@@ -336,7 +361,7 @@ class InFlight:
     def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
         """The report of the outcomes collected last was answered; as `PendingOutcomes` has it."""
         with self._lock:
-            settled = self._pending.answered(verdicts)
+            settled = self._pending.answered(verdicts, self._held)
             if self._closed or (self._tell_empty and not self._running and not self._pending):
                 self._wake_arbiter()
             return settled
@@ -344,11 +369,18 @@ class InFlight:
     # -- stop --------------------------------------------------------------
 
     def close(self) -> None:
-        """Start no further job; give the buffer back; idle threads end."""
+        """Start no further job; idle threads end."""
         with self._lock:
             self._closed = True
-            self._withdraw_all()
             self._ready.notify_all()
+
+    def give_back(self) -> None:
+        """Give the buffer back, once nothing comes in any more.
+
+        Not before: what a fetch brings after that would go to the front of what was first.
+        """
+        with self._lock:
+            self._withdraw_all()
 
     def abandon(self) -> list[LeasedJob]:
         """Give back running jobs that may run again; the grace is over.
@@ -367,7 +399,7 @@ class InFlight:
             return left
 
     def dissolve(self) -> None:
-        """After `close`: nobody reports outcomes any more; late threads do it themselves."""
+        """After `close`: the notifier reports no more; threads that end late do it themselves."""
         with self._lock:
             self._dissolved = True
             self._callbacks.clear()

@@ -1,4 +1,4 @@
-"""A leased job on its way through this process; the hand-over moves it."""
+"""A leased job on its way through this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LeasedJob"]
 # A struct, as the records in spinach.outcome are: one is made for each job. The collector of
 # cycles sees it, since a task's function may lead back to what holds it.
 class LeasedJob(msgspec.Struct, eq=False):
-    """A leased job on its way through this process; the hand-over's lock guards it."""
+    """A leased job on its way; the lock of the in-flight jobs guards it."""
 
     lease: Lease
     membership: Membership

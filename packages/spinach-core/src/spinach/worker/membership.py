@@ -1,8 +1,21 @@
-"""One worker process in one queue, as the process itself keeps it."""
+"""One worker process in one queue, as the process itself keeps it.
+
+Two threads make calls about a membership. Each attribute has one that writes it:
+
+- the subscriber: the number of the last call, `uncertain`, `forgotten`, `counted_at`, `parks`,
+  `more`, `due_at`, `fetching`, and what was declared with `tasks` and `schedule`,
+- the arbiter: `joined`, `tick_at`, `periodic_at`, `fire_backoff`, `keeping`,
+- both: `safe_until` and `beat_at`, which only grow; `dead`; `fenced`, from False to True.
+
+Until `joined` is set all of it is the arbiter's, and the number is again once the subscriber has
+ended. Other threads read `safe_until` only.
+"""
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections import deque
 from typing import TYPE_CHECKING
 
 from spinach.backoff import CallBackoff
@@ -20,16 +33,87 @@ if TYPE_CHECKING:
     from spinach.task import Task
     from spinach.worker.declaration import Declaration
 
-__all__ = ["Membership"]
+__all__ = ["Calls", "Membership"]
+
+
+class _Outage:
+    """Logs once that the broker of a queue does not answer, and once that it does again.
+
+    Args:
+        queue: named in the log.
+    """
+
+    __slots__ = ("_lock", "_queue", "_threads")
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        # Guards the number of threads of which a call is without an answer.
+        self._lock = threading.Lock()
+        self._threads = 0
+
+    def begins(self, error: BrokerError | None) -> None:
+        """A first call of a thread got no answer."""
+        with self._lock:
+            self._threads += 1
+            if self._threads > 1:
+                return
+        WORKER_LOGGER.warning(
+            "Broker of queue %s is unavailable, retrying: %s", self._queue, error,
+            extra={"queue": self._queue},
+        )  # fmt: skip
+
+    def ends(self) -> None:
+        """The calls of a thread are answered again."""
+        with self._lock:
+            self._threads -= 1
+            if self._threads:
+                return
+        WORKER_LOGGER.info(
+            "Broker of queue %s is available again", self._queue, extra={"queue": self._queue}
+        )
+
+
+class Calls:
+    """The calls of one thread about a membership: which got no answer, and the pause after it.
+
+    Args:
+        outage: shared by the threads.
+        source: of randomness for the backoff.
+    """
+
+    __slots__ = ("_backoff", "_outage", "failing", "not_before")
+
+    def __init__(self, outage: _Outage, source: RandomSource | None) -> None:
+        self._outage = outage
+        self._backoff = CallBackoff(source)
+        #: No call before this instant, because the last one got no answer.
+        self.not_before = 0.0
+        #: Calls whose last answer did not come; an answer to another one does not
+        #: mean that these would be answered.
+        self.failing: set[str] = set()
+
+    def failed(self, call: str, error: BrokerError | None, now: float) -> None:
+        """A call got no answer: wait before the next one."""
+        if not self.failing:
+            self._outage.begins(error)
+        self.failing.add(call)
+        self.not_before = now + self._backoff.failed()
+
+    def answered(self, call: str) -> None:
+        """A call got an answer."""
+        if call in self.failing:
+            self.failing.remove(call)
+            if not self.failing:
+                self._outage.ends()
+                self._backoff.succeeded()
+                self.not_before = 0.0
 
 
 class Membership:
     """A membership of the store and what this process knows about it.
 
-    Belongs to whichever of arbiter and subscriber has the turn; other threads read
-    `safe_until` only. Once fenced it is replaced by a new one, since outcomes of
-    what it fetched still go out under its name. All instants are the local
-    monotonic clock's, in seconds.
+    Once fenced it is replaced by a new one, since outcomes of what it fetched still go out under
+    its name. All instants are the local monotonic clock's, in seconds.
 
     Args:
         queue: it consumes.
@@ -38,32 +122,37 @@ class Membership:
     """
 
     __slots__ = (
-        "backoff",
+        "_noted_due",
+        "_noted_periodic",
+        "_number",
+        "_periodic_told",
         "beat_at",
         "beat_seconds",
+        "counted_at",
         "dead",
         "declare_at",
         "declared",
-        "failing",
+        "due_at",
+        "fenced",
+        "fetching",
         "fire_backoff",
         "forgotten",
         "joined",
+        "keeping",
         "lease_seconds",
         "limits",
         "member",
         "more",
-        "not_before",
-        "number",
         "outdated",
         "parks",
         "periodic_at",
+        "planned",
         "queue",
         "safe_until",
         "schedule",
         "tasks",
         "tick_at",
         "uncertain",
-        "withheld",
     )
 
     def __init__(
@@ -74,39 +163,55 @@ class Membership:
         self.lease_seconds = lease_seconds
         #: From one beat to the next.
         self.beat_seconds = lease_seconds / BEATS_PER_LEASE
-        #: Of the last sequenced call.
-        self.number = 0
-        self.joined = False
-        #: A sequenced call ended without an answer; the next one reconciles (I6).
-        self.uncertain = False
-        #: The store answered, and keeps leases back for now: it reconciles again, and beats.
-        self.withheld = False
-        #: It reconciles although each call was answered: the store forgot outcomes.
-        self.forgotten = False
-        #: No call before this instant, because the last one failed.
-        self.not_before = 0.0
-        self.backoff = CallBackoff(source)
-        #: Calls whose last answer did not come; an answer to another one does not
-        #: mean that these would be answered.
-        self.failing: set[str] = set()
-        #: Of firing alone: a full store refuses it, and all else goes on.
-        self.fire_backoff = CallBackoff(source)
+
+        # -- both threads'
         #: A thread starts a job only before this instant (I16).
         self.safe_until = 0.0
         #: When proof of life is due.
         self.beat_at = 0.0
+        #: A dead member that the store asked this process to recover, if there is one. Of two
+        #: the later counts, as the store names the other one again.
+        self.dead: deque[str] = deque(maxlen=1)
+        #: The store knows this membership no more.
+        self.fenced = False
+
+        # -- the arbiter's
+        self.joined = False
+        outage = _Outage(queue)
+        #: Its calls: to join, to beat, to recover, to tick.
+        self.keeping = Calls(outage, source)
+        #: Of firing alone: a full store refuses it, and all else goes on.
+        self.fire_backoff = CallBackoff(source)
         #: When the first waiting job is due, if this process keeps the time.
         self.tick_at: float | None = None
         #: When the first periodic task declared here is due.
         self.periodic_at: float | None = None
-        #: A dead member that the store asked us to recover.
-        self.dead: str | None = None
+        # What the arbiter has seen of the two that follow.
+        self._noted_due: float | None = None
+        self._noted_periodic: tuple[float | None] | None = None
+
+        # -- the subscriber's
+        #: When the first waiting job is due, as the last fetch told. A new object each time.
+        self.due_at: float | None = None
+        self._periodic_told: tuple[float | None] | None = None
+        #: Its calls: to fetch, to reconcile, to declare anew.
+        self.fetching = Calls(outage, source)
+        # Of the last sequenced call.
+        self._number = 0
+        #: A sequenced call ended without an answer; the next one reconciles (I6).
+        self.uncertain = False
+        #: It reconciles although each call was answered: the store forgot outcomes.
+        self.forgotten = False
+        #: When the store last told how many leases it has.
+        self.counted_at = 0.0
         #: Takeable jobs were left behind by the last fetch.
         self.more = True
         #: Known tasks with parked jobs.
         self.parks: tuple[str, ...] = ()
         #: What the store was told last; None before the first join.
         self.declared: Enrolment | None = None
+        #: The declaration that all that follows is made of.
+        self.planned: Declaration | None = None
         #: The store is to be told anew: it declares something else by now.
         self.outdated = False
         #: Not before this instant, because the last time got no answer.
@@ -118,8 +223,11 @@ class Membership:
         #: Periodic tasks to fire here, by name.
         self.schedule: Mapping[str, Task[..., object]] = {}
 
+    # -- what is declared ----------------------------------------------------
+
     def plan(self, declaration: Declaration) -> None:
         """Tasks have come, changed or gone: what needs no answer of the store counts at once."""
+        self.planned = declaration
         wanted = declaration.enrolments[self.queue]
         self.outdated = self.outdated or wanted != self.declared
         self.tasks = declaration.runnable(self.queue, self.limits, self.tasks)
@@ -134,6 +242,7 @@ class Membership:
 
     def declares(self, declaration: Declaration) -> None:
         """The store answered the join that told it of this declaration: all of it counts."""
+        self.planned = declaration
         told = declaration.enrolments[self.queue]
         self.declared, self.limits = told, told.limits
         self.outdated, self.declare_at = False, 0.0
@@ -144,66 +253,55 @@ class Membership:
     def may_declare(self, enrolment: Enrolment, now: float) -> None:
         """A join of a member got no answer: the store has what it had, or this."""
         # Later than the others: what is refused for ever may not keep jobs from being fetched.
-        self.declare_at = self.not_before + (self.not_before - now)
+        not_before = self.fetching.not_before
+        self.declare_at = not_before + (not_before - now)
         self.limits = {
             task: max(limit, enrolment.limits[task])
             for task, limit in self.limits.items()
             if task in enrolment.limits
         }
 
+    # -- the subscriber's calls ----------------------------------------------
+
     def turn(self) -> Turn:
         """A turn under the next number."""
-        self.number += 1
-        return Turn(self.queue, self.member, self.number)
+        self._number += 1
+        return Turn(self.queue, self.member, self._number)
 
     def fetch_turn(self) -> FetchTurn:
         """A turn that takes jobs, under the next number."""
-        self.number += 1
-        return FetchTurn(self.queue, self.member, self.number, self.parks)
+        self._number += 1
+        return FetchTurn(self.queue, self.member, self._number, self.parks)
 
-    def join_due(self, now: float) -> bool:
-        """Whether the store is to be told what it declares."""
-        return not self.joined or (self.outdated and now >= self.declare_at)
+    @property
+    def fetchable(self) -> bool:
+        """Whether nothing but the pause after a failed call may speak against a fetch."""
+        return self.joined and not self.fenced and not self.uncertain
 
-    def usable(self, now: float) -> bool:
-        """Whether a fetch or a beat may be sent."""
-        return self.joined and not self.uncertain and now >= self.not_before
+    def may_fetch(self, now: float) -> bool:
+        """Whether it can be fetched from now."""
+        return self.fetchable and now >= self.fetching.not_before
 
-    def beat_due(self, now: float, ahead: float) -> bool:
-        """Whether a beat may be sent, and is due within `ahead` seconds.
+    def tell_periodic(self, at: float | None) -> None:
+        """The subscriber has declared anew: when the first periodic task is due."""
+        self._periodic_told = (at,)
 
-        Of those half the time between two beats counts at most, so that none follows another
-        at once. While an answer is withheld, a beat is all that may be sent.
-        """
-        if not self.joined or not (self.withheld or self.usable(now)):
-            return False
-        return now + min(ahead, self.beat_seconds / 2) >= self.beat_at
+    # -- the arbiter's calls -------------------------------------------------
 
-    def renewed(self, sent_at: float) -> None:
-        """The store answered a proof of life that was sent at this instant."""
-        self.safe_until = sent_at + self.lease_seconds - LEASE_MARGIN_SECONDS
-        self.beat_at = sent_at + self.beat_seconds
+    def may_keep(self, now: float) -> bool:
+        """Whether a beat, a recovery or a tick may be sent."""
+        return self.joined and not self.fenced and now >= self.keeping.not_before
 
-    def failed(self, call: str, error: BrokerError | None, now: float) -> None:
-        """A call got no answer: wait before the next one."""
-        if not self.failing:
-            WORKER_LOGGER.warning(
-                "Broker of queue %s is unavailable, retrying: %s", self.queue, error,
-                extra={"queue": self.queue},
-            )  # fmt: skip
-        self.failing.add(call)
-        self.not_before = now + self.backoff.failed()
-
-    def answered(self, call: str) -> None:
-        """A call got an answer."""
-        if call in self.failing:
-            self.failing.remove(call)
-            if not self.failing:
-                WORKER_LOGGER.info(
-                    "Broker of queue %s is available again", self.queue, extra={"queue": self.queue}
-                )
-                self.backoff.succeeded()
-                self.not_before = 0.0
+    def note(self) -> bool:
+        """Take over the instants that the subscriber's calls told; whether there are new ones."""
+        due_at, told = self.due_at, self._periodic_told
+        news = due_at is not self._noted_due
+        if news:
+            self._noted_due = self.tick_at = due_at
+        if told is not None and told is not self._noted_periodic:
+            self._noted_periodic = told
+            (self.periodic_at,) = told
+        return news
 
     @property
     def next_due(self) -> float | None:
@@ -211,3 +309,10 @@ class Membership:
         if self.tick_at is None or self.periodic_at is None:
             return self.periodic_at if self.tick_at is None else self.tick_at
         return min(self.tick_at, self.periodic_at)
+
+    def renewed(self, sent_at: float) -> None:
+        """The store answered a proof of life that was sent at this instant."""
+        # Two threads may do this at once. The instant that is lost then was true as well, and
+        # leaves less time.
+        self.safe_until = max(self.safe_until, sent_at + self.lease_seconds - LEASE_MARGIN_SECONDS)
+        self.beat_at = max(self.beat_at, sent_at + self.beat_seconds)

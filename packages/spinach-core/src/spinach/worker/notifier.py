@@ -1,9 +1,9 @@
 """The result notifier: reports outcomes to the broker, many at a time.
 
 1. It waits until an outcome is handed in.
-2. It reports all there are. Meanwhile further ones collect, and leave together; so they do
-   for a moment from the beginning of a report, unless somebody waits for one of them.
-3. What got no answer it sends again, after a wait, each queue for itself.
+2. It reports all there are. Meanwhile further ones collect, and leave together. Reports begin
+   some ms apart for that, unless a job may wait for one of the outcomes.
+3. It sends again what got no answer, after a wait of its own for each queue.
 
 It ends when told to and nothing is left, or when told to give up.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from spinach.backoff import CallBackoff
 from spinach.const import REPORT_CHUNK
+from spinach.record.ids import job_id_of
 from spinach.support.forks import leave_child
 from spinach.support.log import WORKER_LOGGER
 from spinach.support.realtime import time
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.base import Broker
+    from spinach.brokers.working import WorkingRole
     from spinach.exc import BrokerError
     from spinach.worker.in_flight import InFlight
     from spinach.worker.wake_up import WakeUp
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ResultNotifier"]
 
 
-#: The notifier looks up this often although nobody rang, in seconds.
+#: The notifier looks this often although it was not woken, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
 
 #: Reports begin so far apart, in seconds: a call costs as much as dozens of outcomes in it.
@@ -44,17 +45,17 @@ class ResultNotifier:
     Args:
         broker: to report to.
         in_flight: holds the outcomes.
-        wake_up: rung when an outcome waits, and when `ending` is set.
+        wake_up: set when an outcome waits, and when `ending` is.
         ending: set when the thread should end.
         source: of randomness for the backoff.
-        hurry: rung for an outcome that frees a slot of a limited task, and when `ending`
-            is set; on the machine's clock, since a clock that a test turns must not stop a
+        hurry: set for an outcome that frees a slot of a limited task, and when `ending`
+            is; on the machine's clock, since a clock that a test turns must not stop a
             report.
     """
 
     def __init__(
         self,
-        broker: Broker,
+        broker: WorkingRole,
         in_flight: InFlight,
         wake_up: WakeUp,
         ending: Event,
@@ -106,9 +107,9 @@ class ResultNotifier:
         for outcome in refused:
             WORKER_LOGGER.warning(
                 "Outcome of job %s does not count, since its lease expired: %s",
-                outcome.lease.stored_id[1:],
+                job_id_of(outcome.lease.stored_id),
                 outcome.kind.value,
-                extra={"job_id": outcome.lease.stored_id[1:], "task": outcome.task},
+                extra={"job_id": job_id_of(outcome.lease.stored_id), "task": outcome.task},
             )
         if unanswered or self._backoffs:
             self._note({outcome.lease.queue for outcome in outcomes}, unanswered, reply.error)

@@ -11,7 +11,7 @@ from spinach.brokers.calls import Verdict
 from spinach.outcome import OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, MutableMapping, Sequence
 
     from spinach.outcome import Lease, Outcome
 
@@ -29,9 +29,9 @@ class PendingOutcome(msgspec.Struct, eq=False, gc=False):
 
 
 class PendingOutcomes:
-    """Parcels by queue, in order; not thread safe, the hand-over's lock guards it.
+    """By queue, in order; not thread safe: the lock of the in-flight jobs guards it.
 
-    One report is in flight at a time. A entry leaves only when it is answered,
+    One report is in flight at a time. An outcome leaves only when it is answered,
     because its lease counts as held until then (I6).
     """
 
@@ -40,14 +40,14 @@ class PendingOutcomes:
     def __init__(self) -> None:
         self._waiting: dict[str, deque[PendingOutcome]] = {}
         self._in_flight: list[PendingOutcome] = []
-        #: Parcels that are not in flight.
+        #: How many are not in flight.
         self.waiting = 0
 
     def __len__(self) -> int:
         return self.waiting + len(self._in_flight)
 
     def add(self, entry: PendingOutcome) -> bool:
-        """Put a entry behind the others of its queue; whether it is the first there."""
+        """Put an outcome behind the others of its queue; whether it is the first there."""
         queue = entry.outcome.lease.queue
         entries = self._waiting.get(queue)
         if entries is None:
@@ -77,25 +77,28 @@ class PendingOutcomes:
         self.waiting -= len(flight)
         return [entry.outcome for entry in flight]
 
-    def answered(self, verdicts: Sequence[Verdict]) -> tuple[list[Outcome], set[str]]:
-        """Settle what is in flight.
+    def answered(
+        self, verdicts: Sequence[Verdict], held: MutableMapping[str, int]
+    ) -> tuple[list[Outcome], set[str]]:
+        """The report in flight was answered.
 
         Args:
-            verdicts: one for each entry, in order.
+            verdicts: one for each outcome, in order.
+            held: member → how many leases it holds; one less for each that is done with.
 
         Returns:
             Outcomes that were refused though nothing spoke against them, and the
-            queues of the entries that wait again.
+            queues of those that wait again.
         """
         refused: list[Outcome] = []
         unanswered: list[PendingOutcome] = []
         for entry, verdict in zip(self._in_flight, verdicts, strict=True):
-            if verdict is Verdict.APPLIED:
-                continue
             if verdict is Verdict.UNKNOWN:
                 entry.resent = True
                 unanswered.append(entry)
-            elif not (entry.resent or entry.stray):
+                continue
+            held[entry.outcome.lease.member] -= 1
+            if verdict is not Verdict.APPLIED and not (entry.resent or entry.stray):
                 refused.append(entry.outcome)
         self._in_flight = []
         # First in line again and in their order: releases depend on it (I9).

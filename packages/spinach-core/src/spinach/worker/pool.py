@@ -22,17 +22,21 @@ from spinach.support.forks import leave_child
 from spinach.support.log import ENGINE_LOGGER, JOB_LOGGER
 from spinach.support.process import PROCESS
 from spinach.support.realtime import time
+from spinach.support.shield import SHIELD
 from spinach.support.threads import EngineThread, ServiceThread
 from spinach.worker import at_exit
 from spinach.worker.arbiter import STOP_FLUSH_SECONDS, Arbiter
-from spinach.worker.consumer import Consumer
+from spinach.worker.conditions import Conditions
 from spinach.worker.declaration import declare
+from spinach.worker.fetching import Fetching
 from spinach.worker.in_flight import InFlight
+from spinach.worker.keep_alive import KeepAlive
+from spinach.worker.memberships import Memberships
 from spinach.worker.notifier import ResultNotifier
 from spinach.worker.prefetch import Prefetch
 from spinach.worker.subscriber import Subscriber
 from spinach.worker.wake_up import WakeUp
-from spinach.worker.worker import SHIELD, Worker
+from spinach.worker.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["PoolOptions", "WorkerPool"]
 
 
-#: Joins look up this often: Windows cannot interrupt a longer wait on a lock.
+#: A join wakes up this often: Windows cannot interrupt a longer wait on a lock.
 _JOIN_SLICE_SECONDS = 1.0
 
 
@@ -82,7 +86,8 @@ class WorkerPool:
         self._broker = broker
         self._options = options
         self._on_end = on_end
-        self._pid = os.getpid()
+        PROCESS.watch()
+        self._process = PROCESS.number
         #: What ended the pool before its time.
         self.error: BaseException | None = None
         # The notifier lives; set to False, once, before the arbiter hears of its end.
@@ -97,6 +102,7 @@ class WorkerPool:
         self._in_flight = InFlight(
             clock,
             Prefetch(),
+            wake_subscriber=self._subscriber_wake_up.set,
             wake_arbiter=arbiter_wake_up.set,
             wake_notifier=self._notifier_wake_up.set,
             hurry_notifier=self._hurry_wake_up.set,
@@ -104,19 +110,33 @@ class WorkerPool:
         )
         # Tasks that a warning has named, with their queue.
         self._left_out: set[tuple[str, str]] = set()
-        self._consumer = Consumer(
+        self._memberships = Memberships(self._declare, self._in_flight, options.source)
+        conditions = Conditions(broker, lambda name: name in self._memberships.declaration().tasks)
+        self._keep_alive = KeepAlive(
+            broker, self._memberships, self._in_flight, conditions, self._tell_lost
+        )
+        fetching = Fetching(
             broker,
-            self._declare,
+            self._memberships,
             self._in_flight,
-            self._tell_lost,
-            options.source,
+            conditions,
+            wake_arbiter=arbiter_wake_up.set,
+            on_lost=self._tell_lost,
         )
         subscriber = Subscriber(
-            self._consumer, self._subscriber_wake_up, arbiter_wake_up, self._ending
+            clock,
+            fetching,
+            self._in_flight,
+            self._subscriber_wake_up,
+            self._ending,
+            stop_when_empty=options.stop_when_empty,
+            wake_arbiter=arbiter_wake_up.set,
         )
         self._arbiter = Arbiter(
             broker,
-            self._consumer,
+            self._memberships,
+            self._keep_alive,
+            fetching,
             self._in_flight,
             subscriber,
             arbiter_wake_up,
@@ -141,7 +161,7 @@ class WorkerPool:
             self._workers[number] = self._thread(EngineThread, name, worker.run)
         prefix = options.namespace
         self._notifier = self._thread(ServiceThread, f"{prefix}-result-notifier", notifier.run)
-        self._upkeep = [
+        self._service = [
             self._notifier,
             self._thread(ServiceThread, f"{prefix}-subscriber", subscriber.run),
         ]
@@ -150,12 +170,12 @@ class WorkerPool:
     @property
     def running(self) -> bool:
         """Whether it was not stopped to the end; False in a forked child."""
-        return not self._ended.is_set() and self._here
+        return not self._ended.is_set() and self.here
 
     @property
-    def _here(self) -> bool:
+    def here(self) -> bool:
         """Whether its threads are in this process, and not in one that it was forked from."""
-        return self._pid == os.getpid()
+        return self._process == PROCESS.number
 
     @property
     def stopping(self) -> bool:
@@ -177,12 +197,11 @@ class WorkerPool:
             BrokerError: the broker refuses us, for a reason that does not pass by
                 itself. One that is down does not count: the pool keeps trying.
         """
-        PROCESS.watch()
         try:
             # Before the threads start: one job may be all it takes to the end.
             at_exit.watch(self, main_waits=main_waits)
-            self._consumer.upkeep()
-            for thread in (*self._upkeep, *self._workers.values(), self._lead):
+            self._keep_alive.step()
+            for thread in (*self._service, *self._workers.values(), self._lead):
                 thread.start()
         except BaseException:  # refused by the broker, or the system gives no more threads
             if self._lead.ident is not None:
@@ -191,31 +210,31 @@ class WorkerPool:
                 raise
             self._in_flight.close()
             self._in_flight.dissolve()
-            self._end_upkeep()
+            self._end_service()
             at_exit.forget(self)
             self._ended.set()
             # Another queue may have let us in; it should not wait for us to die.
             with suppress(BrokerError):
-                self._consumer.leave()
+                self._keep_alive.leave()
             raise
 
     def request_stop(self) -> None:
         """Ask for the stop and return; again is fine. In a forked child it does nothing."""
-        if not self._here:
+        if not self.here:
             return
-        if threading.current_thread() is self._lead:
-            # A finalizer calls, maybe in the middle of a wait that the ring would have to end.
+        if threading.current_thread() in (self._lead, *self._service):
+            # A finalizer calls, maybe in the middle of a wait that `stop` would have to end.
             threading.Thread(target=self._arbiter.stop, daemon=True).start()
             return
         self._arbiter.stop()
 
     def tasks_changed(self) -> None:
         """Tasks came, changed or went; from any thread, takes effect soon."""
-        self._consumer.tasks_changed()
-        self._arbiter.look()
+        self._memberships.tasks_changed()
+        self._arbiter.tasks_changed()
 
     def warn_of_left_out(self) -> None:
-        """Warn of tasks that nobody here runs, of each once, unless queues were chosen."""
+        """Warn of tasks that no worker here runs, of each once, unless queues were chosen."""
         left_out = {
             (task.name, task.queue): task
             for task in self._options.queues.left_out(self._options.tasks())
@@ -232,7 +251,7 @@ class WorkerPool:
 
     def hurry(self) -> None:
         """End the grace of a stop now. In a forked child it does nothing."""
-        if self._here:
+        if self.here:
             self._arbiter.hurry()
 
     def flush(self) -> None:
@@ -241,7 +260,7 @@ class WorkerPool:
 
     def join(self) -> None:
         """Wait until it is over; returns at once on its own threads and in a forked child."""
-        if threading.current_thread() in self or not self._here:
+        if threading.current_thread() in self or not self.here:
             return
         while not self._ended.wait(_JOIN_SLICE_SECONDS):
             pass
@@ -249,7 +268,7 @@ class WorkerPool:
             self._lead.join()  # only its last steps are left
 
     def __contains__(self, thread: threading.Thread) -> bool:
-        return thread is self._lead or thread in self._upkeep or thread in self._workers.values()
+        return thread is self._lead or thread in self._service or thread in self._workers.values()
 
     # -- threads -----------------------------------------------------------
 
@@ -285,8 +304,8 @@ class WorkerPool:
             self.error = self.error or exc
             raise
         finally:
-            self._end_upkeep()
-            for thread in self._upkeep:
+            self._end_service()
+            for thread in self._service:
                 thread.join()
             # Threads that still run a job when the grace is over are left to it.
             # So are those that do not come back from a receiver of a signal.
@@ -297,7 +316,7 @@ class WorkerPool:
             self._ended.set()
             self._on_end()
 
-    def _end_upkeep(self) -> None:
+    def _end_service(self) -> None:
         self._ending.set()
         self._notifier_wake_up.set()
         self._hurry_wake_up.set()
@@ -312,7 +331,7 @@ class WorkerPool:
             # A queue that was joined is kept, also when its last task goes.
             (*consumed, *self._options.queues.queues(tasks)),
             lease_ms=int(self._broker.lease.total_seconds() * 1000),
-            info={"host": platform.node(), "pid": str(self._pid), "version": VERSION},
+            info={"host": platform.node(), "pid": str(os.getpid()), "version": VERSION},
         )
 
     def _tell_lost(self, job: Job) -> None:

@@ -25,7 +25,7 @@ _FETCH_WEIGHT = 0.2
 #: S, in seconds. What the interpreter starts with, whatever it is set to later.
 _SWITCH_SECONDS = 0.005
 
-#: A fetch for idle threads waits so much of its own duration for others to become idle.
+#: A fetch for idle threads waits this share of its own duration for others to become idle.
 _GATHER_SHARE = 1 / 8
 #: Over a near line that is not worth a sleep, and after a fetch that hung it would last.
 _LEAST_GATHER_SECONDS = 0.0005
@@ -41,15 +41,15 @@ class FetchSize(msgspec.Struct, frozen=True):
     extra: int
     #: The buffer is low enough to be worth a call.
     low: bool
-    #: Other threads end their jobs within so many seconds, which a call for those that wait
-    #: should let pass first; 0.0: none do.
+    #: Other threads are about to end their jobs. A call for those that wait should let this
+    #: time pass first, in seconds; 0.0: there are none.
     gather: float = 0.0
 
 
 class Prefetch:
     """Moving averages of job and fetch durations, in seconds; not thread safe.
 
-    The hand-over calls it under its lock.
+    The in-flight jobs use it under their lock.
     """
 
     __slots__ = ("_fetch", "_job", "stalled")

@@ -7,14 +7,15 @@ and the thread goes on.
 from __future__ import annotations
 
 import inspect
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach.backoff import DEFAULT_BACKOFF, MAX_WAIT, Backoff
+from spinach.record.ids import job_id_of
 from spinach.support.exception_text import class_name
 from spinach.support.forks import leave_child
 from spinach.support.log import JOB_LOGGER
+from spinach.support.shield import SHIELD
 
 if TYPE_CHECKING:
     from spinach.backoff import RandomSource
@@ -28,7 +29,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 # As `timedelta` has them. A subclass may put its own in their place.
 _FIELDS: Final = tuple(vars(timedelta)[name] for name in ("days", "seconds", "microseconds"))
 
-#: Of a value that is no wait, so much is shown.
+#: How many characters of a value that is no wait are shown.
 _MOST_SHOWN: Final = 200
 
 
@@ -54,15 +55,14 @@ def retry_delay_ms(task: Task[..., Any], lease: Lease, source: RandomSource | No
         error, problem = exc, f"raised {class_name(type(exc)).removeprefix('builtins.')}"
     leave_child()
     instead = DEFAULT_BACKOFF.after(attempt, source)
-    # Handlers are the user's, too.
-    with suppress(BaseException):
+    with SHIELD:
         JOB_LOGGER.warning(
             "Backoff of task %s cannot be used: it %s. Job %s waits %.1f s after attempt %d, "
             "as the default backoff chose",
-            task.name, problem, lease.stored_id[1:], instead.total_seconds(), attempt,
+            task.name, problem, job_id_of(lease.stored_id), instead.total_seconds(), attempt,
             exc_info=error,
             extra={
-                "job_id": lease.stored_id[1:],
+                "job_id": job_id_of(lease.stored_id),
                 "task": task.name,
                 "queue": lease.queue,
                 "attempt": attempt,
@@ -72,12 +72,12 @@ def retry_delay_ms(task: Task[..., Any], lease: Lease, source: RandomSource | No
 
 
 def _plain(wait: Any) -> timedelta | None:
-    """The wait, if a job can wait so long; what a user's function returns may be anything.
+    """The wait, if a job can wait that long; what a user's function returns may be anything.
 
     One of a subclass is made anew: other libraries have arithmetic of their own.
     """
     if inspect.iscoroutine(wait):
-        wait.close()  # or Python warns that nobody awaited it
+        wait.close()  # or Python warns that it was never awaited
     if not issubclass(type(wait), timedelta):
         return None
     plain = timedelta(*(field.__get__(wait) for field in _FIELDS))

@@ -44,7 +44,7 @@ class WakeUp:
 
     def set(self) -> None:
         """Wake the waiting thread, or let its next wait return at once."""
-        # Without the lock: who finds it set has written its news before, and the
+        # Without the lock: a caller that finds it set has written its news before, and the
         # waiting thread reads the news after it cleared the flag.
         if self._set:
             return

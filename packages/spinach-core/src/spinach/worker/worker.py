@@ -2,7 +2,7 @@
 
 1. It hands in the outcome of its last job and gets the next one, in one exchange.
 2. It reads the arguments, sends `job_started`, calls the task's function.
-3. It decides: succeeded, retry, or failed; logs it; sends the signals.
+3. It decides whether the job succeeded, has a retry, or failed. It logs that and sends the signals.
 
 2 and 3 run in a `contextvars.Context` that each attempt has to itself. The thread talks to no
 broker; the result notifier reports what it hands in. Where code of the user's comes back in
@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from spinach import signals
 from spinach.backoff import CallBackoff
@@ -25,60 +24,30 @@ from spinach.exc import AbortException, BrokerError, RetryException
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import Failure, Outcome, OutcomeKind, cut_failure
 from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.ids import job_id_of
 from spinach.record.payload import decode_payload
 from spinach.support.checks import refuse_unfinished
 from spinach.support.exception_text import class_name, message_of, trace_of, traceback_of
 from spinach.support.forks import end_child, leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.support.process import PROCESS
+from spinach.support.shield import SHIELD
 from spinach.worker.leased_job import LeasedJob
 from spinach.worker.retry_delay import retry_delay_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.base import Broker
+    from spinach.brokers.working import WorkingRole
     from spinach.clock import Clock
     from spinach.outcome import Lease
     from spinach.worker.in_flight import InFlight
 
-__all__ = ["SHIELD", "Worker", "describe"]
+__all__ = ["Worker", "describe"]
 
 #: How often an outcome that came after the stop is reported before it is given up.
 _LATE_TRIES = 5
-
-
-class _Shield:
-    """For a block of logging or signals: what goes wrong there must not harm the job."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        err: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        leave_child(err)
-        if kind is None or err is None:
-            return False
-        # If it was logging that failed, this may fail as well.
-        with suppress(BaseException):
-            WORKER_LOGGER.error(
-                "A signal receiver or log handler raised; the job is unaffected",
-                exc_info=(kind, err, trace),
-            )
-        leave_child()
-        return True
-
-
-#: Has no state, so one does for all.
-SHIELD: Final = _Shield()
 
 
 class Worker:
@@ -98,7 +67,7 @@ class Worker:
         number: int,
         name: str,
         namespace: str,
-        broker: Broker,
+        broker: WorkingRole,
         in_flight: InFlight,
         source: RandomSource | None = None,
     ) -> None:
@@ -112,7 +81,7 @@ class Worker:
         self._process = PROCESS.number
 
     def run(self) -> None:
-        """Run jobs until the hand-over says to end."""
+        """Run jobs until told to end."""
         with SHIELD:
             WORKER_LOGGER.debug("Worker thread %s started", self._name)
         signals.worker_started.send(self._namespace, worker_name=self._name)
@@ -124,7 +93,7 @@ class Worker:
                     outcome = Context().run(self._execute, work)
                 else:
                     outcome = None
-                    Context().run(self._run_errand, work)
+                    Context().run(self._run_callback, work)
                 # An idle thread must not keep the last job's arguments alive.
                 del work
         except BaseException as exc:
@@ -154,13 +123,14 @@ class Worker:
             error = reply.error
             with pause:
                 self._clock.wait(pause, backoff.failed())
+        job_id = job_id_of(outcome.lease.stored_id)
         WORKER_LOGGER.warning(
             "Job %s ended after the stop, and its outcome could not be reported; recovery takes it "
             "over: %s",
-            outcome.lease.stored_id[1:], error, extra={"job_id": outcome.lease.stored_id[1:]},
+            job_id, error, extra={"job_id": job_id},
         )  # fmt: skip
 
-    def _run_errand(self, callback: Callable[[], None]) -> None:
+    def _run_callback(self, callback: Callable[[], None]) -> None:
         with SHIELD:
             callback()
 
@@ -168,15 +138,16 @@ class Worker:
         lease, task = work.lease, work.task
         try:
             args, kwargs, _ = decode_payload(lease.record)
-            # Only who listens or reads needs a snapshot; most jobs pass unseen.
+            # Only a receiver or a log handler needs a snapshot; most jobs have neither.
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
             job = _snapshot(lease) if watched else None
         except UnreadableRecord as exc:
+            job_id = job_id_of(lease.stored_id)
             with SHIELD:
                 JOB_LOGGER.error(
                     "Job failed: %s %s, its record cannot be read: %s",
-                    task.name, lease.stored_id[1:], exc,
-                    extra={"job_id": lease.stored_id[1:], "task": task.name, "queue": lease.queue},
+                    task.name, job_id, exc,
+                    extra={"job_id": job_id, "task": task.name, "queue": lease.queue},
                 )  # fmt: skip
             return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
         if job is not None:
@@ -259,7 +230,7 @@ class Worker:
             return None if at is None else to_ms(as_utc(at))
         except BaseException as exc:  # noqa: BLE001 - see above
             leave_child(exc)
-            job_id, reason = lease.stored_id[1:], message_of(exc)
+            job_id, reason = job_id_of(lease.stored_id), message_of(exc)
         with SHIELD:
             JOB_LOGGER.warning(
                 "Job asks for a retry at an instant that cannot be used, the backoff chooses one: "

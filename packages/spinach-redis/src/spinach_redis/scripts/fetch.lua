@@ -23,7 +23,8 @@
 --   for each turn: member, number, count of parks, the parks
 -- Reply, for each turn
 --   {'APPLIED', leases, more, parks, us until the next job is due or nil,
---    member to recover or nil, whether the queue is paused}
+--    member to recover or nil, whether the queue is paused,
+--    count of the member's leases, or nil where this fetch brings some}
 --     leases: stored id, token, record, attempts or nil for each, in order; a token
 --     is `d` (direct) or `b` (buffered) and a number that grows
 --   {'FENCED'} | {'STALE'}
@@ -225,7 +226,8 @@ for i = 1, #turns do
     local parks = (q.plain or q.is_paused) and {} or call('HRANDFIELD', q['parked-ends'], PARKS_TOLD)
     local due = keeps_time(q, q.member, now) and not q.plain and next_due(q, now_us)
     answers[i] = {'APPLIED', leases, more and 1 or 0, parks, due,
-      name_dead(q, q.member, now, pause), q.is_paused and 1 or 0}
+      name_dead(q, q.member, now, pause), q.is_paused and 1 or 0,
+      #leases == 0 and call('HLEN', q.running)}
     -- What `wake` does when a member keeps the time.
     if ready then
       call('ZADD', q.marker, 0, '1')

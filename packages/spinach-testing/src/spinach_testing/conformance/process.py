@@ -220,7 +220,7 @@ class Process:
 
     def beat(self, queue: str = QUEUE) -> BeatReply:
         """Prove life in one queue."""
-        [reply] = self.broker.beat([self.turn(queue)])
+        [reply] = self.broker.beat([Turn(queue, self.member(queue), 0)])
         return reply
 
     def reconcile(self, held: Sequence[Lease] = (), queue: str = QUEUE) -> ReconcileReply:

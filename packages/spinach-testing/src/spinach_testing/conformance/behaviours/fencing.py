@@ -29,13 +29,12 @@ class FencingBehaviour(BrokerBehaviour):
         lab.enqueue(deposit())
         process = lab.process()
         member = process.member()
-        assert process.broker.beat([Turn(QUEUE, member, 7)])[0].verdict is Verdict.APPLIED
+        assert process.broker.reconcile(Turn(QUEUE, member, 7), []).verdict is Verdict.APPLIED
         for number in (7, 6, 1, 0):
             turn = Turn(QUEUE, member, number)
             fetch_turn = FetchTurn(QUEUE, member, number)
             [fetched] = process.broker.fetch([fetch_turn], idle=1, extra=1, max_bytes=10_000)
             assert (fetched.verdict, fetched.leases) == (Verdict.STALE, ())
-            assert process.broker.beat([turn])[0].verdict is Verdict.STALE
             assert process.broker.reconcile(turn, []).verdict is Verdict.STALE
             assert process.broker.leave(turn).verdict is Verdict.STALE
         counts = lab.counts()
@@ -44,22 +43,22 @@ class FencingBehaviour(BrokerBehaviour):
     @holds("I6")
     def test_first_number_is_above_zero(self, lab: Lab) -> None:
         process = lab.process()
-        [reply] = process.broker.beat([Turn(QUEUE, process.member(), 0)])
+        reply = process.broker.reconcile(Turn(QUEUE, process.member(), 0), [])
         assert reply.verdict is Verdict.STALE
 
     @holds("I6")
     def test_numbers_may_leave_gaps(self, lab: Lab) -> None:
         process = lab.process()
         for number in (1, 5, 1_000_000):
-            [reply] = process.broker.beat([Turn(QUEUE, process.member(), number)])
-            assert reply.verdict is Verdict.APPLIED
+            turn = Turn(QUEUE, process.member(), number)
+            assert process.broker.reconcile(turn, []).verdict is Verdict.APPLIED
 
     @holds("I6")
     def test_all_sequenced_calls_share_one_row_of_numbers(self, lab: Lab) -> None:
         process = lab.process()
         member = process.member()
         assert process.broker.reconcile(Turn(QUEUE, member, 3), []).verdict is Verdict.APPLIED
-        assert process.broker.beat([Turn(QUEUE, member, 3)])[0].verdict is Verdict.STALE
+        assert process.broker.leave(Turn(QUEUE, member, 3)).verdict is Verdict.STALE
         [reply] = process.broker.fetch(
             [FetchTurn(QUEUE, member, 4)], idle=1, extra=0, max_bytes=1000
         )
@@ -75,7 +74,21 @@ class FencingBehaviour(BrokerBehaviour):
             Turn(QUEUE, two.member(QUEUE), 1),
         ]
         for turn in turns:
-            assert one.broker.beat([turn])[0].verdict is Verdict.APPLIED
+            assert one.broker.reconcile(turn, []).verdict is Verdict.APPLIED
+
+    @holds("I6", "I11")
+    def test_beat_is_never_stale_and_takes_no_number(self, lab: Lab) -> None:
+        lab.enqueue(deposit())
+        process = lab.process()
+        member = process.member()
+        assert process.broker.reconcile(Turn(QUEUE, member, 7), []).verdict is Verdict.APPLIED
+        for number in (0, 1, 7, 7, 1_000_000):
+            [reply] = process.broker.beat([Turn(QUEUE, member, number)])
+            assert reply.verdict is Verdict.APPLIED
+        [fetched] = process.broker.fetch(
+            [FetchTurn(QUEUE, member, 8)], idle=1, extra=0, max_bytes=1000
+        )
+        assert (fetched.verdict, len(fetched.leases)) == (Verdict.APPLIED, 1)
 
     @holds("I5")
     def test_who_never_joined_is_fenced(self, lab: Lab) -> None:

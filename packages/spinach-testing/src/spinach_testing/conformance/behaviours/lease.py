@@ -42,21 +42,25 @@ class LeaseBehaviour(BrokerBehaviour):
         worker, other = lab.process(QUEUE, "invoices"), lab.process(QUEUE, "invoices")
         for _ in range(6):
             lab.live(BEAT, other)
-            replies = worker.broker.beat([worker.turn(QUEUE), worker.turn("invoices")])
+            members = [Turn(each, worker.member(each), 0) for each in (QUEUE, "invoices")]
+            replies = worker.broker.beat(members)
             assert [reply.verdict for reply in replies] == [Verdict.APPLIED] * 2
         assert lab.counts(QUEUE).members == lab.counts("invoices").members == 2
 
     @holds("I6")
-    def test_a_beat_tells_how_many_leases_are_in_force(self, lab: Lab) -> None:
-        lab.enqueue(*(deposit() for _ in range(3)), deposit(queue="invoices"))
+    def test_fetch_that_brings_nothing_tells_how_many_leases_there_are(self, lab: Lab) -> None:
+        lab.enqueue(*(deposit() for _ in range(4)))
         worker, other = lab.process(QUEUE, "invoices"), lab.process()
         first, _ = worker.take(idle=2)
         other.take_one()
-        assert worker.beat().leases == 2
-        assert worker.beat("invoices").leases == 0
+        # There is one more, which this one does not ask for.
+        assert worker.fetch(idle=0).lease_count == 2
+        assert worker.fetch("invoices").lease_count == 0
         worker.succeed(first)
-        assert worker.beat().leases == 1
-        assert other.beat().leases == 1
+        assert worker.fetch(idle=0).lease_count == 1
+        assert other.fetch(idle=0).lease_count == 1
+        assert other.fetch(idle=1).lease_count is None
+        assert other.fetch(idle=1).lease_count == 2
 
     @holds("I5")
     def test_each_beat_has_a_verdict_of_its_own(self, lab: Lab) -> None:
@@ -98,11 +102,11 @@ class LeaseBehaviour(BrokerBehaviour):
         lab.enqueue(deposit())
         worker, survivor = lab.process(), lab.process()
         lease = worker.take_one()
-        used = worker.turn()
-        assert worker.broker.beat([used])[0].verdict is Verdict.APPLIED
+        used, held = worker.turn(), [(lease.stored_id, lease.token)]
+        assert worker.broker.reconcile(used, held).verdict is Verdict.APPLIED
         lab.live(2 * BEAT, survivor)
         worker.join()
         assert lab.live(2 * BEAT, survivor) == []
-        assert worker.broker.beat([used])[0].verdict is Verdict.STALE
+        assert worker.broker.reconcile(used, held).verdict is Verdict.STALE
         assert lab.counts().members == 2
         worker.succeed(lease)

@@ -196,14 +196,38 @@ class AcceptsStaleNumbers(ChangesFetches):
     def changed_turn(self, turn: FetchTurn) -> FetchTurn:
         return structs.replace(turn, number=next(self._numbers))
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        return super().beat([structs.replace(turn, number=next(self._numbers)) for turn in turns])
-
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
         return super().reconcile(structs.replace(turn, number=next(self._numbers)), held)
 
     def leave(self, turn: Turn) -> TurnReply:
         return super().leave(structs.replace(turn, number=next(self._numbers)))
+
+
+class CountsLeasesAsNone(ChangesFetches):
+    """Tells a member that it has no leases."""
+
+    breaks = "I6"
+
+    def changed_reply(self, turn: FetchTurn, reply: FetchReply) -> FetchReply:
+        return reply if reply.lease_count is None else structs.replace(reply, lease_count=0)
+
+
+class NumbersBeats(Breaker):
+    """Takes the number of a beat for that of a call that moves leases."""
+
+    breaks = "I6"
+
+    def __init__(self, inner: Broker, family: Family) -> None:
+        super().__init__(inner, family)
+        self._last: dict[str, int] = {}
+
+    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+        replies = []
+        for turn, reply in zip(turns, super().beat(turns), strict=True):
+            stale = turn.number <= self._last.get(turn.member, -1)
+            self._last[turn.member] = turn.number
+            replies.append(structs.replace(reply, verdict=Verdict.STALE) if stale else reply)
+        return replies
 
 
 class RejoinsTheFenced(ChangesFetches):

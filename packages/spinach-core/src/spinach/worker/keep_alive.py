@@ -1,0 +1,179 @@
+"""The calls without a number: they keep a worker process alive, and its queues in order.
+
+It joins, beats, recovers the dead, makes due jobs ready and fires periodic tasks. None of these
+calls moves a lease of this process, so they are made while the subscriber fetches. Only `leave`
+has a number: it comes when the subscriber has ended.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from spinach.brokers.calls import Turn, Verdict
+from spinach.support.forks import leave_child
+from spinach.support.process import PROCESS
+from spinach.worker.housekeeping import Housekeeping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spinach.brokers.base import Broker
+    from spinach.job import Job
+    from spinach.worker.conditions import Conditions
+    from spinach.worker.in_flight import InFlight
+    from spinach.worker.membership import Membership
+    from spinach.worker.memberships import Memberships
+
+__all__ = ["KeepAlive"]
+
+
+#: Sums of float seconds that should be equal may differ by less than this. A clock
+#: that a test turns stands exactly at the instant that is due.
+_TOLERANCE_SECONDS = 1e-6
+
+
+class KeepAlive:
+    """What the arbiter asks of the broker; used by that thread, and before it by its starter.
+
+    Args:
+        broker: bound to the engine.
+        memberships: to keep.
+        in_flight: runs what tells of lost jobs, and starts jobs again after a beat.
+        conditions: reads the answers to beats.
+        on_lost: called in a worker thread for each job that recovery failed.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        memberships: Memberships,
+        in_flight: InFlight,
+        conditions: Conditions,
+        on_lost: Callable[[Job], None],
+    ) -> None:
+        self._broker = broker
+        self._clock = broker.clock
+        self._memberships = memberships
+        self._in_flight = in_flight
+        self._conditions = conditions
+        self._housekeeping = Housekeeping(broker, in_flight, on_lost)
+        self._process = PROCESS.number
+        self._closing = False
+
+    def close(self) -> None:
+        """From now on only beat: no joins, recoveries, ticks."""
+        self._closing = True
+
+    def next_call_in(self) -> float:
+        """Seconds until `step` has something to do."""
+        now = self._clock.monotonic()
+        events: list[float] = []
+        for member in self._memberships.all:
+            if not member.joined or member.fenced:
+                if not self._closing:
+                    events.append(0.0 if member.fenced else member.keeping.not_before)
+                continue
+            due = member.beat_at
+            if not self._closing:
+                member.note()
+                if member.dead:
+                    due = now
+                elif member.next_due is not None:
+                    due = min(due, member.next_due)
+            events.append(max(due, member.keeping.not_before))
+        return max(0.0, min(events) - now) if events else float("inf")
+
+    def step(self) -> bool:
+        """Make the calls that are due.
+
+        Returns:
+            Whether a queue was joined.
+        """
+        if not self._closing:
+            self._memberships.complete()
+        joined = False
+        for member in self._memberships.all:
+            # A server that does not answer takes its time, and others' leases go on.
+            self._beat()
+            if not member.joined and not self._closing and self._now() >= member.keeping.not_before:
+                joined = self._join(member) or joined
+        if self._closing:
+            return joined
+        for member in self._memberships.all:
+            if not member.may_keep(self._now()):
+                continue
+            if member.dead:
+                self._housekeeping.recover(member)
+            member.note()
+            if member.next_due is not None and self._now() >= member.next_due:
+                self._housekeeping.tick(member)
+        return joined
+
+    def leave(self) -> None:
+        """Leave each queue that can be left; recovery does the rest.
+
+        Nobody fetches any more.
+        """
+        for member in self._memberships.all:
+            if member.may_fetch(now := self._clock.monotonic()) and member.may_keep(now):
+                reply = self._broker.leave(member.turn())
+                self._leave_child()
+                if reply.verdict is Verdict.UNKNOWN:
+                    member.keeping.failed("leave", reply.error, self._clock.monotonic())
+
+    def _join(self, member: Membership) -> bool:
+        declaration = self._memberships.declaration()
+        sent_at = self._clock.monotonic()
+        reply = self._broker.join(member.queue, member.member, declaration.enrolments[member.queue])
+        self._leave_child()
+        now = self._clock.monotonic()
+        if reply.verdict is not Verdict.APPLIED:
+            # FENCED: its recovery has begun. It tries again under another name.
+            member.keeping.failed("join", reply.error, now)
+            member.member = uuid.uuid4().hex
+            return False
+        member.keeping.answered("join")
+        member.declares(declaration)
+        member.renewed(sent_at)
+        member.counted_at = sent_at
+        if reply.next_due_in_ms is not None:
+            member.periodic_at = now + reply.next_due_in_ms / 1000
+        # Last of all: from here on the subscriber uses it.
+        member.joined = True
+        return True
+
+    def _beat(self) -> None:
+        """Make the beats that are due."""
+        sent_at = self._clock.monotonic()
+        due = [
+            member
+            for member in self._memberships.all
+            if sent_at + _TOLERANCE_SECONDS >= member.beat_at and member.may_keep(sent_at)
+        ]
+        if not due:
+            return
+        turns = [Turn(member.queue, member.member, 0) for member in due]
+        replies = self._broker.beat(turns)
+        self._leave_child()
+        self._conditions.beaten(turns, replies)
+        for member, reply in zip(due, replies, strict=True):
+            if reply.verdict is Verdict.APPLIED:
+                member.keeping.answered("beat")
+                member.renewed(sent_at)
+                if reply.dead is not None:
+                    member.dead.append(reply.dead)
+            elif reply.verdict is Verdict.FENCED:
+                self._memberships.fence(member)
+            else:
+                member.keeping.failed("beat", reply.error, self._clock.monotonic())
+        self._in_flight.membership_renewed()
+
+    def _now(self) -> float:
+        return self._clock.monotonic() + _TOLERANCE_SECONDS
+
+    def _leave_child(self) -> None:
+        """After a call, in which a provider of credentials may have forked."""
+        # The child of a task may start workers of its own; the thread is its parent's then.
+        if self._process != PROCESS.number:
+            leave_child()
