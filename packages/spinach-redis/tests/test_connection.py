@@ -1,4 +1,4 @@
-"""What goes over the line, with hiredis and without it."""
+"""What goes over a connection, with hiredis and without it."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def bytes_of_requests(server: Server, *, asking: bool) -> bytes:
     with server.client() as client:
         recording = _Recording(client.connection_pool.make_connection())
     settings: Any = _Settings(recording)
-    line = connection_with(settings)
-    line.open()
-    line.send(REQUESTS, asking=asking)
+    conn = connection_with(settings)
+    conn.open()
+    conn.send(REQUESTS, asking=asking)
     return b"".join(recording.sent)
 
 
@@ -120,9 +120,9 @@ def test_connection_introduces_itself_in_one_packet_before_the_first_call(
     introduction = [("CLIENT", "SETINFO", part, "it") for part in ("LIB-NAME", "LIB-VER")]
     recording.answers = [ResponseError("unknown subcommand"), b"OK", 7]
     settings: Any = _Settings(recording, introduction)
-    line = connection_with(settings)
-    line.open(with_id=True)
-    assert line.client_id == 7
+    conn = connection_with(settings)
+    conn.open(with_id=True)
+    assert conn.client_id == 7
     [packet] = recording.sent
     assert [packet.count(word) for word in (b"SETINFO", b"ID\r\n", b"EVALSHA")] == [2, 1, 0]
     assert not recording.answers
@@ -144,9 +144,9 @@ def test_server_that_takes_no_introduction_gets_no_call(
 def test_server_lists_the_library_of_each_connection(own_server: Server) -> None:
     with own_server.client() as client:
         told = {value for *_, value in settings_of_url(own_server.unix_url).introduction}
-        line = connection_to(own_server.unix_url, CALL_TIMEOUT_SECONDS)
-        line.open(with_id=True)
-        listed = next(c for c in client.client_list() if int(c["id"]) == line.client_id)
+        conn = connection_to(own_server.unix_url, CALL_TIMEOUT_SECONDS)
+        conn.open(with_id=True)
+        listed = next(c for c in client.client_list() if int(c["id"]) == conn.client_id)
     assert len(told) == 2
     assert {listed["lib-name"], listed["lib-ver"]} == told
 
@@ -179,13 +179,13 @@ def test_jobs_go_round_without_hiredis(own_server: Server) -> None:
 
 def test_script_that_a_server_forgot_before_it_hung_up_has_no_answer(own_server: Server) -> None:
     with own_server.client() as client:
-        line = connection_to(own_server.unix_url, CALL_TIMEOUT_SECONDS)
-        line.open(with_id=True)
+        conn = connection_to(own_server.unix_url, CALL_TIMEOUT_SECONDS)
+        conn.open(with_id=True)
         answers = exchange(
-            line,
+            conn,
             Command(b"ECHO", "here"),
             Call(script.BEAT, (b"{a/b}:seq",), ()),
-            Command(b"CLIENT", b"KILL", b"ID", line.client_id, b"SKIPME", b"no"),
+            Command(b"CLIENT", b"KILL", b"ID", conn.client_id, b"SKIPME", b"no"),
             Command(b"PING"),
         )
         assert client.ping()
@@ -223,9 +223,9 @@ def test_refused_asking_is_an_answer_to_what_it_was_asked_for(
     with own_server.client() as client:
         answering = _Answering(client.connection_pool.make_connection(), answers)
     settings: Any = _Settings(answering)
-    line = connection_with(settings)
-    line.open()
-    [answer] = exchange(line, REQUESTS[0], asking=True)
+    conn = connection_with(settings)
+    conn.open()
+    [answer] = exchange(conn, REQUESTS[0], asking=True)
     assert (answer.reply if answer.cause is None else str(answer.cause)) == told
 
 
@@ -233,40 +233,40 @@ SHORT_SECONDS = 0.2
 
 
 def opened(server: Server) -> Connection:
-    line = connection_to(server.url, SHORT_SECONDS)
-    line.open()
-    return line
+    conn = connection_to(server.url, SHORT_SECONDS)
+    conn.open()
+    return conn
 
 
 @pytest.fixture
-def short_line(own_server: Server) -> Iterator[Connection]:
+def short_connection(own_server: Server) -> Iterator[Connection]:
     """A connection that waits for a fifth of a second."""
-    line = opened(own_server)
-    yield line
-    line.close()
+    conn = opened(own_server)
+    yield conn
+    conn.close()
 
 
 def test_client_in_a_hurry_leaves_the_next_caller_the_whole_timeout(own_server: Server) -> None:
-    line = connection_to(own_server.url, 60.0)
-    line.open(deadline=Deadline(0.5))
-    assert replies(exchange(line, Command(b"PING"))) == [b"PONG"]
-    assert line._socket.gettimeout() < 1.0
-    line.open()
-    assert replies(exchange(line, Command(b"PING"))) == [b"PONG"]
-    assert line._socket.gettimeout() == 60.0
-    line.close()
+    conn = connection_to(own_server.url, 60.0)
+    conn.open(deadline=Deadline(0.5))
+    assert replies(exchange(conn, Command(b"PING"))) == [b"PONG"]
+    assert conn._socket.gettimeout() < 1.0
+    conn.open()
+    assert replies(exchange(conn, Command(b"PING"))) == [b"PONG"]
+    assert conn._socket.gettimeout() == 60.0
+    conn.close()
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals for threads here")
 @pytest.mark.parametrize("on_main", [True, False])
 def test_signals_do_not_prolong_the_wait_of_a_producer(own_server: Server, on_main: bool) -> None:
     before = signal.signal(signal.SIGALRM, lambda *_: None)
-    line, over, broken = opened(own_server), threading.Event(), []
+    conn, over, broken = opened(own_server), threading.Event(), []
 
     def ping() -> None:
-        line.open()
+        conn.open()
         own_server.freeze()
-        broken.extend(causes(exchange(line, Command(b"PING"))))
+        broken.extend(causes(exchange(conn, Command(b"PING"))))
         over.set()
 
     def disturb(thread: int | None) -> None:
@@ -283,77 +283,77 @@ def test_signals_do_not_prolong_the_wait_of_a_producer(own_server: Server, on_ma
         other.join()
         signal.signal(signal.SIGALRM, before)
         own_server.thaw()
-        line.close()
+        conn.close()
     assert isinstance(broken[0], RedisTimeoutError)
 
 
 def test_end_of_a_connection_is_no_timeout_whatever_the_caller_handles(
-    own_server: Server, short_line: Connection
+    own_server: Server, short_connection: Connection
 ) -> None:
     with own_server.client() as client:
         client.client_kill_filter(skipme=True)
     try:
         raise BlockingIOError
     except BlockingIOError:
-        answers = exchange(short_line, Command(b"PING"))
+        answers = exchange(short_connection, Command(b"PING"))
     [cause] = causes(answers)
     assert not isinstance(cause, RedisTimeoutError)
 
 
 @pytest.mark.parametrize("size", [10, 64 * 1024 * 1024])
 def test_server_that_stands_still_ends_a_call_in_time(
-    own_server: Server, short_line: Connection, size: int
+    own_server: Server, short_connection: Connection, size: int
 ) -> None:
     own_server.freeze()
-    answers = exchange(short_line, Command(b"ECHO", b"x" * size))
+    answers = exchange(short_connection, Command(b"ECHO", b"x" * size))
     own_server.thaw()
     assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
 
 
 def test_call_after_a_large_request_ends_in_time(
-    own_server: Server, short_line: Connection
+    own_server: Server, short_connection: Connection
 ) -> None:
-    large = exchange(short_line, Command(b"ECHO", b"x" * 160 * 1024))
+    large = exchange(short_connection, Command(b"ECHO", b"x" * 160 * 1024))
     assert causes(large) == []
     own_server.freeze()
-    answers = exchange(short_line, Command(b"PING"))
+    answers = exchange(short_connection, Command(b"PING"))
     own_server.thaw()
     assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
 
 
-def test_line_whose_server_hung_up_meanwhile_is_made_anew(
-    own_server: Server, short_line: Connection
+def test_connection_whose_server_hung_up_meanwhile_is_made_anew(
+    own_server: Server, short_connection: Connection
 ) -> None:
-    old = short_line._socket
+    old = short_connection._socket
     with own_server.client() as client:
         client.client_kill_filter(skipme=True)
     # Long enough ago that it is looked at.
-    short_line._answered_at = 0.0
-    short_line.open()
-    assert short_line._socket is not old
-    assert replies(exchange(short_line, Command(b"PING"))) == [b"PONG"]
+    short_connection._answered_at = 0.0
+    short_connection.open()
+    assert short_connection._socket is not old
+    assert replies(exchange(short_connection, Command(b"PING"))) == [b"PONG"]
 
 
-def test_line_that_is_alive_is_kept(short_line: Connection) -> None:
-    old = short_line._socket
-    short_line._answered_at = 0.0
-    short_line.open()
-    assert short_line._socket is old
+def test_connection_that_is_alive_is_kept(short_connection: Connection) -> None:
+    old = short_connection._socket
+    short_connection._answered_at = 0.0
+    short_connection.open()
+    assert short_connection._socket is old
 
 
 @pytest.mark.parametrize("size", [10, 16 * 1024 * 1024])
 def test_request_of_any_size_arrives_whole(
-    own_server: Server, short_line: Connection, size: int
+    own_server: Server, short_connection: Connection, size: int
 ) -> None:
-    short_line.timeout_seconds = 20.0
-    short_line.close()
-    short_line.open()
+    short_connection.timeout_seconds = 20.0
+    short_connection.close()
+    short_connection.open()
     text = random.Random(size).randbytes(size)
-    assert replies(exchange(short_line, Command(b"ECHO", text))) == [text]
+    assert replies(exchange(short_connection, Command(b"ECHO", text))) == [text]
 
 
 def test_request_is_not_sent_again_when_a_signal_handler_raises(own_server: Server) -> None:
-    line = opened(own_server)
+    conn = opened(own_server)
 
     class Interrupted:
         """The socket, in the moment in which a handler of SIGALRM raises."""
@@ -368,10 +368,10 @@ def test_request_is_not_sent_again_when_a_signal_handler_raises(own_server: Serv
             self._sock.sendall(data)
             raise TimeoutError("as a handler of SIGALRM has it")
 
-    line._connection._sock = Interrupted(line._connection._sock)
-    answers = exchange(line, Command(b"INCR", b"counted"))
+    conn._connection._sock = Interrupted(conn._connection._sock)
+    answers = exchange(conn, Command(b"INCR", b"counted"))
     assert [type(cause) for cause in causes(answers)] == [RedisTimeoutError]
     # On a new connection, so that no answer to the one before is taken for its own.
-    line.open()
-    assert replies(exchange(line, Command(b"INCR", b"counted"))) == [2]
-    line.close()
+    conn.open()
+    assert replies(exchange(conn, Command(b"INCR", b"counted"))) == [2]
+    conn.close()

@@ -1,4 +1,4 @@
-"""Who was let in once bears a refusal for a while, as after a change of passwords."""
+"""A process that was let in once tolerates refusals for a while, as after a change of passwords."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_workers_get_over_a_password_that_lags(
     assert texts(caplog, "giving up") == []
 
 
-def test_producer_tries_on_until_its_password_has_come(rotation: Rotation) -> None:
+def test_producer_retries_until_its_password_has_come(rotation: Rotation) -> None:
     broker = RedisBroker(rotation.client())
     broker.bind("rotated", object())
     broker.enqueue([deposit()])
@@ -220,11 +220,11 @@ def test_workers_end_when_the_refusal_stays(
 REFUSED = NoPermissionError("User worker has no permissions to run the 'evalsha' command")
 
 
-def test_who_was_never_let_in_bears_nothing() -> None:
+def test_process_that_was_never_let_in_tolerates_nothing() -> None:
     assert not Lockout().tolerates(Health("here"), "join", REFUSED)
 
 
-def test_refusal_is_borne_for_five_minutes_and_told_each_half(
+def test_refusal_is_tolerated_for_five_minutes_and_told_each_half(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, gate = Health("here"), Lockout()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import Deposit
     from spinach_redis.client.client import RedisClient
+    from spinach_redis.client.retry import Retry
     from spinach_redis.transport.command import Call, Request
     from spinach_redis.transport.connection import Answer
 
@@ -176,7 +177,8 @@ class _Attempt:
         self._sessions = sessions
         # A batch of any size is stored over a slow line, as long as it gets on.
         self._deadline = Deadline(producer.client.client_seconds, renews=len(chunks) > 1)
-        self._retry = producer.client.retry(self._deadline)
+        # Most calls need none.
+        self._retry: Retry | None = None
 
     def run(self) -> None:
         """Send chunks until all are stored.
@@ -190,10 +192,13 @@ class _Attempt:
                 return
             problem = self._round(window)
             if problem is None:
-                self._retry.succeeded()
+                if self._retry is not None:
+                    self._retry.succeeded()
                 self._deadline.progressed()
                 continue
             cause, answer = problem
+            if self._retry is None:
+                self._retry = self._producer.client.retry(self._deadline)
             pause = self._retry.pause(cause, answer)
             if pause is None:
                 raise self._tell(cause, answer.health.address) from cause
@@ -226,7 +231,7 @@ class _Attempt:
         for chunk in window:
             _number(chunk, self._sessions)
             calls.append(self._call(chunk))
-        end, ahead = self._deadline.end, Deadline(self._deadline.seconds)
+        end, renewed = self._deadline.end, time.monotonic() + self._deadline.seconds
         try:
             answers = client.send(
                 calls, client.client_timeout_seconds, confirmed=True, deadline=self._deadline
@@ -262,7 +267,7 @@ class _Attempt:
                     self._deadline.progressed()
                 elif len(self._chunks) > 1:
                     # When it was stored is not known: another node may have been waited for.
-                    self._deadline.end = max(self._deadline.end, ahead.end)
+                    self._deadline.end = max(self._deadline.end, renewed)
             elif reply[0] == b"VERSION":
                 foreign = version_error(chunk.queue, reply[1]), answer.health.address
             elif chunk.queue not in answered:

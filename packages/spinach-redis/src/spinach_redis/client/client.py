@@ -301,13 +301,10 @@ class RedisClient:
         while left:
             groups: dict[tuple[Node, bool], list[int]] = {}
             for i in left:
+                target = led_on.pop(i, None)
+                asking = target is not None
                 try:
-                    asking = i in led_on
-                    node = (
-                        led_on.pop(i)
-                        if asking
-                        else self.topology.node_of(requests[i].key, deadline)
-                    )
+                    node = target or self.topology.node_of(requests[i].key, deadline)
                 except (RedisError, OSError) as error:
                     answers[i] = Answer(self.topology.health, cause=error, unsent=True)
                 else:
@@ -318,15 +315,16 @@ class RedisClient:
             for ((node, _), positions), part in zip(groups.items(), answered, strict=True):
                 for i, answer in zip(positions, part, strict=True):
                     answers[i] = answer
-                    target = self._follow(answer, node)
-                    if target is None:
+                    redirection = self._follow(answer, node)
+                    if redirection is None:
                         continue
                     if redirections == MOST_REDIRECTIONS:
                         answer.cause = TryAgainError(f"TRYAGAIN led on and on: {answer.cause}")
                         continue
                     left.append(i)
-                    if target[1]:
-                        led_on[i] = target[0]
+                    target, asking = redirection
+                    if asking:
+                        led_on[i] = target
             left.sort()
             redirections += 1
         return [answers[i] for i in range(len(requests))]
