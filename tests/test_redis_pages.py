@@ -27,10 +27,8 @@ def test_table_of_keys_has_every_key_that_a_script_declares() -> None:
     declared = {name for each in script.SCRIPTS for name in getattr(keys, each.name.upper())}
     described = {name for name, _, _ in tool["table"]()}
     assert declared <= described
-    # The others have the name of a member, a session or a task behind a colon.
-    assert {name.partition(":")[0] for name in described - declared} == {
-        *("running", "producer", "slots", "held", "limit", "parked"),
-    }
+    # The others have the name of a member or a session behind a colon.
+    assert {name.partition(":")[0] for name in described - declared} == {"running", "producer"}
 
 
 def test_messages_of_the_page_hold_no_password() -> None:

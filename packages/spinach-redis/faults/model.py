@@ -73,6 +73,10 @@ class ModelQueue:
 
     def join(self, name: str, enrolment: Enrolment) -> tuple[Verdict, int | None]:
         """The verdict, and ms until a periodic task is due."""
+        member = self.members.get(name)
+        if (member is None and enrolment.number) or (member is not None and member.number is None):
+            # It is no sign of life of a member.
+            return Verdict.FENCED, None
         if enrolment.number:
             verdict = self.admit(name, enrolment.number)
             if verdict is not Verdict.APPLIED:
@@ -81,13 +85,10 @@ class ModelQueue:
             self._declare(self.members[name], enrolment)
             return verdict, self._until(self._next_periodic(enrolment.periodic))
         self._step()
-        member = self.members.get(name)
         ends_ms = self.now_ms + enrolment.lease_ms
         if member is None:
             self.members[name] = Member(enrolment=enrolment, ends_ms=ends_ms)
             self._declare(self.members[name], enrolment)
-        elif member.number is None:
-            return Verdict.FENCED, None
         else:
             member.ends_ms = ends_ms
         return Verdict.APPLIED, self._until(self._next_periodic(enrolment.periodic))

@@ -17,9 +17,11 @@ from spinach.record.header import UnreadableRecord, read_header
 from spinach_redis import RedisBroker, conversion, keys
 from spinach_redis.client.client import RedisClient
 from spinach_redis.keys import QueueKeys
+from spinach_redis.migrate import migrate
 from spinach_redis.server.permissions import commands
 from spinach_redis.topology.user_settings import settings_of
 
+from . import original
 from .clusters import Cluster
 from .jobs import LEASE_MS, Member, deposit
 from .schema1 import QUEUE, StoreClock, captured, jobs_by_place, restore
@@ -323,6 +325,25 @@ def test_producers_need_not_wait_for_the_workers(
     assert client.lrange(f"{{{namespace}/{QUEUE}}}:ready", -1, -1) == [job.stored_id.encode()]
     member = convert_later(broker, clock)
     assert job.stored_id in {lease.stored_id for lease in member.take(idle=20)}
+
+
+def test_jobs_of_the_older_spinach_are_moved_into_a_queue_of_either_schema(
+    own_server: Server,
+) -> None:
+    with own_server.client() as client:
+        original.restore(client)
+        version_key = f"{{{original.NAMESPACE}/spinach}}:version"
+        client.set(version_key, "1")
+        renamed = {"send mail": "send_mail"}
+        moved = migrate(url=own_server.unix_url, namespace=original.NAMESPACE, tasks=renamed).moved
+        assert moved > 0
+        assert client.get(version_key) == b"1"
+        assert client.llen(f"{{{original.NAMESPACE}/spinach}}:ready") > 0
+        broker = RedisBroker.from_url(own_server.unix_url)
+        broker.bind(original.NAMESPACE, object())
+        assert Member(broker, "spinach").take()
+        assert client.get(version_key) == keys.SCHEMA
+        broker.close()
 
 
 def test_counts_of_a_queue_that_is_not_converted_tell_of_its_version(broker: RedisBroker) -> None:
