@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = [
     path
     for path in sorted((ROOT / "packages").glob("*/src/*/**/*.py"))
-    if path.parts[-2:] != ("spinach", "realtime.py")
+    if path.parts[-2:] != ("support", "realtime.py")
 ]
 
 
