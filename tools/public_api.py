@@ -294,8 +294,8 @@ def shown(module: str, node: ast.stmt, indent: str = "") -> Iterator[str]:
                     yield from shown(part.module, member, indent + INDENT)
     elif isinstance(node, ast.AnnAssign):
         value = f" = {ast.unparse(default(module, node.value))}" if node.value else ""
-        told = ast.unparse(annotation(module, node.annotation))
-        yield f"{indent}{ast.unparse(node.target)}: {told}{value}"
+        annotated = ast.unparse(annotation(module, node.annotation))
+        yield f"{indent}{ast.unparse(node.target)}: {annotated}{value}"
     elif isinstance(node, ast.Assign):
         yield f"{indent}{ast.unparse(node)}"
 

@@ -164,6 +164,7 @@ class Asynchronous:
         (Backoff, "of type type, expected a Backoff"),
         (asynchronous, "an async or generator function"),
         (functools.partial(asynchronous), "an async or generator function"),
+        (functools.partial(Asynchronous()), "an async or generator function"),
         (Asynchronous(), "an async or generator function"),
         (generator, "an async or generator function"),
         (lambda: timedelta(0), "does not take one argument"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import string
 from typing import Any
 
 import pytest
@@ -82,3 +83,20 @@ def test_these_are_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "x" * 201, "a b", "é", "a\n", "a|b", "{x}"])
 def test_these_are_none(name: str) -> None:
     assert not NAME_PATTERN.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    ("what", "signs"), [("task", "_.:-/@"), ("queue", "_.:-/@"), ("namespace", "_.:-")]
+)
+def test_a_name_has_letters_digits_and_the_signs_that_the_error_lists(
+    what: str, signs: str
+) -> None:
+    allowed = {*string.ascii_letters, *string.digits, *signs}
+    refusals = set()
+    for character in map(chr, range(256)):
+        try:
+            assert check_name(f"a{character}", what)[1:] in allowed
+        except InvalidName as exc:
+            assert character not in allowed
+            refusals.add(str(exc).partition("expected ")[2].partition(". Replace")[0])
+    assert refusals == {f"1 to 200 of the characters A-Z a-z 0-9 {' '.join(signs)}"}
