@@ -27,7 +27,7 @@ LONGEST_WAIT_MS = 4 * 50 + 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """A goal, and what a run says to it."""
+    """A goal, and whether a run reached it."""
 
     measure: str
     goal: str
@@ -36,7 +36,7 @@ class Verdict:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """One for each goal that the run can speak to, in the order of the tables."""
+    """One for each goal whose measures the run has, in the order of the tables."""
     judge = _Judge(results)
     found = [
         judge.times_peer("drain", "rate", AT_LEAST_ONCE, 10),
