@@ -110,11 +110,12 @@ def tests(session: nox.Session, package: str) -> None:
     of_package = [path for path in NOT_TRACED if path.startswith(f"packages/spinach-{package}/")]
     ignored = [f"--ignore={path}" for path in of_package]
     COVERAGE.mkdir(parents=True, exist_ok=True)
-    session.env["COVERAGE_FILE"] = str(COVERAGE / package)
-    session.run("coverage", "erase")
+    # For these two alone: tests of the plugin measure coverage of their own.
+    where = {"COVERAGE_FILE": str(COVERAGE / package)}
+    session.run("coverage", "erase", env=where)
     session.run(
         "coverage", "run", "-m", "pytest", f"packages/spinach-{package}/tests", *SIDE_BY_SIDE,
-        *ignored, *report(session, "+traced"),
+        *ignored, *report(session, "+traced"), env=where,
     )  # fmt: skip
     if of_package:
         session.run("pytest", *of_package, *SIDE_BY_SIDE, *report(session))
@@ -159,9 +160,9 @@ def together(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "--collect-only", "-qq", silent=True)
     session.run(*run, *report(session), "tests")
     files = [str(path) for paths in measured.values() for path in paths]
-    session.env["COVERAGE_FILE"] = str(COVERAGE / "all")
-    session.run("coverage", "combine", "--quiet", "--keep", *files)
-    session.run("coverage", "report")
+    where = {"COVERAGE_FILE": str(COVERAGE / "all")}
+    session.run("coverage", "combine", "--quiet", "--keep", *files, env=where)
+    session.run("coverage", "report", env=where)
 
 
 @nox.session

@@ -21,10 +21,10 @@ from .stage import Stage
 #: Environments and results, unless the command line says otherwise.
 CACHE = ROOT / "benchmarks" / ".cache"
 
-#: Who takes part in a quick run: those that need no minutes.
+#: Contestants of a quick run: those that need no minutes.
 QUICK = [FLOOR, AT_LEAST_ONCE, AT_MOST_ONCE, "Dramatiq", "Huey", "SAQ"]
 
-#: A quick run takes one of so many jobs.
+#: A quick run divides numbers of jobs by this.
 QUICK_SHARE = 10
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .results import Results
 
-__all__ = ["Verdict", "verdicts"]
+__all__ = ["GoalCheck", "check_goals"]
 
 PEERS = [contestant.name for contestant in ROSTER if contestant.kind == "peer"]
 
@@ -26,8 +26,8 @@ LONGEST_WAIT_MS = 4 * 50 + 5
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A goal, and what a run says to it."""
+class GoalCheck:
+    """A goal, and whether a run reached it."""
 
     measure: str
     goal: str
@@ -35,8 +35,8 @@ class Verdict:
     met: bool
 
 
-def verdicts(results: Results) -> list[Verdict]:
-    """One for each goal that the run can speak to, in the order of the tables."""
+def check_goals(results: Results) -> list[GoalCheck]:
+    """One for each goal whose measures the run has, in the order of the tables."""
     judge = _Judge(results)
     found = [
         judge.times_peer("drain", "rate", AT_LEAST_ONCE, 10),
@@ -76,59 +76,59 @@ class _Judge:
     def __init__(self, results: Results) -> None:
         self._results = results
 
-    def times_peer(self, measure: str, metric: str, name: str, times: float) -> Verdict | None:
+    def times_peer(self, measure: str, metric: str, name: str, times: float) -> GoalCheck | None:
         ours = self._results.median(measure, name, metric)
         best = self._results.best(measure, metric, PEERS, most=True)
         if ours is None or best is None:
             return None
         ratio = ours / best[1]
-        return Verdict(
+        return GoalCheck(
             measure,
             f"{name}: {metric} ≥ {times:g} times the best peer",
             f"{ratio:.2f} times {best[0]}",
             ratio >= times,
         )
 
-    def share_of_floor(self, measure: str, percent: float) -> Verdict | None:
+    def share_of_floor(self, measure: str, percent: float) -> GoalCheck | None:
         ours = self._results.median(measure, AT_LEAST_ONCE, "rate")
         floor = self._results.median(measure, FLOOR, "rate")
         if ours is None or floor is None:
             return None
         share = 100 * ours / floor
         goal = f"{AT_LEAST_ONCE}: rate ≥ {percent:g} % of the floor"
-        return Verdict(measure, goal, f"{share:.0f} %", share >= percent)
+        return GoalCheck(measure, goal, f"{share:.0f} %", share >= percent)
 
     def at_least(
         self, measure: str, metric: str, name: str, bound: float, goal: str
-    ) -> Verdict | None:
+    ) -> GoalCheck | None:
         ours = self._results.median(measure, name, metric)
         if ours is None:
             return None
-        return Verdict(measure, f"{name}: {metric} ≥ {goal}", f"{ours:,.0f}", ours >= bound)
+        return GoalCheck(measure, f"{name}: {metric} ≥ {goal}", f"{ours:,.0f}", ours >= bound)
 
     def at_most(
         self, measure: str, metric: str, name: str, bound: float, goal: str
-    ) -> Verdict | None:
+    ) -> GoalCheck | None:
         ours = self._results.summary(measure, name, metric)
         if ours is None:
             return None
         # What must never happen must not happen in any repeat.
         value = ours.high if bound == 0 else ours.median
-        return Verdict(measure, f"{name}: {metric} {goal}", f"{value:.2f}", value <= bound)
+        return GoalCheck(measure, f"{name}: {metric} {goal}", f"{value:.2f}", value <= bound)
 
-    def no_later(self, measure: str, metric: str, name: str) -> Verdict | None:
+    def no_later(self, measure: str, metric: str, name: str) -> GoalCheck | None:
         ours = self._results.median(measure, name, metric)
         best = self._results.best(measure, metric, PEERS, most=False)
         if ours is None or best is None:
             return None
-        return Verdict(
+        return GoalCheck(
             measure,
             f"{name}: {metric} ≤ the best peer",
             f"{ours:.2f} ms, {best[0]} {best[1]:.2f} ms",
             ours <= best[1],
         )
 
-    def due(self, metric: str, bound: float, name: str) -> Verdict | None:
+    def due(self, metric: str, bound: float, name: str) -> GoalCheck | None:
         ours = self._results.median("future", name, metric)
         if ours is None:
             return None
@@ -138,22 +138,22 @@ class _Judge:
         limit = max(bound, best[1]) if best else bound
         beside = f", {best[0]} {best[1]:.2f} ms" if best else ""
         goal = f"{name}: {metric} ≤ {bound:g} ms, or the best peer's"
-        return Verdict("future", goal, f"{ours:.2f} ms{beside}", ours <= limit)
+        return GoalCheck("future", goal, f"{ours:.2f} ms{beside}", ours <= limit)
 
-    def at_most_peer(self, measure: str, metric: str, above: float) -> Verdict | None:
+    def at_most_peer(self, measure: str, metric: str, above: float) -> GoalCheck | None:
         ours = self._results.median(measure, AT_LEAST_ONCE, metric)
         best = self._results.best(measure, metric, PEERS, most=False)
         if ours is None or best is None:
             return None
         extra = f" + {above:g}" if above else ""
-        return Verdict(
+        return GoalCheck(
             measure,
             f"{AT_LEAST_ONCE}: {metric} ≤ the best peer{extra}",
             f"{ours:.1f}, {best[0]} {best[1]:.1f}",
             ours <= best[1] + above,
         )
 
-    def flat(self) -> Iterator[Verdict]:
+    def flat(self) -> Iterator[GoalCheck]:
         """A job costs the server no more beside many others than beside a thousand."""
         base = self._results.median("growth", AT_LEAST_ONCE, "server 1e3")
         for size in [*list(WAITING)[1:], "future", "held"]:
@@ -162,4 +162,4 @@ class _Judge:
                 continue
             more = 100 * (cost / base - 1)
             goal = f"{AT_LEAST_ONCE}: a job beside {size} costs the server ≤ 15 % more"
-            yield Verdict("growth", goal, f"{more:+.0f} %", more <= 15)
+            yield GoalCheck("growth", goal, f"{more:+.0f} %", more <= 15)

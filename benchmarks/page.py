@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .chart import file_name
-from .goals import verdicts
+from .goals import check_goals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,7 +101,7 @@ def _goals(results: Results) -> Iterator[str]:
     yield ""
     yield "| goal | found | |"
     yield "|---|---|---|"
-    for verdict in verdicts(results):
-        mark = "met" if verdict.met else "**missed**"
-        yield f"| {verdict.measure}: {verdict.goal} | {verdict.found} | {mark} |"
+    for check in check_goals(results):
+        mark = "met" if check.met else "**missed**"
+        yield f"| {check.measure}: {check.goal} | {check.found} | {mark} |"
     yield ""

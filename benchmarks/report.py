@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .goals import verdicts
+from .goals import check_goals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,6 +61,6 @@ def _guarantees(results: Results) -> Iterator[str]:
 
 def _goals(results: Results) -> Iterator[str]:
     yield "Goals"
-    for verdict in verdicts(results):
-        mark = "met   " if verdict.met else "MISSED"
-        yield f"  {mark} {verdict.measure}: {verdict.goal}: {verdict.found}"
+    for check in check_goals(results):
+        mark = "met   " if check.met else "MISSED"
+        yield f"  {mark} {check.measure}: {check.goal}: {check.found}"

@@ -46,7 +46,7 @@ class Results:
     def best(
         self, measure: str, metric: str, contestants: list[str], *, most: bool
     ) -> tuple[str, float] | None:
-        """Who has the best median among some contestants; None if nobody has one."""
+        """The contestant with the best median, and the median; None if there is none."""
         medians = [(name, self.median(measure, name, metric)) for name in contestants]
         known = [(name, value) for name, value in medians if value is not None]
         if not known:

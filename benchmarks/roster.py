@@ -1,4 +1,4 @@
-"""Who takes part: each contestant, what it needs, and how much it can bear."""
+"""The contestants: what each of them needs, and how many jobs it gets."""
 
 from __future__ import annotations
 

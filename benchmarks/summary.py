@@ -35,7 +35,7 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least so many percent do not exceed (nearest rank).
+    """The smallest value that at least `percent` of the values do not exceed (nearest rank).
 
     Raises:
         ValueError: there are no values, or no such percentile.

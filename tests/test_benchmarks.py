@@ -28,7 +28,7 @@ from benchmarks import measures  # noqa: E402
 from benchmarks.chart import bars  # noqa: E402
 from benchmarks.cluster import even_queues  # noqa: E402
 from benchmarks.environment import Environments  # noqa: E402
-from benchmarks.goals import verdicts  # noqa: E402
+from benchmarks.goals import check_goals  # noqa: E402
 from benchmarks.measures import ALL, Measure, Metric  # noqa: E402
 from benchmarks.measures.drain import drained  # noqa: E402
 from benchmarks.measures.mixed import overtaken  # noqa: E402
@@ -276,7 +276,7 @@ def test_percentiles_that_are_none_are_refused(percent: float) -> None:
 
 
 def test_goals_are_judged_by_ratios_within_the_run(results: Results) -> None:
-    found = {verdict.goal: verdict for verdict in verdicts(results)}
+    found = {check.goal: check for check in check_goals(results)}
     beside_peers = found[f"{AT_LEAST_ONCE}: rate ≥ 10 times the best peer"]
     assert (beside_peers.found, beside_peers.met) == ("3.00 times Dramatiq", False)
     # The median of the floor is 55,000.
@@ -287,22 +287,22 @@ def test_goals_are_judged_by_ratios_within_the_run(results: Results) -> None:
 
 def test_goal_that_is_reached_is_said_to_be_met(results: Results) -> None:
     results.values["drain"][AT_LEAST_ONCE]["rate"] = [27_500.0]
-    assert [verdict.met for verdict in verdicts(results)] == [True, True]
+    assert [check.met for check in check_goals(results)] == [True, True]
 
 
 def test_one_early_job_in_one_repeat_misses_the_goal() -> None:
     results = Results()
     for early in (0, 0, 1):
         results.add("future", AT_MOST_ONCE, {"early": early})
-    [verdict] = verdicts(results)
-    assert not verdict.met
+    [check] = check_goals(results)
+    assert not check.met
 
 
 def test_peer_that_starts_jobs_early_sets_no_mark_for_punctual_ones() -> None:
     results = Results()
     results.add("future", AT_LEAST_ONCE, {"p50": 4.0, "early": 0})
     results.add("future", "RQ", {"p50": 5.0, "early": 100})
-    met = {verdict.goal: verdict.met for verdict in verdicts(results)}
+    met = {check.goal: check.met for check in check_goals(results)}
     assert met[f"{AT_LEAST_ONCE}: p50 ≤ 2 ms, or the best peer's"] is False
 
 

@@ -62,7 +62,7 @@ class Settings:
     threads: int = 2
     lease_seconds: float = 10.0
     #: Where to stop: `fetched`, `running`, `effect` or `report`, for ever; `freeze`; or
-    #: `crowd`: kill the process only once so many jobs are buffered.
+    #: `crowd`: kill the process only once many jobs are buffered.
     hold: str = ""
     #: Stop when the queues are empty, rather than at a signal.
     until_empty: bool = False

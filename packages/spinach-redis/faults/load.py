@@ -53,7 +53,7 @@ class Load:
             self.broken = exc
 
     def goes_on(self, jobs: int = 20, seconds: float = 60.0) -> None:
-        """Wait until so many further jobs were accepted."""
+        """Wait until this many further jobs were accepted."""
         goal = len(self._scene.jobs) + jobs
         until(lambda: len(self._scene.jobs) >= goal, seconds, f"{jobs} more jobs accepted")
 

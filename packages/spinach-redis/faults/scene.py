@@ -221,7 +221,7 @@ class Scene:
         wrong += [f"{key} ran and was not scheduled" for key in strangers]
         ticks = [k for k in effects.starts if k.startswith("tick/") and len(effects.starts[k]) > 1]
         wrong += [f"{key} ran {len(effects.starts[key])} times" for key in ticks]
-        # Who runs under a lease that was forgotten has no slot.
+        # A job that runs under a lease which the server forgot has no slot.
         outside = {
             key for key, id_ in self.ids.items() if {"0" + id_, "1" + id_} & lost.leased.keys()
         }
@@ -234,25 +234,25 @@ class Scene:
 
 
 def tidy(*scenes: Scene, **settings: object) -> None:
-    """Wait until what processes left without a word was taken back, and run the rest.
+    """Wait until the leases of dead processes were taken back, and run the rest.
 
     Args:
         scenes: of one fleet and one server.
-        settings: of the worker program that does it.
+        settings: of the worker program that is started for it.
     """
-    ghosts = {scene: left for scene in scenes if (left := scene.members()) or scene.unfinished()}
-    if not ghosts:
+    dead = {scene: left for scene in scenes if (left := scene.members()) or scene.unfinished()}
+    if not dead:
         return
-    names = [scene.namespace for scene in ghosts]
-    mop = scenes[0].fleet.start(scenes[0].url, *names, **settings)
-    for scene, left in ghosts.items():
+    names = [scene.namespace for scene in dead]
+    worker = scenes[0].fleet.start(scenes[0].url, *names, **settings)
+    for scene, left in dead.items():
         until(
             lambda scene=scene, left=left: not left & scene.members(),
             60,
-            f"ghosts of {scene.namespace} recovered",
+            f"dead members of {scene.namespace} recovered",
         )
         scene.drained()
-    mop.stop()
+    worker.stop()
 
 
 def version_of(client: Redis) -> str:

@@ -1,4 +1,4 @@
-"""Servers of three kinds, and the faults that befall them while workers work."""
+"""Servers of three kinds, and what happens to them while workers work."""
 
 from __future__ import annotations
 

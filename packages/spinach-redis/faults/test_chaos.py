@@ -133,7 +133,7 @@ def test_everything_at_random(
         scene.drained(120)
         for worker in chaos.workers:
             worker.stop()
-        # Who slept past its lease, and who was stopped by a server that was away.
+        # Some slept past their lease, or could not tell a server that was away of their end.
         tidy(scene, **chaos.settings)
         # Where leases of jobs that may repeat may be forgotten, so may their slots.
         limits = LIMITED & ONCE if site.forgets_leases else LIMITED

@@ -43,7 +43,7 @@ def test_namespace_in_one_database_knows_nothing_of_its_like_in_another(
             keys = scene.schedule(*MIX * 4 * (1 + number))
             scene.drained()
             assert set(keys) <= set(scene.effects().ends)
-        # A database in which nobody works keeps its jobs, whoever works in another.
+        # A database without workers keeps its jobs, while workers run in the other one.
         (idle, worker, _), (busy, busy_worker, _) = sides
         worker.stop()
         keys = idle.schedule(*MIX)

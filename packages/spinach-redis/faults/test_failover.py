@@ -87,7 +87,7 @@ def test_failover_forgets_nothing_that_replicas_were_waited_for(
     scene.drained(90)
     stop_all(workers)
     if replicas:
-        # Nothing was confirmed of those that run at most once, and no deposit of any.
+        # Neither leases of jobs that run at most once were confirmed, nor the storing of any job.
         lost = lost.only(lambda stored_id: stored_id.startswith("1"))
         lost.stored.clear()
     with watched.primary().client() as client:

@@ -36,7 +36,7 @@ def encoded_bytes(task: str, key: str, filler: str) -> int:
 
 
 def text(alphabet: str, size: int | None, task: str, key: str) -> str:
-    """So many characters, or as many bytes as a job of the task may have."""
+    """A text of that length, or of as many bytes as a job of the task may have."""
     if size is not None:
         return (alphabet * (size // len(alphabet) + 1))[:size]
     empty = encoded_bytes(task, key, "")

@@ -13,7 +13,7 @@ from .results import Record
 from .scene import Scene, version_of
 
 BATCH = 500
-#: Measured after each of so many parts; the first ones are the warm-up.
+#: Parts, after each of which is measured; the first ones are the warm-up.
 PARTS = 20
 WARM_UP = 8
 FLAT = 1.02

@@ -141,7 +141,7 @@ def test_wake_up_survives_the_worker_that_took_it(
         late = []
         kills = 0
         for scene, taker in zip(scenes, takers, strict=True):
-            # Who has waited longest is woken, and that changes with each round of waiting.
+            # The server wakes the client that has waited longest, another one after each round.
             while True:
                 ends = len(scene.effects().ends)
                 scheduled_at = time.monotonic()

@@ -250,7 +250,7 @@ def look_at_disk(dead: Server, namespace: str) -> None:
         try:
             server.start()
             with server.client() as client:
-                # Who took the wake-up may be about to fetch.
+                # A worker that took the wake-up may be about to fetch.
                 assert ledger.check(client, namespace, woken=False), "nothing is left"
         finally:
             server.stop(kill=True)

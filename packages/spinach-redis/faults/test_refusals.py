@@ -96,7 +96,7 @@ def crowded(server: Server, client: Redis) -> Iterator[None]:
     client.config_set("maxclients", 10_000)
 
 
-#: What a script is told when it writes; all else it is not even run for.
+#: Errors that a script gets when it writes; at all others it does not run.
 WITHIN_SCRIPTS = ("OOM", "READONLY")
 
 
@@ -189,7 +189,7 @@ def test_refusing_server_delays_jobs_and_harms_none(
                 with fault.bring_about(server, client):
                     threading.Event().wait(FAULT_SECONDS)
                 least = min(least, fault.victims(client) - victims)
-                assert least > 0, f"{kind} befell nobody"
+                assert least > 0, f"{kind} concerned no call"
                 # Workers and producers are back.
                 load.goes_on(10)
                 ends = len(scene.effects().ends)

@@ -20,12 +20,12 @@ HOUR = timedelta(hours=1)
 
 
 def size(number: int) -> bytes:
-    """A payload of so many bytes."""
+    """A payload of this many bytes."""
     return b"x" * number
 
 
 class BoundsBehaviour(BrokerBehaviour):
-    """`max_bytes`, and maintenance in portions."""
+    """`max_bytes`, and housekeeping in portions."""
 
     @holds("I19")
     def test_records_of_one_fetch_stay_below_max_bytes(self, lab: Lab) -> None:
@@ -131,7 +131,7 @@ class BoundsBehaviour(BrokerBehaviour):
         doomed.take(idle=len(jobs))
         lab.live(DEATH_NOTICE, *survivors)
         lost = ids(survivors[0].broker.recover(QUEUE, doomed.member()).lost)
-        # Who began breaks off; whoever is told of the death again goes on.
+        # The first one breaks off. The next one that is told of the death goes on.
         assert doomed.member() in lab.live(DEATH_NOTICE, survivors[1])
         lost += ids(lab.recover(doomed, survivors[1]))
         assert sorted(lost) == sorted(ids(jobs))

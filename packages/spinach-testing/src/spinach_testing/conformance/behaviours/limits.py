@@ -210,7 +210,7 @@ class LimitsBehaviour(BrokerBehaviour):
 
 
 def hold_many(lab: Lab) -> list[Deposit]:
-    """Jobs of which all but the first, which is done, were put aside for want of a slot.
+    """Jobs of which all but the first, which is done, were put aside, because there is one slot.
 
     The member that granted one slot is gone.
     """

@@ -1,4 +1,4 @@
-"""Parks: a job that nobody here knows waits, unharmed, for somebody who does."""
+"""Parks: a job of a task that no worker here knows waits, unharmed, for one that does."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class ParksBehaviour(BrokerBehaviour):
         told = outcome(OutcomeKind.PARK, old.take_one(), task="")
         assert old.report(told) == (Verdict.APPLIED,)
         assert lab.counts().parked == 1
-        # Whatever the broker calls that park, who names it gets the job.
+        # Whatever the broker calls that park: a fetch that names it gets the job.
         names = new.fetch().parks
         assert len(names) == 1
         [lease] = new.take(idle=1, parks=names)

@@ -1,4 +1,4 @@
-"""Periodic: one job a tick, on the grid, whoever fires it."""
+"""Periodic: one job a tick, on the grid, however many members fire it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ..process import outcome
 
 
 class RecoveryBehaviour(BrokerBehaviour):
-    """`Broker.recover`, and who is told of a death."""
+    """`Broker.recover`, and which members are told of a death."""
 
     @holds("I11")
     def test_death_is_named_within_a_lease_and_ten_seconds(self, lab: Lab) -> None:

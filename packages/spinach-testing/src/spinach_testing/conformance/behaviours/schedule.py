@@ -15,7 +15,7 @@ HOUR_MS = HOUR // MILLISECOND
 
 
 class ScheduleBehaviour(BrokerBehaviour):
-    """Future jobs, `Broker.tick`, and who keeps the time."""
+    """Future jobs, `Broker.tick`, and the timekeeper."""
 
     @holds("I8")
     def test_future_job_is_not_handed_out_early(self, lab: Lab) -> None:

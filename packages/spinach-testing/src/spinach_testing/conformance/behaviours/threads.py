@@ -99,7 +99,7 @@ class ThreadsBehaviour(BrokerBehaviour):
         calls = [lab.background(worker) for worker in workers]
         done = [stored_id for call in calls for stored_id in call.result()]
         assert gauge.most <= 2
-        # Who found all slots taken went home; the rest is for the last one.
+        # Threads that found all slots taken have ended; the rest is for the last one.
         done += work(lab.process(limits={LIMITED: 2}), produced, gauge)
         assert len(done) == len(set(done)) == 90
         assert gauge.most <= 2

@@ -1,4 +1,4 @@
-"""Wake-up: who waits hears of work, one process a job, and of nothing else.
+"""Wake-up: one process that waits wakes up for each job, and for nothing else.
 
 What must happen is waited for; what must not gets a moment to happen
 (`Lab.settle_seconds`), so that a slow machine hides a fault rather than making
@@ -297,4 +297,4 @@ def first_to_end(lab: Lab, calls: list[Call[FetchReply]]) -> Call[FetchReply]:
         for call in calls:
             if call.ends_within(lab.settle_seconds / 10):
                 return call
-    raise AssertionError("a job came, and nobody who waited was woken")
+    raise AssertionError("a job came, and no process that waited woke up")

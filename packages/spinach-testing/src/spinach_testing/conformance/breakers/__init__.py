@@ -11,19 +11,30 @@ reject all of `BREAKERS`::
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import clock, fetching, nesting, outcomes, people, producing, upkeep, waiting
 from .base import Breaker, BrokenHarness
 from .trial import rejections
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
 __all__ = ["BREAKERS", "Breaker", "BrokenHarness", "rejections"]
+
+
+def _found_in(module: ModuleType) -> Iterator[type[Breaker]]:
+    """Every public subclass of `Breaker` in a module, by name."""
+    for name, value in sorted(vars(module).items()):
+        is_breaker = isinstance(value, type) and issubclass(value, Breaker)
+        if is_breaker and value.__module__ == module.__name__ and not name.startswith("_"):
+            yield value
+
 
 #: All of them, by the calls in which they break a rule.
 BREAKERS: tuple[type[Breaker], ...] = tuple(
-    value  # every public subclass of `Breaker` in these modules
+    breaker
     for module in (producing, nesting, fetching, outcomes, upkeep, clock, waiting, people)
-    for name, value in sorted(vars(module).items())
-    if not name.startswith("_")
-    and isinstance(value, type)
-    and issubclass(value, Breaker)
-    and value.__module__ == module.__name__
+    for breaker in _found_in(module)
 )
