@@ -166,7 +166,7 @@ def _shown_with(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
-        waiting += filter(None, (each.__cause__, each.__context__))
+        waiting += [led for led in (each.__cause__, each.__context__) if led is not None]
         if isinstance(each, BaseExceptionGroup):
             waiting += each.exceptions
 
