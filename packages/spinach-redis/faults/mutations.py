@@ -132,7 +132,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         file="spinach/worker/pending.py",
         before="for entries in (*self._waiting.values(), self._in_flight):",
         after="for entries in self._waiting.values():",
-        tests=f"{CORE_TESTS}/test_outbox.py",
+        tests=f"{CORE_TESTS}/test_pending.py",
         test="test_leases_stay_held_until_the_answer",
     ),
     Mutation(
@@ -171,7 +171,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         file="spinach/worker/buffer.py",
         before="if now < leased_job.membership.safe_until:",
         after="if now >= 0:",
-        tests=f"{CORE_TESTS}/test_handover.py",
+        tests=f"{CORE_TESTS}/test_in_flight.py",
         test="test_no_job_starts_after_the_safe_part_of_the_lease",
     ),
     Mutation(
@@ -179,7 +179,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         file="spinach/worker/in_flight.py",
         before="if item.lease.member == member])",
         after="if False])",
-        tests=f"{CORE_TESTS}/test_handover.py",
+        tests=f"{CORE_TESTS}/test_in_flight.py",
         test="test_a_fence_drops_what_that_membership_buffered",
     ),
     Mutation(
