@@ -77,7 +77,7 @@ class Moment(SystemClock):
         self.call: Callable[[], object] | None = None
 
     def now(self) -> datetime:
-        if self.call is not None and self.store.content().in_call():
+        if self.call is not None and self.store.shelves().in_call():
             call, self.call = self.call, None
             call()
         return super().now()
@@ -143,12 +143,12 @@ def test_nested_call_that_raises_leaves_the_store_usable(moment: Moment, spin: E
     with pytest.raises(KeyboardInterrupt):
         spin.schedule("note")
     # The nested one was accepted; the outer one was not.
-    assert moment.store.content().queue("spinach", "spinach").enqueued == 1
+    assert moment.store.shelves().queue("spinach", "spinach").enqueued == 1
     ended = threading.Thread(target=spin.schedule, args=("note",))
     ended.start()
     ended.join(10)
     assert not ended.is_alive()
-    assert moment.store.content().queue("spinach", "spinach").enqueued == 2
+    assert moment.store.shelves().queue("spinach", "spinach").enqueued == 2
 
 
 def test_finalizer_may_schedule(moment: Moment, spin: Engine) -> None:
@@ -165,7 +165,7 @@ def test_finalizer_may_schedule(moment: Moment, spin: Engine) -> None:
 
     moment.call = collect
     spin.schedule("note")
-    assert moment.store.content().queue("spinach", "spinach").enqueued == 2
+    assert moment.store.shelves().queue("spinach", "spinach").enqueued == 2
 
 
 def test_clock_may_be_turned_in_the_middle_of_a_call(
@@ -175,8 +175,8 @@ def test_clock_may_be_turned_in_the_middle_of_a_call(
     process, job = lab.process(), deposit()
     call = lab.background(lambda: process.fetch(block_seconds=5))
     clock.expect_wait()
-    content = store.content()
-    with content, content.lock:
+    shelves = store.shelves()
+    with shelves, shelves.lock:
         lab.enqueue(job)
         lab.advance(timedelta(seconds=1))
     assert ids(call.result().leases) == [job.stored_id]

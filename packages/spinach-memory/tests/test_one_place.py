@@ -51,7 +51,7 @@ class OnePlace(RuleBasedStateMachine):
 
     @property
     def queue(self) -> Queue:
-        return self.store.content().queue("ns", QUEUE)
+        return self.store.shelves().queue("ns", QUEUE)
 
     @rule(
         jobs=st.lists(

@@ -12,7 +12,7 @@ import pytest
 
 from spinach.brokers.calls import Verdict
 from spinach_memory import store as store_module
-from spinach_memory.store import Content
+from spinach_memory.store import Shelves
 from spinach_testing.conformance import Lab, deposit, ids
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_namespaces_share_nothing(lab: Lab) -> None:  # I21
 def test_asking_for_counts_of_a_queue_does_not_create_it(lab: Lab, store: MemoryStore) -> None:
     assert lab.counts("nowhere").ready == 0
     assert lab.client.failed_jobs("nowhere") == []
-    assert store.content().find(lab.client.namespace, "nowhere") is None
+    assert store.shelves().find(lab.client.namespace, "nowhere") is None
 
 
 @needs_fork
@@ -104,7 +104,7 @@ def test_child_works_although_a_thread_of_its_parent_held_the_lock(
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store.content().lock:
+        with store.shelves().lock:
             held.set()
             done.wait(30)
 
@@ -142,10 +142,10 @@ def test_child_does_not_inherit_an_interrupt(
 def test_child_lets_the_copy_of_its_parents_jobs_go(
     store: MemoryStore, forked: Callable[[], None]
 ) -> None:
-    parents = store.content()
+    parents = store.shelves()
     forked()
-    assert store.content() is not parents
-    assert list(store._by_process.values()) == [store.content()]
+    assert store.shelves() is not parents
+    assert list(store._by_process.values()) == [store.shelves()]
 
 
 def test_threads_of_a_child_agree_on_one_store(
@@ -153,13 +153,13 @@ def test_threads_of_a_child_agree_on_one_store(
 ) -> None:
     of_the_faster_thread: list[object] = []
 
-    def make() -> Content:
+    def make() -> Shelves:
         # While one thread makes its content another one comes and has its own made.
-        monkeypatch.setattr(store_module, "Content", Content)
-        of_the_faster_thread.append(store.content())
-        return Content()
+        monkeypatch.setattr(store_module, "Shelves", Shelves)
+        of_the_faster_thread.append(store.shelves())
+        return Shelves()
 
     forked()
-    monkeypatch.setattr(store_module, "Content", make)
-    assert [store.content()] == of_the_faster_thread
-    assert [store.content()] == of_the_faster_thread
+    monkeypatch.setattr(store_module, "Shelves", make)
+    assert [store.shelves()] == of_the_faster_thread
+    assert [store.shelves()] == of_the_faster_thread

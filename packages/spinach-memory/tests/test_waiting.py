@@ -36,9 +36,9 @@ def blocked(lab: Lab, clock: Any) -> Any:
 
 def waiting(store: MemoryStore, lab: Lab, queue: str = "letters") -> int:
     """Waiters of a queue that nobody has woken."""
-    content = store.content()
-    with content.lock:
-        stored = content.queue(lab.client.namespace, queue)
+    shelves = store.shelves()
+    with shelves.lock:
+        stored = shelves.queue(lab.client.namespace, queue)
         return sum(not waiter.woken for waiter in stored.waiters._waiters)
 
 
@@ -80,7 +80,7 @@ class TestInterrupt:
         call = blocked(process)
         lab.enqueue(deposit())
         assert len(call.result().leases) == 1
-        assert store.content()._waiting == {}
+        assert store.shelves()._waiting == {}
         assert waiting(store, lab) == 0
 
 

@@ -95,18 +95,18 @@ class MemoryBroker(Broker):
         The jobs of a nested call are stored when the outer call ends. Calls that look for
         them wait until then.
         """
-        content = self.store.content()
-        if content.in_call():
-            return content.accept_later(self.namespace, deposits, self._now_ms())
-        with content, content.lock:
-            return content.accept(self.namespace, deposits, self._now_ms())
+        shelves = self.store.shelves()
+        if shelves.in_call():
+            return shelves.accept_later(self.namespace, deposits, self._now_ms())
+        with shelves, shelves.lock:
+            return shelves.accept(self.namespace, deposits, self._now_ms())
 
     # -- memberships -------------------------------------------------------
 
     def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
         """Make `member` a member, or let it declare anew; FENCED once its recovery has begun."""
-        with self.store.content() as content, content.lock:
-            stored = content.queue(self.namespace, queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
             known = stored.members.get(member)
             anew = enrolment.number > 0
             if (known is None and anew) or (known is not None and known.number is None):
@@ -143,14 +143,14 @@ class MemoryBroker(Broker):
         block_seconds: float = 0.0,
     ) -> list[FetchReply]:
         """Lease jobs, after a wait if asked to; waiting and taking are one atomic step."""
-        with self.store.content() as content, content.lock:
-            queues = [content.queue(self.namespace, turn.queue) for turn in turns]
+        with self.store.shelves() as shelves, shelves.lock:
+            queues = [shelves.queue(self.namespace, turn.queue) for turn in turns]
             try:
                 if block_seconds > 0:
                     asked = [(queue, turn.parks) for queue, turn in zip(queues, turns, strict=True)]
-                    content.wait(self, asked, block_seconds)
+                    shelves.wait(self, asked, block_seconds)
                 budget = FetchBudget(
-                    idle=idle, extra=extra, max_bytes=max_bytes, token=content.new_token()
+                    idle=idle, extra=extra, max_bytes=max_bytes, token=shelves.new_token()
                 )
                 return [
                     self._fetch_one(queue, turn, budget)
@@ -181,11 +181,11 @@ class MemoryBroker(Broker):
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         """Renew leases, also after the deadline unless the member's recovery began."""
         self._stopped_clock.look()
-        content = self.store.content()
+        shelves = self.store.shelves()
         replies: list[BeatReply] = []
-        with content, content.lock:
+        with shelves, shelves.lock:
             for turn in turns:
-                queue = content.queue(self.namespace, turn.queue)
+                queue = shelves.queue(self.namespace, turn.queue)
                 now_ms = self._note_call(queue)
                 member = queue.members.known(turn.member)
                 if member is None:
@@ -197,8 +197,8 @@ class MemoryBroker(Broker):
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
-        with self.store.content() as content, content.lock:
-            queue = content.queue(self.namespace, turn.queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            queue = shelves.queue(self.namespace, turn.queue)
             now_ms = self._note_call(queue)
             member = queue.members.admit(turn)
             if isinstance(member, Verdict):
@@ -217,8 +217,8 @@ class MemoryBroker(Broker):
             )
 
     def leave(self, turn: Turn) -> TurnReply:
-        with self.store.content() as content, content.lock:
-            queue = content.queue(self.namespace, turn.queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            queue = shelves.queue(self.namespace, turn.queue)
             now_ms = self._note_call(queue)
             member = queue.members.admit(turn)
             if isinstance(member, Verdict):
@@ -233,17 +233,17 @@ class MemoryBroker(Broker):
             return TurnReply(verdict=Verdict.APPLIED)
 
     def interrupt(self) -> None:
-        content = self.store.content()
-        if content.in_call():
-            content.defer(lambda: content.interrupt(self))
+        shelves = self.store.shelves()
+        if shelves.in_call():
+            shelves.defer(lambda: shelves.interrupt(self))
             return
-        with content, content.lock:
-            content.interrupt(self)
+        with shelves, shelves.lock:
+            shelves.interrupt(self)
 
     # -- outcomes ----------------------------------------------------------
 
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
-        with self.store.content() as content, content.lock:
+        with self.store.shelves() as shelves, shelves.lock:
             instant = self.clock.now()
             now_ms = _floor_ms(instant)
             # Delays count from now rounded up, so that none is cut short (I8).
@@ -254,7 +254,7 @@ class MemoryBroker(Broker):
                 name = outcome.lease.queue
                 queue = touched.get(name)
                 if queue is None:
-                    queue = touched[name] = content.queue(self.namespace, name)
+                    queue = touched[name] = shelves.queue(self.namespace, name)
                     queue.members.note_call(now_ms)
                 applied = queue.apply(outcome, now_ms, after_ms)
                 verdicts.append(Verdict.APPLIED if applied else Verdict.REFUSED)
@@ -270,8 +270,8 @@ class MemoryBroker(Broker):
     def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
         # `tick` is called when something is due, `beat` while nothing is.
         self._stopped_clock.look()
-        with self.store.content() as content, content.lock:
-            stored = content.queue(self.namespace, queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
             now_ms = self._note_call(stored)
             stored.promote_due(now_ms)
             stored.end_call()
@@ -286,8 +286,8 @@ class MemoryBroker(Broker):
             )
 
     def fire(self, queue: str, task: str, due_ms: int, deposit: Deposit) -> FireReply:
-        with self.store.content() as content, content.lock:
-            stored = content.queue(self.namespace, queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
             now_ms = self._note_call(stored)
             fired = stored.periodic.fire(task, due_ms, now_ms)
             if fired:
@@ -299,8 +299,8 @@ class MemoryBroker(Broker):
             )
 
     def recover(self, queue: str, dead: str) -> RecoverReply:
-        with self.store.content() as content, content.lock:
-            stored = content.queue(self.namespace, queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
             now_ms = self._note_call(stored)
             member = stored.members.get(dead)
             if member is None or not stored.members.may_be_recovered(member, now_ms):
@@ -319,9 +319,9 @@ class MemoryBroker(Broker):
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         """Count jobs by stored, all queues in one atomic snapshot."""
-        with self.store.content() as content, content.lock:
+        with self.store.shelves() as shelves, shelves.lock:
             now_ms = self._now_ms()
-            found = [(name, content.find(self.namespace, name)) for name in queues]
+            found = [(name, shelves.find(self.namespace, name)) for name in queues]
             for _, queue in found:
                 if queue is not None:
                     queue.trim_failed(now_ms)
@@ -335,29 +335,29 @@ class MemoryBroker(Broker):
     # -- failed store ------------------------------------------------------
 
     def queues(self) -> list[str]:
-        with self.store.content() as content, content.lock:
-            return content.queue_names(self.namespace)
+        with self.store.shelves() as shelves, shelves.lock:
+            return shelves.queue_names(self.namespace)
 
     def failed_jobs(
         self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
     ) -> list[FailedJob]:
-        with self.store.content() as content, content.lock:
-            stored = content.find(self.namespace, queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.find(self.namespace, queue)
             if stored is None:
                 return []
             return stored.failed.newest(self._now_ms(), offset, limit, after)
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        with self.store.content() as content, content.lock:
-            stored = content.queue(self.namespace, queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
             stored.trim_failed(self._now_ms())
             found = stored.retry_failed(stored_ids)
             stored.end_call()
             return found
 
     def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
-        with self.store.content() as content, content.lock:
-            stored = content.queue(self.namespace, queue)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
             stored.trim_failed(self._now_ms())
             return stored.discard_failed(stored_ids)
 

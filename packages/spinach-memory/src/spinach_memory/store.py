@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import Deposit
 
-__all__ = ["Content", "MemoryStore"]
+__all__ = ["MemoryStore", "Shelves"]
 
 
-class Content(Guarded):
+class Shelves(Guarded):
     """The content of a store in one operating system process.
 
     Its lock guards the queues and all that is in them. No code of the user runs under it,
@@ -142,16 +142,16 @@ class MemoryStore:
     __slots__ = ("_by_process",)
 
     def __init__(self) -> None:
-        self._by_process: dict[int, Content] = {os.getpid(): Content()}
+        self._by_process: dict[int, Shelves] = {os.getpid(): Shelves()}
 
-    def content(self) -> Content:
+    def shelves(self) -> Shelves:
         """The content that belongs to the calling process."""
         process = os.getpid()
-        content = self._by_process.get(process)
-        if content is None:
+        shelves = self._by_process.get(process)
+        if shelves is None:
             # All threads of a child get the content of the first one that comes here.
-            content = self._by_process.setdefault(process, Content())
+            shelves = self._by_process.setdefault(process, Shelves())
             for other in list(self._by_process):
                 if other != process:
                     self._by_process.pop(other, None)
-        return content
+        return shelves
