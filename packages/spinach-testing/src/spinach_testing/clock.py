@@ -398,10 +398,10 @@ def _wake(over: list[_Wait | _Away]) -> None:
     cut the lease that the beat has just renewed.
     """
     away = [each for each in over if isinstance(each, _Away)]
-    for each in away:
-        each.wake()
-    for each in away:
-        each.back.wait(_BACK_SECONDS)
+    for wait in away:
+        wait.wake()
+    for wait in away:
+        wait.back.wait(_BACK_SECONDS)
     for each in over:
         if isinstance(each, _Wait):
             each.wake()
