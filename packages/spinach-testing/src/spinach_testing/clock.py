@@ -396,10 +396,10 @@ def _wake(over: list[_Wait | _Away]) -> None:
     cut the lease that the beat has just renewed.
     """
     away = [each for each in over if isinstance(each, _Away)]
-    for call in away:
-        call.wake()
-    for call in away:
-        call.back.wait(_BACK_SECONDS)
+    for wait in away:
+        wait.wake()
+    for wait in away:
+        wait.back.wait(_BACK_SECONDS)
     for each in over:
         if isinstance(each, _Wait):
             each.wake()
