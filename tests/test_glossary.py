@@ -25,7 +25,7 @@ PARTS = {"arbiter", "engine", "result notifier", "subscriber"}
 MOST_OWN_WORDS = 12
 
 #: Words that meant something here once. The field has others for it: worker pool, jobs in flight,
-#: pending outcomes, wake-up, fetch budget, callback, housekeeping, task table, retry.
+#: pending outcomes, wake-up, fetch budget, callback, housekeeping, task table.
 OLD_WORDS = [
     "appetite",
     "barren",
@@ -38,42 +38,10 @@ OLD_WORDS = [
     "maintenance",
     "outbox",
     "parcel",
-    "patience",
     "upkeep",
 ]
 #: Pages that tell of the past, or of measurements of the past.
 PAST = ["docs/decisions/*", "docs/changelog.md", "docs/benchmarks*", "docs/review.md"]
-#: Files whose old words are still to go.
-NOT_YET = {
-    "CONTRIBUTING.md",
-    "docs/design/states.md",
-    "docs/how-it-works.md",
-    "packages/spinach-core/src/spinach/brokers/base.py",
-    "packages/spinach-core/src/spinach/const.py",
-    "packages/spinach-core/src/spinach/engine.py",
-    "packages/spinach-core/src/spinach/worker/arbiter.py",
-    "packages/spinach-core/src/spinach/worker/buffer.py",
-    "packages/spinach-core/src/spinach/worker/consumer.py",
-    "packages/spinach-core/src/spinach/worker/housekeeping.py",
-    "packages/spinach-core/src/spinach/worker/in_flight.py",
-    "packages/spinach-core/src/spinach/worker/leased_job.py",
-    "packages/spinach-core/src/spinach/worker/pending.py",
-    "packages/spinach-core/src/spinach/worker/pool.py",
-    "packages/spinach-core/src/spinach/worker/prefetch.py",
-    "packages/spinach-core/src/spinach/worker/worker.py",
-    "packages/spinach-redis/src/spinach_redis/broker.py",
-    "packages/spinach-redis/src/spinach_redis/failed.py",
-    "packages/spinach-redis/src/spinach_redis/lines.py",
-    "packages/spinach-testing/src/spinach_testing/conformance/behaviours/bounds.py",
-    "packages/spinach-testing/src/spinach_testing/conformance/breakers/__init__.py",
-    "packages/spinach-testing/src/spinach_testing/conformance/breakers/trial.py",
-    "packages/spinach-testing/src/spinach_testing/conformance/breakers/upkeep.py",
-    "packages/spinach-testing/src/spinach_testing/conformance/lab.py",
-    "packages/spinach-testing/src/spinach_testing/conformance/process.py",
-    "packages/spinach-testing/src/spinach_testing/engine.py",
-    "packages/spinach-testing/src/spinach_testing/graceful.py",
-    "packages/spinach-testing/src/spinach_testing/recorder.py",
-}
 
 
 def glossary() -> tuple[set[str], set[str]]:
@@ -203,7 +171,6 @@ def test_old_words_are_gone() -> None:
     found = [
         f"{word}: {name}:{number}"
         for name, path in paths.items()
-        if name not in NOT_YET
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         for word in old_words(line)
     ]

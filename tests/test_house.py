@@ -50,7 +50,7 @@ def test_picture_shows_the_code(name: str) -> None:
     assert (ROOT / "docs/design" / name).read_text(encoding="utf-8") == drawn, tool["RENEW"]
 
 
-@pytest.mark.parametrize("distribution", ["spinach-memory"])
+@pytest.mark.parametrize("distribution", tool["PACKAGES"])
 def test_no_modules_or_folders_import_each_other_in_a_circle(distribution: str) -> None:
     assert tool["read"](ROOT, distribution).circles() == []
 

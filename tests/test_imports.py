@@ -15,7 +15,12 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    ("distribution", "package"), [("spinach-core", "spinach"), ("spinach-memory", "spinach_memory")]
+    ("distribution", "package"),
+    [
+        ("spinach-core", "spinach"),
+        ("spinach-memory", "spinach_memory"),
+        ("spinach-redis", "spinach_redis"),
+    ],
 )
 def test_every_module_and_folder_stands_in_a_layer(distribution: str, package: str) -> None:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Threads of the engine's own."""
+"""Threads of the engine, which know in which process they began."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from spinach.support.process import PROCESS
 
-__all__ = ["EngineThread", "ServiceThread"]
+__all__ = ["EngineThread"]
 
 
 class EngineThread(threading.Thread):
-    """A thread of a pool.
+    """A thread of a worker pool, or one that runs jobs in a test.
 
     Args:
         args: as for `threading.Thread`.
@@ -22,10 +22,3 @@ class EngineThread(threading.Thread):
         super().__init__(*args, **kwargs)
         #: Number of the process it belongs to. In a forked child it is not the child's.
         self.process = PROCESS.number
-
-
-class ServiceThread(EngineThread):
-    """Arbiter, subscriber or result notifier: it talks to the broker and runs no job.
-
-    By its class a broker may tell calls of the engine from those of the program.
-    """

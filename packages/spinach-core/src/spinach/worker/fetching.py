@@ -255,7 +255,7 @@ class Fetching:
             for lease in reply.missing:
                 if not lease.repeatable:
                     self._fail_forgotten(lease)
-        self._hand_over(member, again)
+        self._put_leases(member, again)
 
     def _accept(self, member: Membership, call: str, reply: TurnReply) -> bool:
         """Note how a call ended; whether its reply counts."""
@@ -309,9 +309,9 @@ class Fetching:
             member.due_at = now + reply.next_due_in_ms / 1000
             if known is None or member.due_at < known:
                 self._wake_arbiter()
-        return self._hand_over(member, reply.leases)
+        return self._put_leases(member, reply.leases)
 
-    def _hand_over(self, member: Membership, leases: Sequence[Lease]) -> int:
+    def _put_leases(self, member: Membership, leases: Sequence[Lease]) -> int:
         """Give leases to the worker threads; park what this process cannot run (I13).
 
         Returns:

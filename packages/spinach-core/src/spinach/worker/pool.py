@@ -23,7 +23,7 @@ from spinach.support.log import ENGINE_LOGGER, JOB_LOGGER
 from spinach.support.process import PROCESS
 from spinach.support.realtime import time
 from spinach.support.shield import SHIELD
-from spinach.support.threads import EngineThread, ServiceThread
+from spinach.support.threads import EngineThread
 from spinach.worker import at_exit
 from spinach.worker.arbiter import STOP_FLUSH_SECONDS, Arbiter
 from spinach.worker.conditions import Conditions
@@ -158,14 +158,14 @@ class WorkerPool:
             worker = Worker(
                 number, name, options.namespace, broker, self._in_flight, options.source
             )
-            self._workers[number] = self._thread(EngineThread, name, worker.run)
+            self._workers[number] = self._thread(name, worker.run)
         prefix = options.namespace
-        self._notifier = self._thread(ServiceThread, f"{prefix}-result-notifier", notifier.run)
+        self._notifier = self._thread(f"{prefix}-result-notifier", notifier.run)
         self._service = [
             self._notifier,
-            self._thread(ServiceThread, f"{prefix}-subscriber", subscriber.run),
+            self._thread(f"{prefix}-subscriber", subscriber.run),
         ]
-        self._lead = self._thread(ServiceThread, f"{prefix}-arbiter", self._run_arbiter)
+        self._lead = self._thread(f"{prefix}-arbiter", self._run_arbiter)
 
     @property
     def running(self) -> bool:
@@ -272,10 +272,8 @@ class WorkerPool:
 
     # -- threads -----------------------------------------------------------
 
-    def _thread(
-        self, kind: type[EngineThread], name: str, run: Callable[[], None]
-    ) -> threading.Thread:
-        return kind(target=self._guarded, args=(name, run), name=name, daemon=True)
+    def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
+        return EngineThread(target=self._guarded, args=(name, run), name=name, daemon=True)
 
     def _guarded(self, name: str, run: Callable[[], None]) -> None:
         """Run a thread's function; if it fails, stop the pool and say so."""

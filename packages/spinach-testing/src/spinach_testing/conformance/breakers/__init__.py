@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import clock, fetching, nesting, outcomes, people, producing, upkeep, waiting
+from . import clock, failed_store, fetching, housekeeping, nesting, outcomes, producing, waiting
 from .base import Breaker, BrokenHarness
 from .trial import rejections
 
@@ -35,6 +35,15 @@ def _found_in(module: ModuleType) -> Iterator[type[Breaker]]:
 #: All of them, by the calls in which they break a rule.
 BREAKERS: tuple[type[Breaker], ...] = tuple(
     breaker
-    for module in (producing, nesting, fetching, outcomes, upkeep, clock, waiting, people)
+    for module in (
+        producing,
+        nesting,
+        fetching,
+        outcomes,
+        housekeeping,
+        clock,
+        waiting,
+        failed_store,
+    )
     for breaker in _found_in(module)
 )
