@@ -179,5 +179,5 @@ def test_old_words_are_gone() -> None:
 
 def test_old_words_are_found_wherever_they_hide() -> None:
     assert old_words("HandOver: the hand-over of parcels") == ["hand-over", "hand-over", "parcel"]
-    assert old_words("self._outboxes, MaxPatience, end_upkeep") == ["outbox", "patience", "upkeep"]
+    assert old_words("self._outboxes, MaxCrews, end_upkeep") == ["outbox", "crew", "upkeep"]
     assert old_words("to hand over a job") == []

@@ -12,14 +12,19 @@ from spinach_memory import MemoryBroker
 from .support import Bench, Ear, engine_threads
 
 
+@pytest.mark.concurrency
+@pytest.mark.parametrize("last", ["result-notifier", "worker-3", "subscriber", "arbiter"])
 def test_a_system_that_gives_no_more_threads_leaves_none_behind(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    last: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = bench.engine(Tasks())
+    tasks, ran = Tasks(), []
+    tasks.add(lambda: ran.append(1), "note", max_retries=1)
+    engine = bench.engine(tasks)
+    engine.schedule("note")
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
-        if thread.name == "bench-worker-3":
+        if thread.name == f"bench-{last}":
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -31,7 +36,10 @@ def test_a_system_that_gives_no_more_threads_leaves_none_behind(
         if thread.name.startswith("bench-"):
             thread.join(20)
     assert engine_threads("bench") == []
+    (counts,) = engine._broker.counts(["spinach"])
+    assert (counts.leased, counts.members, counts.ready + len(ran)) == (0, 0, 1)
     engine.start_workers(2, stop_when_queue_empty=True)
+    assert len(ran) == 1
 
 
 def test_a_membership_tells_people_who_it_is(bench: Bench) -> None:

@@ -161,10 +161,8 @@ class WorkerPool:
             self._workers[number] = self._thread(name, worker.run)
         prefix = options.namespace
         self._notifier = self._thread(f"{prefix}-result-notifier", notifier.run)
-        self._service = [
-            self._notifier,
-            self._thread(f"{prefix}-subscriber", subscriber.run),
-        ]
+        self._subscriber = self._thread(f"{prefix}-subscriber", subscriber.run)
+        self._service = [self._notifier, self._subscriber]
         self._lead = self._thread(f"{prefix}-arbiter", self._run_arbiter)
 
     @property
@@ -201,21 +199,28 @@ class WorkerPool:
             # Before the threads start: one job may be all it takes to the end.
             at_exit.watch(self, main_waits=main_waits)
             self._keep_alive.step()
-            for thread in (*self._service, *self._workers.values(), self._lead):
+            # The subscriber when all have begun that its jobs need.
+            threads = (self._notifier, *self._workers.values(), self._subscriber, self._lead)
+            for thread in threads:
                 thread.start()
         except BaseException:  # refused by the broker, or the system gives no more threads
             if self._lead.ident is not None:
                 # A signal handler raised it after all had begun; they end as ever.
                 self._arbiter.stop()
                 raise
+            # Another queue may have let us in; it should not wait for us to die.
+            with suppress(BrokerError):
+                if self._subscriber.ident is None:
+                    self._keep_alive.leave()
+                else:
+                    # It may have fetched jobs, which are given back before.
+                    self._arbiter.stop()
+                    self._arbiter.run()
             self._in_flight.close()
             self._in_flight.dissolve()
             self._end_service()
             at_exit.forget(self)
             self._ended.set()
-            # Another queue may have let us in; it should not wait for us to die.
-            with suppress(BrokerError):
-                self._keep_alive.leave()
             raise
 
     def request_stop(self) -> None:
