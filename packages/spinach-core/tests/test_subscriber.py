@@ -126,6 +126,7 @@ def test_worker_that_was_woken_goes_first(
 
 
 def run(rig: Rig) -> threading.Thread:
+    rig.subscriber.open()
     thread = threading.Thread(target=rig.subscriber.run)
     thread.start()
     return thread
@@ -173,7 +174,15 @@ def test_told_to_end_at_once_it_settles_nothing(rig: Rig) -> None:
 
 def test_it_has_ended_as_well_when_a_fetch_raises(rig: Rig) -> None:
     rig.error, rig.sizes = ZeroDivisionError("a bug"), [FetchSize(1, 0, low=False)]
+    rig.subscriber.open()
     with pytest.raises(ZeroDivisionError):
         rig.subscriber.run()
     assert rig.subscriber.ended
     assert rig.events == [(1, 0, 5.0), "give back", "arbiter"]
+
+
+def test_it_fetches_nothing_before_all_threads_have_begun(rig: Rig) -> None:
+    rig.sizes = [FetchSize(1, 0, low=False)]
+    rig.subscriber.close()
+    rig.subscriber.run()
+    assert rig.events == ["give back", "arbiter"]

@@ -298,6 +298,7 @@ class Process:
 
         run.thread("arbiter", lead)
         run.thread("notifier", notifier.run)
+        subscriber.open()
         run.thread("subscriber", subscriber.run)
         for number in range(1, workers + 1):
             worker = Worker(number, f"w{number}", "model", broker, self.in_flight)

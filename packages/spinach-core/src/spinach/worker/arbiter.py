@@ -169,6 +169,8 @@ class Arbiter:
         before: tuple[int, ...] | None = None
         for _ in range(1 if len(queues) == 1 else 2):
             counts = self._broker.counts(queues)
+            # Before anything is logged, should a provider of credentials have forked.
+            leave_child()
             if any(count.verdict is not Verdict.APPLIED or count.unfinished for count in counts):
                 return False
             if any(

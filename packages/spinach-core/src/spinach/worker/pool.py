@@ -123,7 +123,7 @@ class WorkerPool:
             wake_arbiter=arbiter_wake_up.set,
             on_lost=self._tell_lost,
         )
-        subscriber = Subscriber(
+        self._subscriber = Subscriber(
             clock,
             fetching,
             self._in_flight,
@@ -138,7 +138,7 @@ class WorkerPool:
             self._keep_alive,
             fetching,
             self._in_flight,
-            subscriber,
+            self._subscriber,
             arbiter_wake_up,
             stop_when_empty=options.stop_when_empty,
             grace=options.grace,
@@ -161,8 +161,10 @@ class WorkerPool:
             self._workers[number] = self._thread(name, worker.run)
         prefix = options.namespace
         self._notifier = self._thread(f"{prefix}-result-notifier", notifier.run)
-        self._subscriber = self._thread(f"{prefix}-subscriber", subscriber.run)
-        self._service = [self._notifier, self._subscriber]
+        self._service = [
+            self._notifier,
+            self._thread(f"{prefix}-subscriber", self._subscriber.run),
+        ]
         self._lead = self._thread(f"{prefix}-arbiter", self._run_arbiter)
 
     @property
@@ -199,28 +201,24 @@ class WorkerPool:
             # Before the threads start: one job may be all it takes to the end.
             at_exit.watch(self, main_waits=main_waits)
             self._keep_alive.step()
-            # The subscriber when all have begun that its jobs need.
-            threads = (self._notifier, *self._workers.values(), self._subscriber, self._lead)
-            for thread in threads:
+            for thread in (*self._service, *self._workers.values(), self._lead):
                 thread.start()
+            # No job runs before: it might fork this thread in the middle of `Thread.start`,
+            # which would wait in the child for a thread that is not there.
+            self._subscriber.open()
         except BaseException:  # refused by the broker, or the system gives no more threads
             if self._lead.ident is not None:
                 # A signal handler raised it after all had begun; they end as ever.
                 self._arbiter.stop()
                 raise
-            # Another queue may have let us in; it should not wait for us to die.
-            with suppress(BrokerError):
-                if self._subscriber.ident is None:
-                    self._keep_alive.leave()
-                else:
-                    # It may have fetched jobs, which are given back before.
-                    self._arbiter.stop()
-                    self._arbiter.run()
             self._in_flight.close()
             self._in_flight.dissolve()
             self._end_service()
             at_exit.forget(self)
             self._ended.set()
+            # Another queue may have let us in; it should not wait for us to die.
+            with suppress(BrokerError):
+                self._keep_alive.leave()
             raise
 
     def request_stop(self) -> None:

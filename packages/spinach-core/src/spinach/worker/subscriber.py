@@ -71,7 +71,8 @@ class Subscriber:
         self._ending = ending
         self._stop_when_empty = stop_when_empty
         self._wake_arbiter = wake_arbiter
-        # Written by any thread, from False to True.
+        # Each written by any thread, from False to True.
+        self._opened = False
         self._closing = False
         # The last fetch brought nothing for the buffer; the next one waits for an idle
         # thread, since what is first in line is for those only. Asking all the same
@@ -81,6 +82,11 @@ class Subscriber:
         self._stale_at = 0.0
         #: It has ended, and nothing comes in any more. Any thread may read it.
         self.ended = False
+
+    def open(self) -> None:
+        """Fetch from now on; called once, when all threads have begun."""
+        self._opened = True
+        self._wake_up.set()
 
     def look(self) -> None:
         """Look at once what there is to do; from any thread."""
@@ -94,6 +100,8 @@ class Subscriber:
     def run(self) -> None:
         """Fetch until told to end."""
         try:
+            while not (self._opened or self._is_over()):
+                self._wake_up.wait(_IDLE_WAIT_SECONDS)
             while not self._is_over():
                 again = self.step()
                 leave_child()
