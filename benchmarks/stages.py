@@ -15,8 +15,8 @@ from spinach import Batch, Engine, RedisBroker, Tasks
 from spinach.brokers.calls import Enrolment, FetchTurn
 from spinach.const import DEFAULT_QUEUE, MAX_FETCH_BYTES
 from spinach.record.header import read_header
+from spinach.worker.buffer import LeasedJob
 from spinach.worker.in_flight import InFlight
-from spinach.worker.leased_job import LeasedJob
 from spinach.worker.membership import Membership
 from spinach.worker.prefetch import Prefetch
 from spinach.worker.worker import Worker

@@ -18,7 +18,7 @@ from spinach import Batch, Engine, MemoryBroker
 from spinach.brokers.calls import Verdict
 from spinach.const import REPORT_CHUNK
 from spinach.outcome import Outcome
-from spinach.worker.leased_job import LeasedJob
+from spinach.worker.buffer import LeasedJob
 from spinach.worker.wake_up import WakeUp
 
 from .support import PATIENCE

@@ -12,7 +12,7 @@ from spinach import Tasks
 from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply
 from spinach.exc import BrokerUnavailable
 from spinach.outcome import OutcomeKind
-from spinach.worker.leased_job import LeasedJob
+from spinach.worker.buffer import LeasedJob
 
 from .rig import Rig
 

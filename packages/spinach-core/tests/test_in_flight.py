@@ -12,8 +12,8 @@ from spinach import Tasks
 from spinach.brokers.calls import Verdict
 from spinach.const import MAX_BUFFER, MAX_FETCH
 from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.worker.buffer import LeasedJob
 from spinach.worker.in_flight import InFlight
-from spinach.worker.leased_job import LeasedJob
 from spinach.worker.membership import Membership
 from spinach.worker.prefetch import Prefetch
 

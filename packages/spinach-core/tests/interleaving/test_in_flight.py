@@ -11,8 +11,8 @@ from spinach.brokers.calls import Verdict
 from spinach.outcome import Lease, Outcome, OutcomeKind
 from spinach.record.header import header_line
 from spinach.task import Tasks
+from spinach.worker.buffer import LeasedJob
 from spinach.worker.in_flight import InFlight
-from spinach.worker.leased_job import LeasedJob
 from spinach.worker.membership import Membership
 from spinach.worker.wake_up import WakeUp
 

@@ -17,8 +17,7 @@ from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import JobStatus
 from spinach.outcome import Outcome, OutcomeKind
 from spinach.support.checks import refuse_unfinished
-from spinach.support.forks import leave_child
-from spinach.support.threads import EngineThread
+from spinach.support.forks import EngineThread, leave_child
 from spinach.worker.declaration import declare
 
 from . import listing

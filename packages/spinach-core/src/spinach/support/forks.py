@@ -12,19 +12,60 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from spinach.support.exception_text import class_name, message_of, traceback_of
-from spinach.support.process import PROCESS
-from spinach.support.threads import EngineThread
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["end_child", "leave_child"]
+__all__ = ["PROCESS", "EngineThread", "end_child", "leave_child"]
 
 #: How long a child that ends may take to write what it has to say, in seconds.
 _WRITE_SECONDS = 5.0
+
+
+class _Process:
+    """Tells a forked child from its parent by a number.
+
+    The number is compared after each job: `os.getpid`, a system call, takes ten times as long.
+    """
+
+    __slots__ = ("_watched", "number")
+
+    def __init__(self) -> None:
+        #: Another one in a forked child than in its parent, once `watch` was called.
+        self.number = 0
+        self._watched = False
+
+    def watch(self) -> None:
+        """Count forks from now on; again does nothing."""
+        # Nothing forks where there is no such function, as on Windows.
+        register = getattr(os, "register_at_fork", None)
+        if register is not None and not self._watched:
+            self._watched = True
+            register(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.number += 1
+
+
+#: Of the interpreter, as forks are.
+PROCESS: Final = _Process()
+
+
+class EngineThread(threading.Thread):
+    """A thread of a worker pool, or one that runs jobs in a test.
+
+    Args:
+        args: as for `threading.Thread`.
+        kwargs: likewise.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Number of the process it belongs to. In a forked child it is not the child's.
+        self.process = PROCESS.number
 
 
 def leave_child(err: BaseException | None = None) -> None:

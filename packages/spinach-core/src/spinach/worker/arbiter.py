@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from spinach.brokers.base import Broker
+    from spinach.worker.buffer import LeasedJob
     from spinach.worker.fetching import Fetching
     from spinach.worker.in_flight import InFlight
     from spinach.worker.keep_alive import KeepAlive
-    from spinach.worker.leased_job import LeasedJob
     from spinach.worker.memberships import Memberships
     from spinach.worker.subscriber import Subscriber
     from spinach.worker.wake_up import WakeUp

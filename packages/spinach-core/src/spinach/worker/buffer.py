@@ -7,19 +7,41 @@ one for a horizon they are all stale, else those that are older than four horizo
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from spinach.const import BUFFER_HORIZON_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from spinach.worker.leased_job import LeasedJob
+    from spinach.outcome import Lease
+    from spinach.task import Task
+    from spinach.worker.membership import Membership
 
-__all__ = ["Buffer"]
+
+__all__ = ["Buffer", "LeasedJob"]
 
 #: A job that waits longer gives way to other processes, although threads take some.
 _OLD_SECONDS = 4 * BUFFER_HORIZON_SECONDS
+
+
+# A struct, as the records in spinach.outcome are: one is made for each job. The collector of
+# cycles sees it, since a task's function may lead back to what holds it.
+class LeasedJob(msgspec.Struct, eq=False):
+    """A leased job on its way; the lock of the in-flight jobs guards it."""
+
+    lease: Lease
+    membership: Membership
+    task: Task[..., Any]
+    #: Monotonic seconds.
+    arrived: float = 0.0
+    started: float = 0.0
+    #: Given back while it ran; what the thread says of it later is void.
+    abandoned: bool = False
+    #: The store does not count it as ours; its outcome will be refused.
+    stray: bool = False
 
 
 class Buffer:

@@ -18,8 +18,8 @@ from spinach.record.header import READABLE_PARKS, UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
 from spinach.support.forks import leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
+from spinach.worker.buffer import LeasedJob
 from spinach.worker.housekeeping import tell_lost
-from spinach.worker.leased_job import LeasedJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Verdict
     from spinach.clock import Clock
     from spinach.outcome import Lease
-    from spinach.worker.leased_job import LeasedJob
+    from spinach.worker.buffer import LeasedJob
     from spinach.worker.prefetch import Prefetch
     from spinach.worker.wake_up import Sync
 

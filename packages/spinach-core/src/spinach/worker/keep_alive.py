@@ -11,8 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Turn, Verdict
-from spinach.support.forks import leave_child
-from spinach.support.process import PROCESS
+from spinach.support.forks import PROCESS, leave_child
 from spinach.worker.housekeeping import Housekeeping
 
 if TYPE_CHECKING:

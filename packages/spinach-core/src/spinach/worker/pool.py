@@ -18,12 +18,10 @@ from spinach.clock import SystemClock
 from spinach.const import DEFAULT_QUEUE, VERSION
 from spinach.exc import BrokerError, WorkerLost
 from spinach.queues import names_of
-from spinach.support.forks import leave_child
+from spinach.support.forks import PROCESS, EngineThread, leave_child
 from spinach.support.log import ENGINE_LOGGER, JOB_LOGGER
-from spinach.support.process import PROCESS
 from spinach.support.realtime import time
 from spinach.support.shield import SHIELD
-from spinach.support.threads import EngineThread
 from spinach.worker import at_exit
 from spinach.worker.arbiter import STOP_FLUSH_SECONDS, Arbiter
 from spinach.worker.conditions import Conditions

@@ -28,11 +28,10 @@ from spinach.record.ids import job_id_of
 from spinach.record.payload import decode_payload
 from spinach.support.checks import refuse_unfinished
 from spinach.support.exception_text import class_name, message_of, trace_of, traceback_of
-from spinach.support.forks import end_child, leave_child
+from spinach.support.forks import PROCESS, end_child, leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
-from spinach.support.process import PROCESS
 from spinach.support.shield import SHIELD
-from spinach.worker.leased_job import LeasedJob
+from spinach.worker.buffer import LeasedJob
 from spinach.worker.retry_delay import retry_delay_ms
 
 if TYPE_CHECKING:
