@@ -62,8 +62,8 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that are handed the name of a member: `fetch`,
-`report`, `recover`, `reconcile`, `beat`, `leave`, `join` and `counts`. `producer:<session>` is
-taken by `enqueue`.
+`report`, `recover`, `reconcile`, `leave`, `join` and `counts`. `producer:<session>` is taken by
+`enqueue`.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -81,12 +81,14 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | jobs, and the lists and sets of their ids | the jobs that are not done, and the failed ones |
 | failed jobs | 10,000 a queue, 30 days, 256 MiB of records and reasons |
 | members | live processes; a dead one goes with its recovery |
-| `producer:<session>` | one a connection that scheduled in the last 10 minutes |
+| `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
+| `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
 | all others | one small value |
 
 When the last job is done and the last worker has left, what stays is `version`, `guard`,
-`leases`, `enqueued`, `timekeeper`, `failed-bytes`, the failed jobs and the periodic tasks.
+`leases`, `enqueued`, `failed-bytes`, the failed jobs, the periodic tasks, and the limits that an
+operator has set.
 
 ## What an operator may do
 
@@ -129,8 +131,8 @@ Put it into the ACL file of the server, or say it with `ACL SETUSER` and without
 Tests run all the brokers' behaviours as such a user, and deny each of the commands in turn to
 see that it is missed.
 
-Where a provider withholds `info` or `client|unblock`, Spinach goes without: nobody warns of
-eviction, or cuts the last wait short at a stop. Without the keys `shop/*` nobody warns of
+Where a provider withholds `info` or `client|unblock`, Spinach goes without: there is no warning
+of eviction, and a stop may take five seconds longer. Without the keys `shop/*` there is none of
 [jobs that the older `spinach` left](../guides/migrating.md).
 
 The line for your own user and namespace:
@@ -154,7 +156,8 @@ Some need a little more:
 def keys_page() -> str:
     """The text of the page about keys."""
     rows = [
-        f"| {_code(name)} | {kind} | {holds} | {users(name)} |" for name, kind, holds in table()
+        f"| {_code(name)} | {kind} | {_cell(holds)} | {users(name)} |"
+        for name, kind, holds in table()
     ]
     return KEYS_HEAD + "\n".join(rows) + "\n" + KEYS_TAIL
 
@@ -178,6 +181,11 @@ def users(name: str) -> str:
 
 def _code(name: str) -> str:
     return f"`{name}`"
+
+
+def _cell(text: str) -> str:
+    """Text in which no character ends the cell of a table."""
+    return text.replace("|", "\\|")
 
 
 # -- the messages --------------------------------------------------------------
@@ -356,7 +364,7 @@ def sections() -> list[tuple[str, list[str], str]]:
                 "A failover, a restart, somebody's slow script, too many connections, a full disk. "
                 "All of it is tried again. When READONLY stays, the address is that of a replica: "
                 "give the broker the primary, or a client made by `Sentinel.master_for`. When "
-                "MISCONF stays, the disk of the server wants you."
+                "MISCONF stays, look at the disk of the server."
             ),
         ),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,16 @@ def test_table_of_keys_has_every_key_that_a_script_declares() -> None:
     assert declared <= described
     # The others have the name of a member or a session behind a colon.
     assert {name.partition(":")[0] for name in described - declared} == {"running", "producer"}
+
+
+def test_rows_of_the_tables_have_as_many_cells_as_their_heads() -> None:
+    # A bar ends a cell unless a backslash stands before it.
+    cells = [
+        len(re.findall(r"(?<!\\)\|", line)) - 1
+        for line in tool["keys_page"]().splitlines()
+        if line.startswith("| ")
+    ]
+    assert set(cells) == {2, 4}
 
 
 def test_messages_of_the_page_hold_no_password() -> None:

@@ -16,23 +16,23 @@ attempts           hash    stored id → retries, losses, direct-only
 members            zset    member → end of its lease, ms
 seq                hash    member → last number of its sequenced calls
 info               hash    member → lease, periodic tasks, description, limits
-guard              hash    last sign of life, and until when nobody is declared dead
+guard              hash    last sign of life, longest lease, when the dead may be named
 leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
 marker             zset    wake-up, taken with BZPOPMIN
-timekeeper         string  end of office, and the member
+timekeeper         string  end of office, and the member that holds it
 producer:<session> string  last number applied; the only keys that expire
 failed             zset    stored id → instant it failed, ms
 errors             hash    stored id → reason
 failed-bytes       string  size of the records and reasons of failed jobs
-limits             hash    limited task → override or nothing
+limits             hash    limited task → limit that an operator set, or nothing
 declared           zset    task|limit|member, of each limit that a member declares
 slots              zset    task|stored id, of each slot that is occupied
 held               hash    task|number → stored id of a job that waits for a slot
 held-ends          hash    task → first and last number in `held`
 brought            set     jobs of limited tasks that are back in `ready`
-parked             hash    task|number → stored id of a job that no asker knew
-parked-ends        hash    task → first and last number in `parked`
+parked             hash    park|number → stored id of a job that was set aside
+parked-ends        hash    park → first and last number in `parked`
 periodic           zset    task → next due, ms
 periodic-info      hash    task → interval, last declared
 enqueued           string  jobs ever accepted

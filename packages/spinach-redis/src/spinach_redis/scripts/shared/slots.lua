@@ -1,10 +1,10 @@
 -- Limits of tasks (I10), in keys that all tasks of a queue share.
 --
--- `limits` names every task that has a limit, with the operator's override or ''. `declared`
--- has `<task>|<limit>|<member>` for each limit that a member declares, the limit with leading
--- zeros. `slots` has `<task>|<stored id>` for each slot that a leased job occupies. All scores
--- of these two sorted sets are 0, so that their members are in the order of their bytes: those
--- of a task stand together, its lowest limit first.
+-- `limits` names every task that has a limit, with the limit that an operator set, the override,
+-- or ''. `declared` has `<task>|<limit>|<member>` for each limit that a member declares, the limit
+-- with leading zeros. `slots` has `<task>|<stored id>` for each slot that a leased job occupies.
+-- All scores of these two sorted sets are 0, so that their members are in the order of their
+-- bytes: those of a task stand together, its lowest limit first.
 --
 -- A job that finds no slot is held: it waits in the lane of its task in `held`. `brought` has
 -- the jobs that are back in `ready`, after they were held or released: their place is before
