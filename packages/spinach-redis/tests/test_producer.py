@@ -218,15 +218,15 @@ def test_part_of_a_batch_that_was_stored_before_the_server_was_full_is_named(
 ) -> None:
     broker = new_broker(proxy.url)
     jobs = [deposit() for _ in range(MANY)]
-    round_ = producer._Attempt._round
+    round_ = producer._EnqueueCall._round
     with server.client() as client, pytest.MonkeyPatch.context() as patch:
 
-        def fill_up(self: producer._Attempt, *args: object) -> object:
+        def fill_up(self: producer._EnqueueCall, *args: object) -> object:
             result = round_(self, *args)
             client.config_set("maxmemory", 1)
             return result
 
-        patch.setattr(producer._Attempt, "_round", fill_up)
+        patch.setattr(producer._EnqueueCall, "_round", fill_up)
         try:
             with pytest.raises(BrokerFull) as caught:
                 broker.enqueue(jobs)
@@ -368,13 +368,13 @@ def test_long_batch_of_small_jobs_goes_out_in_two_parcels(
     monkeypatch.setattr(producer, "CHUNK_JOBS", 10)
     jobs = [deposit() for _ in range(171)]
     rounds: list[int] = []
-    send = producer._Attempt._round
+    send = producer._EnqueueCall._round
 
-    def count(self: producer._Attempt, window: list[object]) -> object:
+    def count(self: producer._EnqueueCall, window: list[object]) -> object:
         rounds.append(len(window))
         return send(self, window)
 
-    monkeypatch.setattr(producer._Attempt, "_round", count)
+    monkeypatch.setattr(producer._EnqueueCall, "_round", count)
     assert new_broker().enqueue(jobs) == [True] * 171
     assert rounds == [16, 2]
     assert ready_ids(server, namespace) == [job.stored_id for job in jobs]

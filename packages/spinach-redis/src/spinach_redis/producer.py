@@ -134,7 +134,7 @@ class Producer:
         except IndexError:
             sessions = {}
         try:
-            _Attempt(self, namespace, chunks, deposits, sessions).run()
+            _EnqueueCall(self, namespace, chunks, deposits, sessions).run()
         finally:
             for chunk in chunks:
                 if chunk.flags is None and chunk.number:
@@ -159,7 +159,7 @@ class Producer:
         self._registered = self._registered.union(queues)
 
 
-class _Attempt:
+class _EnqueueCall:
     """One call of `enqueue`, over as many rounds as it needs."""
 
     def __init__(
@@ -248,7 +248,7 @@ class _Attempt:
         answered: set[str] = set()
         # What was heard meanwhile counts if it was that a chunk is stored.
         self._deadline.end = end
-        alone = client.topology.only is not None
+        one_node = client.topology.only is not None
         for chunk, answer in zip(window, answers, strict=True):
             cause, reply = answer.cause, answer.reply
             if cause is not None:
@@ -263,7 +263,7 @@ class _Attempt:
                 chunk.flags = reply[1]
                 chunk.uncertain = False
                 client.answered(answer)
-                if alone:
+                if one_node:
                     self._deadline.progressed()
                 elif len(self._chunks) > 1:
                     # When it was stored is not known: another node may have been waited for.
