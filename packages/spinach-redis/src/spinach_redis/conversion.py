@@ -34,7 +34,7 @@ _FIXED: Final = (
 #: Schemas that can be converted; the second one is that of a queue whose conversion began.
 EARLIER: Final = (b"1", b"1>2")
 
-#: Jobs that one call moves at most. It keeps the server for about a hundredth of a second.
+#: Jobs that one call moves at most, which takes the server some 2 ms.
 MOST_JOBS: Final = 1_000
 
 #: What the names of dead members end with afterwards.

@@ -82,8 +82,8 @@ _LOST_REASONS: Final = tuple(
 )
 
 
-#: Digits of a declared limit, which make the lowest one of a task the first in the order of
-#: bytes; and the largest limit that has so many.
+#: Digits that each declared limit is written with, so that the lowest one of a task is the first
+#: in the order of bytes; and the largest limit that is declared.
 _LIMIT_DIGITS: Final = 16
 _MOST_LIMIT: Final = 10**15
 

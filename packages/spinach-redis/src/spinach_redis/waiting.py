@@ -41,9 +41,9 @@ __all__ = ["Selector", "Waiting"]
 #: The server may answer this much later than it was told to, in seconds.
 ANSWER_MARGIN_SECONDS: Final = 2.0
 
-#: Longest wait for the rest of an answer that has begun, in seconds. The same for all waits,
-#: however long, so that they share connections, and longer than that of any call, so that none
-#: of these takes one with an answer to come.
+#: Longest wait for the rest of an answer that has begun, in seconds. It is the same for all waits,
+#: however long, so that they share connections. It is longer than that of any call, so that waits
+#: and calls share none: only connections of waits know the id that ends a wait.
 REST_SECONDS: Final = BLOCK_SECONDS + ANSWER_MARGIN_SECONDS
 
 #: How long a wait that is to end is tried to be broken off, in seconds.
@@ -55,7 +55,7 @@ BREAK_OFF_STEP_SECONDS: Final = 0.005
 #: A wait that a server refuses for now is not begun again at once, in seconds.
 REFUSED_PAUSE_SECONDS: Final = 0.2
 
-#: What a wait is called where it is refused.
+#: Stands for any wait where its answer is checked: only the name counts.
 _WAIT: Final = Command(b"BZPOPMIN")
 
 #: With two to four files `poll` is as fast as `epoll`, which takes two more system calls for
@@ -207,8 +207,8 @@ class Waiting:
     ) -> None:
         """Leave the server alone for a while; the fetch that follows is a look for jobs.
 
-        Its connection may serve well all the same, so that nothing else would slow the next try,
-        or tell the log.
+        The fetch may succeed on its own connection. Then nothing but this slows down the next try
+        and tells the log.
         """
         if fault_of(cause) in (Fault.FATAL, Fault.REFUSED):
             self._client.check([answer], [_WAIT])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionPool", "RedisClient", "not_asked"]
 
-#: How often one request is led on to another node before its error is told.
+#: How many redirections one request follows. After these the last one is its error.
 MOST_REDIRECTIONS: Final = 3
 
 #: How long a node may take to hear from its replicas, in ms.
@@ -319,7 +319,9 @@ class RedisClient:
                     if redirection is None:
                         continue
                     if redirections == MOST_REDIRECTIONS:
-                        answer.cause = TryAgainError(f"TRYAGAIN led on and on: {answer.cause}")
+                        answer.cause = TryAgainError(
+                            f"redirected too often, at last to {answer.cause}"
+                        )
                         continue
                     left.append(i)
                     target, asking = redirection

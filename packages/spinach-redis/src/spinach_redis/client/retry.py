@@ -25,7 +25,8 @@ __all__ = ["LOCKOUT_SECONDS", "Lockout", "Retry"]
 
 #: No try begins with less time than this, in seconds: too short a wait for the answer would
 #: only turn "not sent" into "unknown". An idle server looks ten times a second whether a WAIT
-#: for replicas is over, and this leaves it half for that. Of a short call it is a quarter.
+#: for replicas is over, and this leaves it half for that. A call that may take less than four
+#: times as long needs a quarter of its own time instead.
 LEAST_TRY_SECONDS: Final = 0.3
 
 #: Where nothing listens at the port of the only server there is, the call is tried for a fifth
@@ -146,7 +147,8 @@ class Lockout:
         if not self.let_in:
             return False
         now, address = time.monotonic(), health.address
-        # Connections that were let in before may not be what they were.
+        # A server whose users change may hang up, so that idle connections are looked at before
+        # they are used again.
         health.failed_at = now
         since, last = self.refused.get((address, call), (now, now))
         if now - last > APART_SECONDS:
