@@ -361,7 +361,7 @@ def sections() -> list[tuple[str, list[str], str]]:
                 ),
             ],
             (
-                "A failover, a restart, somebody's slow script, too many connections, a full disk. "
+                "A failover, a restart, a slow script, too many connections, a full disk. "
                 "All of it is tried again. When READONLY stays, the address is that of a replica: "
                 "give the broker the primary, or a client made by `Sentinel.master_for`. When "
                 "MISCONF stays, look at the disk of the server."

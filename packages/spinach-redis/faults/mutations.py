@@ -164,7 +164,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "  local refused = refusal(q, q.member, q.number)\n"
         ),
         tests=CONFORMANCE,
-        test="test_who_never_joined_is_fenced",
+        test="test_process_that_never_joined_is_fenced",
     ),
     Mutation(
         rule="local lease check",

@@ -184,7 +184,7 @@ class Reader:
             job_id = str(uuid.UUID(told["id"]))
             # Times are whole numbers there, seconds and microseconds.
             at_ms = int(told["at"]) * 1000 + math.ceil(told["at_us"] / 1000)
-            from_ms(at_ms)  # or nobody could look at the job
+            from_ms(at_ms)  # else the job could not be shown
             max_retries = min(max(0, int(told["max_retries"])), MAX_RETRIES_LIMIT)
             retries = min(max(0, int(told["retries"])), max_retries)
             # Lua, which rewrote it there, does not tell an empty list from an empty dict.

@@ -16,7 +16,7 @@
 --   running:<member>       of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 schema   3 member   4 lease, ms   5 info   6 time after
---   which a periodic task that nobody declares is forgotten, in ms
+--   which a periodic task that no member declares is forgotten, in ms
 --   7 number of the call, 0 to join   8 count of periodic tasks
 --   then task, interval in ms for each
 --   then the members known

@@ -24,7 +24,7 @@
 -- Reply
 --   {'APPLIED', more, lost: stored id, record, retries, losses for each, count of jobs put
 --    back to the front, count of jobs that run again after a delay, info of the member}
---   {'REFUSED'}: it is alive, unknown, or nobody may be declared dead now
+--   {'REFUSED'}: it is alive, unknown, or no member may be declared dead now
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
   'members', 'seq', 'info', 'guard', 'periodic-info'}

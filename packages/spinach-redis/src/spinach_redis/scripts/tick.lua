@@ -36,7 +36,7 @@ for i = 3, #ARGV do
   local instant = tonumber(call('ZSCORE', q.periodic, task))
   local interval, seen = string.match(call('HGET', q['periodic-info'], task) or '', '^(%d+) (%d+)$')
   if instant and interval and instant > now + tonumber(interval) + STEP_MS then
-    -- The clock was set back: nobody waits for it to catch up.
+    -- The clock was set back: the task does not wait for it to catch up.
     instant = now + tonumber(interval)
     call('ZADD', q.periodic, instant, task)
   end

@@ -17,7 +17,7 @@ local function range_of(task)
   return '[' .. task .. '|', '(' .. task .. '}'
 end
 
--- The limit in force; nil when nobody limits the task any more. A member's limit goes
+-- The limit in force; nil when no member limits the task any more. A member's limit goes
 -- with the member. That a lease is over does not lift it: after an outage all are.
 local function in_force(q, task, override)
   local number = tonumber(override)
@@ -100,7 +100,7 @@ local function fill_slots(q, limit)
   local held = bring_back(q, limit, limit.n and MOVES or MOVES - call('SCARD', q.brought))
   if not limit.n and held == 0 and occupied(q, limit.task) == 0 then
     call('HDEL', q.limits, limit.task)
-    -- Without a limit nobody looks at it, and it would grow for ever.
+    -- Without a limit it is not looked at, and would grow for ever.
     if call('EXISTS', q.limits) == 0 then
       call('DEL', q.brought)
     end

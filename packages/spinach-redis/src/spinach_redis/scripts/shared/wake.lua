@@ -2,7 +2,7 @@
 --
 -- The marker is a sorted set of one member, since BZPOPMIN takes it away from one
 -- waiting process at a time. It is there while jobs are takeable, and while jobs wait
--- for their instant without anybody who knows the first one (I14).
+-- for their instant and no member knows the first one (I14).
 
 local TIMEKEEPER_MS = 6000
 local RENEW_MS = 500

@@ -1,4 +1,4 @@
-"""Fencing: a number counts once, and who is no member gets nothing."""
+"""Fencing: a number counts once, and a process that is no member gets nothing."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class FencingBehaviour(BrokerBehaviour):
         assert (fetched.verdict, len(fetched.leases)) == (Verdict.APPLIED, 1)
 
     @holds("I5")
-    def test_who_never_joined_is_fenced(self, lab: Lab) -> None:
+    def test_process_that_never_joined_is_fenced(self, lab: Lab) -> None:
         lab.enqueue(deposit())
         stranger = lab.stranger()
         reply = stranger.fetch(idle=5, extra=5)

@@ -1,4 +1,4 @@
-"""Concurrency limits: slots are counted over all processes, and nobody overtakes."""
+"""Concurrency limits: slots are counted over all processes, and no job overtakes."""
 
 from __future__ import annotations
 

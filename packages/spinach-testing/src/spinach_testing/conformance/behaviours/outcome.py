@@ -116,9 +116,9 @@ class OutcomeBehaviour(BrokerBehaviour):
         lab.enqueue(deposit())
         owner, other, stranger = lab.process(), lab.process(), lab.stranger()
         lease = owner.take_one()
-        for who in (other, stranger):
-            forged = msgspec.structs.replace(lease, member=who.member())
-            assert who.report(outcome(OutcomeKind.SUCCEEDED, forged)) == (REFUSED,)
+        for process in (other, stranger):
+            forged = msgspec.structs.replace(lease, member=process.member())
+            assert process.report(outcome(OutcomeKind.SUCCEEDED, forged)) == (REFUSED,)
         owner.succeed(lease)
 
     @holds("I5")
