@@ -36,7 +36,7 @@ from spinach_redis.eventloop import running_loop, warn_of_event_loop
 from spinach_redis.failed import FailedJobs
 from spinach_redis.fetching import Fetch
 from spinach_redis.keys import QueueKeys, queues_key
-from spinach_redis.members import MEMBERS_ATTEMPTS, KnownMembers, restless
+from spinach_redis.members import MEMBERS_TRIES, KnownMembers, restless
 from spinach_redis.process import PerProcess, ProcessState
 from spinach_redis.producer import version_error
 from spinach_redis.server.examine import examine
@@ -209,7 +209,7 @@ class RedisBroker(Broker):
             self._look_for_older_jobs(queue)
         # Most joins need none of their keys.
         members: tuple[str, ...] = ()
-        for _ in range(MEMBERS_ATTEMPTS):
+        for _ in range(MEMBERS_TRIES):
             call = requests.join(names, self._offset(), member, enrolment, members)
             [answer] = process.client.ask(call)
             if answer.error is not None:

@@ -41,7 +41,7 @@ MOST_JOBS: Final = 1_000
 _NEW_NAME: Final = "-of-schema-1"
 
 #: How often a call is made anew because names came up whose keys were missing.
-_NAMES_ATTEMPTS: Final = 5
+_NAMES_TRIES: Final = 5
 
 
 def convert(client: RedisClient, names: QueueKeys, offset: str, queue: str) -> BrokerError | None:
@@ -63,8 +63,8 @@ def convert(client: RedisClient, names: QueueKeys, offset: str, queue: str) -> B
     members: Sequence[str] = ()
     limited: Sequence[str] = ()
     parks: Sequence[str] = ()
-    attempts = 0
-    while attempts < _NAMES_ATTEMPTS:
+    tries = 0
+    while tries < _NAMES_TRIES:
         [answer] = client.ask(_call(names, offset, members, limited, parks))
         if answer.error is not None:
             return answer.error
@@ -79,7 +79,7 @@ def convert(client: RedisClient, names: QueueKeys, offset: str, queue: str) -> B
             raise version_error(queue, reply[1])
         if what == b"KEYS":
             members, limited, parks = map(replies.names, reply[1:])
-            attempts += 1
+            tries += 1
     return BrokerUnavailable(f"Queue {queue} changes while it is converted.")
 
 
@@ -117,7 +117,7 @@ def living_error(queue: str, flat: Sequence[Any]) -> BrokerError:
         f"Queue {queue!r} has storage version 1, and workers of an earlier release of "
         f"spinach-redis may still run there: {workers}. Stop them, then start this worker "
         "again: it converts the queue. Workers that were killed count as running until their "
-        "lease is over, and for one lease after the first attempt."
+        "lease is over, and for one lease after the first try."
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.brokers.calls import QueueCounts, Verdict
 from spinach_redis import replies, requests
-from spinach_redis.members import MEMBERS_ATTEMPTS, restless
+from spinach_redis.members import MEMBERS_TRIES, restless
 from spinach_redis.producer import version_error
 from spinach_redis.transport.errors import CrossSlotRefused
 
@@ -61,7 +61,7 @@ class Count:
         counted = {queue: _uncounted(queue, restless(queue)) for queue in queues}
         joint = self._process.client.topology.joint
         left = [[*counted]] if joint and counted else [[queue] for queue in counted]
-        for _ in range(MEMBERS_ATTEMPTS):
+        for _ in range(MEMBERS_TRIES):
             calls = [
                 requests.counts(
                     [(self._keys_of(queue), self._members.of(queue)) for queue in group],

@@ -15,10 +15,10 @@ from spinach.exc import BrokerUnavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MEMBERS_ATTEMPTS", "KnownMembers", "restless"]
+__all__ = ["MEMBERS_TRIES", "KnownMembers", "restless"]
 
 #: How often a script is called again because members came up whose keys were missing.
-MEMBERS_ATTEMPTS: Final = 5
+MEMBERS_TRIES: Final = 5
 
 
 def restless(queue: str) -> BrokerUnavailable:
