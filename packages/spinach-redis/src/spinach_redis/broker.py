@@ -99,7 +99,8 @@ class RedisBroker(Broker):
         client_timeout: how long one call of a client may take, at least 100 ms: scheduling
             jobs, or a call about failed ones. That is all of it: connecting, waiting for
             answers, pauses, further tries. Only resolving the host's name is left out, since it
-            cannot be bounded. A batch of more than 500 jobs of a queue, more than 1 MiB or
+            cannot be bounded, and an answer that has begun is read as long as more of it
+            comes. A batch of more than 500 jobs of a queue, more than 1 MiB or
             several queues is done in parts, and so is a long list; the time is counted anew
             from each part that is done. Where nothing listens at the only server there is,
             the call ends after a fifth of the time, and a second at most. What workers call
