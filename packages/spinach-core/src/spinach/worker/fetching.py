@@ -221,7 +221,7 @@ class Fetching:
         now = self._clock.monotonic()
         if reply.verdict is Verdict.UNKNOWN:
             member.fetching.failed("declare", reply.error, now)
-            member.may_declare(enrolment, now)
+            member.declaration_lost(enrolment, now)
         elif self._accept(member, "declare", reply):
             member.declares(declaration)
             due_in_ms = reply.next_due_in_ms

@@ -250,9 +250,10 @@ class Membership:
         self.schedule = {name: declaration.tasks[name] for name in told.periodic}
         self.more = True
 
-    def may_declare(self, enrolment: Enrolment, now: float) -> None:
-        """A join of a member got no answer: the store has what it had, or this."""
-        # Later than the others: what is refused for ever may not keep jobs from being fetched.
+    def declaration_lost(self, enrolment: Enrolment, now: float) -> None:
+        """A further declaration got no answer: the store has the former one, or this one."""
+        # After a longer pause than other calls: a declaration that never gets an answer must not
+        # keep jobs from being fetched.
         not_before = self.fetching.not_before
         self.declare_at = not_before + (not_before - now)
         self.limits = {
