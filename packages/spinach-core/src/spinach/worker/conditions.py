@@ -56,10 +56,6 @@ class Conditions:
         self._uncounted: set[str] = set()
         self._counted_at: dict[str, float] = {}
 
-    def runs(self, park: str) -> bool:
-        """Whether this process can run the jobs of a park."""
-        return self._knows(park) or park in READABLE_PARKS
-
     def beaten(self, turns: Sequence[Turn], replies: Sequence[BeatReply]) -> None:
         """Read the answers of a beat."""
         full = [turn.queue for turn, reply in zip(turns, replies, strict=True) if reply.full]
@@ -93,7 +89,7 @@ class Conditions:
         for park in reply.parks:
             if (queue, park) in self._parked_at:
                 self._parked_at[queue, park] = now
-            elif not self.runs(park):
+            elif not self._runs(park):
                 news = True
         if len(reply.parks) < HOUSEKEEPING_CHUNK:  # else these are some of them
             self._note_end_of_parks(queue, now)
@@ -115,7 +111,7 @@ class Conditions:
             news = {
                 park: jobs
                 for park, jobs in each.parks.items()
-                if (each.queue, park) not in self._parked_at and not self.runs(park)
+                if (each.queue, park) not in self._parked_at and not self._runs(park)
             }
             if not news:
                 continue
@@ -127,6 +123,10 @@ class Conditions:
                 ", ".join(f"{park} ({jobs})" for park, jobs in sorted(news.items())),
                 extra={"queue": each.queue, "parked": news},
             )
+
+    def _runs(self, park: str) -> bool:
+        """Whether this process can run the jobs of a park."""
+        return self._knows(park) or park in READABLE_PARKS
 
     def _note_pause(self, queue: str, *, paused: bool) -> None:
         if paused is (queue in self._paused):

@@ -5,7 +5,7 @@ Two threads make calls about a membership. Each attribute has one that writes it
 - the subscriber: the number of the last call, `uncertain`, `forgotten`, `counted_at`, `parks`,
   `more`, `due_at`, `fetching`, and what was declared with `tasks` and `schedule`,
 - the arbiter: `joined`, `tick_at`, `periodic_at`, `fire_backoff`, `keeping`,
-- both: `safe_until` and `beat_at`, which only grow; `dead`; `fenced`, from False to True.
+- both: `safe_until` and `beat_at`, see `renewed`; `dead`; `fenced`, from False to True.
 
 Until `joined` is set all of it is the arbiter's, and the number is again once the subscriber has
 ended. Other threads read `safe_until` only.
@@ -274,14 +274,10 @@ class Membership:
         self._number += 1
         return FetchTurn(self.queue, self.member, self._number, self.parks)
 
-    @property
-    def fetchable(self) -> bool:
-        """Whether nothing but the pause after a failed call may speak against a fetch."""
-        return self.joined and not self.fenced and not self.uncertain
-
     def may_fetch(self, now: float) -> bool:
         """Whether it can be fetched from now."""
-        return self.fetchable and now >= self.fetching.not_before
+        free = self.joined and not self.fenced and not self.uncertain
+        return free and now >= self.fetching.not_before
 
     def tell_periodic(self, at: float | None) -> None:
         """The subscriber has declared anew: when the first periodic task is due."""
@@ -313,7 +309,7 @@ class Membership:
 
     def renewed(self, sent_at: float) -> None:
         """The store answered a proof of life that was sent at this instant."""
-        # Two threads may do this at once. The instant that is lost then was true as well, and
-        # leaves less time.
+        # Two threads may do this at once, and the earlier instant may overwrite the later one.
+        # It is true as well: threads stop to start jobs sooner, and the next beat goes out sooner.
         self.safe_until = max(self.safe_until, sent_at + self.lease_seconds - LEASE_MARGIN_SECONDS)
         self.beat_at = max(self.beat_at, sent_at + self.beat_seconds)
