@@ -43,19 +43,21 @@ class _Outage:
         queue: named in the log.
     """
 
-    __slots__ = ("_lock", "_queue", "_threads")
+    __slots__ = ("_closed", "_lock", "_queue", "_threads")
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        # Guards the number of threads of which a call is without an answer.
+        # Guards what follows.
         self._lock = threading.Lock()
+        # Threads of which a call is without an answer.
         self._threads = 0
+        self._closed = False
 
     def begins(self, error: BrokerError | None) -> None:
         """A first call of a thread got no answer."""
         with self._lock:
             self._threads += 1
-            if self._threads > 1:
+            if self._threads > 1 or self._closed:
                 return
         WORKER_LOGGER.warning(
             "Broker of queue %s is unavailable, retrying: %s", self._queue, error,
@@ -66,8 +68,18 @@ class _Outage:
         """The calls of a thread are answered again."""
         with self._lock:
             self._threads -= 1
-            if self._threads:
+            if self._threads or self._closed:
                 return
+        self._tell_end()
+
+    def close(self) -> None:
+        """The membership is fenced, which the store has answered: log nothing after this."""
+        with self._lock:
+            lasts, self._closed = self._threads > 0, True
+        if lasts:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
         WORKER_LOGGER.info(
             "Broker of queue %s is available again", self._queue, extra={"queue": self._queue}
         )
@@ -125,6 +137,7 @@ class Membership:
         "_noted_due",
         "_noted_periodic",
         "_number",
+        "_outage",
         "_periodic_told",
         "beat_at",
         "beat_seconds",
@@ -175,11 +188,13 @@ class Membership:
         #: The store knows this membership no more.
         self.fenced = False
 
+        # Shared by the calls of both.
+        self._outage = _Outage(queue)
+
         # -- the arbiter's
         self.joined = False
-        outage = _Outage(queue)
         #: Its calls: to join, to beat, to recover, to tick.
-        self.keeping = Calls(outage, source)
+        self.keeping = Calls(self._outage, source)
         #: Of firing alone: a full store refuses it, and all else goes on.
         self.fire_backoff = CallBackoff(source)
         #: When the first waiting job is due, if this process keeps the time.
@@ -195,7 +210,7 @@ class Membership:
         self.due_at: float | None = None
         self._periodic_told: tuple[float | None] | None = None
         #: Its calls: to fetch, to reconcile, to declare anew.
-        self.fetching = Calls(outage, source)
+        self.fetching = Calls(self._outage, source)
         # Of the last sequenced call.
         self._number = 0
         #: A sequenced call ended without an answer; the next one reconciles (I6).
@@ -261,6 +276,12 @@ class Membership:
             for task, limit in self.limits.items()
             if task in enrolment.limits
         }
+
+    # -- both threads' -------------------------------------------------------
+
+    def end_outage(self) -> None:
+        """It was found to be fenced, so the store answers; the log hears of no further outage."""
+        self._outage.close()
 
     # -- the subscriber's calls ----------------------------------------------
 
