@@ -214,7 +214,7 @@ class WorkerPool:
             self._end_service()
             at_exit.forget(self)
             self._ended.set()
-            # Another queue may have let us in; it should not wait for us to die.
+            # Queues that were joined are left, so that none waits until the lease ends.
             with suppress(BrokerError):
                 self._keep_alive.leave()
             raise
