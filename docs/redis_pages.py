@@ -61,9 +61,9 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 """
 
 KEYS_TAIL = """
-`running:<member>` is taken by the scripts that are handed the name of a member: `fetch`,
-`report`, `recover`, `reconcile`, `beat`, `leave`, `join` and `counts`. `producer:<session>` is
-taken by `enqueue`.
+`running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
+`report`, `recover`, `reconcile`, `leave`, `join` and `counts`. `producer:<session>` is taken by
+`enqueue`.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
