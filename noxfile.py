@@ -68,7 +68,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types with mypy, for POSIX and for Windows, and with pyright, and who imports whom."""
+    """Check types with mypy, for POSIX and for Windows, and with pyright, and what imports what."""
     install_editable(session)
     session.install(*group("types"), *group("test"), *group("docs"))
     session.run("mypy", "--platform", "linux")

@@ -61,7 +61,7 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 """
 
 KEYS_TAIL = """
-`running:<member>` is taken by the scripts that are handed the name of a member: `fetch`,
+`running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
 `report`, `recover`, `reconcile`, `leave`, `join` and `counts`. `producer:<session>` is taken by
 `enqueue`.
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from spinach import Tasks
-from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply
+from spinach.brokers.calls import Enrolment, FetchTurn, ReconcileReply, Turn, Verdict
 from spinach.exc import BrokerUnavailable
 from spinach.outcome import OutcomeKind
 from spinach.worker.buffer import LeasedJob
@@ -58,6 +58,34 @@ def test_beats_go_out_while_a_fetch_is_under_way(rig: Rig) -> None:
     # They took no number: else the fetch were stale.
     assert rig.fetching.settled
     assert rig.memberships.all[0].safe_until == rig.clock.monotonic() + 25
+
+
+@pytest.mark.parametrize("found_by", ["beat", "fetch"])
+def test_an_outage_that_outlasts_the_lease_is_told_to_be_over(
+    found_by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "spinach.worker")
+    rig = Rig(beat=["before"], fetch=["before"])
+    rig.due()
+    (member,) = rig.memberships.all
+    rig.advance(10)
+    rig.due(fetching=False)
+    rig.fetch()
+    # Another process lives on, and recovers its jobs.
+    rig.broker.join("spinach", "other", Enrolment(lease_ms=30_000))
+    for _ in range(4):
+        rig.advance(10)
+        rig.broker.beat([Turn("spinach", "other", 0)])
+    assert rig.broker.recover("spinach", member.member).verdict is Verdict.APPLIED
+    if found_by == "beat":
+        rig.due(fetching=False)
+    else:
+        rig.fetching.catch_up(closing=False)
+        rig.due(fetching=False)
+    assert member.fenced
+    texts = [record.getMessage().partition(" ")[0] for record in caplog.records]
+    assert texts == ["Broker", "Lease", "Broker"]
+    assert caplog.records[-1].getMessage() == "Broker of queue spinach is available again"
 
 
 def test_membership_that_a_beat_finds_fenced_gets_nothing_from_a_fetch_under_way(

@@ -96,3 +96,13 @@ def test_an_outage_is_told_once_however_many_threads_meet_it(
     membership.keeping.answered("beat")
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "INFO"]
+
+
+def test_a_fenced_membership_tells_of_no_further_outage(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "spinach.worker")
+    membership = Membership("q", 30)
+    membership.end_outage()
+    # The answer of a call that was under way did not come.
+    membership.fetching.failed("declare", None, 1.0)
+    membership.fetching.answered("declare")
+    assert caplog.records == []

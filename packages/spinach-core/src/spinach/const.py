@@ -36,8 +36,8 @@ LEASE_MARGIN_SECONDS: Final = 5.0
 #: Retries that one job may have; bounds the backoff's arithmetic.
 MAX_RETRIES_LIMIT: Final = 1_000_000
 
-#: Most jobs a process keeps beyond its idle threads, and most that one fetch brings of them:
-#: while one half is fetched, the threads have the other.
+#: Most jobs that a process fetches for its buffer, and most of them that one fetch brings: while
+#: it fetches one half, the threads have the other. Jobs for idle threads are not counted.
 MAX_BUFFER: Final = 2000
 MAX_FETCH: Final = 1000
 

@@ -306,7 +306,7 @@ class MemoryBroker(Broker):
             if member is None or not stored.members.may_be_recovered(member, now_ms):
                 return RecoverReply(verdict=Verdict.REFUSED)
             if member.number is not None:
-                # First of all, so that it receives no job and reports no outcome any more.
+                # First of all, so that it is given no further job.
                 member.number = None
                 stored.dismiss(member, now_ms)
             reply = recover(stored, member, now_ms, self._random_source)
@@ -317,8 +317,10 @@ class MemoryBroker(Broker):
             stored.end_call()
             return reply
 
+    # -- management --------------------------------------------------------
+
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
-        """Count jobs by stored, all queues in one atomic snapshot."""
+        """Count jobs by place, all queues in one atomic snapshot."""
         with self.store.shelves() as shelves, shelves.lock:
             now_ms = self._now_ms()
             found = [(name, shelves.find(self.namespace, name)) for name in queues]
@@ -332,11 +334,11 @@ class MemoryBroker(Broker):
                 for name, queue in found
             ]
 
-    # -- failed store ------------------------------------------------------
-
     def queues(self) -> list[str]:
         with self.store.shelves() as shelves, shelves.lock:
             return shelves.queue_names(self.namespace)
+
+    # -- failed store ------------------------------------------------------
 
     def failed_jobs(
         self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None

@@ -34,8 +34,8 @@ class Broker(StoringRole, WorkingRole, HousekeepingRole, ManagementRole, FailedS
     in the child the instance opens connections of its own.
 
     **Failure.** `enqueue`, `queues` and the methods on the failed store raise
-    `BrokerError`. The methods that workers call (`join` to `counts`) never raise
-    for what passes by itself, such as a server that is down: they answer
+    `BrokerError`. The methods that workers call (those of the working and housekeeping roles,
+    and `counts`) never raise for what passes by itself, such as a server that is down: they answer
     `Verdict.UNKNOWN` with the error, because the engine has to go on, and what it
     does next depends on not knowing whether the call was carried out. They raise
     `BrokerError` for what needs a person, such as a password that is refused at the first

@@ -2,9 +2,9 @@
 
 A membership is one worker process in one queue. `fetch`, `reconcile`, `leave` and a `join` that
 declares anew carry its number, one above the last one the engine used; the engine has one such
-call in flight per membership. The store remembers the last number: a call whose number is not
-above it answers STALE and does nothing. A member that the store does not know answers FENCED, to
-a beat as well.
+call under way per membership. The store remembers the last number: a call whose number is not
+above it answers STALE and does nothing. Where the store does not know the member, each call
+answers FENCED, a beat as well.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One sequenced call of one membership."""
+    """A membership, and the number of a call that it makes."""
 
     queue: str
     member: str
-    #: Above that of its last call; a beat has none, and 0 does for it.
+    #: Above that of its last call with a number. A beat has no number, and passes 0.
     number: int
 
 
@@ -189,9 +189,9 @@ class WorkingRole(Role):
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
         """Prove life: the lease of each membership starts anew.
 
-        A beat moves no lease, so it has no number: that of a turn is not looked at, and none
-        is taken. It may be made while another call of the membership is in flight, and never
-        answers STALE. One that got no answer leaves nothing open.
+        A beat moves no lease, so it has no number: the broker ignores that of the turn. It may
+        be made while another call of the membership is under way, and never answers STALE. One
+        that got no answer leaves nothing open.
         """
 
     @abstractmethod
@@ -216,7 +216,7 @@ class WorkingRole(Role):
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Let the blocking `fetch` in progress, or else the next one, not wait."""
+        """End the wait of the `fetch` that waits now; if none does, the next one does not wait."""
 
     @abstractmethod
     def report(self, outcomes: Sequence[Outcome]) -> ReportReply:

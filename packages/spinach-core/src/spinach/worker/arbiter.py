@@ -1,14 +1,14 @@
 """The arbiter: keeps the process alive in the eyes of the broker, and its queues in order.
 
-1. It makes the calls that are due and have no number: a beat, a recovery, due jobs, periodic
-   tasks, and to join the queue of a new task.
+1. It makes the calls that are due: it beats, recovers a dead member, makes due jobs ready, fires
+   periodic tasks, and joins the queue of a new task. None of them has a number.
 2. When tasks came or went, it ends the wait of the subscriber, which has to know them.
 3. It stops the workers when the queues are empty, if it was told to.
 4. Nothing to do: it waits for its wake-up or for the next thing that is due.
 5. Told to stop: it lets the subscriber end, keeps beating while jobs run and outcomes are on
    their way, and leaves (I20).
 
-It never sleeps in a backoff, and no user code runs on it.
+It never sleeps in a backoff, and calls neither tasks nor receivers of signals.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Arbiter:
         joined = self._keep_alive.step()
         if joined or self._outdated:
             self._outdated = False
-            # It has not asked the new queue, or waits for tasks that it knew before.
+            # It may be waiting without the new queue, or by the former tasks.
             self._subscriber.look()
             self._broker.interrupt()
         if self._stop_when_empty and self._looks_empty() and self._queues_empty():

@@ -51,13 +51,10 @@ class Conditions:
         self._full_at: float | None = None
         # (queue, park) → when a fetch last named it, of the parks that the log was told of.
         self._parked_at: dict[tuple[str, str], float] = {}
-        # Queues where a fetch named another one, and when each was last counted.
+        # Queues where a fetch named a park that the log was not told of, and when each queue was
+        # last counted.
         self._uncounted: set[str] = set()
         self._counted_at: dict[str, float] = {}
-
-    def runs(self, park: str) -> bool:
-        """Whether this process can run the jobs of a park."""
-        return self._knows(park) or park in READABLE_PARKS
 
     def beaten(self, turns: Sequence[Turn], replies: Sequence[BeatReply]) -> None:
         """Read the answers of a beat."""
@@ -81,29 +78,23 @@ class Conditions:
             self._full_at = None
             WORKER_LOGGER.info("Broker is no longer full, it takes new jobs again")
 
-    def fetched(self, queue: str, reply: FetchReply) -> bool:
-        """Read the answer of a fetch that was carried out.
-
-        Returns:
-            Whether `count` has something to do.
-        """
+    def fetched(self, queue: str, reply: FetchReply) -> None:
+        """Read the answer of a fetch that was carried out."""
         if reply.paused or self._paused:
             self._note_pause(queue, paused=reply.paused)
         if reply.paused or not (reply.parks or self._parked_at):
-            return False
+            return
         now = self._clock.monotonic()
         news = False
         for park in reply.parks:
             if (queue, park) in self._parked_at:
                 self._parked_at[queue, park] = now
-            elif not self.runs(park):
+            elif not self._runs(park):
                 news = True
         if len(reply.parks) < HOUSEKEEPING_CHUNK:  # else these are some of them
             self._note_end_of_parks(queue, now)
-        if not news or now - self._counted_at.get(queue, -_COUNT_SECONDS) < _COUNT_SECONDS:
-            return False
-        self._uncounted.add(queue)
-        return True
+        if news and now - self._counted_at.get(queue, -_COUNT_SECONDS) >= _COUNT_SECONDS:
+            self._uncounted.add(queue)
 
     def count(self) -> None:
         """Count what is parked where a fetch named other parks, and tell of it."""
@@ -120,7 +111,7 @@ class Conditions:
             news = {
                 park: jobs
                 for park, jobs in each.parks.items()
-                if (each.queue, park) not in self._parked_at and not self.runs(park)
+                if (each.queue, park) not in self._parked_at and not self._runs(park)
             }
             if not news:
                 continue
@@ -132,6 +123,10 @@ class Conditions:
                 ", ".join(f"{park} ({jobs})" for park, jobs in sorted(news.items())),
                 extra={"queue": each.queue, "parked": news},
             )
+
+    def _runs(self, park: str) -> bool:
+        """Whether this process can run the jobs of a park."""
+        return self._knows(park) or park in READABLE_PARKS
 
     def _note_pause(self, queue: str, *, paused: bool) -> None:
         if paused is (queue in self._paused):

@@ -1,6 +1,6 @@
-"""The calls with a number: they move leases, and one is made at a time in each membership.
+"""The calls with a number, of which each membership makes one at a time.
 
-The subscriber makes them. It fetches, reconciles where a call broke off, and declares anew when
+The subscriber makes them. It fetches, reconciles where a call got no answer, and declares anew when
 tasks came or went. What a fetch brings goes to the in-flight jobs.
 """
 
@@ -24,8 +24,8 @@ from spinach.worker.housekeeping import tell_lost
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from spinach.brokers.base import Broker
     from spinach.brokers.calls import FetchReply, TurnReply
+    from spinach.brokers.working import WorkingRole
     from spinach.job import Job
     from spinach.outcome import Lease
     from spinach.worker.conditions import Conditions
@@ -62,7 +62,7 @@ class Fetching:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: WorkingRole,
         memberships: Memberships,
         in_flight: InFlight,
         conditions: Conditions,
@@ -124,10 +124,11 @@ class Fetching:
 
     @property
     def count_in(self) -> float:
-        """Seconds until a fetch is due that takes nothing, to be told how many leases there are.
+        """Seconds until a fetch is due that asks for no job, only for the number of leases (I6).
 
-        Only an answer that brings nothing tells it, and a busy process gets none. So it asks
-        when it was not told for the time of a lease. math.inf: nothing can be fetched from.
+        A fetch that brings jobs does not tell that number. A process that was not told for the
+        time of a lease, since each fetch brought jobs, asks. math.inf: nothing can be fetched
+        from.
         """
         now = self._clock.monotonic()
         events = [
@@ -197,7 +198,7 @@ class Fetching:
                 came += len(reply.leases)
                 handed_over += self._take_in(member, reply, now)
         if idle and not came:
-            # Nothing to be had now but what lies in parks that were not asked for.
+            # Nothing is left to take, except in parks that these turns did not name.
             for member, turn in zip(members, turns, strict=True):
                 member.more = bool(set(member.parks) - set(turn.parks))
         return handed_over
@@ -221,7 +222,7 @@ class Fetching:
         now = self._clock.monotonic()
         if reply.verdict is Verdict.UNKNOWN:
             member.fetching.failed("declare", reply.error, now)
-            member.may_declare(enrolment, now)
+            member.declaration_lost(enrolment, now)
         elif self._accept(member, "declare", reply):
             member.declares(declaration)
             due_in_ms = reply.next_due_in_ms
@@ -250,7 +251,7 @@ class Fetching:
             )
         again = reply.missing
         if forgotten:
-            # All that was fetched had come here, so what is missing has ended here.
+            # Each call was answered, so a lease that is missing here has ended here.
             again = tuple([lease for lease in reply.missing if lease.repeatable])
             for lease in reply.missing:
                 if not lease.repeatable:
@@ -260,7 +261,7 @@ class Fetching:
     def _accept(self, member: Membership, call: str, reply: TurnReply) -> bool:
         """Note how a call ended; whether its reply counts."""
         if member.fenced:
-            # A beat has found out meanwhile. What was leased here is others' by now.
+            # A beat has found it fenced meanwhile. Other processes recover what was leased here.
             return False
         if reply.verdict is Verdict.APPLIED:
             if reply.error is None:
@@ -332,7 +333,7 @@ class Fetching:
             elif "declare" in member.fetching.failing:
                 self._park(lease, name, "the limit of its task could not be declared yet")
             else:
-                # It was leased before its limit was declared, which is what comes next.
+                # It was leased before its limit was declared. The declaration is the next call.
                 self._in_flight.post(Outcome(OutcomeKind.RELEASE, lease, name))
         if leased_jobs:
             self._in_flight.put(leased_jobs)

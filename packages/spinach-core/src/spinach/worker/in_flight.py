@@ -3,7 +3,7 @@
 A job comes in with a fetch, waits in the buffer, runs on a worker thread, and stays
 until the broker answered its outcome, or for good if its thread died (I17)::
 
-    put ──▶ buffer ──exchange──▶ running ──exchange──▶ pending ──collect──▶ in flight
+    put ──▶ buffer ──exchange──▶ running ──exchange──▶ pending ──collect──▶ reported
               │                    │                      ▲                     │
               └─── withdrawn ──────┴── abandoned ─────────┘ ◀── no answer ──────┤
                                                                                 ▼

@@ -1,8 +1,8 @@
 """The calls without a number: they keep a worker process alive, and its queues in order.
 
-It joins, beats, recovers the dead, makes due jobs ready and fires periodic tasks. None of these
+They join, beat, recover dead members, make due jobs ready and fire periodic tasks. None of these
 calls moves a lease of this process, so they are made while the subscriber fetches. Only `leave`
-has a number: it comes when the subscriber has ended.
+has a number: it is made when the subscriber has ended.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _TOLERANCE_SECONDS = 1e-6
 
 
 class KeepAlive:
-    """What the arbiter asks of the broker; used by that thread, and before it by its starter.
+    """What the arbiter asks of the broker; used by that thread.
+
+    Before that thread starts, the one that starts the pool makes the first step.
 
     Args:
         broker: bound to the engine.
@@ -93,7 +95,7 @@ class KeepAlive:
             self._memberships.complete()
         joined = False
         for member in self._memberships.all:
-            # A server that does not answer takes its time, and others' leases go on.
+            # Before each join: one that waits for its answer must not delay the beats of others.
             self._beat()
             if not member.joined and not self._closing and self._now() >= member.keeping.not_before:
                 joined = self._join(member) or joined
@@ -112,7 +114,7 @@ class KeepAlive:
     def leave(self) -> None:
         """Leave each queue that can be left; recovery does the rest.
 
-        Nobody fetches any more.
+        The subscriber has ended.
         """
         for member in self._memberships.all:
             if member.may_fetch(now := self._clock.monotonic()) and member.may_keep(now):
@@ -128,7 +130,7 @@ class KeepAlive:
         self._leave_child()
         now = self._clock.monotonic()
         if reply.verdict is not Verdict.APPLIED:
-            # FENCED: its recovery has begun. It tries again under another name.
+            # FENCED: its recovery has begun. The next join has another name.
             member.keeping.failed("join", reply.error, now)
             member.member = uuid.uuid4().hex
             return False
@@ -138,7 +140,7 @@ class KeepAlive:
         member.counted_at = sent_at
         if reply.next_due_in_ms is not None:
             member.periodic_at = now + reply.next_due_in_ms / 1000
-        # Last of all: from here on the subscriber uses it.
+        # Last of all: from here on the subscriber uses the membership.
         member.joined = True
         return True
 

@@ -5,7 +5,7 @@ Two threads make calls about a membership. Each attribute has one that writes it
 - the subscriber: the number of the last call, `uncertain`, `forgotten`, `counted_at`, `parks`,
   `more`, `due_at`, `fetching`, and what was declared with `tasks` and `schedule`,
 - the arbiter: `joined`, `tick_at`, `periodic_at`, `fire_backoff`, `keeping`,
-- both: `safe_until` and `beat_at`, which only grow; `dead`; `fenced`, from False to True.
+- both: `safe_until` and `beat_at`, see `renewed`; `dead`; `fenced`, from False to True.
 
 Until `joined` is set all of it is the arbiter's, and the number is again once the subscriber has
 ended. Other threads read `safe_until` only.
@@ -43,19 +43,21 @@ class _Outage:
         queue: named in the log.
     """
 
-    __slots__ = ("_lock", "_queue", "_threads")
+    __slots__ = ("_closed", "_lock", "_queue", "_threads")
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        # Guards the number of threads of which a call is without an answer.
+        # Guards what follows.
         self._lock = threading.Lock()
+        # Threads of which a call is without an answer.
         self._threads = 0
+        self._closed = False
 
     def begins(self, error: BrokerError | None) -> None:
         """A first call of a thread got no answer."""
         with self._lock:
             self._threads += 1
-            if self._threads > 1:
+            if self._threads > 1 or self._closed:
                 return
         WORKER_LOGGER.warning(
             "Broker of queue %s is unavailable, retrying: %s", self._queue, error,
@@ -66,8 +68,18 @@ class _Outage:
         """The calls of a thread are answered again."""
         with self._lock:
             self._threads -= 1
-            if self._threads:
+            if self._threads or self._closed:
                 return
+        self._tell_end()
+
+    def close(self) -> None:
+        """The membership is fenced, which the store has answered: log nothing after this."""
+        with self._lock:
+            lasts, self._closed = self._threads > 0, True
+        if lasts:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
         WORKER_LOGGER.info(
             "Broker of queue %s is available again", self._queue, extra={"queue": self._queue}
         )
@@ -125,6 +137,7 @@ class Membership:
         "_noted_due",
         "_noted_periodic",
         "_number",
+        "_outage",
         "_periodic_told",
         "beat_at",
         "beat_seconds",
@@ -175,11 +188,13 @@ class Membership:
         #: The store knows this membership no more.
         self.fenced = False
 
+        # Shared by the calls of both.
+        self._outage = _Outage(queue)
+
         # -- the arbiter's
         self.joined = False
-        outage = _Outage(queue)
         #: Its calls: to join, to beat, to recover, to tick.
-        self.keeping = Calls(outage, source)
+        self.keeping = Calls(self._outage, source)
         #: Of firing alone: a full store refuses it, and all else goes on.
         self.fire_backoff = CallBackoff(source)
         #: When the first waiting job is due, if this process keeps the time.
@@ -195,7 +210,7 @@ class Membership:
         self.due_at: float | None = None
         self._periodic_told: tuple[float | None] | None = None
         #: Its calls: to fetch, to reconcile, to declare anew.
-        self.fetching = Calls(outage, source)
+        self.fetching = Calls(self._outage, source)
         # Of the last sequenced call.
         self._number = 0
         #: A sequenced call ended without an answer; the next one reconciles (I6).
@@ -250,9 +265,10 @@ class Membership:
         self.schedule = {name: declaration.tasks[name] for name in told.periodic}
         self.more = True
 
-    def may_declare(self, enrolment: Enrolment, now: float) -> None:
-        """A join of a member got no answer: the store has what it had, or this."""
-        # Later than the others: what is refused for ever may not keep jobs from being fetched.
+    def declaration_lost(self, enrolment: Enrolment, now: float) -> None:
+        """A further declaration got no answer: the store has the former one, or this one."""
+        # After a longer pause than other calls: a declaration that never gets an answer must not
+        # keep jobs from being fetched.
         not_before = self.fetching.not_before
         self.declare_at = not_before + (not_before - now)
         self.limits = {
@@ -260,6 +276,12 @@ class Membership:
             for task, limit in self.limits.items()
             if task in enrolment.limits
         }
+
+    # -- both threads' -------------------------------------------------------
+
+    def end_outage(self) -> None:
+        """It was found to be fenced, so the store answers; the log hears of no further outage."""
+        self._outage.close()
 
     # -- the subscriber's calls ----------------------------------------------
 
@@ -273,14 +295,10 @@ class Membership:
         self._number += 1
         return FetchTurn(self.queue, self.member, self._number, self.parks)
 
-    @property
-    def fetchable(self) -> bool:
-        """Whether nothing but the pause after a failed call may speak against a fetch."""
-        return self.joined and not self.fenced and not self.uncertain
-
     def may_fetch(self, now: float) -> bool:
         """Whether it can be fetched from now."""
-        return self.fetchable and now >= self.fetching.not_before
+        free = self.joined and not self.fenced and not self.uncertain
+        return free and now >= self.fetching.not_before
 
     def tell_periodic(self, at: float | None) -> None:
         """The subscriber has declared anew: when the first periodic task is due."""
@@ -312,7 +330,7 @@ class Membership:
 
     def renewed(self, sent_at: float) -> None:
         """The store answered a proof of life that was sent at this instant."""
-        # Two threads may do this at once. The instant that is lost then was true as well, and
-        # leaves less time.
+        # Two threads may do this at once, and the earlier instant may overwrite the later one.
+        # It is true as well: threads stop to start jobs sooner, and the next beat goes out sooner.
         self.safe_until = max(self.safe_until, sent_at + self.lease_seconds - LEASE_MARGIN_SECONDS)
         self.beat_at = max(self.beat_at, sent_at + self.beat_seconds)

@@ -106,6 +106,8 @@ class Memberships:
             extra={"queue": member.queue},
         )
         self._in_flight.drop(member.member)
+        # The membership that replaces it begins without one.
+        member.end_outage()
 
     def _new(self, queue: str) -> Membership:
         lease_ms = self._declaration.enrolments[queue].lease_ms

@@ -31,20 +31,21 @@ class PendingOutcome(msgspec.Struct, eq=False, gc=False):
 class PendingOutcomes:
     """By queue, in order; not thread safe: the lock of the in-flight jobs guards it.
 
-    One report is in flight at a time. An outcome leaves only when it is answered,
+    One report is under way at a time. An outcome leaves only when it is answered,
     because its lease counts as held until then (I6).
     """
 
-    __slots__ = ("_in_flight", "_waiting", "waiting")
+    __slots__ = ("_sent", "_waiting", "waiting")
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[PendingOutcome]] = {}
-        self._in_flight: list[PendingOutcome] = []
-        #: How many are not in flight.
+        # The entries of the report that is under way.
+        self._sent: list[PendingOutcome] = []
+        #: How many are in no report yet.
         self.waiting = 0
 
     def __len__(self) -> int:
-        return self.waiting + len(self._in_flight)
+        return self.waiting + len(self._sent)
 
     def add(self, entry: PendingOutcome) -> bool:
         """Put an outcome behind the others of its queue; whether it is the first there."""
@@ -57,30 +58,30 @@ class PendingOutcomes:
         return len(entries) == 1
 
     def collect(self, blocked: Collection[str], most: int) -> list[Outcome]:
-        """Put entries in flight.
+        """Take out the entries of the next report.
 
         Args:
             blocked: queues that have to wait.
             most: entries to take; more only where it would part releases, which
                 keep their order within one report (I9).
         """
-        flight = self._in_flight
+        sent = self._sent
         for queue, entries in self._waiting.items():
             if queue in blocked:
                 continue
-            while entries and len(flight) < most:
-                flight.append(entries.popleft())
-            if len(flight) >= most:
-                while entries and _releases(flight[-1]) and _releases(entries[0]):
-                    flight.append(entries.popleft())
+            while entries and len(sent) < most:
+                sent.append(entries.popleft())
+            if len(sent) >= most:
+                while entries and _releases(sent[-1]) and _releases(entries[0]):
+                    sent.append(entries.popleft())
                 break
-        self.waiting -= len(flight)
-        return [entry.outcome for entry in flight]
+        self.waiting -= len(sent)
+        return [entry.outcome for entry in sent]
 
     def answered(
         self, verdicts: Sequence[Verdict], held: MutableMapping[str, int]
     ) -> tuple[list[Outcome], set[str]]:
-        """The report in flight was answered.
+        """The report that was under way was answered.
 
         Args:
             verdicts: one for each outcome, in order.
@@ -92,7 +93,7 @@ class PendingOutcomes:
         """
         refused: list[Outcome] = []
         unanswered: list[PendingOutcome] = []
-        for entry, verdict in zip(self._in_flight, verdicts, strict=True):
+        for entry, verdict in zip(self._sent, verdicts, strict=True):
             if verdict is Verdict.UNKNOWN:
                 entry.resent = True
                 unanswered.append(entry)
@@ -100,7 +101,7 @@ class PendingOutcomes:
             held[entry.outcome.lease.member] -= 1
             if verdict is not Verdict.APPLIED and not (entry.resent or entry.stray):
                 refused.append(entry.outcome)
-        self._in_flight = []
+        self._sent = []
         # First in line again and in their order: releases depend on it (I9).
         for entry in reversed(unanswered):
             self._waiting[entry.outcome.lease.queue].appendleft(entry)
@@ -109,7 +110,7 @@ class PendingOutcomes:
 
     def leases(self) -> Iterator[Lease]:
         """Of every entry that is not answered."""
-        for entries in (*self._waiting.values(), self._in_flight):
+        for entries in (*self._waiting.values(), self._sent):
             for entry in entries:
                 yield entry.outcome.lease
 

@@ -196,7 +196,7 @@ class WorkerPool:
                 itself. One that is down does not count: the pool keeps trying.
         """
         try:
-            # Before the threads start: one job may be all it takes to the end.
+            # Before the threads start: the pool may end with its first job.
             at_exit.watch(self, main_waits=main_waits)
             self._keep_alive.step()
             for thread in (*self._service, *self._workers.values(), self._lead):
@@ -206,7 +206,7 @@ class WorkerPool:
             self._subscriber.open()
         except BaseException:  # refused by the broker, or the system gives no more threads
             if self._lead.ident is not None:
-                # A signal handler raised it after all had begun; they end as ever.
+                # A signal handler raised it after all threads had started; they end as usual.
                 self._arbiter.stop()
                 raise
             self._in_flight.close()
@@ -214,7 +214,7 @@ class WorkerPool:
             self._end_service()
             at_exit.forget(self)
             self._ended.set()
-            # Another queue may have let us in; it should not wait for us to die.
+            # Queues that were joined are left, so that none waits until the lease ends.
             with suppress(BrokerError):
                 self._keep_alive.leave()
             raise

@@ -181,7 +181,7 @@ class OpensAllParks(ChangesFetches):
         return super().report(outcomes)
 
     def changed_turn(self, turn: FetchTurn) -> FetchTurn:
-        return structs.replace(turn, parks=tuple(self.family.parks))
+        return structs.replace(turn, parks=tuple(sorted(self.family.parks)))
 
 
 class AcceptsStaleNumbers(ChangesFetches):
