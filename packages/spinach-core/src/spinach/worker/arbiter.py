@@ -169,6 +169,7 @@ class Arbiter:
         before: tuple[int, ...] | None = None
         for _ in range(1 if len(queues) == 1 else 2):
             counts = self._broker.counts(queues)
+            leave_child()
             if any(count.verdict is not Verdict.APPLIED or count.unfinished for count in counts):
                 return False
             if any(
