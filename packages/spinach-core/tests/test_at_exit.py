@@ -88,6 +88,14 @@ def test_jobs_that_run_when_the_program_ends_may_use_executors_and_threads(end: 
     assert len(done.stderr.splitlines()) == (0 if asked else 1), done.stderr
 
 
+@pytest.mark.parametrize("workers", ["", "spin.start_workers(1, block=False)"], ids=["none", "one"])
+def test_the_interpreter_itself_may_call_stop_workers(workers: str) -> None:
+    # Nothing of the program is below that call on the stack.
+    done = run_python(program("import atexit", workers, "atexit.register(spin.stop_workers)"))
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count(WARNING) == (1 if workers else 0)
+
+
 @starts_threads
 @pytest.mark.concurrency
 @pytest.mark.parametrize("block", [False, True])

@@ -149,6 +149,38 @@ def test_buffered_jobs_return_to_the_front_in_their_order_without_an_attempt(
     assert {kw["job"].attempt for kw in ear.of("job_started")} == {1}
 
 
+@pytest.mark.parametrize(("lease", "beats"), [(30, 0), (10, 1)])
+def test_a_stop_that_cannot_report_beats_only_where_the_lease_would_end_before(
+    bench: Bench, lease: int, beats: int
+) -> None:
+    # A beat at a server that does not answer would make the stop longer by a timeout.
+    calls: list[str] = []
+
+    def plan(call: str) -> str | None:
+        calls.append(call)
+        return "before" if call in {"beat", "report"} and failing else None
+
+    failing = False
+    tasks = Tasks()
+    tasks.add(lambda: None, "nothing")
+    broker = FlakyBroker(bench.store, plan=plan, clock=bench.clock, lease=timedelta(seconds=lease))
+    engine = bench.engine(tasks, broker=broker)
+    engine.start_workers(1, block=False)
+    bench.settle()
+    bench.advance(lease / 3 * 0.9 * SECOND)
+    failing = True
+    engine.schedule("nothing")
+    bench.settle()
+    calls.clear()
+    thread = stopping(bench, engine)
+    bench.advance(9.9 * SECOND)
+    assert thread.is_alive()
+    bench.advance(0.1 * SECOND)
+    joined(thread)
+    assert calls.count("report") > 1
+    assert min(1, calls.count("beat")) == beats
+
+
 def test_the_end_of_the_grace_gives_back_what_may_run_again(
     bench: Bench, held: Held, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -130,6 +131,32 @@ def test_nobody_is_taken_for_gone_right_after_the_server_was_away(
     with pytest.raises(BrokerError, match=r"run there: process 815 on app2, last seen 0 s ago\."):
         Member(broker)
     assert version(client, namespace) == b"1"
+
+
+def test_attempts_beside_a_living_worker_do_not_count_once_the_server_was_away(
+    broker: RedisBroker, client: Any, namespace: str, clock: StoreClock
+) -> None:  # I11
+    """As when a supervisor starts the new worker again and again while the old one runs."""
+
+    def attempt() -> None:
+        with pytest.raises(BrokerError, match="may still run"):
+            Member(broker)
+
+    clock.passed_ms = 3_600_000
+    client.hset(f"{{{namespace}/{QUEUE}}}:guard", "lease", LEASE_MS)
+    for _ in range(3):
+        clock.passed_ms += LEASE_MS
+        now = clock.offset_ms() + time.time_ns() // 1_000_000
+        client.zadd(f"{{{namespace}/{QUEUE}}}:members", {"other": now + LEASE_MS})
+        attempt()
+    # The server is away, and the worker has not been able to beat yet.
+    clock.passed_ms += LEASE_MS + 1_000
+    attempt()
+    clock.passed_ms += LEASE_MS - 1_000
+    attempt()
+    clock.passed_ms += 2_000
+    Member(broker)
+    assert version(client, namespace) == keys.SCHEMA
 
 
 def test_queue_that_all_workers_have_left_is_converted_at_once(

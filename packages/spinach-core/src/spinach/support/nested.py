@@ -37,11 +37,13 @@ _TRANSPARENT: Final = frozenset(("execute",))
 
 def is_nested() -> bool:
     """Whether the caller's caller was called in the middle of a call of a program."""
-    frame = sys._getframe(2)  # noqa: SLF001 - the stack knows; counting would cost each call something
+    # The stack knows; counting would cost each call something. The caller has no caller where
+    # the interpreter called it, as it does at the end of a program.
+    frame = sys._getframe(1).f_back  # noqa: SLF001
     while frame is not None:
         if frame.f_globals.get("__name__") in _MODULES and frame.f_code.co_name not in _TRANSPARENT:
             return True
-        frame = frame.f_back  # type: ignore[assignment] # None at the end
+        frame = frame.f_back
     return False
 
 

@@ -198,6 +198,7 @@ class Arbiter:
         self._beat_while(lambda: self._in_flight.running > 0 and not self._hurry, grace)
         for item in self._in_flight.abandon():
             self._tell_of_grace(item)
+        self._keep_alive.end_by(self._clock.monotonic() + STOP_FLUSH_SECONDS)
         self._beat_while(self._unsettled, STOP_FLUSH_SECONDS)
         if self._subscriber.ended:
             self._keep_alive.leave()

@@ -7,6 +7,7 @@ has a number: it is made when the subscriber has ended.
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,16 @@ class KeepAlive:
         self._housekeeping = Housekeeping(broker, in_flight, on_lost)
         self._process = PROCESS.number
         self._closing = False
+        # When the stop gives up, on the monotonic clock.
+        self._until = math.inf
 
     def close(self) -> None:
         """From now on only beat: no joins, recoveries, ticks."""
         self._closing = True
+
+    def end_by(self, instant: float) -> None:
+        """The process has left by this instant: beat only where the lease does not last so long."""
+        self._until = instant
 
     def next_call_in(self) -> float:
         """Seconds until `step` has something to do."""
@@ -75,7 +82,7 @@ class KeepAlive:
                 if not self._closing:
                     events.append(0.0 if member.fenced else member.keeping.not_before)
                 continue
-            due = member.beat_at
+            due = self._beat_at(member)
             if not self._closing:
                 member.note()
                 if member.dead:
@@ -91,16 +98,16 @@ class KeepAlive:
         Returns:
             Whether a queue was joined.
         """
-        if not self._closing:
-            self._memberships.complete()
+        if self._closing:
+            self._beat()
+            return False
+        self._memberships.complete()
         joined = False
         for member in self._memberships.all:
             # Before each join: one that waits for its answer must not delay the beats of others.
             self._beat()
-            if not member.joined and not self._closing and self._now() >= member.keeping.not_before:
+            if not member.joined and self._now() >= member.keeping.not_before:
                 joined = self._join(member) or joined
-        if self._closing:
-            return joined
         for member in self._memberships.all:
             if not member.may_keep(self._now()):
                 continue
@@ -150,7 +157,7 @@ class KeepAlive:
         due = [
             member
             for member in self._memberships.all
-            if sent_at + _TOLERANCE_SECONDS >= member.beat_at and member.may_keep(sent_at)
+            if sent_at + _TOLERANCE_SECONDS >= self._beat_at(member) and member.may_keep(sent_at)
         ]
         if not due:
             return
@@ -169,6 +176,11 @@ class KeepAlive:
             else:
                 member.keeping.failed("beat", reply.error, self._clock.monotonic())
         self._in_flight.membership_renewed()
+
+    def _beat_at(self, member: Membership) -> float:
+        """When a beat is due; math.inf: the process leaves before the lease is over."""
+        # At a server that does not answer, a beat would last longer than what is left of the stop.
+        return math.inf if member.safe_until >= self._until else member.beat_at
 
     def _now(self) -> float:
         return self._clock.monotonic() + _TOLERANCE_SECONDS

@@ -75,19 +75,27 @@ end
 admit_when_full(q.info)
 
 -- Members that may work: those that have not left or been fenced, while their lease runs, and
--- for one lease more from when this was first asked: the server may have been away (I11).
+-- for one lease more from when this was first asked: the server may have been away (I11). It is
+-- asked anew when a lease is over of a member that lived after that.
 local function living()
-  local asked, found = tonumber(call('HGET', q.guard, 'asked')), {}
-  if not asked or asked > now then
+  local asked, last, found = tonumber(call('HGET', q.guard, 'asked')), {}, {}
+  local first = not asked or asked > now
+  for i = 1, #members do
+    if call('HEXISTS', q.seq, members[i]) == 1 then
+      local ends, lease = tonumber(call('ZSCORE', q.members, members[i])), lease_of(q, members[i]) or 0
+      last[#last + 1] = {member = members[i], ends = ends, lease = lease}
+      first = first or (ends < now and ends - lease > asked + STEP_MS)
+    end
+  end
+  if first then
     asked = now
     call('HSET', q.guard, 'asked', now)
   end
-  for i = 1, #members do
-    local ends, lease = tonumber(call('ZSCORE', q.members, members[i])), lease_of(q, members[i]) or 0
-    local numbered = call('HEXISTS', q.seq, members[i]) == 1
-    if numbered and (ends >= now or now < asked + lease) then
-      found[#found + 1] = call('HGET', q.info, members[i]) or ''
-      found[#found + 1] = math.max(0, now - (ends - lease))
+  for i = 1, #last do
+    local m = last[i]
+    if m.ends >= now or now < asked + m.lease then
+      found[#found + 1] = call('HGET', q.info, m.member) or ''
+      found[#found + 1] = math.max(0, now - (m.ends - m.lease))
     end
   end
   return found
