@@ -228,7 +228,7 @@ class Report:
 
     #: Different states.
     states: int
-    #: PoolOptions that were run to the end.
+    #: Orders that were run to the end.
     executions: int
 
 
