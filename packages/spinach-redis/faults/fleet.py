@@ -211,6 +211,8 @@ class Fleet:
 
     def kill(self, process: Process) -> float:
         """Kill it; the instant, in seconds of the monotonic clock."""
+        if process.pid in self._asleep:
+            self._slept(process)
         return process.kill() / 1e9
 
     def ends(self) -> dict[int, int]:
@@ -228,11 +230,15 @@ class Fleet:
 
     def wake(self, process: Process) -> None:
         """Let it go on."""
+        self._slept(process)
+        process.send(signal.SIGCONT)
+
+    def _slept(self, process: Process) -> None:
+        """Its sleep is over, since it goes on or is killed."""
         slept_at = self._asleep.pop(process.pid)
         # The last beat was a third of the lease before, or a little more.
         if time.monotonic_ns() - slept_at > process.settings.lease_seconds / 2 * 1e9:
             self.sleeps.append((process.pid, slept_at))
-        process.send(signal.SIGCONT)
 
     def log(self) -> str:
         """What all processes wrote to their logs."""
