@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import spinach
 from spinach import Engine, Tasks
 from spinach_memory import MemoryBroker
 
@@ -147,6 +148,41 @@ def test_buffered_jobs_return_to_the_front_in_their_order_without_an_attempt(
         engine.start_workers(1, stop_when_queue_empty=True)
     assert order[20:] == rest
     assert {kw["job"].attempt for kw in ear.of("job_started")} == {1}
+
+
+def test_a_stop_right_after_an_outage_leaves_the_queues(bench: Bench) -> None:
+    # The beats got no answer, so the arbiter pauses when the stop comes.
+    tasks = Tasks()
+    for queue in ("one", "two", "three"):
+        tasks.add(lambda: None, f"of.{queue}", queue=queue)
+    failing, lost = False, []
+
+    def plan(call: str) -> str | None:
+        if failing and call in lost:
+            calls.append(call)
+            return "before"
+        return None
+
+    calls: list[str] = []
+    broker = FlakyBroker(bench.store, plan=plan, clock=bench.clock)
+    engine = bench.engine(tasks, broker=broker)
+    engine.start_workers(1, queue=spinach.ALL_QUEUES, block=False)
+    bench.settle()
+    failing, lost = True, ["beat"]
+    bench.advance(11 * SECOND)
+    assert calls
+    failing = False
+    engine.stop_workers()
+    assert [each.members for each in broker.counts(["one", "two", "three"])] == [0, 0, 0]
+
+    # Where the broker is away again, one call finds out for all queues.
+    engine.start_workers(1, queue=spinach.ALL_QUEUES, block=False)
+    bench.settle()
+    failing, lost = True, ["beat", "leave"]
+    bench.advance(11 * SECOND)
+    calls.clear()
+    engine.stop_workers()
+    assert calls.count("leave") == 1
 
 
 @pytest.mark.parametrize(("lease", "beats"), [(30, 0), (10, 1)])

@@ -130,7 +130,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="held until answered, not until sent",
         file="spinach/worker/pending.py",
-        before="for entries in (*self._waiting.values(), self._in_flight):",
+        before="for entries in (*self._waiting.values(), self._sent):",
         after="for entries in self._waiting.values():",
         tests=f"{CORE_TESTS}/test_pending.py",
         test="test_leases_stay_held_until_the_answer",
@@ -289,8 +289,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a lease for those that the server kept away",
         file=f"{SCRIPTS}/migrate/convert.lua",
-        before="(ends >= now or now < asked + lease)",
-        after="ends >= now",
+        before="m.ends >= now or now < asked + m.lease",
+        after="m.ends >= now",
         tests=f"{REDIS_TESTS}/test_conversion.py",
         test="test_nobody_is_taken_for_gone_right_after_the_server_was_away",
     ),

@@ -123,11 +123,17 @@ class KeepAlive:
 
         The subscriber has ended.
         """
+        unanswered = False
         for member in self._memberships.all:
-            if member.may_fetch(now := self._clock.monotonic()) and member.may_keep(now):
+            now = self._clock.monotonic()
+            # After an outage the subscriber's calls may be answered while the arbiter still
+            # pauses. That pause keeps no member from leaving, unless the broker is
+            # away again: then one call has to find out, and not one for each queue.
+            if member.may_fetch(now) and (member.may_keep(now) or not unanswered):
                 reply = self._broker.leave(member.turn())
                 self._leave_child()
                 if reply.verdict is Verdict.UNKNOWN:
+                    unanswered = True
                     member.keeping.failed("leave", reply.error, self._clock.monotonic())
 
     def _join(self, member: Membership) -> bool:
