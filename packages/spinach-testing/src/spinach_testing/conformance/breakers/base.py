@@ -76,7 +76,7 @@ class Breaker(PassingBroker):
 
 
 class ChangesFetches(Breaker):
-    """Fetches as it was asked; a subclass changes what a turn asks for or what a reply tells."""
+    """Fetches as it was asked; a subclass changes the wait, a turn or a reply."""
 
     def fetch(
         self,
@@ -92,9 +92,13 @@ class ChangesFetches(Breaker):
             idle=idle,
             extra=extra,
             max_bytes=max_bytes,
-            block_seconds=block_seconds,
+            block_seconds=self.changed_wait(block_seconds),
         )
         return [self.changed_reply(*pair) for pair in zip(turns, replies, strict=True)]
+
+    def changed_wait(self, seconds: float) -> float:
+        """How long the broker inside waits, when the caller wants it to wait so long."""
+        return seconds
 
     def changed_turn(self, turn: FetchTurn) -> FetchTurn:
         """What the broker inside is asked."""

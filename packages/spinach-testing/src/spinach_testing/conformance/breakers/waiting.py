@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from spinach.exc import NestedCall
 
-from .base import Breaker, Family
+from .base import Breaker, ChangesFetches, Family
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,24 +20,16 @@ if TYPE_CHECKING:
 _END_SECONDS = 60.0
 
 
-class NeverWaits(Breaker):
+class NeverWaits(ChangesFetches):
     """Returns at once from a fetch that is to wait."""
 
     breaks = "I14"
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        return super().fetch(turns, idle=idle, extra=extra, max_bytes=max_bytes)
+    def changed_wait(self, seconds: float) -> float:
+        return 0.0
 
 
-class SleepsThroughWork(Breaker):
+class SleepsThroughWork(ChangesFetches):
     """Waits until it is interrupted, also when jobs are enqueued meanwhile."""
 
     breaks = "I14"
@@ -49,19 +41,11 @@ class SleepsThroughWork(Breaker):
     def interrupt(self) -> None:
         self._interrupted.set()
 
-    def fetch(
-        self,
-        turns: Sequence[FetchTurn],
-        *,
-        idle: int,
-        extra: int,
-        max_bytes: int,
-        block_seconds: float = 0.0,
-    ) -> list[FetchReply]:
-        if block_seconds > 0:
+    def changed_wait(self, seconds: float) -> float:
+        if seconds > 0:
             self._interrupted.wait(_END_SECONDS)
             self._interrupted.clear()
-        return super().fetch(turns, idle=idle, extra=extra, max_bytes=max_bytes)
+        return 0.0
 
 
 class WakesEverybody(Breaker):
