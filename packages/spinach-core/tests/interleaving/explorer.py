@@ -157,16 +157,19 @@ class Run:
     def wake(self, name: str) -> None:
         self._threads[name].asleep = False
 
-    def position(self) -> tuple[object, ...]:
-        """Where each thread stands, with its local variables."""
+    def position(self, known: dict[int, int] | None = None) -> tuple[object, ...]:
+        """Where each thread stands, with its local variables; see `summary`."""
+        known = {} if known is None else known
         stands: list[object] = []
         for name, thread in self._threads.items():
             frame = thread.greenlet.gr_frame if not thread.greenlet.dead else None
             stands.append((name, thread.asleep))
             while frame is not None:
                 # What hangs on `self` is in the program's state.
-                held = {k: v for k, v in frame.f_locals.items() if k != "self"}
-                stands.append((frame.f_code.co_name, frame.f_lasti, summary(held)))
+                # Each by itself: a dict of them would be gone before the next thread is told,
+                # and another one might have its id.
+                held = tuple([(k, v) for k, v in frame.f_locals.items() if k != "self"])
+                stands.append((frame.f_code.co_name, frame.f_lasti, summary(held, known)))
                 frame = frame.f_back
         return tuple(stands)
 
@@ -257,7 +260,8 @@ def explore(
         def choose(enabled: list[str], run: Run = run, root: object = root) -> str:
             nonlocal depth
             if depth == len(path):
-                state = hash((run.position(), summary(root)))
+                known: dict[int, int] = {}
+                state = hash((summary(root, known), run.position(known)))
                 if state in seen:
                     raise _Seen
                 seen.add(state)
@@ -282,17 +286,27 @@ def explore(
         path[-1].choice = path[-1].rest.pop(0)
 
 
-def summary(value: Any, above: tuple[int, ...] = ()) -> Any:
-    """What an object holds, as something hashable; two alike are not told apart."""
+def summary(value: Any, known: dict[int, int] | None = None) -> Any:
+    """What an object holds, as something hashable.
+
+    Args:
+        value: the object.
+        known: id → number of each object that was told before in the same state; it is told by
+            its number from then on. None: none was.
+    """
+    known = {} if known is None else known
     if value is None or isinstance(value, (bool, int, float, str, bytes, enum.Enum)):
         return value
     if isinstance(value, Lease):
         return value.stored_id, value.token
     if isinstance(value, (Run, type, types.FunctionType, types.ModuleType, types.MethodType, Task)):
         return type(value).__name__  # These never change.
-    if id(value) in above or len(above) > 12:
-        return type(value).__name__
-    above = (*above, id(value))
+    if isinstance(value, tuple):
+        return tuple([summary(item, known) for item in value])
+    number = known.get(id(value))
+    if number is not None:
+        return "seen", number
+    known[id(value)] = len(known)
     if isinstance(value, ControlledLock):
         return value.owner
     if isinstance(value, ControlledCondition):
@@ -300,13 +314,13 @@ def summary(value: Any, above: tuple[int, ...] = ()) -> Any:
     if isinstance(value, threading.Event):
         return value.is_set()
     if isinstance(value, dict):
-        return tuple((summary(k, above), summary(v, above)) for k, v in value.items())
-    if isinstance(value, (list, tuple, deque)):
-        return tuple(summary(item, above) for item in value)
+        return tuple([(summary(k, known), summary(v, known)) for k, v in value.items()])
+    if isinstance(value, (list, deque)):
+        return tuple([summary(item, known) for item in value])
     if isinstance(value, (set, frozenset)):
-        return frozenset(summary(item, above) for item in value)
+        return frozenset([summary(item, known) for item in value])
     names = [*getattr(value, "__dict__", ()), *_slots(type(value))]
-    held = tuple((n, summary(getattr(value, n, None), above)) for n in names)
+    held = tuple([(name, summary(getattr(value, name, None), known)) for name in names])
     return (type(value).__name__, held)
 
 
