@@ -267,12 +267,21 @@ spin = Engine(MemoryBroker())
 spin.task(name="nothing", max_retries=1)(lambda: None)
 
 def on_alarm(*_):
+    global ended
+    ended = True
     spin.stop_workers()
     sys.exit(0)
 
+def unraisable(told):
+    # Python drops what is raised in a weak reference's callback, an exit too. The loop ends then.
+    if told.exc_type is not SystemExit:
+        sys.__unraisablehook__(told)
+
+ended = False
+sys.unraisablehook = unraisable
 signal.signal(signal.SIGALRM, on_alarm)
 signal.setitimer(signal.ITIMER_REAL, AFTER)
-while True:
+while not ended:
     spin.start_workers(2, block=False)
     for _ in range(300):
         spin.schedule("nothing")
