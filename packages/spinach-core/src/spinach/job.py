@@ -37,8 +37,10 @@ class JobStatus(enum.Enum):
     SUCCEEDED = "succeeded"
     #: Ended in failure, and kept in the failed store.
     FAILED = "failed"
-    #: Taken back before it ran.
+    #: Taken back, before it ran or while it did.
     CANCELLED = "cancelled"
+    #: It was not run, since it would have started too late.
+    EXPIRED = "expired"
 
 
 #: Each change of state that there is, as docs/design/states.md draws it.
@@ -49,11 +51,13 @@ ARROWS: Final = frozenset(
         (JobStatus.WAITING, JobStatus.QUEUED),
         (JobStatus.WAITING, JobStatus.CANCELLED),
         (JobStatus.QUEUED, JobStatus.CANCELLED),
+        (JobStatus.QUEUED, JobStatus.EXPIRED),
         (JobStatus.QUEUED, JobStatus.RUNNING),
         (JobStatus.RUNNING, JobStatus.SUCCEEDED),
         (JobStatus.RUNNING, JobStatus.WAITING),
         (JobStatus.RUNNING, JobStatus.FAILED),
         (JobStatus.RUNNING, JobStatus.QUEUED),
+        (JobStatus.RUNNING, JobStatus.CANCELLED),
         (JobStatus.FAILED, JobStatus.QUEUED),
     }
 )

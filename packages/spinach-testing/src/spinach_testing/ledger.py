@@ -274,3 +274,7 @@ def _apply(entry: Entry, outcome: Outcome, now_ms: int) -> None:
             entry.status = JobStatus.QUEUED
         case OutcomeKind.PARK:
             entry.status, entry.parked = JobStatus.QUEUED, True
+        case OutcomeKind.EXPIRED:
+            entry.status = JobStatus.EXPIRED
+        case OutcomeKind.CANCELLED:
+            entry.status = JobStatus.CANCELLED
