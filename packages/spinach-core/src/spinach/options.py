@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from spinach.clock import as_utc, from_ms
+from spinach.clock import as_utc, from_ms, to_ms
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument
 from spinach.job import Job
@@ -159,10 +159,16 @@ class BatchWithOptions:
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> None:
-        """Add a job that starts at an instant; see `Batch.schedule_at`, also for errors."""
+        """Add a job that starts at an instant; see `Batch.schedule_at`.
+
+        Raises:
+            InvalidArgument: it would expire after the year 9999. And whatever that raises.
+        """
         if at is MISSING:
             raise missing_position("schedule_at", "task" if task is MISSING else "at", kwargs)
-        self._add(self._options, task, as_utc(at), args, kwargs)
+        start = as_utc(at)
+        self._options.recorded(to_ms(start))
+        self._add(self._options, task, start, args, kwargs)
 
 
 def _require_expiry(expires_in: Any) -> int | None:

@@ -18,8 +18,7 @@ from spinach.support.log import JOB_LOGGER
 from spinach.support.shield import SHIELD
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
+    from spinach.clock import Clock
     from spinach.outcome import Lease
     from spinach.record.options import RecordOptions
 
@@ -28,17 +27,19 @@ __all__ = ["has_expired", "tell_expired"]
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def has_expired(options: RecordOptions, now: datetime) -> bool:
+def has_expired(options: RecordOptions, clock: Clock) -> bool:
     """Whether an attempt that begins now would begin too late.
 
     Args:
         options: of the job.
-        now: on the broker's clock.
+        clock: the broker's; asked only if the job may expire.
     """
     expires_ms = options.expires_ms
+    if expires_ms is None:
+        return False
     # Rounded down, so that a job does not expire before its instant. As a number, since a damaged
     # record may name an instant that no datetime has.
-    return expires_ms is not None and (now - from_ms(0)) // _MILLISECOND >= expires_ms
+    return (clock.now() - from_ms(0)) // _MILLISECOND >= expires_ms
 
 
 def tell_expired(lease: Lease, namespace: str) -> None:

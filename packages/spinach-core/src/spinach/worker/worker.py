@@ -138,7 +138,7 @@ class Worker:
     def _execute(self, work: LeasedJob) -> Outcome:
         lease, task, options = work.lease, work.task, work.options
         try:
-            if options is not None and has_expired(options, self._clock.now()):
+            if options is not None and has_expired(options, self._clock):
                 tell_expired(lease, self._namespace)
                 return Outcome(OutcomeKind.EXPIRED, lease, task.name)
             args, kwargs, _ = decode_payload(lease.record)
