@@ -71,7 +71,7 @@ spin.options(headers=[("a", "b")])  # type: ignore[arg-type]  # pyright: ignore[
 spin.options(expires=minute)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 tasks.options(expires_in=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 batch.options(headers={1: "a"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
-urgent.headers  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+assert urgent.headers  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 # -- jobs and signals ----------------------------------------------------------------

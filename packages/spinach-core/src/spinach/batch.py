@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from spinach.clock import as_utc
+from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument
-from spinach.options import BatchWithOptions, CallOptions
+from spinach.options import BatchWithOptions
 from spinach.record.payload import encode_arguments
 from spinach.support.checks import MISSING, missing_position
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from spinach.brokers.base import Broker
 from spinach.const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
+from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.job import Job
-from spinach.options import CallOptions, SchedulerWithOptions
+from spinach.options import SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice

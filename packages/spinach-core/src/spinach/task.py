@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, Protocol, TypeVar
 from spinach.backoff import DEFAULT_BACKOFF, require_backoff
 from spinach.batch import Batch
 from spinach.const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE
+from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.definition.task import Task, find_task
 from spinach.exc import (
@@ -21,7 +22,7 @@ from spinach.exc import (
     TasksNotAttached,
 )
 from spinach.job import Job
-from spinach.options import CallOptions, SchedulerWithOptions
+from spinach.options import SchedulerWithOptions
 from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.brokers.storing import StoringRole
-    from spinach.options import CallOptions
+    from spinach.definition.call_options import CallOptions
     from spinach.producer.task_table import TaskTable
     from spinach.task import Task
 
