@@ -72,6 +72,7 @@ def test_the_states_are_those_that_are_promised() -> None:
         "SUCCEEDED",
         "FAILED",
         "CANCELLED",
+        "EXPIRED",
     ]
 
 
@@ -81,7 +82,7 @@ def test_the_arrows_between_states_are_those_of_the_page_on_paper() -> None:
     drawn = set(re.findall(r"^ +([A-Z_]+) --> ([A-Z_]+):", drawing, re.MULTILINE))
     assert drawn == {(before.name, after.name) for before, after in ARROWS}
     ends = set(re.findall(r"^ +([A-Z_]+) --> \[\*\]", drawing, re.MULTILINE))
-    assert ends == {"SUCCEEDED", "FAILED", "CANCELLED"}
+    assert ends == {"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"}
     assert {name for arrow in drawn for name in arrow} == {status.name for status in JobStatus}
 
 

@@ -16,6 +16,7 @@ import pytest
 from spinach import Tasks
 from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Verdict
 from spinach.const import MAX_FETCH_BYTES
+from spinach.exc import PayloadTooLarge
 from spinach.record.header import (
     READABLE_PARKS,
     RECORD_VERSION,
@@ -25,6 +26,7 @@ from spinach.record.header import (
     read_header,
 )
 from spinach.record.ids import stored_id
+from spinach.record.options import RecordOptions, read_options
 from spinach.record.payload import complete_payload, decode_payload, encode_arguments
 from spinach_memory import MemoryBroker
 
@@ -95,7 +97,40 @@ def test_stored_ids_are_as_the_golden_file_says(case: dict[str, Any]) -> None:
 
 def test_this_release_takes_up_what_earlier_ones_parked() -> None:
     readable = {f"record|{number}" for number in range(1, RECORD_VERSION + 1)}
-    assert readable == READABLE_PARKS
+    flags = ("h", "r", "x", "hr", "hx", "rx", "hrx")
+    assert readable | {f"record|1+{letters}" for letters in flags} == READABLE_PARKS
+
+
+@pytest.mark.parametrize("case", cases(GOLDEN / "options-v1.json", "written"))
+def test_options_are_written_and_read_as_the_golden_file_says(case: dict[str, Any]) -> None:
+    options = RecordOptions(**case["options"])
+    line = header_line(max_retries=1, queue="q", task="t", flags=options.flags)
+    arguments = encode_arguments(case["args"], {}, task="t")
+    payload = complete_payload(arguments, 3, limit_bytes=10**6, task="t", options=options)
+    record = line + payload
+    assert record == case["record"].encode(), CHANGED
+    assert read_header(record) == Header(1, "q", "t", case["flags"])
+    assert read_options(record) == options
+    assert decode_payload(record) == (case["args"], {}, 3)
+
+
+def test_options_that_are_damaged_are_unreadable() -> None:
+    for payload in (b"[[],{},3]", b"[[],{},3,4]", b'[[],{},3,{"expires_ms":"soon"}]', b"", b"x"):
+        with pytest.raises(UnreadableRecord, match="damaged"):
+            read_options(b"1|1|x|q|t\n" + payload)
+
+
+@pytest.mark.parametrize("flags", ["xh", "hh", "hz", "-h"])
+def test_flags_out_of_order_are_none_of_ours(flags: str) -> None:
+    with pytest.raises(UnreadableRecord):
+        read_header(f"1|1|{flags}|q|t\n".encode())
+
+
+def test_options_count_for_the_limit_of_the_payload() -> None:
+    options = RecordOptions(headers={"a": "b" * 50})
+    complete_payload(b"[[],{}", 3, limit_bytes=40, task="t")
+    with pytest.raises(PayloadTooLarge):
+        complete_payload(b"[[],{}", 3, limit_bytes=40, task="t", options=options)
 
 
 @pytest.mark.parametrize("kind", ["0", "1"], ids=["at most once", "at least once"])

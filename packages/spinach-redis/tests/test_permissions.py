@@ -74,7 +74,7 @@ def everything(broker: RedisBroker, server: Server) -> None:
     member = Member(broker, **limited)
     with interrupting(broker, server):
         member.fetch(block_seconds=1.0)
-    broker.enqueue([deposit(max_retries=r) for r in (0, 1, 2, 3, 3, 3)])
+    broker.enqueue([deposit(max_retries=r) for r in (0, 1, 2, 3, 3, 3, 3, 3)])
     broker.enqueue([deposit(due_ms=10**15), deposit(due_ms=2), deposit(due_ms=10**15)])
     # Sent again, as after a lost answer.
     [sessions] = broker._process.producer._idle
@@ -86,6 +86,8 @@ def everything(broker: RedisBroker, server: Server) -> None:
         OutcomeKind.RETRY,
         OutcomeKind.RELEASE,
         OutcomeKind.PARK,
+        OutcomeKind.EXPIRED,
+        OutcomeKind.CANCELLED,
     ):
         [lease] = member.take(idle=3)
         broker.report(

@@ -61,6 +61,10 @@ class OutcomeKind(enum.Enum):
     #: This process does not know the task or the record's version; the job is parked, and no
     #: attempt is spent.
     PARK = "park"
+    #: It did not start in time; it disappears unrun.
+    EXPIRED = "expired"
+    #: It was taken back; it disappears.
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -248,7 +248,11 @@ class Queue:
             return False
         job = self.end_lease(member, lease.stored_id)
         kind = outcome.kind
-        if kind is OutcomeKind.SUCCEEDED:
+        if (
+            kind is OutcomeKind.SUCCEEDED
+            or kind is OutcomeKind.EXPIRED
+            or kind is OutcomeKind.CANCELLED
+        ):
             del self.jobs[job.stored_id]
             if not self.jobs:
                 # A dict keeps the size it once had; after 100,000 jobs that is 5 MiB.

@@ -70,6 +70,9 @@ _KINDS: Final = {
     OutcomeKind.RETRY: b"R",
     OutcomeKind.RELEASE: b"L",
     OutcomeKind.PARK: b"P",
+    # To the store it is all one why a job is gone.
+    OutcomeKind.EXPIRED: b"S",
+    OutcomeKind.CANCELLED: b"S",
 }
 #: Kinds of which report.lua takes a third argument an outcome.
 _DETAILED: Final = (OutcomeKind.FAILED, OutcomeKind.RETRY)

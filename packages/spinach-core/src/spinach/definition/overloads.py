@@ -1,4 +1,4 @@
-"""The types of `schedule` and `schedule_at`, written once for engine, registry and batch."""
+"""The types of `schedule` and `schedule_at`, written once for all classes that have them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def typed_as(
 class Scheduling(Generic[Answer_co]):
     """How the two methods are called; for type checkers alone.
 
-    It is not inherited. Each of the three classes has a docstring and a body of its own, and a
+    It is not inherited. Each of the classes has a docstring and a body of its own, and a
     method that overrides an overloaded one has to repeat the overloads.
     """
 

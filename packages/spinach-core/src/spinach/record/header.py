@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from spinach.record.names import NAME
 
 __all__ = [
     "DAMAGED_PARK",
+    "FLAGS",
     "READABLE_PARKS",
     "RECORD_VERSION",
     "Header",
@@ -23,8 +25,21 @@ __all__ = [
 #: Version of the records that this release writes, and the newest one that it reads.
 RECORD_VERSION: Final = 1
 
+#: Flags of records: for each option that a worker must know to do right by the job, the letter of
+#: it, in alphabetical order. A release that does not know one of them parks the record.
+FLAGS: Final = "hrx"
+
 #: Parks where an earlier release put records that this one can read.
-READABLE_PARKS: Final = frozenset(f"record|{v + 1}" for v in range(RECORD_VERSION))
+READABLE_PARKS: Final = frozenset(
+    (
+        *(f"record|{version + 1}" for version in range(RECORD_VERSION)),
+        *(
+            f"record|{RECORD_VERSION}+{''.join(letters)}"
+            for count in range(1, len(FLAGS) + 1)
+            for letters in itertools.combinations(FLAGS, count)
+        ),
+    )
+)
 
 #: Where records wait that no release can read.
 DAMAGED_PARK: Final = "record|damaged"
@@ -52,11 +67,20 @@ class Header:
     max_retries: int
     queue: str
     task: str
+    #: Letters of `FLAGS`; empty: the record has no options.
+    flags: str = ""
 
 
-def header_line(*, max_retries: int, queue: str, task: str) -> bytes:
-    """The first line of a record, newline included."""
-    return f"{RECORD_VERSION}|{max_retries}|{_NO_FLAGS}|{queue}|{task}\n".encode("ascii")
+def header_line(*, max_retries: int, queue: str, task: str, flags: str = "") -> bytes:
+    """The first line of a record, newline included.
+
+    Args:
+        max_retries: how often the job may run again.
+        queue: of the job.
+        task: of the job.
+        flags: letters of `FLAGS`, in their order; see `spinach.record.options`.
+    """
+    return f"{RECORD_VERSION}|{max_retries}|{flags or _NO_FLAGS}|{queue}|{task}\n".encode("ascii")
 
 
 def read_header(record: bytes) -> Header:
@@ -71,11 +95,12 @@ def read_header(record: bytes) -> Header:
 @functools.lru_cache(maxsize=1024)  # jobs of one task share their first line
 def _read_line(line: bytes) -> Header:
     match = _LINE.fullmatch(line)
-    if match is None or match["flags"] != b"-":
+    flags = "" if match is None or match["flags"] == b"-" else match["flags"].decode("ascii")
+    if match is None or not _known(flags):
         digits = line.partition(b"|")[0]
         park = DAMAGED_PARK
         if match is not None:
-            park = f"record|{RECORD_VERSION}+{match['flags'].decode('ascii')}"
+            park = f"record|{RECORD_VERSION}+{flags}"
         elif digits.isdigit() and len(digits) < 5 and int(digits) > RECORD_VERSION:
             park = f"record|{int(digits)}"
         raise UnreadableRecord(
@@ -84,5 +109,10 @@ def _read_line(line: bytes) -> Header:
             park,
         )
     return Header(
-        int(match["retries"]), match["queue"].decode("ascii"), match["task"].decode("ascii")
+        int(match["retries"]), match["queue"].decode("ascii"), match["task"].decode("ascii"), flags
     )
+
+
+def _known(flags: str) -> bool:
+    """Whether this release knows these flags; it wants them in alphabetical order, each once."""
+    return flags == "".join(letter for letter in FLAGS if letter in flags)

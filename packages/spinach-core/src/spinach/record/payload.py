@@ -14,9 +14,12 @@ import msgspec
 
 from spinach.exc import InvalidArgument, PayloadTooLarge
 from spinach.record.header import UnreadableRecord
+from spinach.record.options import NO_OPTIONS, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from spinach.record.options import RecordOptions
 
 __all__ = ["MAX_ARGUMENT_DEPTH", "complete_payload", "decode_payload", "encode_arguments"]
 
@@ -70,7 +73,14 @@ def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], *, task: st
         ) from exc
 
 
-def complete_payload(arguments: bytes, at_ms: int, *, limit_bytes: int, task: str) -> bytes:
+def complete_payload(
+    arguments: bytes,
+    at_ms: int,
+    *,
+    limit_bytes: int,
+    task: str,
+    options: RecordOptions = NO_OPTIONS,
+) -> bytes:
     """The payload of a job.
 
     Args:
@@ -78,14 +88,18 @@ def complete_payload(arguments: bytes, at_ms: int, *, limit_bytes: int, task: st
         at_ms: instant of the job, in ms since 1970.
         limit_bytes: largest payload allowed.
         task: for the error.
+        options: of the job; the first line of its record has their flags.
 
     Raises:
         PayloadTooLarge: more bytes than the limit.
     """
     payload = b"%b,%d]" % (arguments, at_ms)
+    if options is not NO_OPTIONS:
+        payload = with_options(payload, options)
     if len(payload) > limit_bytes:
+        what = "arguments" if options.headers is None else "arguments and headers"
         raise PayloadTooLarge(
-            f"The encoded arguments of task {task!r} have {len(payload)} bytes, the limit "
+            f"The encoded {what} of task {task!r} have {len(payload)} bytes, the limit "
             f"is {limit_bytes}. Store the data elsewhere and send a reference to it."
         )
     return payload

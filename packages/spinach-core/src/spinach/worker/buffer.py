@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from spinach.outcome import Lease
+    from spinach.record.options import RecordOptions
     from spinach.task import Task
     from spinach.worker.membership import Membership
 
@@ -35,6 +36,8 @@ class LeasedJob(msgspec.Struct, eq=False):
     lease: Lease
     membership: Membership
     task: Task[..., Any]
+    #: Of the record; None: it has none, as most jobs.
+    options: RecordOptions | None = None
     #: Monotonic seconds.
     arrived: float = 0.0
     started: float = 0.0

@@ -16,6 +16,7 @@ from spinach.const import MAX_FETCH_BYTES, WORKER_LOST
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach.record.header import READABLE_PARKS, UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
+from spinach.record.options import read_options
 from spinach.support.forks import leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.worker.buffer import LeasedJob
@@ -321,13 +322,15 @@ class Fetching:
         leased_jobs = []
         for lease in leases:
             try:
-                name = read_header(lease.record).task
+                header = read_header(lease.record)
+                options = read_options(lease.record) if header.flags else None
             except UnreadableRecord as exc:
                 self._park(lease, exc.park, str(exc))
                 continue
+            name = header.task
             task = member.tasks.get(name)
             if task is not None:
-                leased_jobs.append(LeasedJob(lease, member, task))
+                leased_jobs.append(LeasedJob(lease, member, task, options))
             elif name not in self._memberships.declaration().tasks:
                 self._park(lease, name, "its task is unknown here; another release may know it")
             elif "declare" in member.fetching.failing:

@@ -20,7 +20,7 @@
 --   5 count of members   6 count of tasks, the tasks
 --   then for each run of outcomes that have these in common: kind, position of member,
 --   position of task, count of outcomes; of each: stored id, token, detail of F and R
---     kind: S succeeded, F failed, R retry, L release, P park
+--     kind: S succeeded, expired or cancelled, F failed, R retry, L release, P park
 --     detail: F the reason; R `+` and a delay in ms, or `=` and an instant in ms
 -- Reply
 --   one character an outcome: 1 applied, 0 refused

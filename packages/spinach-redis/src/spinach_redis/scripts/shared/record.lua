@@ -1,19 +1,21 @@
 -- What may be read of a job: its header, by pattern match, and its counts.
 
--- Retries and task of a record; nothing when this release cannot read it. The same records
+-- Retries, task and flags of a record; nothing when this release cannot read it. The same records
 -- must be readable as in spinach.record.header: the process that gets another one parks it under
 -- a name that is not its task's, so that a slot would be lost (I10).
 local function header_of(record)
-  local retries, queue, task = string.match(record,
-    '^1|(%d+)|%-|([%w_.:/@%-]+)|([%w_.:/@%-]+)\n')
-  if retries and #retries <= 7 and #queue <= 200 and #task <= 200 then
-    return tonumber(retries), task
+  local retries, flags, queue, task = string.match(record,
+    '^1|(%d+)|([%-a-z]+)|([%w_.:/@%-]+)|([%w_.:/@%-]+)\n')
+  if retries and #retries <= 7 and #queue <= 200 and #task <= 200 and
+    (flags == '-' or string.match(flags, '^h?r?x?$')) then
+    return tonumber(retries), task, flags
   end
 end
 
 -- Task of a record; false when it cannot be read, or there is none.
 local function task_of(record)
-  return record and select(2, header_of(record)) or false
+  local _, task = header_of(record or '')
+  return task or false
 end
 
 -- Retries a record allows; nil when it cannot be read.

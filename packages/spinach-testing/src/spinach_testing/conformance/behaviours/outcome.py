@@ -45,11 +45,27 @@ class OutcomeBehaviour(BrokerBehaviour):
         assert lab.counts().failed == 2
         assert sorted(ids(lab.client.failed_jobs(jobs[0].queue))) == sorted(ids(jobs))
 
+    @holds("I1", "I4")
+    def test_job_that_expired_or_was_cancelled_disappears(self, lab: Lab) -> None:
+        process = lab.process()
+        for kind in (OutcomeKind.EXPIRED, OutcomeKind.CANCELLED):
+            # Whatever retries it has left.
+            jobs = [deposit(max_retries=5), once()]
+            lab.enqueue(*jobs)
+            told = [outcome(kind, lease) for lease in process.take(idle=2)]
+            assert process.report(*told) == (APPLIED, APPLIED), kind
+            counts = lab.counts()
+            assert counts.unfinished == 0, kind
+            # It stays for nobody to look at.
+            assert (counts.failed, counts.parked, counts.future) == (0, 0, 0), kind
+            assert lab.client.failed_jobs(jobs[0].queue) == [], kind
+            assert process.take(idle=2) == [], kind
+
     @holds("I5")
     def test_outcomes_of_one_call_are_answered_in_order(self, lab: Lab) -> None:
-        lab.enqueue(*(deposit() for _ in range(5)))
+        lab.enqueue(*(deposit() for _ in range(7)))
         process = lab.process()
-        a, b, c, d, e = process.take(idle=5)
+        a, b, c, d, e, f, g = process.take(idle=7)
         process.succeed(b)
         verdicts = process.report(
             outcome(OutcomeKind.FAILED, a),
@@ -57,8 +73,10 @@ class OutcomeBehaviour(BrokerBehaviour):
             outcome(OutcomeKind.RELEASE, c),
             outcome(OutcomeKind.RETRY, d),
             outcome(OutcomeKind.PARK, e),
+            outcome(OutcomeKind.EXPIRED, f),
+            outcome(OutcomeKind.CANCELLED, g),
         )
-        assert verdicts == (APPLIED, REFUSED, APPLIED, APPLIED, APPLIED)
+        assert verdicts == (APPLIED, REFUSED, APPLIED, APPLIED, APPLIED, APPLIED, APPLIED)
 
     @holds("I5")
     def test_repeated_outcome_changes_nothing(self, lab: Lab) -> None:

@@ -119,6 +119,29 @@ class FailsWhatIsParked(_ChangesOutcomes):
         return structs.replace(outcome, kind=OutcomeKind.FAILED, failure=failure)
 
 
+class FailsWhatExpired(_ChangesOutcomes):
+    """Keeps a job that expired in the failed store."""
+
+    breaks = "I1"
+
+    def change(self, outcome: Outcome) -> Outcome:
+        if outcome.kind is not OutcomeKind.EXPIRED:
+            return outcome
+        failure = Failure(error="Expired", message=outcome.task)
+        return structs.replace(outcome, kind=OutcomeKind.FAILED, failure=failure)
+
+
+class RunsWhatWasCancelled(_ChangesOutcomes):
+    """Gives a job that was cancelled back to its queue."""
+
+    breaks = "I1"
+
+    def change(self, outcome: Outcome) -> Outcome:
+        if outcome.kind is not OutcomeKind.CANCELLED:
+            return outcome
+        return structs.replace(outcome, kind=OutcomeKind.RELEASE)
+
+
 class ReversesReleases(Breaker):
     """Puts the releases of one call in front in reverse, as pushing one by one does."""
 
