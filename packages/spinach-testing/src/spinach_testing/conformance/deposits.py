@@ -12,7 +12,7 @@ from spinach.record.ids import stored_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spinach.brokers.calls import FailedJob, LostJob
+    from spinach.brokers.calls import FailedJob, FoundJob, LostJob
     from spinach.outcome import Lease
 
 __all__ = ["QUEUE", "TASK", "deposit", "ids", "once", "task_of"]
@@ -61,7 +61,7 @@ def once(
     return deposit(task, queue=queue, max_retries=0, due_ms=due_ms, payload=payload)
 
 
-def ids(jobs: Iterable[Deposit | Lease | FailedJob | LostJob]) -> list[str]:
+def ids(jobs: Iterable[Deposit | Lease | FailedJob | FoundJob | LostJob]) -> list[str]:
     """The stored ids, in order."""
     return [job.stored_id for job in jobs]
 

@@ -16,6 +16,7 @@ from .behaviours.failed_store import FailedStoreBehaviour
 from .behaviours.fencing import FencingBehaviour
 from .behaviours.fetch import FetchBehaviour
 from .behaviours.fidelity import FidelityBehaviour
+from .behaviours.jobs import CancelBehaviour, FindingBehaviour
 from .behaviours.kinds import KindsBehaviour
 from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour
@@ -67,6 +68,8 @@ class BrokerConformance(
     CountsBehaviour,
     FidelityBehaviour,
     FailedStoreBehaviour,
+    FindingBehaviour,
+    CancelBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
     NamesBehaviour,
