@@ -13,7 +13,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import clock, failed_store, fetching, housekeeping, nesting, outcomes, producing, waiting
+from . import (
+    clock,
+    failed_store,
+    fetching,
+    housekeeping,
+    nesting,
+    options,
+    outcomes,
+    producing,
+    waiting,
+)
 from .base import Breaker, BrokenHarness
 from .trial import rejections
 
@@ -37,6 +47,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
     breaker
     for module in (
         producing,
+        options,
         nesting,
         fetching,
         outcomes,
