@@ -12,11 +12,18 @@ from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.job import Job
+from spinach.options import CallOptions, SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
 from spinach.record.names import check_name
-from spinach.support.checks import MISSING, missing_position, require_int, require_timedelta
+from spinach.support.checks import (
+    MISSING,
+    at_is_none,
+    missing_position,
+    require_int,
+    require_timedelta,
+)
 from spinach.support.installation import warn_of_older_spinach
 from spinach.support.log import ENGINE_LOGGER
 from spinach.support.nested import OneAtATime, is_nested
@@ -25,7 +32,7 @@ from spinach.worker.pool import PoolOptions, WorkerPool
 from spinach.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
@@ -200,9 +207,7 @@ class Engine:
         if at is MISSING:
             raise missing_position("schedule_at", "task" if task is MISSING else "at", kwargs)
         if at is None:
-            raise InvalidArgument(
-                "at is None, expected a datetime. Use schedule() to start as soon as possible."
-            )
+            raise at_is_none()
         return producer.schedule_one(self._broker, self._task_table, task, at, args, kwargs)
 
     def schedule_batch(self, batch: Batch) -> list[Job]:
@@ -222,6 +227,45 @@ class Engine:
                 And whatever `schedule` raises, before anything is sent.
         """
         return producer.schedule_batch(self._broker, self._task_table, batch)
+
+    def options(
+        self, *, expires_in: timedelta | None = None, headers: Mapping[str, str] | None = None
+    ) -> SchedulerWithOptions:
+        """Options of single calls: a scheduler of jobs that have them.
+
+        ::
+
+            spin.options(expires_in=timedelta(minutes=5)).schedule(send_code, "ada")
+
+        It makes no call, and may be kept for any number of jobs.
+
+        Args:
+            expires_in: an attempt that would begin later than this after the instant at which
+                the job is to start is not made: the job ends as EXPIRED, and enters no failed
+                store. It counts from now for `schedule`, at least one millisecond. None: the
+                job never expires.
+            headers: texts that travel with the job, beside its arguments: `Job.headers`. They
+                count for the broker's limit of bytes. None: it has none.
+
+        Raises:
+            InvalidArgument: `expires_in` is no timedelta, or shorter; `headers` is no mapping
+                of str to str.
+        """
+        return SchedulerWithOptions(
+            self._schedule, CallOptions.of(expires_in=expires_in, headers=headers)
+        )
+
+    def _schedule(
+        self,
+        options: CallOptions,
+        task: Any,
+        at: datetime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Job:
+        return producer.schedule_one(
+            self._broker, self._task_table, task, at, args, kwargs, options
+        )
 
     @overload
     def execute(self, task: str, /, *args: Any, **kwargs: Any) -> Any: ...

@@ -11,6 +11,7 @@ import msgspec
 from spinach.clock import from_ms
 from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
+from spinach.record.options import RecordOptions, read_options
 from spinach.record.payload import decode_payload
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     task_args: tuple[Any, ...] = ()
     task_kwargs: dict[str, Any] = {}
+    #: What its record says of them; None: it was scheduled without any.
+    options: RecordOptions | None = None
 
     def __repr__(self) -> str:
         """Without the arguments, which may be secret."""
@@ -99,6 +102,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def attempt(self) -> int:
         """Number of the current or next attempt, from 1."""
         return self.retries + 1
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The texts that travel with it, as a copy; see `Engine.options`."""
+        return {} if self.options is None else dict(self.options.headers or ())
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Aware, UTC: no attempt begins then or later; None: it never expires."""
+        expires_ms = None if self.options is None else self.options.expires_ms
+        return None if expires_ms is None else from_ms(expires_ms)
 
     def with_status(self, status: JobStatus) -> Job:
         """The same job in another state."""
@@ -125,8 +139,11 @@ def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status:
     """
     header = read_header(record)
     args, kwargs, at_ms = decode_payload(record)
+    options = read_options(record) if header.flags else None
     try:
         id_text, at = str(uuid.UUID(job_id_of(stored_id))), from_ms(at_ms)
+        if options is not None and options.expires_ms is not None:
+            from_ms(options.expires_ms)
     except (ValueError, OverflowError) as exc:
         raise UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
     return Job(
@@ -139,4 +156,5 @@ def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status:
         retries=retries,
         task_args=tuple(args),
         task_kwargs=kwargs,
+        options=options,
     )

@@ -21,6 +21,7 @@ from spinach.exc import (
     TasksNotAttached,
 )
 from spinach.job import Job
+from spinach.options import CallOptions, SchedulerWithOptions
 from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,
@@ -32,7 +33,7 @@ from spinach.support.checks import (
 from spinach.support.nested import OneAtATime, ProcessLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
     from spinach.backoff import Backoff
@@ -65,6 +66,15 @@ class Scheduler(Protocol):
     def schedule_batch(self, batch: Batch) -> list[Job]:
         """See `Engine.schedule_batch`."""
         ...
+
+    def _schedule(
+        self,
+        options: CallOptions,
+        task: Any,
+        at: datetime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Job: ...
 
     def _registry_may_grow(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None: ...
 
@@ -281,6 +291,36 @@ class Tasks:
             TasksNotAttached: no engine is attached. And what the engine raises.
         """
         return self._engine().schedule_batch(batch)
+
+    def options(
+        self, *, expires_in: timedelta | None = None, headers: Mapping[str, str] | None = None
+    ) -> SchedulerWithOptions:
+        """A scheduler of jobs with options, on the engine attached last; see `Engine.options`.
+
+        It may be made before an engine is attached. Each call takes the engine that is attached
+        last by then, and raises `TasksNotAttached` without one.
+
+        Args:
+            expires_in: no attempt begins later than this after the instant at which the job is
+                to start; None: the job never expires.
+            headers: texts that travel with the job; None: it has none.
+
+        Raises:
+            InvalidArgument: one that cannot be used.
+        """
+        return SchedulerWithOptions(
+            self._schedule, CallOptions.of(expires_in=expires_in, headers=headers)
+        )
+
+    def _schedule(
+        self,
+        options: CallOptions,
+        task: Any,
+        at: datetime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Job:
+        return self._engine()._schedule(options, task, at, args, kwargs)  # noqa: SLF001 - two halves of one link
 
     def _attached(self, engine: Scheduler) -> list[Scheduler]:
         """Note the engine this registry is attached to.

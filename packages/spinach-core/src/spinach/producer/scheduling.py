@@ -10,13 +10,16 @@ from spinach.clock import as_utc, from_ms, to_ms
 from spinach.definition.task import check_call
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import Job, JobStatus
+from spinach.record.header import header_line
 from spinach.record.ids import new_ids, stored_id
+from spinach.record.options import NO_OPTIONS
 from spinach.record.payload import complete_payload, encode_arguments
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.brokers.storing import StoringRole
+    from spinach.options import CallOptions
     from spinach.producer.task_table import TaskTable
     from spinach.task import Task
 
@@ -30,15 +33,16 @@ def schedule_one(
     at: datetime | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    options: CallOptions | None = None,
 ) -> Job:
-    """Check, encode and store one job; see `Engine.schedule`."""
+    """Check, encode and store one job; see `Engine.schedule` and `Engine.options`."""
     task = task_table.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
     check_call(task, args, kwargs)
     arguments = encode_arguments(args, kwargs, task=task.name)
     now_ms = to_ms(broker.clock.now())
     (job_id,) = new_ids(1)
-    job, deposit = _prepare(broker, task, job_id, now_ms, due_ms, args, kwargs, arguments)
+    job, deposit = _prepare(broker, task, job_id, now_ms, due_ms, args, kwargs, arguments, options)
     (ready,) = broker.enqueue([deposit])
     return job if ready else job.with_status(JobStatus.WAITING)
 
@@ -59,8 +63,9 @@ def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> li
         check_call(task, entry.args, entry.kwargs)
         due_ms = None if entry.at is None else to_ms(entry.at)
         job, deposit = _prepare(
-            broker, task, job_id, now_ms, due_ms, entry.args, entry.kwargs, entry.arguments
-        )
+            broker, task, job_id, now_ms, due_ms, entry.args, entry.kwargs, entry.arguments,
+            entry.options,
+        )  # fmt: skip
         jobs.append(job)
         deposits.append(deposit)
     if not deposits:
@@ -87,10 +92,16 @@ def _prepare(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     arguments: bytes,
+    options: CallOptions | None,
 ) -> tuple[Job, Deposit]:
     at_ms = now_ms if due_ms is None else due_ms
+    recorded = None if options is None else options.recorded(at_ms)
     payload = complete_payload(
-        arguments, at_ms, limit_bytes=broker.max_payload_bytes, task=task.name
+        arguments,
+        at_ms,
+        limit_bytes=broker.max_payload_bytes,
+        task=task.name,
+        options=NO_OPTIONS if recorded is None else recorded,
     )
     job = Job(
         id_text=job_id,
@@ -101,6 +112,12 @@ def _prepare(
         max_retries=task.max_retries,
         task_args=args,
         task_kwargs=kwargs,
+        options=recorded,
     )
+    header = task.header
+    if recorded is not None:
+        header = header_line(
+            max_retries=task.max_retries, queue=task.queue, task=task.name, flags=recorded.flags
+        )
     stored = stored_id(job_id, task.max_retries)
-    return job, Deposit(task.queue, stored, task.header + payload, due_ms)
+    return job, Deposit(task.queue, stored, header + payload, due_ms)

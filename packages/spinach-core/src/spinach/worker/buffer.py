@@ -45,6 +45,8 @@ class LeasedJob(msgspec.Struct, eq=False):
     abandoned: bool = False
     #: The store does not count it as ours; its outcome will be refused.
     stray: bool = False
+    #: Its cancel was asked for while it ran.
+    cancelled: bool = False
 
 
 class Buffer:

@@ -5,7 +5,8 @@ until the broker answered its outcome, or for good if its thread died (I17)::
 
     put ──▶ buffer ──exchange──▶ running ──exchange──▶ pending ──collect──▶ reported
               │                    │                      ▲                     │
-              └─── withdrawn ──────┴── abandoned ─────────┘ ◀── no answer ──────┤
+              ├─── withdrawn ──────┴── abandoned ─────────┤ ◀── no answer ──────┤
+              └─── cancelled ─────────────────────────────┘                     │
                                                                                 ▼
                                                                        answered: gone
 
@@ -14,6 +15,7 @@ All moves are made under one lock. No broker is called and no user code runs und
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -50,6 +52,8 @@ class InFlight:
         wake_arbiter: called when the pool winds up and there is less left to wait for.
         wake_notifier: called when an outcome waits.
         hurry_notifier: called when an outcome frees a slot that another job may wait for.
+        on_cancelled: called in a worker thread with the lease of each job that was cancelled
+            before it started; None: nobody wants to know.
         tell_empty: wake the arbiter also when nothing is left here.
         sync: makes lock and condition; tests put their own here.
     """
@@ -63,6 +67,7 @@ class InFlight:
         wake_arbiter: Callable[[], None],
         wake_notifier: Callable[[], None],
         hurry_notifier: Callable[[], None],
+        on_cancelled: Callable[[Lease], None] | None = None,
         tell_empty: bool = False,
         sync: Sync = threading,
     ) -> None:
@@ -72,6 +77,7 @@ class InFlight:
         self._wake_arbiter = wake_arbiter
         self._wake_notifier = wake_notifier
         self._hurry_notifier = hurry_notifier
+        self._on_cancelled = on_cancelled
         self._tell_empty = tell_empty
         # Guards everything below.
         self._lock = sync.Lock()
@@ -85,6 +91,8 @@ class InFlight:
         # Member → how many leases it holds, wherever they are. Kept up, since a pass over all
         # of them with each fetch would cost the more, the more is under way.
         self._held: Counter[str] = Counter()
+        # (stored id, token) of leases to cancel that were not here when that was asked for.
+        self._cancel_early: set[tuple[str, str]] = set()
         # Outcomes of threads that ended after the pool did.
         self._late: dict[int, Outcome] = {}
         self._callbacks: deque[Callable[[], None]] = deque()
@@ -119,6 +127,8 @@ class InFlight:
                 if self._callbacks:
                     callback = self._callbacks.popleft()
                     self._wake_worker()
+                    if self._tell_empty:
+                        self._wake_arbiter()  # it may have been the last thing here
                     return callback
                 if self._closed:
                     return None
@@ -208,6 +218,8 @@ class InFlight:
                 return
             self._buffer.add(leased_jobs, self._clock.monotonic())
             self._held[membership.member] += len(leased_jobs)
+            if self._cancel_early:
+                self._cancel_buffered(self._cancel_early)
             if not self._closed:
                 self._wake_worker()
 
@@ -216,6 +228,43 @@ class InFlight:
         with self._lock:
             self._held[outcome.lease.member] += 1
             self._post(PendingOutcome(outcome))
+
+    def request_cancel(self, pairs: Collection[tuple[str, str]]) -> None:
+        """The store tells that the cancel of these jobs was asked for; again is fine.
+
+        A job that runs is marked, and its task sees it. One that waits in the buffer never
+        starts: its outcome is CANCELLED, and a worker thread tells of it. One whose outcome is on
+        its way, or was given back, is left to the store. One that is not here yet, since a beat
+        overtook the answer to a fetch, is met when it comes in.
+
+        Args:
+            pairs: (stored id, token) of all leases that the answers to one beat named. A later
+                call replaces what was still to come in.
+        """
+        wanted = set(pairs)
+        with self._lock:
+            running = [item for item in self._running.values() if _pair(item.lease) in wanted]
+            for item in running:
+                item.cancelled = True
+            wanted.difference_update(_pair(item.lease) for item in running)
+            self._cancel_early = wanted
+            self._cancel_buffered(wanted)
+
+    def _cancel_buffered(self, pairs: set[tuple[str, str]]) -> None:
+        """End the jobs in the buffer that are among the pairs, and strike these off."""
+        items = [item for item in self._buffer if _pair(item.lease) in pairs]
+        if not items:
+            return
+        self._buffer.remove(items)
+        for item in items:
+            lease, task = item.lease, item.task
+            pairs.discard(_pair(lease))
+            self._post(PendingOutcome(Outcome(OutcomeKind.CANCELLED, lease, task.name)))
+            if task.max_concurrency is not None:
+                self._hurry_notifier()
+            if self._on_cancelled is not None:
+                self._callbacks.append(functools.partial(self._on_cancelled, lease))
+                self._ready.notify()
 
     def run_callback(self, callback: Callable[[], None]) -> None:
         """Let a worker thread call this when it has a moment."""
@@ -282,9 +331,7 @@ class InFlight:
     def held(self, member: str) -> list[tuple[str, str]]:
         """(stored id, token) of each lease of a membership that is not answered (I6)."""
         with self._lock:
-            return [
-                (lease.stored_id, lease.token) for lease in self._leases() if lease.member == member
-            ]
+            return [_pair(lease) for lease in self._leases() if lease.member == member]
 
     def held_count(self, member: str) -> int:
         """How many leases of a membership are not answered: as many as `held` lists.
@@ -305,7 +352,7 @@ class InFlight:
 
         def is_stray(item: LeasedJob) -> bool:
             lease = item.lease
-            return lease.member == member and (lease.stored_id, lease.token) in lost
+            return lease.member == member and _pair(lease) in lost
 
         with self._lock:
             self._forget_buffered([item for item in self._buffer if is_stray(item)])
@@ -429,3 +476,8 @@ class InFlight:
         with self._lock:
             held = self._buffer or self._running or self._orphans or self._pending
             return not (held or self._callbacks)
+
+
+def _pair(lease: Lease) -> tuple[str, str]:
+    """What names a lease in calls about several."""
+    return lease.stored_id, lease.token

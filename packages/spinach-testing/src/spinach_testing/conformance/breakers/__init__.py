@@ -20,6 +20,7 @@ from . import (
     housekeeping,
     jobs,
     nesting,
+    options,
     outcomes,
     producing,
     waiting,
@@ -47,6 +48,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
     breaker
     for module in (
         producing,
+        options,
         nesting,
         fetching,
         outcomes,
