@@ -13,7 +13,7 @@ from spinach.brokers.calls import (
     CancelVerdict,
     FetchReply,
     FireReply,
-    JobsPage,
+    FoundPage,
     JoinReply,
     QueueCounts,
     ReconcileReply,
@@ -37,7 +37,7 @@ from .stopped_clock import StoppedClock
 from .store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from spinach.backoff import RandomSource
@@ -376,18 +376,18 @@ class MemoryBroker(Broker):
         self,
         queue: str,
         *,
-        place: Place | None = None,
+        places: Collection[Place] = (),
         task: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
-    ) -> JobsPage:
+    ) -> FoundPage:
         """See `Broker`; the first come first, where no other order is promised."""
         after = read_cursor(cursor)
         with self.store.shelves() as shelves, shelves.lock:
             stored = shelves.find(self.namespace, queue)
             if stored is None:
-                return JobsPage(jobs=(), cursor=None)
-            return page(stored, self._now_ms(), place=place, task=task, after=after, limit=limit)
+                return FoundPage(jobs=(), cursor=None)
+            return page(stored, self._now_ms(), places=places, task=task, after=after, limit=limit)
 
     def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
         with self.store.shelves() as shelves, shelves.lock:

@@ -8,14 +8,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from spinach import const
-from spinach.brokers.calls import FoundJob, JobsPage, Place
+from spinach.brokers.calls import FoundJob, FoundPage, Place
 from spinach.exc import InvalidArgument
 
 from .jobs import task_of
 from .queue import read_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .jobs import Line, StoredJob
     from .members import Member
@@ -125,39 +125,40 @@ def page(
     queue: Queue,
     now_ms: int,
     *,
-    place: Place | None,
+    places: Collection[Place],
     task: str | None,
     after: _Rank | None,
     limit: int,
-) -> JobsPage:
+) -> FoundPage:
     """A page of jobs, as `JobsRole.list_jobs` has it.
 
     Args:
         queue: to look into.
         now_ms: the store's now.
-        place: where they are; None: anywhere.
+        places: where they are; empty: anywhere.
         task: of the jobs; None: any.
         after: as the cursor has it; None begins.
         limit: how many at most.
     """
-    ranked = sorted(_ranked(queue, place), key=lambda each: each[0])
+    [only] = places if len(places) == 1 else [None]
+    ranked = sorted(_ranked(queue, only), key=lambda each: each[0])
     found: list[FoundJob] = []
     for rank, stored_id in ranked:
         if after is not None and rank <= after:
             continue
         if len(found) == limit:
-            return JobsPage(jobs=tuple(found), cursor=f"{after[0]}-{after[1]}" if after else None)
+            return FoundPage(jobs=tuple(found), cursor=f"{after[0]}-{after[1]}" if after else None)
         after = rank
         job = find(queue, stored_id, now_ms, counting=False)
-        if job is None or (place is not None and job.place is not place):
+        if job is None or (places and job.place not in places):
             continue
         if task is None or task_of(job.record) == task:
             found.append(job)
-    return JobsPage(jobs=tuple(found), cursor=None)
+    return FoundPage(jobs=tuple(found), cursor=None)
 
 
 def _ranked(queue: Queue, place: Place | None) -> Iterator[tuple[_Rank, str]]:
-    """The jobs that may be in a place, with what orders them there."""
+    """The jobs that may be in a place, or in any, with what orders them there."""
     if place is Place.LEASED:
         for member in queue.members:
             for lease in member.running.values():

@@ -46,7 +46,7 @@ from spinach_redis.topology.user_settings import URLS, settings_of
 from spinach_redis.transport.command import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from redis import Redis
     from redis.cluster import RedisCluster
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         FailedJob,
         FetchTurn,
         FoundJob,
-        JobsPage,
+        FoundPage,
         Place,
         Turn,
     )
@@ -377,13 +377,13 @@ class RedisBroker(Broker):
         self,
         queue: str,
         *,
-        place: Place | None = None,
+        places: Collection[Place] = (),
         task: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
-    ) -> JobsPage:
+    ) -> FoundPage:
         """See `Broker`; looks at a thousand jobs at most, and brings 1 MiB of records at most."""
-        return self._jobs().page(queue, place=place, task=task, cursor=cursor, limit=limit)
+        return self._jobs().page(queue, places=places, task=task, cursor=cursor, limit=limit)
 
     def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
         """See `Broker`; atomic for 500 jobs or 1 MiB of records."""

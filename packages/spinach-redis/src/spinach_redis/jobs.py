@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from spinach.brokers.calls import CancelReply, FoundJob, JobsPage
+from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
 from spinach.exc import InvalidArgument
 from spinach_redis import replies, requests
 from spinach_redis.members import MEMBERS_TRIES, restless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from spinach.brokers.calls import Place
     from spinach_redis.client.client import RedisClient
@@ -70,8 +70,14 @@ class Jobs:
         return lambda members: requests.find(self._keys_of(queue), self._offset, members, chunk)
 
     def page(
-        self, queue: str, *, place: Place | None, task: str | None, cursor: str | None, limit: int
-    ) -> JobsPage:
+        self,
+        queue: str,
+        *,
+        places: Collection[Place],
+        task: str | None,
+        cursor: str | None,
+        limit: int,
+    ) -> FoundPage:
         """See `Broker.list_jobs`.
 
         Raises:
@@ -85,14 +91,14 @@ class Jobs:
                 self._keys_of(queue),
                 self._offset,
                 members,
-                place=place,
+                places=places,
                 task=task,
                 limit=limit,
                 go_on=before,
             )
 
         jobs, go_on = self._call(queue, call, repeatable=True)
-        return JobsPage(
+        return FoundPage(
             jobs=tuple(replies.found_job(queue, job) for job in jobs),
             cursor=json.dumps([part.decode() for part in go_on]) if go_on else None,
         )

@@ -34,7 +34,7 @@ from spinach_redis.failure import encode_failure
 from spinach_redis.transport.command import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from spinach.brokers.calls import (
         BeatProgress,
@@ -360,7 +360,7 @@ def list_page(
     offset: str,
     members: Sequence[str],
     *,
-    place: Place | None,
+    places: Collection[Place],
     task: str | None,
     limit: int,
     go_on: Sequence[str],
@@ -373,7 +373,7 @@ def list_page(
             offset,
             _FAILED_AGE,
             _MOST_BYTES,
-            "" if place is None else place.value,
+            " ".join(place.value for place in places),
             task or "",
             b"%d" % limit,
             b"%d" % len(members),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from spinach.brokers.failed_store import Cursor, FailedJob
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
-from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, JobsPage, Place, Progress
+from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place, Progress
 from spinach.brokers.management import QueueCounts
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
@@ -37,7 +37,7 @@ __all__ = [
     "FetchTurn",
     "FireReply",
     "FoundJob",
-    "JobsPage",
+    "FoundPage",
     "JoinReply",
     "LostJob",
     "PeriodicDue",

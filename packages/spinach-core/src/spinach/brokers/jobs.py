@@ -14,13 +14,13 @@ from spinach.outcome import Failure  # noqa: TC001 - fields are read at run time
 from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 __all__ = [
     "CancelReply",
     "CancelVerdict",
     "FoundJob",
-    "JobsPage",
+    "FoundPage",
     "JobsRole",
     "Place",
     "Progress",
@@ -107,7 +107,7 @@ class FoundJob(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
-class JobsPage(msgspec.Struct, frozen=True, kw_only=True):
+class FoundPage(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the jobs of a queue."""
 
     jobs: tuple[FoundJob, ...]
@@ -150,22 +150,22 @@ class JobsRole(Role):
         self,
         queue: str,
         *,
-        place: Place | None = None,
+        places: Collection[Place] = (),
         task: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
-    ) -> JobsPage:
+    ) -> FoundPage:
         """A page of the jobs of a queue.
 
         A job that is there from the first page to the last is on one of them, wherever it moves
-        meanwhile, as long as it stays in the place that was asked for. One call looks
-        at a bounded number of jobs. So a page may be shorter than `limit`, even empty, although
-        others follow. FUTURE and FAILED are in the order of their instants, LEASED in that of the
-        leases; otherwise the order is the store's own.
+        meanwhile, as long as it stays in the places that were asked for. One call looks at a
+        bounded number of jobs. So a page may be shorter than `limit`, even empty, although others
+        follow. FUTURE and FAILED alone are in the order of their instants, LEASED alone in that of
+        the leases; otherwise the order is the store's own.
 
         Args:
             queue: to look into.
-            place: where the jobs are; None: anywhere.
+            places: where the jobs are; empty: anywhere.
             task: of the jobs; None: any.
             cursor: of the page before, with the same arguments; None begins.
             limit: how many to return at most.

@@ -16,6 +16,7 @@ from spinach.const import BUFFER_HORIZON_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from spinach.brokers.jobs import Progress
     from spinach.outcome import Lease
     from spinach.record.options import RecordOptions
     from spinach.task import Task
@@ -47,6 +48,9 @@ class LeasedJob(msgspec.Struct, eq=False):
     stray: bool = False
     #: Its cancel was asked for while it ran.
     cancelled: bool = False
+    #: How far it has come, as its task told last. The thread that runs it replaces it whole, and
+    #: needs no lock for that.
+    progress: Progress | None = None
 
 
 class Buffer:

@@ -11,7 +11,7 @@
 --   running:<member>     of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 age after which a failed job is forgotten, ms   3 most bytes; one
---   larger job comes alone   4 place or ''   5 task or ''   6 most jobs
+--   larger job comes alone   4 places, with spaces between, or ''   5 task or ''   6 most jobs
 --   7 count of members, the members
 --   then where to go on, nothing to begin: a kind, and what the reply said of it
 -- Reply
@@ -26,6 +26,10 @@ local MOST_LOOKED, AT_ONCE = 1000, 20
 local q = named(NAMES, 0)
 local oldest = now_ms(ARGV[1]) - tonumber(ARGV[2])
 local most_bytes, place, task = tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local places = {}
+for each in string.gmatch(place, '%S+') do
+  places[each] = true
+end
 local limit = tonumber(ARGV[6])
 local known = {}
 for i = 1, tonumber(ARGV[7]) do
@@ -41,7 +45,7 @@ local kind = ARGV[at]
 local answer, bytes, looked = {}, 0, 0
 
 local function wanted(job)
-  return (place == '' or job[4] == place) and (task == '' or task_of(job[2]) == task)
+  return (place == '' or places[job[4]]) and (task == '' or task_of(job[2]) == task)
     and not (job[14] and tonumber(job[14]) < oldest)
 end
 

@@ -58,13 +58,13 @@ def cancel(lab: Lab, *jobs: Deposit | Lease, queue: str = QUEUE) -> list[CancelV
 
 
 def listed(
-    lab: Lab, *, place: Place | None = None, task: str | None = None, limit: int = 3
+    lab: Lab, *places: Place, task: str | None = None, limit: int = 3
 ) -> list[str]:
     """The stored ids of all pages."""
     found: list[str] = []
     cursor = None
     for _ in range(200):
-        page = lab.client.list_jobs(QUEUE, place=place, task=task, cursor=cursor, limit=limit)
+        page = lab.client.list_jobs(QUEUE, places=places, task=task, cursor=cursor, limit=limit)
         assert len(page.jobs) <= limit, f"{len(page.jobs)} jobs on a page of {limit}"
         found += [job.stored_id for job in page.jobs]
         cursor = page.cursor
@@ -277,12 +277,15 @@ class FindingBehaviour(BrokerBehaviour):
         lab.enqueue(ready)
         order = [later[1], later[2], later[0], later[3]]
         for limit in (1, 2, 50):
-            assert listed(lab, place=Place.FUTURE, limit=limit) == ids(order)
-            assert listed(lab, place=Place.FAILED, limit=limit) == ids(failed)
-            assert listed(lab, place=Place.LEASED, limit=limit) == [slow[0].stored_id]
-            assert sorted(listed(lab, place=Place.HELD, limit=limit)) == sorted(ids(slow[1:]))
-            assert listed(lab, place=Place.PARKED, limit=limit) == [parked.stored_id]
-            assert listed(lab, place=Place.READY, limit=limit) == [ready.stored_id]
+            assert listed(lab, Place.FUTURE, limit=limit) == ids(order)
+            assert listed(lab, Place.FAILED, limit=limit) == ids(failed)
+            assert listed(lab, Place.LEASED, limit=limit) == [slow[0].stored_id]
+            assert sorted(listed(lab, Place.HELD, limit=limit)) == sorted(ids(slow[1:]))
+            assert listed(lab, Place.PARKED, limit=limit) == [parked.stored_id]
+            assert listed(lab, Place.READY, limit=limit) == [ready.stored_id]
+            waiting = [*slow[1:], parked, ready]
+            queued = listed(lab, Place.READY, Place.HELD, Place.PARKED, limit=limit)
+            assert sorted(queued) == sorted(ids(waiting))
             everything = [*later, *slow, parked, *failed, ready]
             assert sorted(listed(lab, limit=limit)) == sorted(ids(everything))
             assert sorted(listed(lab, task=SLOW, limit=limit)) == sorted(ids(slow))
@@ -295,7 +298,7 @@ class FindingBehaviour(BrokerBehaviour):
         for process in (one, other, one, other, one, other):
             process.take_one()
         for limit in (1, 2, 50):
-            assert listed(lab, place=Place.LEASED, limit=limit) == ids(jobs)
+            assert listed(lab, Place.LEASED, limit=limit) == ids(jobs)
 
     @holds("I1")
     def test_queue_without_jobs_has_an_empty_page(self, lab: Lab) -> None:

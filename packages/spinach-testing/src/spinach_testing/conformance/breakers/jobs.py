@@ -12,7 +12,7 @@ from spinach.brokers.calls import (
     CancelReply,
     CancelVerdict,
     FoundJob,
-    JobsPage,
+    FoundPage,
     Place,
     QueueCounts,
     Turn,
@@ -21,7 +21,7 @@ from spinach.brokers.calls import (
 from .base import Breaker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 class _ChangesFound(Breaker):
@@ -82,12 +82,12 @@ class ListsAgain(Breaker):
         self,
         queue: str,
         *,
-        place: Place | None = None,
+        places: Collection[Place] = (),
         task: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
-    ) -> JobsPage:
-        page = super().list_jobs(queue, place=place, task=task, cursor=cursor, limit=limit)
+    ) -> FoundPage:
+        page = super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
         last = self.family.last_listed
         if cursor is not None and last is not None:
             page = structs.replace(page, jobs=(last, *page.jobs)[:limit])
@@ -104,11 +104,11 @@ class ListsEachPlace(Breaker):
         self,
         queue: str,
         *,
-        place: Place | None = None,
+        places: Collection[Place] = (),
         task: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
-    ) -> JobsPage:
+    ) -> FoundPage:
         return super().list_jobs(queue, task=task, cursor=cursor, limit=limit)
 
 
