@@ -161,7 +161,7 @@ class JobsRole(Role):
         meanwhile, as long as it stays in the places that were asked for. One call looks at a
         bounded number of jobs. So a page may be shorter than `limit`, even empty, although others
         follow. FUTURE and FAILED alone are in the order of their instants, LEASED alone in that of
-        the leases; otherwise the order is the store's own.
+        the fetches; otherwise the order is the store's own.
 
         Args:
             queue: to look into.
