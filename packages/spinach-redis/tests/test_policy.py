@@ -35,7 +35,7 @@ OWN = {
     "LANES": 100,
     "MOST_GAPS": 10_000,
     "MOST_HOLES": 10_000,
-    "MOST_LOOKED": 1000,
+    "MOST_LOOKED": 500,
     "MOST_NAMED": 1000,
     "MOST_US": 2**53,
     "MOVES": 500,

@@ -170,7 +170,7 @@ class Jobs:
         """A page of the jobs of a queue.
 
         A job that is there from the first page to the last is on one of them, whatever comes,
-        goes and moves meanwhile. One call looks at a thousand jobs at most: with a `status` or a
+        goes and moves meanwhile. One call looks at some hundred jobs at most: with a `status` or a
         `task` that few jobs have, a page may be shorter than `limit`, even empty, although others
         follow. Waiting and failed jobs are in the order of their instants, running ones in that
         in which they were fetched; otherwise the order is the broker's own.
