@@ -12,9 +12,9 @@ import pytest
 
 from spinach import AbortException, RetryException, Tasks, current_job
 from spinach.exc import JobCancelled, JobReleased
-from spinach.worker.buffer import LeasedJob
+from spinach.record.ids import job_id_of
 
-from .support import PATIENCE, Bench, Ear, wait_for
+from .support import PATIENCE, Bench, Ear, FlakyBroker, wait_for
 from .test_current import cancel, running
 
 SECOND = timedelta(seconds=1)
@@ -39,6 +39,28 @@ class Shop:
     @property
     def counts(self) -> Any:
         return self.bench.counts(self.engine)
+
+
+class Slow:
+    """A task that a test holds at its middle."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self) -> None:
+        self.begun.set()
+        self.hold()
+
+    def hold(self) -> None:
+        assert self.go_on.wait(PATIENCE)
+
+
+@pytest.fixture
+def slow() -> Any:
+    slow = Slow()
+    yield slow
+    slow.go_on.set()
 
 
 # -- cancel ---------------------------------------------------------------------
@@ -106,39 +128,52 @@ def test_the_log_tells_what_a_cancelled_job_raised_unless_it_was_the_cancel(
 
 
 @pytest.mark.concurrency
-def test_a_job_in_the_buffer_never_starts_and_is_told_of_once(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+def test_jobs_in_the_buffer_never_start_and_are_told_of_once(
+    bench: Bench, slow: Slow, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "spinach.job")
+
+    # Jobs that take no time and fetches that take some fill the buffer behind the held job.
+    class SlowLine(FlakyBroker):
+        def fetch(self, turns: Any, **kwargs: Any) -> Any:
+            bench.clock.advance(timedelta(milliseconds=5))
+            return super().fetch(turns, **kwargs)
+
     ran: list[int] = []
-    buffered: list[LeasedJob] = []
-
-    def work(number: int = 0) -> None:
-        ran.append(number)
-        if number == 0:
-            pool = shop.engine._pool
-            assert pool is not None
-            # They have been fetched, or will be: the cancel meets them in either case.
-            for _ in range(1000):
-                buffered[:] = list(pool._in_flight._buffer)
-                if buffered:
-                    break
-                threading.Event().wait(0.01)
-            cancel(shop.engine, *buffered)
-
-    shop = Shop(bench, work, max_retries=1)
-    for number in range(1, 4):
-        shop.engine.schedule("work", number)
-    ear = shop.run()
+    tasks = Tasks(max_retries=1)
+    tasks.add(slow, "slow")
+    tasks.add(ran.append, "note")
+    broker = SlowLine(bench.store, plan=lambda call: None, clock=bench.clock)
+    engine = bench.engine(tasks, broker=broker)
+    for number in range(20):
+        engine.schedule("note", number)
+    engine.schedule("slow")
+    for number in range(20, 60):
+        engine.schedule("note", number)
+    with Ear("bench") as ear:
+        engine.start_workers(1, block=False, stop_when_queue_empty=True)
+        wait_for(slow.begun)
+        bench.busy = 1
+        bench.settle()
+        pool = engine._pool
+        assert pool is not None
+        buffered = list(pool._in_flight._buffer)
+        cancel(engine, *buffered)
+        slow.go_on.set()
+        bench.busy = 0
+        pool.join()
+    assert buffered, "nothing was in the buffer, so this shows nothing"
+    assert len(ran) == 60 - len(buffered)
     cancelled = ear.of("job_cancelled")
-    assert buffered, "nothing was in the buffer"
-    assert len(cancelled) == len(buffered)
-    assert len(ran) == 4 - len(cancelled)
+    assert [job_id_of(item.lease.stored_id) for item in buffered] == [
+        kw["job"].id_text for kw in cancelled
+    ]
     assert {kw["job"].status.name for kw in cancelled} == {"CANCELLED"}
     started = {kw["job"].id for kw in ear.of("job_started")}
     assert not started & {kw["job"].id for kw in cancelled}
-    assert caplog.text.count("Job cancelled before it started: work") == len(cancelled)
-    assert (shop.counts.unfinished, shop.counts.failed) == (0, 0)
+    assert caplog.text.count("Job cancelled before it started: note") == len(cancelled)
+    counts = bench.counts(engine)
+    assert (counts.unfinished, counts.failed) == (0, 0)
 
 
 # -- giving back ------------------------------------------------------------------
@@ -271,28 +306,6 @@ def test_all_jobs_that_run_are_given_back_by_a_stop(bench: Bench) -> None:
 
 
 # -- time limits --------------------------------------------------------------------
-
-
-class Slow:
-    """A task that a test holds at its middle."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.go_on = threading.Event()
-
-    def __call__(self) -> None:
-        self.begun.set()
-        self.hold()
-
-    def hold(self) -> None:
-        assert self.go_on.wait(PATIENCE)
-
-
-@pytest.fixture
-def slow() -> Any:
-    slow = Slow()
-    yield slow
-    slow.go_on.set()
 
 
 @pytest.mark.concurrency
