@@ -53,6 +53,10 @@ MAX_FETCH_BYTES: Final = 1024 * 1024
 #: Most outcomes that one report carries.
 REPORT_CHUNK: Final = 1000
 
+#: Characters of the message that is shown of a failed attempt before the job is retried, and
+#: of the note that a running job tells of itself.
+MAX_SHOWN: Final = 500
+
 #: Text of an error that the failed store keeps, in bytes.
 MAX_ERROR_BYTES: Final = 16 * 1024
 

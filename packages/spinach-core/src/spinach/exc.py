@@ -19,7 +19,9 @@
     │   ├── BrokerUnavailable                               not reachable; nothing is unknown
     │   ├── BrokerFull                                      its memory is full
     │   └── ScheduleUncertain                               some jobs have an unknown fate
-    └── WorkerLost                                          the worker process of a job died
+    ├── WorkerLost                                          the worker process of a job died
+    ├── WaitTimeout                (TimeoutError)           a job has not ended yet
+    └── WaitInWorker               (RuntimeError)           a worker thread may not wait for a job
 
 Two of them are TypeErrors and ValueErrors at once, because one check refuses both a wrong type
 and a value out of range, and a caller may expect either.
@@ -58,6 +60,8 @@ __all__ = [
     "SpinachError",
     "TasksNotAttached",
     "UnknownTask",
+    "WaitInWorker",
+    "WaitTimeout",
     "WorkerLost",
     "WorkersRunning",
 ]
@@ -161,6 +165,14 @@ class ScheduleUncertain(BrokerError):
 
 class WorkerLost(SpinachError):
     """The worker process died while it owned the job."""
+
+
+class WaitTimeout(SpinachError, TimeoutError):
+    """The jobs have not ended in the time that was given; they go on, and may be waited for."""
+
+
+class WaitInWorker(SpinachError, RuntimeError):
+    """A worker thread would wait for a job that may need that very thread; let a job follow."""
 
 
 class RetryException(Exception):

@@ -91,7 +91,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     delay_ms: int | None = None
     #: RETRY only: the instant it is due, in ms since 1970; the past means now.
     at_ms: int | None = None
-    #: FAILED only.
+    #: FAILED: why. RETRY: why this attempt failed, shortly and without a traceback, to be shown
+    #: until the next one ends; None shows nothing.
     failure: Failure | None = None
 
 

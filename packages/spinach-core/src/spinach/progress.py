@@ -19,13 +19,13 @@ _MOST: Final = 2**53
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
-    """How far a job has come."""
+    """How far a job that runs has come, by its own account."""
 
     #: Steps that are done.
     done: int
     #: Steps in all.
     total: int
-    #: What it is busy with; at most `MAX_NOTE` characters.
+    #: What it is busy with, for people; at most `MAX_NOTE` characters.
     note: str = ""
 
 

@@ -21,6 +21,7 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from spinach.brokers.calls import BeatProgress
 from spinach.const import BUFFER_HORIZON_SECONDS, MAX_FETCH
 from spinach.outcome import Outcome, OutcomeKind
 from spinach.worker.buffer import Buffer
@@ -266,6 +267,20 @@ class InFlight:
             wanted.difference_update(_pair(item.lease) for item in running)
             self._cancel_early = wanted
             self._cancel_buffered(wanted)
+
+    def progress(self, members: Collection[str]) -> list[BeatProgress]:
+        """What the running jobs of some memberships told of themselves last."""
+        with self._lock:
+            told = [
+                (item.lease, item.progress)
+                for item in self._running.values()
+                if item.progress is not None and item.lease.member in members
+            ]
+        return [
+            BeatProgress(lease.queue, lease.member, lease.stored_id, lease.token, progress)
+            for lease, progress in told
+            if progress is not None
+        ]
 
     def _cancel_buffered(self, pairs: set[tuple[str, str]]) -> None:
         """End the jobs in the buffer that are among the pairs, and strike these off."""

@@ -22,6 +22,7 @@ from spinach import signals
 from spinach.backoff import CallBackoff
 from spinach.brokers.calls import Verdict
 from spinach.clock import as_utc, from_ms, to_ms
+from spinach.const import MAX_SHOWN
 from spinach.current import RUNNING, is_overdue
 from spinach.exc import AbortException, BrokerError, RetryException
 from spinach.job import Job, JobStatus, job_from_record
@@ -237,12 +238,14 @@ class Worker:
 
     def _retry(self, work: LeasedJob, err: BaseException) -> Outcome:
         lease, task = work.lease, work.task
+        # Shown to who looks for the job, until its next attempt ends.
+        why = Failure(error=class_name(type(err)), message=message_of(err)[:MAX_SHOWN])
         if issubclass(type(err), RetryException):
             at_ms = self._wanted_at(lease, task.name, cast("RetryException", err))
             if at_ms is not None:
-                return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=at_ms)
+                return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=at_ms, failure=why)
         delay_ms = retry_delay_ms(task, lease, self._source)
-        return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms)
+        return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms, failure=why)
 
     def _wanted_at(self, lease: Lease, task: str, err: RetryException) -> int | None:
         """The instant that a `RetryException` asks for, in ms since 1970.
