@@ -12,6 +12,8 @@ import pytest
 
 from spinach import AbortException, RetryException, Tasks, current_job
 from spinach.exc import JobCancelled, JobReleased
+from spinach.jobs import CancelVerdict
+from spinach.progress import Progress
 from spinach.record.ids import job_id_of
 
 from .support import PATIENCE, Bench, Ear, FlakyBroker, wait_for
@@ -395,3 +397,58 @@ def test_a_registry_has_a_time_limit_for_tasks_that_name_none() -> None:
     limits = {name: task.time_limit for name, task in tasks.tasks.items()}
     assert limits == {"default": SECOND, "own": 2 * SECOND, "decorated": 3 * SECOND}
     assert Tasks()._time_limit is None
+
+
+# -- from the call to the task ------------------------------------------------------
+
+
+@pytest.mark.concurrency
+def test_a_running_task_hears_of_its_cancel_with_the_next_beat(bench: Bench) -> None:
+    begun, seen = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        while not current_job().cancelled:
+            threading.Event().wait(0.001)
+        seen.set()
+        current_job().check()
+
+    shop = Shop(bench, work, max_retries=3)
+    with Ear("bench") as ear:
+        shop.engine.start_workers(1, block=False)
+        wait_for(begun)
+        bench.busy = 1
+        bench.settle()
+        assert shop.engine.jobs.cancel(shop.job) == (CancelVerdict.REQUESTED,)
+        assert not seen.is_set()
+        bench.clock.advance(10 * SECOND)
+        wait_for(seen)
+        bench.busy = 0
+        bench.settle()
+        shop.engine.stop_workers()
+    assert ear.jobs[1:] == [("job_cancelled", "CANCELLED"), ("job_finished", "CANCELLED")]
+    assert shop.engine.jobs.get(shop.job) is None
+    assert (shop.counts.unfinished, shop.counts.failed) == (0, 0)
+
+
+@pytest.mark.concurrency
+def test_others_see_the_progress_of_a_task_with_its_next_beat(bench: Bench, slow: Slow) -> None:
+    def work() -> None:
+        current_job().progress(3, 10, note="rows")
+        slow()
+
+    shop = Shop(bench, work)
+    shop.engine.start_workers(1, block=False)
+    wait_for(slow.begun)
+    bench.busy = 1
+    bench.settle()
+    view = shop.engine.jobs.get(shop.job)
+    assert view is not None
+    assert view.progress is None
+    bench.advance(10 * SECOND)
+    view = shop.engine.jobs.get(shop.job)
+    assert view is not None
+    assert view.progress == Progress(3, 10, "rows")
+    slow.go_on.set()
+    bench.busy = 0
+    shop.engine.stop_workers()
