@@ -188,6 +188,7 @@ class Ear:
         signals.job_failed,
         signals.job_cancelled,
         signals.job_expired,
+        signals.job_overdue,
         signals.job_finished,
         signals.worker_started,
         signals.worker_terminated,

@@ -63,6 +63,9 @@ MAX_ERROR_BYTES: Final = 16 * 1024
 #: Shortest period of a periodic task.
 MIN_PERIODICITY: Final = timedelta(seconds=1)
 
+#: Longest time limit of a task.
+MAX_TIME_LIMIT: Final = timedelta(days=365)
+
 # -- what all brokers decide alike -----------------------------------------
 #
 # A broker may write these down once more in the language of its server, where a test

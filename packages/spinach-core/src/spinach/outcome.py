@@ -56,7 +56,7 @@ class OutcomeKind(enum.Enum):
     FAILED = "failed"
     #: The attempt failed and is spent; the job becomes due again.
     RETRY = "retry"
-    #: Given back without having run; first in its queue, no attempt spent.
+    #: Given back, mostly without having run; first in its queue, no attempt spent.
     RELEASE = "release"
     #: This process does not know the task or the record's version; the job is parked, and no
     #: attempt is spent.

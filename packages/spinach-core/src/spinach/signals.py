@@ -27,6 +27,7 @@ __all__ = [
     "job_expired",
     "job_failed",
     "job_finished",
+    "job_overdue",
     "job_schedule_retry",
     "job_started",
     "worker_started",
@@ -81,7 +82,14 @@ job_cancelled = SafeSignal("job_cancelled")
 #: A job was not run, since its attempt would have begun too late. Nothing follows. Arguments: job.
 job_expired = SafeSignal("job_expired")
 
-#: An attempt ended, whatever came of it; after the two above. Arguments: job.
+#: A job was cancelled, before it ran or while it did. Arguments: job.
+job_cancelled = SafeSignal("job_cancelled")
+
+#: An attempt runs for longer than its time limit; once, and on a thread that runs no job.
+#: Arguments: job.
+job_overdue = SafeSignal("job_overdue")
+
+#: An attempt ended, whatever came of it; after those above. Arguments: job.
 job_finished = SafeSignal("job_finished")
 
 #: A worker thread starts. Arguments: worker_name.

@@ -11,6 +11,7 @@ import msgspec
 
 from spinach.brokers.role import Role
 from spinach.outcome import Failure  # noqa: TC001 - fields are read at run time
+from spinach.progress import Progress
 from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
@@ -55,16 +56,6 @@ class CancelVerdict(enum.Enum):
     FINISHED = "finished"
     #: The store has no such job: it is over, or there never was one.
     UNKNOWN = "unknown"
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a job that runs has come, by its own account."""
-
-    #: Parts done, of a total.
-    done: int
-    total: int
-    #: For people.
-    note: str = ""
 
 
 class FoundJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,8 +16,8 @@ from spinach.const import BUFFER_HORIZON_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from spinach.brokers.jobs import Progress
     from spinach.outcome import Lease
+    from spinach.progress import Progress
     from spinach.record.options import RecordOptions
     from spinach.task import Task
     from spinach.worker.membership import Membership
@@ -48,8 +48,11 @@ class LeasedJob(msgspec.Struct, eq=False):
     stray: bool = False
     #: Its cancel was asked for while it ran.
     cancelled: bool = False
-    #: How far it has come, as its task told last. The thread that runs it replaces it whole, and
-    #: needs no lock for that.
+    #: When its time limit passes, in monotonic seconds; None: it has none, or did not start.
+    deadline: float | None = None
+    #: That its deadline has passed was told.
+    overdue: bool = False
+    #: What its task said last. Any thread writes it, without the lock: it is replaced whole.
     progress: Progress | None = None
 
 

@@ -16,6 +16,7 @@ All moves are made under one lock. No broker is called and no user code runs und
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from spinach.worker.prefetch import FetchSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import timedelta
 
     from spinach.brokers.calls import Verdict
     from spinach.clock import Clock
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
     from spinach.worker.wake_up import Sync
 
 __all__ = ["InFlight"]
+
+#: Sums of float seconds that should be equal may differ by less than this. A clock
+#: that a test turns stands exactly at the instant that is due.
+_TOLERANCE_SECONDS = 1e-6
 
 #: A worker thread looks this often although it was not woken, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
@@ -100,6 +106,8 @@ class InFlight:
         self._idle = 0
         # A thread was woken for the buffer and has not looked yet.
         self._waking = False
+        # The first deadline of a running job that was not told of, or an earlier instant.
+        self._overdue_at = math.inf
         self._finished_at: dict[int, float] = {}
         self._asked = False
         self._low_water = 0
@@ -180,10 +188,19 @@ class InFlight:
         leased_job = self._buffer.take(now)
         if leased_job is not None:
             self._running[worker] = leased_job
+            if leased_job.task.time_limit is not None:
+                self._limit(leased_job, leased_job.task.time_limit)
             self._wake_worker()
             if not self._asked and len(self._buffer) <= self._low_water:
                 self._ask()
         return leased_job
+
+    def _limit(self, leased_job: LeasedJob, time_limit: timedelta) -> None:
+        """A job with a time limit starts; the arbiter is woken if it does not look by then."""
+        leased_job.deadline = leased_job.started + time_limit.total_seconds()
+        if leased_job.deadline < self._overdue_at:
+            self._overdue_at = leased_job.deadline
+            self._wake_arbiter()
 
     def _wake_worker(self) -> None:
         """Wake a thread for what lies in the buffer, if none is on its way.
@@ -407,6 +424,41 @@ class InFlight:
         self._buffer.remove(items)
         for item in items:
             self._give_back(item)
+
+    # -- time limits -------------------------------------------------------
+
+    def overdue_in(self) -> float:
+        """Seconds until a job that runs may have exceeded its time limit; math.inf: none will."""
+        # Without the lock: where a job starts that is due sooner, the arbiter is woken after this
+        # was written.
+        at = self._overdue_at
+        return at if at == math.inf else max(0.0, at - self._clock.monotonic())
+
+    def take_overdue(self) -> list[tuple[int, LeasedJob]]:
+        """The jobs that run for longer than their time limit, with the key of their thread.
+
+        Each is named once.
+        """
+        now = self._clock.monotonic() + _TOLERANCE_SECONDS
+        if now < self._overdue_at:
+            return []
+        with self._lock:
+            found: list[tuple[int, LeasedJob]] = []
+            self._overdue_at = math.inf
+            for worker, item in self._running.items():
+                if item.deadline is None or item.overdue:
+                    continue
+                if now < item.deadline:
+                    self._overdue_at = min(self._overdue_at, item.deadline)
+                else:
+                    item.overdue = True
+                    found.append((worker, item))
+            return found
+
+    def runs(self, worker: int, leased_job: LeasedJob) -> bool:
+        """Whether a thread runs this very job."""
+        with self._lock:
+            return self._running.get(worker) is leased_job
 
     # -- result notifier ---------------------------------------------------
 
