@@ -69,7 +69,7 @@ def measure(url: str) -> dict[str, float]:
         wake_notifier=_nothing,
         hurry_notifier=_nothing,
     )
-    worker = Worker(1, "worker", "stages", broker, in_flight)
+    worker = Worker(1, "worker", "stages", broker, in_flight, stopping=lambda: False)
     stages = Stages()
     for number in range(1, ROUNDS + 1):
         batch = Batch()

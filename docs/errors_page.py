@@ -34,7 +34,7 @@ HEAD = """\
 
 <!-- Written by docs/errors_page.py; change the docstrings in spinach.exc instead. -->
 
-Every exception that Spinach raises is in `spinach.exc`. All but the last two have one base, so
+Every exception that Spinach raises is in `spinach.exc`. All but the last four have one base, so
 `except SpinachError` catches them, and most can be caught as the built-in error that they
 resemble. A message names what was given and what to do about it.
 """

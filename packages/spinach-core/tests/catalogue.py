@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
-from spinach import AbortException, Batch, Engine, RetryException, Tasks, signals
+from spinach import AbortException, Batch, Engine, RetryException, Tasks, current_job, signals
 from spinach.brokers.calls import Enrolment, FetchTurn
 from spinach.clock import SystemClock
 from spinach.exc import (
@@ -24,7 +24,10 @@ from spinach.exc import (
     InvalidJobSignatureError,
     InvalidName,
     InvalidTask,
+    JobCancelled,
+    JobReleased,
     NestedCall,
+    NotInJob,
     PayloadTooLarge,
     ScheduleUncertain,
     SpinachError,
@@ -228,6 +231,39 @@ def a_task_that_gives_up() -> None:
     spin.execute("charge")
 
 
+def a_task_without_a_job() -> None:
+    """Ask for the running job where none runs, as `execute` runs none."""
+    spin = Engine(MemoryBroker())
+
+    @spin.task(name="import")
+    def import_rows() -> None:
+        current_job().progress(0, 100)
+
+    spin.execute("import")
+
+
+def a_task_that_stops() -> None:
+    """End a task that should stop; `check` raises it in a job."""
+    spin = Engine(MemoryBroker())
+
+    @spin.task(name="import")
+    def import_rows() -> None:
+        raise JobCancelled("The file is not wanted any more")
+
+    spin.execute("import")
+
+
+def a_task_that_gives_its_job_back() -> None:
+    """Give a job back inside a task; the engine catches it, `execute` does not."""
+    spin = Engine(MemoryBroker())
+
+    @spin.task(name="import", max_retries=5)
+    def import_rows() -> None:
+        raise JobReleased("The machine goes down for maintenance")
+
+    spin.execute("import")
+
+
 def any_error() -> None:
     """Catch every error by the one base class, here that of a batch used twice."""
     spin = Engine(MemoryBroker())
@@ -251,6 +287,7 @@ CATALOGUE: dict[type[Exception], Callable[[], None]] = {
     TasksNotAttached: a_registry_alone,
     WorkersRunning: not_while_workers_run,
     NestedCall: a_look_in_the_middle_of_another_call,
+    NotInJob: a_task_without_a_job,
     BrokerInUse: one_broker_for_two_engines,
     BrokerError: a_broker_that_refuses,
     BrokerUnavailable: a_broker_out_of_reach,
@@ -259,4 +296,6 @@ CATALOGUE: dict[type[Exception], Callable[[], None]] = {
     WorkerLost: a_worker_that_died,
     RetryException: a_task_that_asks_for_a_retry,
     AbortException: a_task_that_gives_up,
+    JobCancelled: a_task_that_stops,
+    JobReleased: a_task_that_gives_its_job_back,
 }

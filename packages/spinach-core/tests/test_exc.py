@@ -45,7 +45,7 @@ def test_only_what_tasks_raise_stands_outside_the_tree(error: type[Exception]) -
     assert issubclass(error, SpinachError) is (error.__name__ not in OUTSIDE)
 
 
-OUTSIDE = {"RetryException", "AbortException"}
+OUTSIDE = {"RetryException", "AbortException", "JobCancelled", "JobReleased"}
 
 
 @pytest.mark.parametrize(

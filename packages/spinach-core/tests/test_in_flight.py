@@ -21,6 +21,7 @@ from .support import PATIENCE, QuietClock
 
 RELEASE = OutcomeKind.RELEASE
 SUCCEEDED = OutcomeKind.SUCCEEDED
+CANCELLED = OutcomeKind.CANCELLED
 
 
 class Rig:
@@ -528,3 +529,99 @@ def test_threads_that_run_short_jobs_are_worth_a_moment(rig: Rig) -> None:
     rig.in_flight.close()
     rig.end(1, job)
     assert rig.in_flight.fetch_size().gather == 0.0
+
+
+def pair(job: LeasedJob) -> tuple[str, str]:
+    return job.lease.stored_id, job.lease.token
+
+
+def test_a_cancelled_job_that_runs_is_marked_and_its_outcome_counts(rig: Rig) -> None:
+    runs, other = rig.put(1, 2)
+    rig.take(1)
+    rig.take(2)
+
+    rig.in_flight.request_cancel([pair(runs)])
+
+    assert (runs.cancelled, other.cancelled) == (True, False)
+    rig.in_flight.close()
+    rig.end(1, runs)
+    assert rig.pending() == [(SUCCEEDED, 1)]
+
+
+def test_a_cancelled_job_in_the_buffer_never_starts_and_is_told_of(rig: Rig) -> None:
+    told: list[Lease] = []
+    rig = Rig(on_cancelled=told.append)
+    first, second = rig.put(1, 2)
+
+    rig.in_flight.request_cancel([pair(first)])
+
+    assert rig.in_flight.held(rig.membership.member) == [pair(second), pair(first)]
+    callback = rig.in_flight.exchange(1)
+    assert callable(callback)
+    callback()
+    assert told == [first.lease]
+    assert rig.take(1) is second
+    assert rig.pending() == [(CANCELLED, 1)]
+    assert rig.in_flight.answered([Verdict.APPLIED]) == ([], set())
+    assert rig.in_flight.held_count(rig.membership.member) == 1
+
+
+def test_a_cancel_that_overtakes_the_fetch_meets_the_job_when_it_comes(rig: Rig) -> None:
+    late = rig.job(1)
+
+    rig.in_flight.request_cancel([pair(late)])
+    rig.in_flight.put([late, other := rig.job(2)])
+
+    assert rig.take(1) is other
+    assert rig.pending() == [(CANCELLED, 1)]
+
+
+def test_a_later_call_replaces_what_was_still_to_come(rig: Rig) -> None:
+    late = rig.job(1)
+    rig.in_flight.request_cancel([pair(late)])
+
+    rig.in_flight.request_cancel([])
+    rig.in_flight.put([late])
+
+    assert rig.take(1) is late
+
+
+def test_a_cancel_names_a_lease_and_not_a_job(rig: Rig) -> None:
+    (job,) = rig.put(1)
+    rig.in_flight.request_cancel([(job.lease.stored_id, "another token")])
+    assert rig.take(1) is job
+    assert not job.cancelled
+
+
+def test_an_outcome_on_its_way_is_left_to_the_store(rig: Rig) -> None:
+    (job,) = rig.put(1)
+    rig.take(1)
+    rig.in_flight.close()
+    rig.end(1, job)
+
+    rig.in_flight.request_cancel([pair(job)])
+
+    assert rig.pending() == [(SUCCEEDED, 1)]
+
+
+def test_a_cancelled_job_in_the_buffer_frees_its_slot_in_a_hurry() -> None:
+    hurries: list[None] = []
+    rig = Rig(hurry_notifier=lambda: hurries.append(None))
+    tasks = Tasks()
+    tasks.add(print, "print", max_concurrency=1)
+    job = rig.job(1)
+    job.task = tasks.get("print")
+    rig.in_flight.put([job])
+
+    rig.in_flight.request_cancel([pair(job)])
+
+    assert len(hurries) == 1
+
+
+def test_cancel_again_is_fine(rig: Rig) -> None:
+    runs, waits = rig.put(1, 2)
+    rig.take(1)
+    for _ in range(2):
+        rig.in_flight.request_cancel([pair(runs), pair(waits)])
+    assert runs.cancelled
+    assert rig.pending() == [(CANCELLED, 2)]

@@ -86,6 +86,33 @@ assert (counts.ready, counts.leased, counts.failed) == {
 
 
 @posix
+@pytest.mark.parametrize("grace", ["None", "timedelta(minutes=10)"])
+@pytest.mark.parametrize("end", ["check", "release"])
+def test_a_task_that_listens_gives_its_job_back_at_the_first_signal(end: str, grace: str) -> None:
+    run_python(
+        f"""{BLOCKED}
+from spinach import current_job
+
+@spin.task(name="long", max_retries=1)
+def long():
+    ran.append(current_job().attempt)
+    if len(ran) == 1:
+        kill(signal.SIGTERM)
+        while not current_job().should_stop:
+            threading.Event().wait(0.001)
+        current_job().{end}()
+
+spin.schedule("long")
+spin.start_workers(1, grace={grace})
+(counts,) = spin._broker.counts(["spinach"])
+assert (counts.ready, counts.leased, counts.retrying, counts.failed) == (1, 0, 0, 0), counts
+spin.start_workers(1, stop_when_queue_empty=True)
+assert ran == [1, 1], ran  # it cost no attempt
+{AFTER}"""
+    )
+
+
+@posix
 def test_many_signals_corrupt_nothing() -> None:
     run_python(
         f"""{BLOCKED}

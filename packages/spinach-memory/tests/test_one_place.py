@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import CancelVerdict, Place, Verdict
 from spinach.outcome import Lease, Outcome, OutcomeKind
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_testing.clock import VirtualClock
@@ -35,6 +35,7 @@ class OnePlace(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.clock = VirtualClock()
         self.leases: list[Lease] = []
+        self.cancelled: set[str] = set()
         self.started: Counter[str] = Counter()
         self.accepted = 0
 
@@ -126,13 +127,45 @@ class OnePlace(RuleBasedStateMachine):
         assert broker.retry_failed(QUEUE, failed[:half]) == half
         assert broker.discard_failed(QUEUE, failed) == len(failed) - half
 
+    @rule(first=st.integers(0, 30), count=st.integers(1, 4), step=st.integers(1, 3))
+    def cancel(self, first: int, count: int, step: int) -> None:
+        ids = list(self.queue.jobs)[first :: step][:count]
+        broker = self.processes[0].broker
+        places = {job.stored_id: job.place for job in broker.find_jobs([QUEUE], ids)}
+        for stored_id, reply in zip(ids, broker.cancel_jobs(QUEUE, ids), strict=True):
+            place = places.get(stored_id)
+            if place is Place.LEASED:
+                assert reply.verdict is CancelVerdict.REQUESTED
+            elif place is Place.FAILED:
+                assert reply.verdict is CancelVerdict.FINISHED
+            else:
+                assert place is None or reply.verdict is CancelVerdict.CANCELLED
+                self.cancelled.add(stored_id)
+
+    @invariant()
+    def cancelled_jobs_are_gone(self) -> None:  # I22
+        assert not self.cancelled & set(self.queue.jobs)
+        leased = {i for member in self.queue.members for i in member.running}
+        assert set(self.queue.cancelling) <= leased
+
+    @invariant()
+    def lines_have_no_gap_at_their_head(self) -> None:
+        queue = self.queue
+        held = [slots.held for slots in queue.limits.tasks.values()]
+        for line in (queue.ready, *queue.parked.values(), *held):
+            assert line.gaps == sum(job.cancelled for job in line)
+            assert not line or not line[0].cancelled
+            assert bool(line) == bool(line.jobs)
+
     @invariant()
     def each_job_is_in_one_place(self) -> None:
         queue = self.queue
-        places = [job.stored_id for job in queue.ready]
-        places += [entry[2].stored_id for entry in queue.future._heap]
-        places += [job.stored_id for park in queue.parked.values() for job in park]
-        places += [job.stored_id for slot in queue.limits.tasks.values() for job in slot.held]
+        held = [slots.held for slots in queue.limits.tasks.values()]
+        lines = (queue.ready, *queue.parked.values(), *held)
+        places = [job.stored_id for line in lines for job in line if not job.cancelled]
+        waiting = [entry[2] for entry in queue.future._heap if not entry[2].cancelled]
+        assert len(queue.future) == len(waiting)
+        places += [job.stored_id for job in waiting]
         places += [stored_id for member in queue.members for stored_id in member.running]
         places += list(queue.failed._entries)
         assert sorted(places) == sorted(queue.jobs)
@@ -154,7 +187,7 @@ class OnePlace(RuleBasedStateMachine):
     @invariant()
     def numbers_agree(self) -> None:
         queue = self.queue
-        retries = [entry[2] for entry in queue.future._heap if entry[2].retries]
+        retries = [entry[2] for entry in queue.future._heap if entry[2].retries and not entry[2].cancelled]
         assert queue.future.retrying == len(retries)
         assert not any(not park for park in queue.parked.values())
 

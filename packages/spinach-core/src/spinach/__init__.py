@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.backoff import Backoff
 from spinach.const import VERSION
+from spinach.current import CurrentJob, current_job
 from spinach.engine import Engine
+from spinach.exc import JobCancelled, JobReleased
 from spinach.job import Job, JobStatus
+from spinach.job_filter import JobFilter
 from spinach.queues import ALL_QUEUES
 from spinach.task import AbortException, Batch, RetryException, Task, Tasks
 
@@ -25,13 +28,18 @@ __all__ = [
     "AbortException",
     "Backoff",
     "Batch",
+    "CurrentJob",
     "Engine",
     "Job",
+    "JobCancelled",
+    "JobFilter",
+    "JobReleased",
     "JobStatus",
     "RetryException",
     "Task",
     "Tasks",
     "__version__",
+    "current_job",
 ]
 
 __version__ = VERSION

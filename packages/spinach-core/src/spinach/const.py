@@ -53,11 +53,18 @@ MAX_FETCH_BYTES: Final = 1024 * 1024
 #: Most outcomes that one report carries.
 REPORT_CHUNK: Final = 1000
 
+#: Characters of the message that is shown of a failed attempt before the job is retried, and
+#: of the note that a running job tells of itself.
+MAX_SHOWN: Final = 500
+
 #: Text of an error that the failed store keeps, in bytes.
 MAX_ERROR_BYTES: Final = 16 * 1024
 
 #: Shortest period of a periodic task.
 MIN_PERIODICITY: Final = timedelta(seconds=1)
+
+#: Longest time limit of a task.
+MAX_TIME_LIMIT: Final = timedelta(days=365)
 
 # -- what all brokers decide alike -----------------------------------------
 #
@@ -100,6 +107,10 @@ HOUSEKEEPING_CHUNK: Final = 100
 
 #: Most jobs without a slot that one fetch moves to the held ones.
 SET_ASIDE_CHUNK: Final = 500
+
+#: Jobs of a line that are counted before one that is looked for. One that stands behind more is
+#: told to stand behind at least as many.
+MOST_COUNTED: Final = 1000
 
 #: Most tasks with parked jobs that one fetch tells of.
 PARKS_TOLD: Final = 100

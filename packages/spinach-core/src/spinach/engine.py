@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -10,9 +11,10 @@ from spinach.brokers.base import Broker
 from spinach.const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
 from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Scheduling, typed_as
-from spinach.exc import InvalidArgument, WorkersRunning
+from spinach.exc import InvalidArgument, WaitInWorker, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.job import Job
+from spinach.jobs import Jobs
 from spinach.options import SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
@@ -87,6 +89,8 @@ class Engine:
         # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
         self._pool: WorkerPool | None = None
+        #: Jobs wherever they are: `get`, `list`, `cancel`, `wait`.
+        self.jobs = Jobs(lambda: self._broker, self._namespace, self._may_wait)
         self.attach_tasks(self._tasks)
 
     def __repr__(self) -> str:
@@ -421,6 +425,17 @@ class Engine:
             )
 
     # -- helpers -----------------------------------------------------------
+
+    def _may_wait(self, call: str) -> None:
+        """Refuse a wait for jobs in a thread that may have to run them."""
+        pool = self._running_pool()
+        thread = threading.current_thread()
+        if pool is not None and thread in pool:
+            raise WaitInWorker(
+                f"{call}() would wait in {thread.name}, a thread of this engine. If all threads "
+                "waited, none would be left to run what they wait for. Let a job follow instead: "
+                "as its last step, what you wait for schedules the job that goes on."
+            )
 
     def _block(self, pool: WorkerPool, shutdown: Shutdown) -> None:
         """Wait for the end of a pool on the calling thread; signals bring it about."""

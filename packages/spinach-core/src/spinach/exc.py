@@ -13,18 +13,21 @@
     ├── TasksNotAttached           (RuntimeError)           a registry that no engine knows
     ├── WorkersRunning             (RuntimeError)           not while workers run
     ├── NestedCall                 (RuntimeError)           not in the middle of another call
+    ├── NotInJob                   (RuntimeError)           no job runs where it was asked for
     ├── BrokerInUse                (RuntimeError)           the broker belongs to another engine
     ├── BrokerError                                         the broker could not do it
     │   ├── BrokerUnavailable                               not reachable; nothing is unknown
     │   ├── BrokerFull                                      its memory is full
     │   └── ScheduleUncertain                               some jobs have an unknown fate
-    └── WorkerLost                                          the worker process of a job died
+    ├── WorkerLost                                          the worker process of a job died
+    ├── WaitTimeout                (TimeoutError)           a job has not ended yet
+    └── WaitInWorker               (RuntimeError)           a worker thread may not wait for a job
 
 Two of them are TypeErrors and ValueErrors at once, because one check refuses both a wrong type
 and a value out of range, and a caller may expect either.
 
-`RetryException` and `AbortException` are raised by tasks, for Spinach to catch;
-they are signals of intent rather than errors and stand outside the tree.
+`RetryException`, `AbortException`, `JobCancelled` and `JobReleased` are raised by tasks, for
+Spinach to catch; they are signals of intent rather than errors and stand outside the tree.
 """
 
 from __future__ import annotations
@@ -47,13 +50,18 @@ __all__ = [
     "InvalidJobSignatureError",
     "InvalidName",
     "InvalidTask",
+    "JobCancelled",
+    "JobReleased",
     "NestedCall",
+    "NotInJob",
     "PayloadTooLarge",
     "RetryException",
     "ScheduleUncertain",
     "SpinachError",
     "TasksNotAttached",
     "UnknownTask",
+    "WaitInWorker",
+    "WaitTimeout",
     "WorkerLost",
     "WorkersRunning",
 ]
@@ -106,6 +114,10 @@ class NestedCall(SpinachError, RuntimeError):
     """
 
 
+class NotInJob(SpinachError, RuntimeError):
+    """No job runs here; call it in a task, or in a copy of the task's context."""
+
+
 class BrokerInUse(SpinachError, RuntimeError):
     """One broker serves one engine for life; create another broker."""
 
@@ -155,6 +167,14 @@ class WorkerLost(SpinachError):
     """The worker process died while it owned the job."""
 
 
+class WaitTimeout(SpinachError, TimeoutError):
+    """The jobs have not ended in the time that was given; they go on, and may be waited for."""
+
+
+class WaitInWorker(SpinachError, RuntimeError):
+    """A worker thread would wait for a job that may need that very thread; let a job follow."""
+
+
 class RetryException(Exception):
     """Raised by a task to be run again, as long as it has retries left.
 
@@ -183,3 +203,21 @@ class RetryException(Exception):
 
 class AbortException(Exception):
     """Raised by a task to fail for good, whatever retries it has left."""
+
+
+class JobCancelled(Exception):
+    """Raised in a task that should stop, by `check` of the running job; or by the task itself.
+
+    If the cancel of the job was asked for, it ends as cancelled. If its time limit has passed, the
+    attempt has failed. If the worker is told to stop, a job that may run again is given back
+    without an attempt; one that runs at most once has started, so it fails. Without any of these
+    reasons it is a failure like others.
+    """
+
+
+class JobReleased(Exception):
+    """Raised by a task to give its job back, as `release` of the running job does.
+
+    A job that may run again is the first in its queue then, and no attempt is spent. One that runs
+    at most once has started, so it cannot be given back: it fails, and the reason says so.
+    """

@@ -56,7 +56,7 @@ class OutcomeKind(enum.Enum):
     FAILED = "failed"
     #: The attempt failed and is spent; the job becomes due again.
     RETRY = "retry"
-    #: Given back without having run; first in its queue, no attempt spent.
+    #: Given back, mostly without having run; first in its queue, no attempt spent.
     RELEASE = "release"
     #: This process does not know the task or the record's version; the job is parked, and no
     #: attempt is spent.
@@ -91,7 +91,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     delay_ms: int | None = None
     #: RETRY only: the instant it is due, in ms since 1970; the past means now.
     at_ms: int | None = None
-    #: FAILED only.
+    #: FAILED: why. RETRY: why this attempt failed, shortly and without a traceback, to be shown
+    #: until the next one ends; None shows nothing.
     failure: Failure | None = None
 
 

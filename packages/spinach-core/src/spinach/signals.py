@@ -23,9 +23,11 @@ from spinach.support.forks import leave_child
 from spinach.support.shield import SHIELD
 
 __all__ = [
+    "job_cancelled",
     "job_expired",
     "job_failed",
     "job_finished",
+    "job_overdue",
     "job_schedule_retry",
     "job_started",
     "worker_started",
@@ -74,10 +76,20 @@ job_schedule_retry = SafeSignal("job_schedule_retry")
 #: A job failed for good, or lost its worker for good. Arguments: job, err.
 job_failed = SafeSignal("job_failed")
 
+#: A job was taken back: before it ran, or while it did. Arguments: job.
+job_cancelled = SafeSignal("job_cancelled")
+
 #: A job was not run, since its attempt would have begun too late. Nothing follows. Arguments: job.
 job_expired = SafeSignal("job_expired")
 
-#: An attempt ended, whatever came of it; after the two above. Arguments: job.
+#: A job was cancelled, before it ran or while it did. Arguments: job.
+job_cancelled = SafeSignal("job_cancelled")
+
+#: An attempt runs for longer than its time limit; once, and on a thread that runs no job.
+#: Arguments: job.
+job_overdue = SafeSignal("job_overdue")
+
+#: An attempt ended, whatever came of it; after those above. Arguments: job.
 job_finished = SafeSignal("job_finished")
 
 #: A worker thread starts. Arguments: worker_name.

@@ -30,6 +30,7 @@ from spinach.support.checks import (
     require_concurrency,
     require_periodicity,
     require_retries,
+    require_time_limit,
 )
 from spinach.support.nested import OneAtATime, ProcessLock
 
@@ -98,6 +99,7 @@ class Tasks:
         periodicity: of tasks that name none; None is not periodic.
         max_concurrency: of tasks that name none; None is no limit.
         backoff: of tasks that name none; None is `Backoff()`.
+        time_limit: of tasks that name none; None is no limit.
 
     Raises:
         InvalidName: bad queue name.
@@ -111,6 +113,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        time_limit: timedelta | None = None,
     ) -> None:
         self._queue = DEFAULT_QUEUE if queue is None else check_name(queue, "queue")
         self._max_retries = (
@@ -119,6 +122,7 @@ class Tasks:
         self._periodicity = require_periodicity(periodicity)
         self._max_concurrency = require_concurrency(max_concurrency)
         self._backoff = DEFAULT_BACKOFF if backoff is None else require_backoff(backoff)
+        self._time_limit = require_time_limit(time_limit)
         # Both are replaced whole, so that they can be read without a lock.
         self._tasks: dict[str, Task[..., Any]] = {}
         # Engines it is attached to, the latest one last.
@@ -153,6 +157,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        time_limit: timedelta | None = None,
         replace: bool = False,
     ) -> Callable[[F], F]:
         """Decorator that registers a function, and returns that very function.
@@ -173,6 +178,10 @@ class Tasks:
                 with the number of the attempt that failed, from 1, and returns the
                 wait, which 0 ends at once. If it raises, or returns anything else, a
                 warning is logged and `Backoff()` chooses.
+            time_limit: how long an attempt may run, at least a millisecond; None takes the
+                registry's. When it has passed, `current_job().should_stop` is True, the signal
+                `job_overdue` is sent, and a warning shows where the thread is. Nothing ends the
+                attempt but its own function, since a thread cannot be killed.
             replace: True takes the place of this registry's task of that name, if there is
                 one. Jobs that workers have fetched run the former function, all others the
                 new one.
@@ -201,6 +210,7 @@ class Tasks:
                 periodicity=periodicity,
                 max_concurrency=max_concurrency,
                 backoff=backoff,
+                time_limit=time_limit,
                 replace=replace,
             )
             return func
@@ -217,6 +227,7 @@ class Tasks:
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
         *,
+        time_limit: timedelta | None = None,
         replace: bool = False,
     ) -> None:
         """Register a function without decorating it; see `task`, also for what it raises.
@@ -241,6 +252,7 @@ class Tasks:
                 else require_concurrency(max_concurrency)
             ),
             backoff=self._backoff if backoff is None else require_backoff(backoff),
+            time_limit=(self._time_limit if time_limit is None else require_time_limit(time_limit)),
         )
         if task.periodicity is not None and (problem := task.signature.problem((), {})):
             raise InvalidTask(

@@ -34,6 +34,7 @@ from spinach.worker.in_flight import InFlight
 from spinach.worker.keep_alive import KeepAlive
 from spinach.worker.memberships import Memberships
 from spinach.worker.notifier import ResultNotifier
+from spinach.worker.overdue import Overdue
 from spinach.worker.prefetch import Prefetch
 from spinach.worker.subscriber import Subscriber
 from spinach.worker.wake_up import WakeUp
@@ -283,7 +284,8 @@ class Process:
         self.memberships = memberships
         self.wake_ups = (arbiter_wake_up, notifier_wake_up, subscriber_wake_up)
         self.arbiter = Arbiter(
-            broker, memberships, keep_alive, fetching, self.in_flight, subscriber, arbiter_wake_up,
+            broker, memberships, keep_alive, fetching, self.in_flight, subscriber,
+            Overdue("model", clock, self.in_flight, lambda worker: None), arbiter_wake_up,
             stop_when_empty=stop_when_empty, grace=None, reporting=lambda: True,
         )  # fmt: skip
         notifier = ResultNotifier(
@@ -301,7 +303,10 @@ class Process:
         subscriber.open()
         run.thread("subscriber", subscriber.run)
         for number in range(1, workers + 1):
-            worker = Worker(number, f"w{number}", "model", broker, self.in_flight)
+            worker = Worker(
+                number, f"w{number}", "model", broker, self.in_flight,
+                stopping=lambda: self.arbiter.stopping,
+            )  # fmt: skip
             run.thread(f"worker-{number}", worker.run)
 
     def _task(self, job: str) -> None:

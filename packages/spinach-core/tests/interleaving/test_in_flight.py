@@ -31,11 +31,13 @@ class Case:
 
     Args:
         apart: the jobs come in on a thread of its own, so that the close finds some on their way.
+        cancel: the cancel of the first job is asked for, on a thread of its own.
+        stale: the first job has waited too long in the buffer, and is withdrawn.
     """
 
     def __init__(
         self, run, jobs, workers, *, lost_reports=0, drop=False, finish=False, apart=False,
-        in_flight=InFlight,
+        cancel=False, stale=False, in_flight=InFlight,
     ):  # fmt: skip
         clock = StoppedClock()
         self.wake_ups = [WakeUp(clock, run) for _ in range(3)]
@@ -47,6 +49,7 @@ class Case:
             wake_arbiter=arbiter_wake_up.set,
             wake_notifier=notifier_wake_up.set,
             hurry_notifier=lambda: None,
+            on_cancelled=lambda lease: self.told.append(lease.stored_id),
             tell_empty=finish,
             sync=run,
         )
@@ -71,7 +74,13 @@ class Case:
         self.finish = finish
         self.apart = apart
         self.given_back = self.ended = False
+        self.told: list[str] = []
+        self.cancel = cancel
+        self.stale = stale
+        self.asked = False
         run.thread("arbiter", self.arbiter)
+        if cancel:
+            run.thread("canceller", self.canceller)
         if apart:
             run.thread("subscriber", self.subscriber)
         run.thread("notifier", self.notifier)
@@ -83,6 +92,13 @@ class Case:
             self.in_flight.put([leased_job])
         if self.drop:
             self.in_flight.drop(self.member)
+        if self.stale:
+            self.leased_jobs[0].arrived = -1e6
+            self.in_flight.withdraw_stale()
+
+    def canceller(self):
+        self.in_flight.request_cancel([(self.jobs[0], "1")])
+        self.asked = True
 
     def subscriber(self):
         self.put()
@@ -111,7 +127,14 @@ class Case:
     def worker(self, number):
         outcome = None
         while (work := self.in_flight.exchange(number, outcome)) is not None:
-            self.runs[work.lease.stored_id] += 1
+            if not isinstance(work, LeasedJob):
+                outcome = work()
+                continue
+            job = work.lease.stored_id
+            self.runs[job] += 1
+            if self.cancel and job == self.jobs[0]:
+                assert self.in_flight.running  # A step in the middle of the job.
+                assert work.cancelled or not self.asked, f"{job} does not hear of its cancel"
             outcome = Outcome(OutcomeKind.SUCCEEDED, work.lease, "t")
         assert self.in_flight.late(number) is None
 
@@ -140,14 +163,17 @@ class Case:
             ran = self.runs[job]
             done = self.reported[job, OutcomeKind.SUCCEEDED]
             back = self.reported[job, OutcomeKind.RELEASE]
+            cancelled = self.reported[job, OutcomeKind.CANCELLED]
             assert ran <= 1, f"{job} ran {ran} times"
             assert done == ran, f"{job} ran, and its outcome was reported {done} times"
             if self.finish:
-                assert done == 1, f"{job} did not run although there was time"
+                assert done + cancelled == 1, f"{job} did not run although there was time"
+                assert self.told.count(job) == cancelled, f"{job} was cancelled in silence"
+            ends = done + back + cancelled
             if self.drop:
-                assert done + back <= 1
+                assert ends <= 1
             else:
-                assert done + back == 1, f"{job} ended {done + back} times"
+                assert ends == 1, f"{job} ended {ends} times"
         assert self.released == sorted(self.released), "releases lost their order"
         assert self.in_flight.empty
 
@@ -170,6 +196,11 @@ CASES = {
     "a report without an answer": ((["1a"], 1), {"lost_reports": 1}, 1_500),
     "fenced while a worker takes it": ((["1a"], 1), {"drop": True}, 900),
     "jobs that come while it closes": ((["1a", "1b"], 0), {"apart": True}, 100),
+    "cancelled while a worker takes it": ((["1a"], 4_000), {"cancel": True}, 1),
+    "cancelled in time to hear of it": ((["1a"], 1_500), {"cancel": True, "finish": True}, 1),
+    "cancelled while it is withdrawn": ((["1a"], 4_000), {"cancel": True, "stale": True}, 1),
+    "cancelled while it is fenced": ((["1a"], 4_500), {"cancel": True, "drop": True}, 1),
+    "cancelled while it comes": ((["1a", "1b"], 0), {"cancel": True, "apart": True}, 1_300),
 }
 
 
@@ -249,6 +280,35 @@ class GivesBackOnClose(InFlight):
         self.give_back()
 
 
+class CancelsAndKeeps(InFlight):
+    """What is cancelled stays in the buffer."""
+
+    def _cancel_buffered(self, pairs):
+        before = list(self._buffer)
+        super()._cancel_buffered(pairs)
+        if len(before) > len(self._buffer):
+            self._buffer.add(before, self._clock.monotonic())
+
+
+class OverlooksWhatRuns(InFlight):
+    def request_cancel(self, pairs):
+        with self._lock:
+            self._cancel_early = set(pairs)
+            self._cancel_buffered(self._cancel_early)
+
+
+class OverlooksWhatComes(InFlight):
+    def request_cancel(self, pairs):
+        super().request_cancel(pairs)
+        self._cancel_early = set()
+
+
+class CancelsInSilence(InFlight):
+    def _cancel_buffered(self, pairs):
+        super()._cancel_buffered(pairs)
+        self._callbacks.clear()
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("broken", "sizes", "options"),
@@ -261,6 +321,10 @@ class GivesBackOnClose(InFlight):
         (ForgetsUnanswered, (["1a"], 1), {"lost_reports": 1}),
         (ClosesInSilence, (["1a"], 1), {}),
         (GivesBackOnClose, (["1a", "1b"], 0), {"apart": True}),
+        (CancelsAndKeeps, (["1a"], 1), {"cancel": True}),
+        (OverlooksWhatRuns, (["1a"], 1), {"cancel": True}),
+        (OverlooksWhatComes, (["1a"], 1), {"cancel": True}),
+        (CancelsInSilence, (["1a"], 1), {"cancel": True, "finish": True}),
     ],
 )
 def test_a_broken_hand_over_is_found(broken, sizes, options):

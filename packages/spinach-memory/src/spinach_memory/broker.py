@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Final
 from spinach.brokers.base import Broker
 from spinach.brokers.calls import (
     BeatReply,
+    CancelReply,
+    CancelVerdict,
     FetchReply,
     FireReply,
+    FoundPage,
     JoinReply,
     QueueCounts,
     ReconcileReply,
@@ -26,6 +29,7 @@ from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BY
 from spinach.exc import InvalidArgument
 
 from .counts import count, earliest
+from .finding import find, page, read_cursor
 from .members import Member
 from .queue import FetchBudget
 from .recovery import recover
@@ -33,11 +37,20 @@ from .stopped_clock import StoppedClock
 from .store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn
+    from spinach.brokers.calls import (
+        BeatProgress,
+        Cursor,
+        Deposit,
+        Enrolment,
+        FailedJob,
+        FetchTurn,
+        FoundJob,
+        Place,
+    )
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
@@ -150,7 +163,7 @@ class MemoryBroker(Broker):
                     asked = [(queue, turn.parks) for queue, turn in zip(queues, turns, strict=True)]
                     shelves.wait(self, asked, block_seconds)
                 budget = FetchBudget(
-                    idle=idle, extra=extra, max_bytes=max_bytes, token=shelves.new_token()
+                    idle=idle, extra=extra, max_bytes=max_bytes, number=shelves.new_number()
                 )
                 return [
                     self._fetch_one(queue, turn, budget)
@@ -166,7 +179,7 @@ class MemoryBroker(Broker):
         member = queue.members.admit(turn)
         if isinstance(member, Verdict):
             return FetchReply(verdict=member)
-        leases = queue.take(member, turn.parks, budget)
+        leases = queue.take(member, turn.parks, budget, now_ms)
         keeps_time = queue.timekeeper.offer(member.name, now_ms)
         return FetchReply(
             verdict=Verdict.APPLIED,
@@ -178,12 +191,16 @@ class MemoryBroker(Broker):
             dead=queue.members.claim_dead(member, now_ms),
         )
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         """Renew leases, also after the deadline unless the member's recovery began."""
         self._stopped_clock.look()
         shelves = self.store.shelves()
         replies: list[BeatReply] = []
         with shelves, shelves.lock:
+            for told in progress:
+                shelves.queue(self.namespace, told.queue).note_progress(told)
             for turn in turns:
                 queue = shelves.queue(self.namespace, turn.queue)
                 now_ms = self._note_call(queue)
@@ -193,7 +210,10 @@ class MemoryBroker(Broker):
                     continue
                 member.renew(now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
-                replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead))
+                cancelled = queue.cancelled(member) if queue.cancelling else ()
+                replies.append(
+                    BeatReply(verdict=Verdict.APPLIED, dead=dead, cancelled=cancelled)
+                )
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:
@@ -337,6 +357,47 @@ class MemoryBroker(Broker):
     def queues(self) -> list[str]:
         with self.store.shelves() as shelves, shelves.lock:
             return shelves.queue_names(self.namespace)
+
+    # -- jobs --------------------------------------------------------------
+
+    def find_jobs(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
+        with self.store.shelves() as shelves, shelves.lock:
+            now_ms = self._now_ms()
+            found = [shelves.find(self.namespace, name) for name in queues]
+            looked = [
+                find(queue, each, now_ms, counting=True)
+                for queue in found
+                if queue is not None
+                for each in stored_ids
+            ]
+            return [job for job in looked if job is not None]
+
+    def list_jobs(
+        self,
+        queue: str,
+        *,
+        places: Collection[Place] = (),
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> FoundPage:
+        """See `Broker`; the first come first, where no other order is promised."""
+        after = read_cursor(cursor)
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.find(self.namespace, queue)
+            if stored is None:
+                return FoundPage(jobs=(), cursor=None)
+            return page(stored, self._now_ms(), places=places, task=task, after=after, limit=limit)
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.find(self.namespace, queue)
+            if stored is None:
+                return [CancelReply(verdict=CancelVerdict.UNKNOWN) for _ in stored_ids]
+            stored.trim_failed(self._now_ms())
+            replies = [stored.cancel(each) for each in stored_ids]
+            stored.end_call()
+            return replies
 
     # -- failed store ------------------------------------------------------
 

@@ -40,6 +40,13 @@ class FailedStore:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, stored_id: str) -> bool:
+        return stored_id in self._entries
+
+    def get(self, stored_id: str) -> FailedJob | None:
+        """The entry of a job; None where there is none."""
+        return self._entries.get(stored_id)
+
     def add(self, job: StoredJob, failure: Failure | None, now_ms: int) -> None:
         """Keep a job that failed now."""
         kept = cut_failure(failure or _UNSTATED)

@@ -6,7 +6,10 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING
 
+from spinach.brokers.calls import Place
 from spinach.const import RENEWAL_MS, TIMEKEEPER_MS
+
+from .jobs import Whereabouts
 
 if TYPE_CHECKING:
     from .jobs import StoredJob
@@ -17,16 +20,18 @@ __all__ = ["FutureJobs", "Timekeeper"]
 class FutureJobs:
     """Jobs in the order of their instants; equal instants in the order they came."""
 
-    __slots__ = ("_heap", "_order", "retrying")
+    __slots__ = ("_cancelled", "_heap", "_order", "retrying")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, StoredJob]] = []
         self._order = count()
         #: Number of jobs that wait for a retry rather than for their first instant.
         self.retrying = 0
+        # Of the heap, that are no jobs any more; the first one is none of them.
+        self._cancelled = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) - self._cancelled
 
     @property
     def next_due_ms(self) -> int | None:
@@ -40,7 +45,9 @@ class FutureJobs:
             Whether it is now the first one.
         """
         first = not self._heap or due_ms < self._heap[0][0]
-        heapq.heappush(self._heap, (due_ms, next(self._order), job))
+        order = next(self._order)
+        heapq.heappush(self._heap, (due_ms, order, job))
+        job.where = Whereabouts(Place.FUTURE, due_ms=due_ms, order=order)
         if job.retries:
             self.retrying += 1
         return first
@@ -50,10 +57,39 @@ class FutureJobs:
         due: list[StoredJob] = []
         while self._heap and self._heap[0][0] <= now_ms and len(due) < limit:
             job = heapq.heappop(self._heap)[2]
+            job.where = None
             if job.retries:
                 self.retrying -= 1
             due.append(job)
+            if self._cancelled:
+                self._close_up()
         return due
+
+    def lose(self, job: StoredJob) -> None:
+        """A job that waits is cancelled."""
+        job.cancelled = True
+        job.record = b""
+        if job.retries:
+            self.retrying -= 1
+        self._cancelled += 1
+        self._close_up()
+        if self._cancelled > len(self._heap) // 2:
+            # All others are looked at once for as many cancels.
+            self._heap = [each for each in self._heap if not each[2].cancelled]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def _close_up(self) -> None:
+        while self._cancelled and self._heap[0][2].cancelled:
+            heapq.heappop(self._heap)
+            self._cancelled -= 1
+
+    def before(self, job: StoredJob, most: int) -> int | None:
+        """How many jobs are due before one; None where more than `most` wait."""
+        if len(self._heap) > most:
+            return None
+        due = sorted(entry for entry in self._heap if not entry[2].cancelled)
+        return next(place for place, entry in enumerate(due) if entry[2] is job)
 
 
 class Timekeeper:

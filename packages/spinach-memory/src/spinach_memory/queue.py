@@ -6,16 +6,16 @@ answer is the broker's business; here jobs move.
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from spinach.brokers.calls import CancelReply, CancelVerdict, Place
 from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
 from spinach.outcome import Lease, OutcomeKind
 
 from .failed import FailedStore
 from .future import FutureJobs, Timekeeper
-from .jobs import StoredJob
+from .jobs import Line, StoredJob, Whereabouts
 from .members import Members
 from .periodic import PeriodicTasks
 from .slots import Limits
@@ -24,20 +24,23 @@ from .waiting import Waiters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spinach.brokers.calls import Deposit, Enrolment
+    from spinach.brokers.calls import BeatProgress, Deposit, Enrolment, Progress
     from spinach.outcome import Failure, Outcome
 
     from .members import Member
 
-__all__ = ["FetchBudget", "Queue"]
+__all__ = ["FetchBudget", "Queue", "new_token", "read_token"]
+
+#: Outcomes after which a job would be handed out once more.
+_BACK_TO_THE_QUEUE: Final = (OutcomeKind.RETRY, OutcomeKind.RELEASE, OutcomeKind.PARK)
 
 
 class FetchBudget:
     """Counts down over all queues of a fetch, in the order in which it names them."""
 
-    __slots__ = ("bytes_left", "holds_left", "idle", "taken", "token", "want")
+    __slots__ = ("bytes_left", "holds_left", "idle", "number", "taken", "want")
 
-    def __init__(self, *, idle: int, extra: int, max_bytes: int, token: str) -> None:
+    def __init__(self, *, idle: int, extra: int, max_bytes: int, number: int) -> None:
         #: Jobs taken so far.
         self.taken = 0
         #: Number of jobs that are leased directly, for idle threads; the first ones.
@@ -47,8 +50,8 @@ class FetchBudget:
         self.bytes_left = max_bytes
         #: Number of jobs without a slot that may still be held.
         self.holds_left = SET_ASIDE_CHUNK
-        #: Of all leases of this fetch. A job is leased once in a fetch.
-        self.token = token
+        #: Of this fetch, for the tokens of its leases. A job is leased once in a fetch.
+        self.number = number
 
 
 class Queue:
@@ -62,6 +65,7 @@ class Queue:
     __slots__ = (
         "_released",
         "_wake_due",
+        "cancelling",
         "enqueued",
         "failed",
         "future",
@@ -72,6 +76,7 @@ class Queue:
         "name",
         "parked",
         "periodic",
+        "progress",
         "ready",
         "timekeeper",
         "waiters",
@@ -81,15 +86,19 @@ class Queue:
         self.name = name
         #: Stored id → job, of every job that is in one of the places.
         self.jobs: dict[str, StoredJob] = {}
-        self.ready: deque[StoredJob] = deque()
+        self.ready = Line()
         self.future = FutureJobs()
         #: Has the held jobs, too.
         self.limits = Limits()
         #: Task → its parked jobs; no empty ones.
-        self.parked: dict[str, deque[StoredJob]] = {}
+        self.parked: dict[str, Line] = {}
         self.failed = FailedStore()
         #: Have the leases, too.
         self.members = Members()
+        #: Stored ids of the leased jobs whose cancel was asked for, in that order.
+        self.cancelling: dict[str, None] = {}
+        #: Stored id → what a beat told of a leased job.
+        self.progress: dict[str, Progress] = {}
         self.periodic = PeriodicTasks()
         self.timekeeper = Timekeeper()
         self.waiters = Waiters()
@@ -137,9 +146,9 @@ class Queue:
         due_ms = deposit.due_ms
         if deposit.stored_id in self.jobs:
             return due_ms is None or due_ms <= now_ms
-        job = StoredJob(deposit.stored_id, deposit.record)
-        self.jobs[job.stored_id] = job
         self.enqueued += 1
+        job = StoredJob(deposit.stored_id, deposit.record, self.enqueued)
+        self.jobs[job.stored_id] = job
         self.listed = True
         return self._put(job, due_ms, now_ms)
 
@@ -174,20 +183,28 @@ class Queue:
 
     # -- jobs are leased ---------------------------------------------------
 
-    def take(self, member: Member, parks: Iterable[str], budget: FetchBudget) -> tuple[Lease, ...]:
+    def take(
+        self, member: Member, parks: Iterable[str], budget: FetchBudget, now_ms: int
+    ) -> tuple[Lease, ...]:
         """Lease jobs to a member: from the parks first, then from the head of the queue."""
         leases: list[Lease] = []
+        token = new_token(budget.number, now_ms)
         for task in parks:
             park = self.parked.get(task)
             if park is not None:
-                self._take_from(park, member, budget, leases)
+                self._take_from(park, member, budget, token, leases)
                 if not park:
                     del self.parked[task]
-        self._take_from(self.ready, member, budget, leases)
+        self._take_from(self.ready, member, budget, token, leases)
         return tuple(leases)
 
     def _take_from(
-        self, source: deque[StoredJob], member: Member, budget: FetchBudget, leases: list[Lease]
+        self,
+        source: Line,
+        member: Member,
+        budget: FetchBudget,
+        token: str,
+        leases: list[Lease],
     ) -> None:
         limited = self.limits.tasks
         running = member.running
@@ -205,12 +222,17 @@ class Queue:
                         return
                     budget.holds_left -= 1
                     slots.hold(source.popleft())
+                    if source.gaps:
+                        source.close_up()
                     continue
             if len(job.record) > budget.bytes_left and budget.taken:
                 # Nothing that is smaller overtakes it, out of another queue either.
                 budget.want = budget.taken
                 return
             source.popleft()
+            if source.gaps:
+                source.close_up()
+            job.where = None
             if slots is not None:
                 self.limits.occupy(job, slots)
             budget.taken += 1
@@ -219,7 +241,7 @@ class Queue:
                 self.name,
                 member.name,
                 job.stored_id,
-                budget.token,
+                token,
                 direct,
                 job.record,
                 job.retries,
@@ -227,6 +249,68 @@ class Queue:
             )
             running[job.stored_id] = lease
             leases.append(lease)
+
+    # -- jobs are taken back -----------------------------------------------
+
+    def cancel(self, stored_id: str) -> CancelReply:
+        """Take a job back, or note that its worker shall."""
+        job = self.jobs.get(stored_id)
+        if job is None:
+            return CancelReply(verdict=CancelVerdict.UNKNOWN)
+        if stored_id in self.failed:
+            return CancelReply(verdict=CancelVerdict.FINISHED)
+        if any(stored_id in member.running for member in self.members):
+            self.cancelling[stored_id] = None
+            return CancelReply(verdict=CancelVerdict.REQUESTED)
+        reply = CancelReply(
+            verdict=CancelVerdict.CANCELLED, record=job.record, retries=job.retries
+        )
+        where = job.where
+        if where is None:
+            if job.order and (slots := self.limits.slots_of(job)) is not None:
+                # A slot may be free for it, and is for the next one now.
+                self._bring_back(slots.promote(1))
+            self.ready.lose(job)
+        elif where.place is Place.FUTURE:
+            self.future.lose(job)
+            if not self.future:
+                self.timekeeper.wanted = False
+        elif where.place is Place.HELD:
+            self.limits.tasks[where.lane].held.lose(job)
+        else:
+            park = self.parked[where.lane]
+            park.lose(job)
+            if not park:
+                del self.parked[where.lane]
+        self.forget(job)
+        return reply
+
+    def cancelled(self, member: Member) -> tuple[tuple[str, str], ...]:
+        """(stored id, token) of the leases of a member whose cancel was asked for."""
+        running = member.running
+        asked = [running[each] for each in self.cancelling if each in running]
+        return tuple((lease.stored_id, lease.token) for lease in asked)
+
+    def note_progress(self, told: BeatProgress) -> None:
+        """Keep how far a job has come, if the lease is its current one."""
+        member = self.members.get(told.member)
+        lease = None if member is None else member.running.get(told.stored_id)
+        if lease is not None and lease.token == told.token:
+            self.progress[told.stored_id] = told.progress
+
+    def cancel_ended(self, stored_id: str) -> bool:
+        """The lease of a job ended; whether its cancel was asked for."""
+        if stored_id not in self.cancelling:
+            return False
+        del self.cancelling[stored_id]
+        return True
+
+    def forget(self, job: StoredJob) -> None:
+        """Drop a job that is in no place any more."""
+        del self.jobs[job.stored_id]
+        if not self.jobs:
+            # A dict keeps the size it once had; after 100,000 jobs that is 5 MiB.
+            self.jobs.clear()
 
     # -- leases end --------------------------------------------------------
 
@@ -248,15 +332,15 @@ class Queue:
             return False
         job = self.end_lease(member, lease.stored_id)
         kind = outcome.kind
+        if self.cancelling and self.cancel_ended(job.stored_id) and kind in _BACK_TO_THE_QUEUE:
+            # It would run once more although it was taken back.
+            kind = OutcomeKind.CANCELLED
         if (
             kind is OutcomeKind.SUCCEEDED
             or kind is OutcomeKind.EXPIRED
             or kind is OutcomeKind.CANCELLED
         ):
-            del self.jobs[job.stored_id]
-            if not self.jobs:
-                # A dict keeps the size it once had; after 100,000 jobs that is 5 MiB.
-                self.jobs.clear()
+            self.forget(job)
         elif kind is OutcomeKind.RELEASE:
             self._released.append(job)
             self._wake_due = True
@@ -264,11 +348,16 @@ class Queue:
             due_ms = outcome.at_ms
             if due_ms is None:
                 due_ms = after_ms + outcome.delay_ms if outcome.delay_ms else now_ms
+            job.failure = outcome.failure
             self.retry(job, due_ms, now_ms)
         elif kind is OutcomeKind.FAILED:
             self.fail(job, outcome.failure, now_ms)
         else:
-            self.parked.setdefault(outcome.task, deque()).append(job)
+            job.where = Whereabouts(Place.PARKED, lane=outcome.task)
+            park = self.parked.get(outcome.task)
+            if park is None:
+                park = self.parked[outcome.task] = Line()
+            park.append(job)
             # Some waiting process may have asked for this park; which one is not known here.
             self.waiters.wake_all()
         return True
@@ -277,6 +366,8 @@ class Queue:
         """Take a job from a member, and the slot from the job; the caller puts it elsewhere."""
         del member.running[stored_id]
         job = self.jobs[stored_id]
+        if self.progress:
+            self.progress.pop(stored_id, None)
         if self.limits.occupied:
             self._bring_back(self.limits.free(job))
         return job
@@ -361,5 +452,21 @@ class Queue:
 
     def _leased_jobs(self) -> Iterator[StoredJob]:
         leases = [lease for member in self.members for lease in member.running.values()]
-        for lease in sorted(leases, key=lambda lease: int(lease.token)):
+        for lease in sorted(leases, key=lambda lease: read_token(lease.token)):
             yield self.jobs[lease.stored_id]
+
+
+def new_token(number: int, now_ms: int) -> str:
+    """The token of the leases of a fetch: its number, and when it was.
+
+    Args:
+        number: grows with each fetch.
+        now_ms: the store's now.
+    """
+    return f"{number}@{now_ms}"
+
+
+def read_token(token: str) -> tuple[int, int]:
+    """What a token was made of."""
+    number, _, now_ms = token.partition("@")
+    return int(number), int(now_ms)

@@ -53,10 +53,16 @@ def recover(queue: Queue, member: Member, now_ms: int, source: RandomSource | No
     given_up: list[tuple[StoredJob, str]] = []
     again: list[tuple[StoredJob, int]] = []
     unharmed: list[StoredJob] = []
-    told_bytes = 0
+    told_bytes = cancelled = 0
     for _ in range(min(HOUSEKEEPING_CHUNK, len(member.running))):
         stored_id, lease = next(reversed(member.running.items()))
         job = queue.jobs[stored_id]
+        if queue.cancelling and queue.cancel_ended(stored_id):
+            # Whatever it was to be: nobody wants it any more (I22).
+            queue.end_lease(member, stored_id)
+            queue.forget(job)
+            cancelled += 1
+            continue
         reason = _reason_to_give_up(job) if lease.direct else None
         if reason is not None:
             if told_bytes and told_bytes + len(job.record) > MAX_FETCH_BYTES:
@@ -95,6 +101,7 @@ def recover(queue: Queue, member: Member, now_ms: int, source: RandomSource | No
         info=member.enrolment.info,
         ready=len(unharmed),
         retrying=len(again),
+        cancelled=cancelled,
         lost=tuple(lost),
         more=bool(member.running),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from .jobs import task_of
+from spinach.brokers.calls import Place
+
+from .jobs import Line, Whereabouts, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -32,7 +33,7 @@ class TaskSlots:
         #: Slots taken; more than the limit for a while after it was lowered.
         self.taken = 0
         #: Jobs that found no slot, by `StoredJob.order`.
-        self.held: deque[StoredJob] = deque()
+        self.held = Line()
 
     @property
     def free(self) -> int:
@@ -45,6 +46,7 @@ class TaskSlots:
         A job may be held a second time: the limit was lowered, or others were released
         in front of it. It then waits where it waited before.
         """
+        job.where = Whereabouts(Place.HELD, lane=task_of(job.record) or "")
         held = self.held
         if not held or held[-1].order < job.order:
             held.append(job)
@@ -54,8 +56,13 @@ class TaskSlots:
 
     def promote(self, limit: int) -> list[StoredJob]:
         """Take out up to `limit` held jobs for which slots are free, in order."""
-        number = min(limit, self.free, len(self.held))
-        return [self.held.popleft() for _ in range(number)]
+        held = self.held
+        promoted: list[StoredJob] = []
+        for _ in range(min(limit, self.free, held.jobs)):
+            promoted.append(_ready_again(held.popleft()))
+            if held.gaps:
+                held.close_up()
+        return promoted
 
 
 class Limits:
@@ -74,7 +81,7 @@ class Limits:
     @property
     def held(self) -> int:
         """Number of jobs that wait for a slot."""
-        return sum(len(slots.held) for slots in self.tasks.values())
+        return sum(slots.held.jobs for slots in self.tasks.values())
 
     def occupy(self, job: StoredJob, slots: TaskSlots) -> None:
         """Give the job one of the slots."""
@@ -152,8 +159,13 @@ class Limits:
         slots = self.tasks[task]
         if slots.declared:
             slots.limit = min(slots.declared.values())
-            return slots.promote(len(slots.held))
+            return slots.promote(slots.held.jobs)
         del self.tasks[task]
-        released = list(slots.held)
-        slots.held.clear()
+        released = [_ready_again(job) for job in slots.held if not job.cancelled]
+        slots.held = Line()
         return released
+
+
+def _ready_again(job: StoredJob) -> StoredJob:
+    job.where = None
+    return job

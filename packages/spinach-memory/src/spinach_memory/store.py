@@ -28,12 +28,12 @@ class Shelves(Guarded):
     but for signal handlers and the like; see `nested`.
     """
 
-    __slots__ = ("_interrupted", "_queues", "_tokens", "_waiting")
+    __slots__ = ("_interrupted", "_queues", "_numbers", "_waiting")
 
     def __init__(self) -> None:
         super().__init__()
         self._queues: dict[tuple[str, str], Queue] = {}
-        self._tokens = count(1)
+        self._numbers = count(1)
         # Broker → its fetches that wait.
         self._waiting: dict[Broker, list[Waiter]] = {}
         # Brokers whose next wait is not to happen; the set does not keep them alive.
@@ -80,9 +80,9 @@ class Shelves(Guarded):
         # Whether a job was there already makes no difference to the answer.
         return [each.due_ms is None or each.due_ms <= now_ms for each in deposits]
 
-    def new_token(self) -> str:
-        """A token that no lease had before."""
-        return str(next(self._tokens))
+    def new_number(self) -> int:
+        """A number that no fetch had before."""
+        return next(self._numbers)
 
     def wait(
         self,

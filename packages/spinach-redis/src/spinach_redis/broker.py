@@ -35,6 +35,7 @@ from spinach_redis.counting import Count
 from spinach_redis.eventloop import running_loop, warn_of_event_loop
 from spinach_redis.failed import FailedJobs
 from spinach_redis.fetching import Fetch
+from spinach_redis.jobs import Jobs
 from spinach_redis.keys import QueueKeys, queues_key
 from spinach_redis.members import MEMBERS_TRIES, KnownMembers, restless
 from spinach_redis.process import PerProcess, ProcessState
@@ -45,12 +46,24 @@ from spinach_redis.topology.user_settings import URLS, settings_of
 from spinach_redis.transport.command import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from redis import Redis
     from redis.cluster import RedisCluster
 
-    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn, Turn
+    from spinach.brokers.calls import (
+        BeatProgress,
+        CancelReply,
+        Cursor,
+        Deposit,
+        Enrolment,
+        FailedJob,
+        FetchTurn,
+        FoundJob,
+        FoundPage,
+        Place,
+        Turn,
+    )
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
@@ -249,11 +262,15 @@ class RedisBroker(Broker):
             max_bytes=max_bytes,
         ).run(turns, block_seconds)
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         """See `Broker`; one script a queue, all in one round trip."""
-        answers = self._process.client.ask(
-            *(requests.beat(self._keys_of(turn.queue), self._offset(), turn) for turn in turns)
-        )
+        calls = []
+        for turn in turns:
+            told = [each for each in progress if each.queue == turn.queue] if progress else ()
+            calls.append(requests.beat(self._keys_of(turn.queue), self._offset(), turn, told))
+        answers = self._process.client.ask(*calls)
         return [
             BeatReply(verdict=Verdict.UNKNOWN, error=answer.error)
             if answer.cause is not None
@@ -342,8 +359,6 @@ class RedisBroker(Broker):
         """See `Broker`; one snapshot of all queues, on a Cluster one of each."""
         return Count(self._process, self._keys_of, self._members, self._offset()).of(queues)
 
-    # -- failed store ------------------------------------------------------
-
     def queues(self) -> list[str]:
         """See `Broker`."""
         self._warn_in_loop()
@@ -351,6 +366,35 @@ class RedisBroker(Broker):
         call = Command(b"SMEMBERS", queues, key=queues)
         listed = self._process.client.call(call, repeatable=True)
         return replies.names(listed)
+
+    # -- jobs --------------------------------------------------------------
+
+    def find_jobs(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
+        """See `Broker`; one call a queue, and more where records are large."""
+        return self._jobs().find(queues, stored_ids)
+
+    def list_jobs(
+        self,
+        queue: str,
+        *,
+        places: Collection[Place] = (),
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> FoundPage:
+        """See `Broker`; looks at 500 jobs at most, and brings 1 MiB of records at most."""
+        return self._jobs().page(queue, places=places, task=task, cursor=cursor, limit=limit)
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        """See `Broker`; atomic for 200 jobs or 1 MiB of records."""
+        return self._jobs().cancel(queue, stored_ids)
+
+    def _jobs(self) -> Jobs:
+        if running_loop() is not None:
+            warn_of_event_loop("A job was looked for", "jobs.get", self._client_seconds)
+        return Jobs(self._process.client, self._keys_of, self._members, self._offset())
+
+    # -- failed store ------------------------------------------------------
 
     def failed_jobs(
         self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None

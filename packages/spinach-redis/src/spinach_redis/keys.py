@@ -16,9 +16,13 @@ attempts           hash    stored id → retries, losses, direct-only
 members            zset    member → end of its lease, ms
 seq                hash    member → last number of its sequenced calls
 info               hash    member → lease, periodic tasks, description, limits
-guard              hash    last sign of life, longest lease, when the dead may be named
+guard              hash    last sign of life, longest lease, when the dead may be named, how
+                           many jobs are in `cancelling` and `progress`
 leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
+cancelling         hash    stored id of a leased job that is to be cancelled → member
+progress           hash    stored id of a leased job → done, total, note
+cancelled          set     ids in `ready` that are no jobs any more
 marker             zset    wake-up, taken with BZPOPMIN
 timekeeper         string  end of office, and the member that holds it
 producer:<session> string  last number applied; the only keys that expire
@@ -28,11 +32,11 @@ failed-bytes       string  size of the records and reasons of failed jobs
 limits             hash    limited task → limit that an operator set, or nothing
 declared           zset    task|limit|member, of each limit that a member declares
 slots              zset    task|stored id, of each slot that is occupied
-held               hash    task|number → stored id of a job that waits for a slot
-held-ends          hash    task → first and last number in `held`
+held               hash    task|number → stored id of a job that waits for a slot, and back
+held-ends          hash    task → first and last number in `held`, holes between them
 brought            set     jobs of limited tasks that are back in `ready`
-parked             hash    park|number → stored id of a job that was set aside
-parked-ends        hash    park → first and last number in `parked`
+parked             hash    park|number → stored id of a job that was set aside, and back
+parked-ends        hash    park → first and last number in `parked`, holes between them
 periodic           zset    task → next due, ms
 periodic-info      hash    task → interval, last declared
 enqueued           string  jobs ever accepted
@@ -52,13 +56,16 @@ from typing import Final
 
 __all__ = [
     "BEAT",
+    "CANCEL",
     "COUNTS",
     "ENQUEUE",
     "FAILED_PAGE",
     "FETCH",
+    "FIND",
     "FIRE",
     "JOIN",
     "LEAVE",
+    "LIST",
     "RECONCILE",
     "RECOVER",
     "REPORT",
@@ -87,11 +94,11 @@ JOIN: Final = (
     "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
     "periodic", "periodic-info",
 )
-BEAT: Final = ("members", "seq", "info", "guard")
+BEAT: Final = ("members", "seq", "info", "guard", "cancelling", "progress")
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
     "limits", "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends",
-    "timekeeper", "marker", "paused",
+    "cancelled", "timekeeper", "marker", "paused",
 )
 RECONCILE: Final = ("jobs", "attempts", "members", "seq", "info", "guard")
 LEAVE: Final = (
@@ -101,7 +108,7 @@ LEAVE: Final = (
 REPORT: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
     "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
-    "brought", "parked", "parked-ends", "members", "info", "guard",
+    "brought", "parked", "parked-ends", "members", "info", "guard", "cancelling", "progress",
 )
 TICK: Final = (
     "ready", "future", "retrying", "timekeeper", "marker", "paused", "members", "info",
@@ -110,11 +117,22 @@ TICK: Final = (
 RECOVER: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
     "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
-    "brought", "members", "seq", "info", "guard", "periodic-info",
+    "brought", "members", "seq", "info", "guard", "periodic-info", "cancelling", "progress",
 )
 COUNTS: Final = (
     "version", "ready", "future", "retrying", "members", "seq", "info", "held-ends",
     "parked-ends", "jobs", "attempts", "failed", "errors", "failed-bytes", "enqueued", "periodic",
+    "cancelled",
+)
+FIND: Final = (
+    "jobs", "ready", "future", "attempts", "members", "info", "held", "held-ends", "parked",
+    "parked-ends", "failed", "errors", "cancelled", "cancelling", "progress",
+)
+LIST: Final = FIND
+CANCEL: Final = (
+    "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused", "limits",
+    "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends", "failed",
+    "members", "guard", "cancelled", "cancelling",
 )
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors")
 REVIVE: Final = (

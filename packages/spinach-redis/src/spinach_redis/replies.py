@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spinach.brokers.calls import (
     BeatReply,
+    CancelReply,
+    CancelVerdict,
     FailedJob,
     FetchReply,
     FireReply,
+    FoundJob,
     JoinReply,
     LostJob,
     PeriodicDue,
+    Place,
+    Progress,
     QueueCounts,
     ReconcileReply,
     RecoverReply,
@@ -30,11 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "beat_reply",
+    "cancel_replies",
     "counts_reply",
     "description",
     "failed_jobs",
     "fetch_reply",
     "fire_reply",
+    "found_job",
     "join_reply",
     "may_not_start",
     "names",
@@ -74,7 +81,7 @@ def _attempts(value: bytes | None) -> tuple[int, int]:
     """Retries and losses."""
     if value is None:
         return 0, 0
-    retries, losses, _direct_only = value.split(b",")
+    retries, losses, _rest = value.split(b",", 2)
     return int(retries), int(losses)
 
 
@@ -122,8 +129,14 @@ def beat_reply(reply: Any) -> BeatReply:
     verdict = _VERDICTS[reply[0]]
     if verdict is not Verdict.APPLIED:
         return BeatReply(verdict=verdict)
-    _, dead, full = reply
-    return BeatReply(verdict=verdict, dead=_text(dead), full=bool(full))
+    _, dead, full, flat = reply
+    cancelled = names(flat)
+    return BeatReply(
+        verdict=verdict,
+        dead=_text(dead),
+        full=bool(full),
+        cancelled=tuple(zip(cancelled[::2], cancelled[1::2], strict=True)),
+    )
 
 
 def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
@@ -190,12 +203,13 @@ def recover_reply(reply: Any) -> RecoverReply:
     verdict = _VERDICTS[reply[0]]
     if verdict is not Verdict.APPLIED:
         return RecoverReply(verdict=verdict)
-    _, more, flat, ready, retrying, info = reply
+    _, more, flat, ready, retrying, info, cancelled = reply
     return RecoverReply(
         verdict=verdict,
         info=description(info),
         ready=ready,
         retrying=retrying,
+        cancelled=cancelled,
         lost=tuple(
             LostJob(
                 stored_id=flat[at].decode(),
@@ -258,3 +272,62 @@ def failed_jobs(reply: Any) -> list[FailedJob]:
             )
         )
     return jobs
+
+
+def found_job(queue: str, reply: Any) -> FoundJob:
+    """A job as look.lua tells of it."""
+    stored_id, record, counted, place, ahead, exact, lane = reply[:7]
+    due, member, info, token, asked, progress, failed, reason = reply[7:]
+    retries, losses = _attempts(counted)
+    if reason is None and counted is not None:
+        reason = counted.partition(b" ")[2] or None
+    return FoundJob(
+        queue=queue,
+        stored_id=stored_id.decode(),
+        record=record,
+        place=Place(place.decode()),
+        retries=retries,
+        losses=losses,
+        ahead=ahead,
+        ahead_exact=bool(exact),
+        lane=lane.decode(),
+        due_ms=None if due is None else int(due),
+        member=_text(member) or "",
+        info={} if info is None else description(info),
+        leased_ms=_leased_ms(token),
+        direct=token is None or token[0] == _DIRECT,
+        cancel_requested=bool(asked),
+        progress=None if progress is None else _progress(progress),
+        failed_ms=None if failed is None else int(failed),
+        failure=None if reason is None else decode_failure(reason),
+    )
+
+
+def _leased_ms(token: bytes | None) -> int | None:
+    """Since when a job is leased; None also for a lease of an earlier release."""
+    instant = b"" if token is None else token.partition(b"@")[2]
+    return int(instant) if instant else None
+
+
+def _progress(text: bytes) -> Progress:
+    done, total, note = text.split(b" ", 2)
+    return Progress(
+        done=int(done), total=int(total), note=note.decode("utf-8", "surrogatepass")
+    )
+
+
+#: By the letters that cancel.lua answers.
+_OF_CANCELS: Final = {
+    b"C": CancelVerdict.CANCELLED,
+    b"R": CancelVerdict.REQUESTED,
+    b"F": CancelVerdict.FINISHED,
+    b"U": CancelVerdict.UNKNOWN,
+}
+
+
+def cancel_replies(flat: Sequence[Any]) -> list[CancelReply]:
+    """Answer of cancel.lua."""
+    return [
+        CancelReply(verdict=_OF_CANCELS[letter], record=record, retries=retries)
+        for letter, record, retries in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    ]

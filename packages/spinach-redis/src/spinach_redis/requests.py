@@ -34,22 +34,33 @@ from spinach_redis.failure import encode_failure
 from spinach_redis.transport.command import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FetchTurn, Turn
+    from spinach.brokers.calls import (
+        BeatProgress,
+        Cursor,
+        Deposit,
+        Enrolment,
+        FetchTurn,
+        Place,
+        Turn,
+    )
     from spinach.outcome import Outcome
     from spinach_redis.keys import QueueKeys
 
 __all__ = [
     "beat",
+    "cancel",
     "counts",
     "enqueue",
     "failed_bounds",
     "failed_page",
     "fetch",
+    "find",
     "fire",
     "join",
     "leave",
+    "list_page",
     "reconcile",
     "recover",
     "report",
@@ -148,9 +159,16 @@ def enqueue(
     )
 
 
-def beat(names: QueueKeys, offset: str, turn: Turn) -> Call:
-    """One membership."""
-    return Call(script.BEAT, names.fixed(keys.BEAT), (offset, turn.member))
+def beat(
+    names: QueueKeys, offset: str, turn: Turn, progress: Sequence[BeatProgress] = ()
+) -> Call:
+    """One membership, and what its jobs tell of themselves."""
+    args: list[bytes | str] = [offset, turn.member]
+    for told in progress:
+        how_far = told.progress
+        note = how_far.note.encode("utf-8", "surrogatepass")
+        args += (told.stored_id, told.token, b"%d %d %b" % (how_far.done, how_far.total, note))
+    return Call(script.BEAT, (*names.fixed(keys.BEAT), names.running(turn.member)), args)
 
 
 def fetch(
@@ -274,9 +292,10 @@ def _run_of(outcome: Outcome) -> tuple[OutcomeKind, str, str]:
 def _detail(outcome: Outcome) -> bytes:
     if outcome.kind is OutcomeKind.FAILED:
         return encode_failure(outcome.failure)
+    reason = b"" if outcome.failure is None else b" " + encode_failure(outcome.failure)
     if outcome.at_ms is not None:
-        return b"=%d" % outcome.at_ms
-    return b"+%d" % (outcome.delay_ms or 0)
+        return b"=%d%b" % (outcome.at_ms, reason)
+    return b"+%d%b" % (outcome.delay_ms or 0, reason)
 
 
 def tick(names: QueueKeys, offset: str, periodic: Sequence[str]) -> Call:
@@ -323,6 +342,56 @@ def counts(queues: Sequence[tuple[QueueKeys, Sequence[str]]], offset: str) -> Ca
         key_list += [names.running(member) for member in members]
         args += (b"%d" % len(members), *members)
     return Call(script.COUNTS, key_list, args)
+
+
+def find(
+    names: QueueKeys, offset: str, members: Sequence[str], stored_ids: Sequence[str]
+) -> Call:
+    """Jobs of one queue; `members` are those whose keys are declared."""
+    return Call(
+        script.FIND,
+        (*names.fixed(keys.FIND), *(names.running(member) for member in members)),
+        (offset, _FAILED_AGE, _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
+    )
+
+
+def list_page(
+    names: QueueKeys,
+    offset: str,
+    members: Sequence[str],
+    *,
+    places: Collection[Place],
+    task: str | None,
+    limit: int,
+    go_on: Sequence[str],
+) -> Call:
+    """A page of the jobs of one queue; `members` as for `find`, `go_on` as the last page said."""
+    return Call(
+        script.LIST,
+        (*names.fixed(keys.LIST), *(names.running(member) for member in members)),
+        (
+            offset,
+            _FAILED_AGE,
+            _MOST_BYTES,
+            " ".join(place.value for place in places),
+            task or "",
+            b"%d" % limit,
+            b"%d" % len(members),
+            *members,
+            *go_on,
+        ),
+    )
+
+
+def cancel(
+    names: QueueKeys, offset: str, members: Sequence[str], stored_ids: Sequence[str]
+) -> Call:
+    """Jobs of one queue; `members` as for `find`."""
+    return Call(
+        script.CANCEL,
+        (*names.fixed(keys.CANCEL), *(names.running(member) for member in members)),
+        (offset, _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
+    )
 
 
 def failed_page(

@@ -16,6 +16,8 @@ from spinach.support.realtime import Real, time
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sized
 
+    from .sleeping import Sleeping
+
 __all__ = ["LATEST", "START", "VirtualClock"]
 
 #: Where every virtual clock starts unless told otherwise.
@@ -76,6 +78,8 @@ class VirtualClock:
         self._flows_from: float | None = None
         self._offset_ms = 0
         self._reserved = False
+        # What lets jobs sleep while it is reserved.
+        self._sleeping: Sleeping | None = None
         self._looks = _Looks()
 
     # -- as the engine sees it -----------------------------------------------
@@ -160,12 +164,38 @@ class VirtualClock:
             if self._reserved:
                 raise WorkersRunning(
                     "Cannot advance the clock while spinach_worker runs jobs, as from inside a "
-                    "task. Let the call of spinach_worker return, then advance from the test."
+                    "task. Let the call of spinach_worker return, then advance from the test. A "
+                    "task that takes long calls sleep() of the clock instead."
                 )
             over = self._move(by)
         # This thread has made the turn itself: its next wait counts from now.
         self._looks.first = None
         _wake(over)
+
+    def sleep(self, by: timedelta) -> None:
+        """Let virtual time pass here, as code that takes long does; put it in its place.
+
+        Inside a task that `spinach_worker` runs, everything else goes on meanwhile: other jobs,
+        heartbeats, time limits, further sleeps. Elsewhere it is the same as `advance`.
+
+        Args:
+            by: not negative.
+
+        Raises:
+            InvalidArgument: as `advance`.
+            WorkersRunning: the call of `spinach_worker` has ended meanwhile.
+        """
+        self.require_turn(by)
+        sleeping = self._sleeping
+        if sleeping is None:
+            self.advance(by)
+        else:
+            sleeping.sleep(by)
+
+    @property
+    def elapsed(self) -> timedelta:
+        """Virtual time since the clock was made."""
+        return self._elapsed()
 
     def turn(self, by: timedelta, threads: Collection[threading.Thread]) -> bool:
         """Move the clock if, at this moment, all of these threads sleep or have ended.
@@ -198,8 +228,11 @@ class VirtualClock:
             return self._at_rest(threads)
 
     @contextmanager
-    def reserved(self) -> Iterator[None]:
-        """For the block only `turn` moves the clock.
+    def reserved(self, sleeping: Sleeping | None = None) -> Iterator[None]:
+        """For the block only `turn` and jobs that sleep move the clock.
+
+        Args:
+            sleeping: lets jobs sleep; None: they cannot.
 
         Raises:
             WorkersRunning: it is reserved already.
@@ -208,11 +241,15 @@ class VirtualClock:
             if self._reserved:
                 raise WorkersRunning("Another worker of the plugin turns this clock already.")
             self._reserved = True
+            self._sleeping = sleeping
         try:
             yield
         finally:
             with self._lock:
                 self._reserved = False
+                self._sleeping = None
+            if sleeping is not None:
+                sleeping.over = True
 
     # -- stores whose time cannot be stopped ---------------------------------
 

@@ -30,6 +30,10 @@ class LiveClock(SystemClock):
     def flow(self) -> None:
         """Does nothing: the clock moves with real time anyway."""
 
+    def sleep(self, by: timedelta) -> None:
+        """Wait as long, in real time."""
+        time.sleep(by.total_seconds())
+
     def advance(self, by: timedelta) -> NoReturn:
         """Not possible.
 

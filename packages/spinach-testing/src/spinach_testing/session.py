@@ -23,6 +23,7 @@ from spinach.support.realtime import time
 from . import listing
 from .clock import VirtualClock
 from .errors import UnfinishedJobs
+from .sleeping import Sleeping
 from .threads import join, of_engine
 
 if TYPE_CHECKING:
@@ -251,9 +252,11 @@ def session(
     before = of_engine(engine.namespace)
     with ExitStack() as stack:
         clock = recording.broker.clock
-        if isinstance(clock, VirtualClock):
-            stack.enter_context(clock.reserved())
         running = Session(recording, timeout)
+        if isinstance(clock, VirtualClock):
+            step = recording.broker.lease / BEATS_PER_LEASE
+            sleeping = Sleeping(clock, step, lambda: running.threads)
+            stack.enter_context(clock.reserved(sleeping))
         if queues_of(recording):
             engine.start_workers(workers, queue=ALL_QUEUES, block=False, grace=grace)
             running.has_workers = True

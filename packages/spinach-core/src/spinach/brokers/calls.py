@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from spinach.brokers.failed_store import Cursor, FailedJob
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
+from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place, Progress
 from spinach.brokers.management import QueueCounts
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
 from spinach.brokers.working import (
+    BeatProgress,
     BeatReply,
     Enrolment,
     FetchReply,
@@ -23,7 +25,10 @@ from spinach.brokers.working import (
 )
 
 __all__ = [
+    "BeatProgress",
     "BeatReply",
+    "CancelReply",
+    "CancelVerdict",
     "Cursor",
     "Deposit",
     "Enrolment",
@@ -31,9 +36,13 @@ __all__ = [
     "FetchReply",
     "FetchTurn",
     "FireReply",
+    "FoundJob",
+    "FoundPage",
     "JoinReply",
     "LostJob",
     "PeriodicDue",
+    "Place",
+    "Progress",
     "QueueCounts",
     "ReconcileReply",
     "RecoverReply",

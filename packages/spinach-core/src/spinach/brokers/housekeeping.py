@@ -77,6 +77,8 @@ class RecoverReply(TurnReply, frozen=True, kw_only=True):
     ready: int = 0
     #: Jobs that run again after a delay.
     retrying: int = 0
+    #: Jobs that are gone, since their cancel was asked for.
+    cancelled: int = 0
     #: Jobs that are failed now, with `WorkerLost` as the reason.
     lost: tuple[LostJob, ...] = ()
     #: The dead member has more leases; call again.
@@ -110,8 +112,8 @@ class HousekeepingRole(Role):
 
         A direct lease spends an attempt and counts a loss, a buffered one marks
         the job direct-only. A job that runs at most once, that has no retries left,
-        or that lost its worker for the third time goes to the failed store (I12);
-        the others become due after a random delay. The reply tells which member died and
+        or that lost its worker for the third time goes to the failed store (I12), one whose
+        cancel was asked for is gone (I22); the others become due after a random delay. The reply tells which member died and
         how many jobs went where. Answers REFUSED when the member is alive or unknown, or
         while no member may be declared dead.
         """

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from spinach.brokers.jobs import Progress  # noqa: TC001 - fields are read at run time
 from spinach.brokers.role import Role
 from spinach.brokers.verdict import TurnReply, Verdict
 from spinach.exc import BrokerError  # noqa: TC001 - fields are read at run time
 from spinach.outcome import Lease  # noqa: TC001 - fields are read at run time
+from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from spinach.outcome import Outcome
 
 __all__ = [
+    "BeatProgress",
     "BeatReply",
     "Enrolment",
     "FetchReply",
@@ -76,6 +79,16 @@ class JoinReply(TurnReply, frozen=True, kw_only=True):
     next_due_in_ms: float | None = None
 
 
+class BeatProgress(msgspec.Struct, frozen=True):
+    """What a beat tells of a job that runs."""
+
+    queue: str
+    member: str
+    stored_id: StoredId
+    token: str
+    progress: Progress
+
+
 class BeatReply(TurnReply, frozen=True, kw_only=True):
     """Answer of `beat`."""
 
@@ -83,6 +96,9 @@ class BeatReply(TurnReply, frozen=True, kw_only=True):
     dead: str | None = None
     #: The store has no memory left, so that it refuses new jobs.
     full: bool = False
+    #: (stored id, token) of leases of this membership whose cancel was asked for: each time, as
+    #: long as they stand, and a bounded number.
+    cancelled: tuple[tuple[str, str], ...] = ()
 
 
 class FetchReply(TurnReply, frozen=True, kw_only=True):
@@ -186,12 +202,20 @@ class WorkingRole(Role):
         """
 
     @abstractmethod
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         """Prove life: the lease of each membership starts anew.
 
         A beat moves no lease, so it has no number: the broker ignores that of the turn. It may
         be made while another call of the membership is under way, and never answers STALE. One
         that got no answer leaves nothing open.
+
+        Args:
+            turns: distinct memberships.
+            progress: of jobs of these memberships. It is kept as long as the lease, and replaces
+                what was told before; that of a lease which is not current changes nothing. A
+                store that is full may leave it out.
         """
 
     @abstractmethod

@@ -35,6 +35,8 @@ class Task(Generic[P, R]):
     max_concurrency: int | None
     #: How long its jobs wait between a failed attempt and the next one.
     backoff: BackoffPolicy = DEFAULT_BACKOFF
+    #: How long an attempt may run before it is told to stop; None: as long as it takes.
+    time_limit: timedelta | None = None
     signature: CallSignature = field(init=False, repr=False)
     #: First line of the record of each of its jobs.
     header: bytes = field(init=False, repr=False)

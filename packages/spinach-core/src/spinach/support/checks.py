@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from spinach.const import MAX_RETRIES_LIMIT, MIN_PERIODICITY
+from spinach.const import MAX_RETRIES_LIMIT, MAX_TIME_LIMIT, MIN_PERIODICITY
 from spinach.exc import InvalidArgument, InvalidTask, SpinachError
 from spinach.record.names import check_name
 from spinach.support.exception_text import class_name, shown
@@ -33,6 +33,7 @@ __all__ = [
     "require_periodicity",
     "require_queues",
     "require_retries",
+    "require_time_limit",
     "require_timedelta",
 ]
 
@@ -250,3 +251,16 @@ def require_periodicity(value: Any) -> timedelta | None:
     if value is None:
         return None
     return require_timedelta(value, "periodicity", MIN_PERIODICITY, InvalidTask)
+
+
+def require_time_limit(value: Any) -> timedelta | None:
+    """Return a `time_limit`, None for none, or raise InvalidTask."""
+    if value is None:
+        return None
+    limit = require_timedelta(value, "time_limit", timedelta(milliseconds=1), InvalidTask)
+    if limit > MAX_TIME_LIMIT:
+        raise InvalidTask(
+            f"time_limit is {value!r}, expected a timedelta of at most {MAX_TIME_LIMIT.days} days. "
+            "Write None for a task that may take as long as it likes."
+        )
+    return limit

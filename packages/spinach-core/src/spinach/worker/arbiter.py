@@ -4,8 +4,9 @@
    periodic tasks, and joins the queue of a new task. None of them has a number.
 2. When tasks came or went, it ends the wait of the subscriber, which has to know them.
 3. It stops the workers when the queues are empty, if it was told to.
-4. Nothing to do: it waits for its wake-up or for the next thing that is due.
-5. Told to stop: it lets the subscriber end, keeps beating while jobs run and outcomes are on
+4. It finds jobs that run for longer than their time limit.
+5. Nothing to do: it waits for its wake-up or for the next thing that is due.
+6. Told to stop: it lets the subscriber end, keeps beating while jobs run and outcomes are on
    their way, and leaves (I20).
 
 It never sleeps in a backoff, and calls neither tasks nor receivers of signals.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from spinach.worker.in_flight import InFlight
     from spinach.worker.keep_alive import KeepAlive
     from spinach.worker.memberships import Memberships
+    from spinach.worker.overdue import Overdue
     from spinach.worker.subscriber import Subscriber
     from spinach.worker.wake_up import WakeUp
 
@@ -53,6 +55,7 @@ class Arbiter:
         fetching: tells what the subscriber knows of the queues.
         in_flight: the jobs that this process holds.
         subscriber: to be ended by a stop.
+        overdue: tells of jobs that take too long.
         wake_up: this thread waits at it.
         stop_when_empty: stop by itself when the queues are empty.
         grace: how long a stop waits for running jobs; None waits for them all.
@@ -67,6 +70,7 @@ class Arbiter:
         fetching: Fetching,
         in_flight: InFlight,
         subscriber: Subscriber,
+        overdue: Overdue,
         wake_up: WakeUp,
         *,
         stop_when_empty: bool,
@@ -80,6 +84,7 @@ class Arbiter:
         self._fetching = fetching
         self._in_flight = in_flight
         self._subscriber = subscriber
+        self._overdue = overdue
         self._wake_up = wake_up
         self._stop_when_empty = stop_when_empty
         self._grace = grace
@@ -139,6 +144,7 @@ class Arbiter:
     def step(self) -> None:
         """Do what is due."""
         joined = self._keep_alive.step()
+        self._overdue.step()
         if joined or self._outdated:
             self._outdated = False
             # It may be waiting without the new queue, or by the former tasks.
@@ -184,7 +190,7 @@ class Arbiter:
         return self._fetching.settled and self._in_flight.empty
 
     def _wait_seconds(self) -> float:
-        return min(_IDLE_WAIT_SECONDS, self._keep_alive.next_call_in())
+        return min(_IDLE_WAIT_SECONDS, self._keep_alive.next_call_in(), self._overdue.next_in())
 
     # -- stop --------------------------------------------------------------
 
@@ -233,8 +239,10 @@ class Arbiter:
         end = None if most_seconds is None else self._clock.monotonic() + most_seconds
         while True:
             self._keep_alive.step()
+            self._overdue.step()
             leave_child()
             left = _IDLE_WAIT_SECONDS if end is None else end - self._clock.monotonic()
             if left <= 0 or not busy():
                 return
-            self._wake_up.wait(min(left, self._keep_alive.next_call_in()))
+            due = min(self._keep_alive.next_call_in(), self._overdue.next_in())
+            self._wake_up.wait(min(left, due))

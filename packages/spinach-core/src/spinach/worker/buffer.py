@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from spinach.outcome import Lease
+    from spinach.progress import Progress
     from spinach.record.options import RecordOptions
     from spinach.task import Task
     from spinach.worker.membership import Membership
@@ -45,6 +46,14 @@ class LeasedJob(msgspec.Struct, eq=False):
     abandoned: bool = False
     #: The store does not count it as ours; its outcome will be refused.
     stray: bool = False
+    #: Its cancel was asked for while it ran.
+    cancelled: bool = False
+    #: When its time limit passes, in monotonic seconds; None: it has none, or did not start.
+    deadline: float | None = None
+    #: That its deadline has passed was told.
+    overdue: bool = False
+    #: What its task said last. Any thread writes it, without the lock: it is replaced whole.
+    progress: Progress | None = None
 
 
 class Buffer:

@@ -72,12 +72,12 @@ class _Account:
     def __init__(self, dead: str) -> None:
         self.dead = dead
         self._info: Mapping[str, str] = {}
-        self._ready = self._retrying = self._failed = 0
+        self._ready = self._retrying = self._failed = self._cancelled = 0
 
     @property
     def jobs(self) -> int:
         """How many were taken back."""
-        return self._ready + self._retrying + self._failed
+        return self._ready + self._retrying + self._failed + self._cancelled
 
     def add(self, reply: RecoverReply) -> None:
         """Count what one call did."""
@@ -85,6 +85,7 @@ class _Account:
         self._ready += reply.ready
         self._retrying += reply.retrying
         self._failed += len(reply.lost)
+        self._cancelled += reply.cancelled
 
     def tell(self, queue: str) -> None:
         """Log it; a warning if jobs were under way, since those were interrupted."""
@@ -96,6 +97,7 @@ class _Account:
             "jobs_ready": self._ready,
             "jobs_retrying": self._retrying,
             "jobs_failed": self._failed,
+            "jobs_cancelled": self._cancelled,
         }
         if not self.jobs:
             WORKER_LOGGER.info(
@@ -105,8 +107,9 @@ class _Account:
             return
         WORKER_LOGGER.warning(
             "Worker process lost: host %s, pid %s, queue %s. Its jobs: %d (%d ready again, "
-            "%d to be retried, %d in the failed store)",
-            host, pid, queue, self.jobs, self._ready, self._retrying, self._failed, extra=extra,
+            "%d to be retried, %d in the failed store, %d cancelled)",
+            host, pid, queue, self.jobs, self._ready, self._retrying, self._failed,
+            self._cancelled, extra=extra,
         )  # fmt: skip
 
 

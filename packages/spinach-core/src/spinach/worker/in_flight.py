@@ -5,7 +5,8 @@ until the broker answered its outcome, or for good if its thread died (I17)::
 
     put ──▶ buffer ──exchange──▶ running ──exchange──▶ pending ──collect──▶ reported
               │                    │                      ▲                     │
-              └─── withdrawn ──────┴── abandoned ─────────┘ ◀── no answer ──────┤
+              ├─── withdrawn ──────┴── abandoned ─────────┤ ◀── no answer ──────┤
+              └─── cancelled ─────────────────────────────┘                     │
                                                                                 ▼
                                                                        answered: gone
 
@@ -14,10 +15,13 @@ All moves are made under one lock. No broker is called and no user code runs und
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from spinach.brokers.calls import BeatProgress
 from spinach.const import BUFFER_HORIZON_SECONDS, MAX_FETCH
 from spinach.outcome import Outcome, OutcomeKind
 from spinach.worker.buffer import Buffer
@@ -26,6 +30,7 @@ from spinach.worker.prefetch import FetchSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import timedelta
 
     from spinach.brokers.calls import Verdict
     from spinach.clock import Clock
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
     from spinach.worker.wake_up import Sync
 
 __all__ = ["InFlight"]
+
+#: Sums of float seconds that should be equal may differ by less than this. A clock
+#: that a test turns stands exactly at the instant that is due.
+_TOLERANCE_SECONDS = 1e-6
 
 #: A worker thread looks this often although it was not woken, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
@@ -50,6 +59,8 @@ class InFlight:
         wake_arbiter: called when the pool winds up and there is less left to wait for.
         wake_notifier: called when an outcome waits.
         hurry_notifier: called when an outcome frees a slot that another job may wait for.
+        on_cancelled: called in a worker thread with the lease of each job that was cancelled
+            before it started; None: nobody wants to know.
         tell_empty: wake the arbiter also when nothing is left here.
         sync: makes lock and condition; tests put their own here.
     """
@@ -63,6 +74,7 @@ class InFlight:
         wake_arbiter: Callable[[], None],
         wake_notifier: Callable[[], None],
         hurry_notifier: Callable[[], None],
+        on_cancelled: Callable[[Lease], None] | None = None,
         tell_empty: bool = False,
         sync: Sync = threading,
     ) -> None:
@@ -72,6 +84,7 @@ class InFlight:
         self._wake_arbiter = wake_arbiter
         self._wake_notifier = wake_notifier
         self._hurry_notifier = hurry_notifier
+        self._on_cancelled = on_cancelled
         self._tell_empty = tell_empty
         # Guards everything below.
         self._lock = sync.Lock()
@@ -85,12 +98,16 @@ class InFlight:
         # Member → how many leases it holds, wherever they are. Kept up, since a pass over all
         # of them with each fetch would cost the more, the more is under way.
         self._held: Counter[str] = Counter()
+        # (stored id, token) of leases to cancel that were not here when that was asked for.
+        self._cancel_early: set[tuple[str, str]] = set()
         # Outcomes of threads that ended after the pool did.
         self._late: dict[int, Outcome] = {}
         self._callbacks: deque[Callable[[], None]] = deque()
         self._idle = 0
         # A thread was woken for the buffer and has not looked yet.
         self._waking = False
+        # The first deadline of a running job that was not told of, or an earlier instant.
+        self._overdue_at = math.inf
         self._finished_at: dict[int, float] = {}
         self._asked = False
         self._low_water = 0
@@ -119,6 +136,8 @@ class InFlight:
                 if self._callbacks:
                     callback = self._callbacks.popleft()
                     self._wake_worker()
+                    if self._tell_empty:
+                        self._wake_arbiter()  # it may have been the last thing here
                     return callback
                 if self._closed:
                     return None
@@ -169,10 +188,19 @@ class InFlight:
         leased_job = self._buffer.take(now)
         if leased_job is not None:
             self._running[worker] = leased_job
+            if leased_job.task.time_limit is not None:
+                self._limit(leased_job, leased_job.task.time_limit)
             self._wake_worker()
             if not self._asked and len(self._buffer) <= self._low_water:
                 self._ask()
         return leased_job
+
+    def _limit(self, leased_job: LeasedJob, time_limit: timedelta) -> None:
+        """A job with a time limit starts; the arbiter is woken if it does not look by then."""
+        leased_job.deadline = leased_job.started + time_limit.total_seconds()
+        if leased_job.deadline < self._overdue_at:
+            self._overdue_at = leased_job.deadline
+            self._wake_arbiter()
 
     def _wake_worker(self) -> None:
         """Wake a thread for what lies in the buffer, if none is on its way.
@@ -208,6 +236,8 @@ class InFlight:
                 return
             self._buffer.add(leased_jobs, self._clock.monotonic())
             self._held[membership.member] += len(leased_jobs)
+            if self._cancel_early:
+                self._cancel_buffered(self._cancel_early)
             if not self._closed:
                 self._wake_worker()
 
@@ -216,6 +246,57 @@ class InFlight:
         with self._lock:
             self._held[outcome.lease.member] += 1
             self._post(PendingOutcome(outcome))
+
+    def request_cancel(self, pairs: Collection[tuple[str, str]]) -> None:
+        """The store tells that the cancel of these jobs was asked for; again is fine.
+
+        A job that runs is marked, and its task sees it. One that waits in the buffer never
+        starts: its outcome is CANCELLED, and a worker thread tells of it. One whose outcome is on
+        its way, or was given back, is left to the store. One that is not here yet, since a beat
+        overtook the answer to a fetch, is met when it comes in.
+
+        Args:
+            pairs: (stored id, token) of all leases that the answers to one beat named. A later
+                call replaces what was still to come in.
+        """
+        wanted = set(pairs)
+        with self._lock:
+            running = [item for item in self._running.values() if _pair(item.lease) in wanted]
+            for item in running:
+                item.cancelled = True
+            wanted.difference_update(_pair(item.lease) for item in running)
+            self._cancel_early = wanted
+            self._cancel_buffered(wanted)
+
+    def progress(self, members: Collection[str]) -> list[BeatProgress]:
+        """What the running jobs of some memberships told of themselves last."""
+        with self._lock:
+            told = [
+                (item.lease, item.progress)
+                for item in self._running.values()
+                if item.progress is not None and item.lease.member in members
+            ]
+        return [
+            BeatProgress(lease.queue, lease.member, lease.stored_id, lease.token, progress)
+            for lease, progress in told
+            if progress is not None
+        ]
+
+    def _cancel_buffered(self, pairs: set[tuple[str, str]]) -> None:
+        """End the jobs in the buffer that are among the pairs, and strike these off."""
+        items = [item for item in self._buffer if _pair(item.lease) in pairs]
+        if not items:
+            return
+        self._buffer.remove(items)
+        for item in items:
+            lease, task = item.lease, item.task
+            pairs.discard(_pair(lease))
+            self._post(PendingOutcome(Outcome(OutcomeKind.CANCELLED, lease, task.name)))
+            if task.max_concurrency is not None:
+                self._hurry_notifier()
+            if self._on_cancelled is not None:
+                self._callbacks.append(functools.partial(self._on_cancelled, lease))
+                self._ready.notify()
 
     def run_callback(self, callback: Callable[[], None]) -> None:
         """Let a worker thread call this when it has a moment."""
@@ -282,9 +363,7 @@ class InFlight:
     def held(self, member: str) -> list[tuple[str, str]]:
         """(stored id, token) of each lease of a membership that is not answered (I6)."""
         with self._lock:
-            return [
-                (lease.stored_id, lease.token) for lease in self._leases() if lease.member == member
-            ]
+            return [_pair(lease) for lease in self._leases() if lease.member == member]
 
     def held_count(self, member: str) -> int:
         """How many leases of a membership are not answered: as many as `held` lists.
@@ -305,7 +384,7 @@ class InFlight:
 
         def is_stray(item: LeasedJob) -> bool:
             lease = item.lease
-            return lease.member == member and (lease.stored_id, lease.token) in lost
+            return lease.member == member and _pair(lease) in lost
 
         with self._lock:
             self._forget_buffered([item for item in self._buffer if is_stray(item)])
@@ -345,6 +424,41 @@ class InFlight:
         self._buffer.remove(items)
         for item in items:
             self._give_back(item)
+
+    # -- time limits -------------------------------------------------------
+
+    def overdue_in(self) -> float:
+        """Seconds until a job that runs may have exceeded its time limit; math.inf: none will."""
+        # Without the lock: where a job starts that is due sooner, the arbiter is woken after this
+        # was written.
+        at = self._overdue_at
+        return at if at == math.inf else max(0.0, at - self._clock.monotonic())
+
+    def take_overdue(self) -> list[tuple[int, LeasedJob]]:
+        """The jobs that run for longer than their time limit, with the key of their thread.
+
+        Each is named once.
+        """
+        now = self._clock.monotonic() + _TOLERANCE_SECONDS
+        if now < self._overdue_at:
+            return []
+        with self._lock:
+            found: list[tuple[int, LeasedJob]] = []
+            self._overdue_at = math.inf
+            for worker, item in self._running.items():
+                if item.deadline is None or item.overdue:
+                    continue
+                if now < item.deadline:
+                    self._overdue_at = min(self._overdue_at, item.deadline)
+                else:
+                    item.overdue = True
+                    found.append((worker, item))
+            return found
+
+    def runs(self, worker: int, leased_job: LeasedJob) -> bool:
+        """Whether a thread runs this very job."""
+        with self._lock:
+            return self._running.get(worker) is leased_job
 
     # -- result notifier ---------------------------------------------------
 
@@ -429,3 +543,8 @@ class InFlight:
         with self._lock:
             held = self._buffer or self._running or self._orphans or self._pending
             return not (held or self._callbacks)
+
+
+def _pair(lease: Lease) -> tuple[str, str]:
+    """What names a lease in calls about several."""
+    return lease.stored_id, lease.token

@@ -6,6 +6,7 @@ runs once; the engine makes a new one for each `start_workers`.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import threading
@@ -26,11 +27,13 @@ from spinach.worker import at_exit
 from spinach.worker.arbiter import STOP_FLUSH_SECONDS, Arbiter
 from spinach.worker.conditions import Conditions
 from spinach.worker.declaration import declare
+from spinach.worker.early_end import tell_cancelled_unrun
 from spinach.worker.fetching import Fetching
 from spinach.worker.in_flight import InFlight
 from spinach.worker.keep_alive import KeepAlive
 from spinach.worker.memberships import Memberships
 from spinach.worker.notifier import ResultNotifier
+from spinach.worker.overdue import Overdue
 from spinach.worker.prefetch import Prefetch
 from spinach.worker.subscriber import Subscriber
 from spinach.worker.wake_up import WakeUp
@@ -104,6 +107,7 @@ class WorkerPool:
             wake_arbiter=arbiter_wake_up.set,
             wake_notifier=self._notifier_wake_up.set,
             hurry_notifier=self._hurry_wake_up.set,
+            on_cancelled=functools.partial(tell_cancelled_unrun, options.namespace),
             tell_empty=options.stop_when_empty,
         )
         # Tasks that a warning has named, with their queue.
@@ -130,6 +134,8 @@ class WorkerPool:
             stop_when_empty=options.stop_when_empty,
             wake_arbiter=arbiter_wake_up.set,
         )
+        self._workers: dict[int, threading.Thread] = {}
+        self._overdue = Overdue(options.namespace, clock, self._in_flight, self._workers.get)
         self._arbiter = Arbiter(
             broker,
             self._memberships,
@@ -137,6 +143,7 @@ class WorkerPool:
             fetching,
             self._in_flight,
             self._subscriber,
+            self._overdue,
             arbiter_wake_up,
             stop_when_empty=options.stop_when_empty,
             grace=options.grace,
@@ -150,11 +157,16 @@ class WorkerPool:
             options.source,
             hurry=self._hurry_wake_up,
         )
-        self._workers: dict[int, threading.Thread] = {}
         for number in range(1, options.number + 1):
             name = f"{options.namespace}-worker-{number}"
             worker = Worker(
-                number, name, options.namespace, broker, self._in_flight, options.source
+                number,
+                name,
+                options.namespace,
+                broker,
+                self._in_flight,
+                options.source,
+                stopping=lambda: self._arbiter.stopping,
             )
             self._workers[number] = self._thread(name, worker.run)
         prefix = options.namespace
@@ -311,6 +323,7 @@ class WorkerPool:
             end = time.monotonic() + STOP_FLUSH_SECONDS
             for number in self._workers.keys() - self._in_flight.busy_workers:
                 self._workers[number].join(max(0.0, end - time.monotonic()))
+            self._overdue.join(max(0.0, end - time.monotonic()))
             at_exit.forget(self)
             self._ended.set()
             self._on_end()

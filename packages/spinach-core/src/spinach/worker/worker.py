@@ -3,7 +3,8 @@
 1. It hands in the outcome of its last job and gets the next one, in one exchange.
 2. It reads the arguments, sends `job_started`, calls the task's function. A job that would start
    too late is done with instead (see `spinach.worker.expiry`).
-3. It decides whether the job succeeded, has a retry, or failed. It logs that and sends the signals.
+3. It decides whether the job succeeded, has a retry, failed, or ended early (see
+   `spinach.worker.early_end`). It logs that and sends the signals.
 
 2 and 3 run in a `contextvars.Context` that each attempt has to itself. The thread talks to no
 broker; the result notifier reports what it hands in. Where code of the user's comes back in
@@ -21,6 +22,8 @@ from spinach import signals
 from spinach.backoff import CallBackoff
 from spinach.brokers.calls import Verdict
 from spinach.clock import as_utc, from_ms, to_ms
+from spinach.const import MAX_SHOWN
+from spinach.current import RUNNING, is_overdue
 from spinach.exc import AbortException, BrokerError, RetryException
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import Failure, Outcome, OutcomeKind, cut_failure
@@ -33,6 +36,7 @@ from spinach.support.forks import PROCESS, end_child, leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.support.shield import SHIELD
 from spinach.worker.buffer import LeasedJob
+from spinach.worker.early_end import early_outcome, tell_early_end
 from spinach.worker.expiry import has_expired, tell_expired
 from spinach.worker.retry_delay import retry_delay_ms
 
@@ -46,6 +50,9 @@ if TYPE_CHECKING:
     from spinach.worker.in_flight import InFlight
 
 __all__ = ["Worker", "describe"]
+
+#: Outcomes of an attempt that was cancelled or given back.
+_EARLY = frozenset({OutcomeKind.CANCELLED, OutcomeKind.RELEASE})
 
 #: How often an outcome that came after the stop is reported before it is given up.
 _LATE_TRIES = 5
@@ -61,6 +68,7 @@ class Worker:
         broker: for an outcome that comes after the pool is gone.
         in_flight: gives the jobs.
         source: of randomness for the backoff; None takes the `random` module.
+        stopping: tells whether a stop was asked for.
     """
 
     def __init__(
@@ -71,15 +79,24 @@ class Worker:
         broker: WorkingRole,
         in_flight: InFlight,
         source: RandomSource | None = None,
+        *,
+        stopping: Callable[[], bool],
     ) -> None:
         self._number = number
         self._name = name
         self._namespace = namespace
         self._broker = broker
-        self._clock: Clock = broker.clock
+        #: The broker's.
+        self.clock: Clock = broker.clock
         self._in_flight = in_flight
         self._source = source
+        self._stopping = stopping
         self._process = PROCESS.number
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for; jobs that run may ask."""
+        return self._stopping()
 
     def run(self) -> None:
         """Run jobs until told to end."""
@@ -123,7 +140,7 @@ class Worker:
                 return
             error = reply.error
             with pause:
-                self._clock.wait(pause, backoff.failed())
+                self.clock.wait(pause, backoff.failed())
         job_id = job_id_of(outcome.lease.stored_id)
         WORKER_LOGGER.warning(
             "Job %s ended after the stop, and its outcome could not be reported; recovery takes it "
@@ -136,9 +153,11 @@ class Worker:
             callback()
 
     def _execute(self, work: LeasedJob) -> Outcome:
+        # For `current_job`, which makes of it what is asked for.
+        RUNNING.set((work, self))
         lease, task, options = work.lease, work.task, work.options
         try:
-            if options is not None and has_expired(options, self._clock):
+            if options is not None and has_expired(options, self.clock):
                 tell_expired(lease, self._namespace)
                 return Outcome(OutcomeKind.EXPIRED, lease, task.name)
             args, kwargs, _ = decode_payload(lease.record)
@@ -159,7 +178,7 @@ class Worker:
                 JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id_text, extra=_extra(job))
             with SHIELD:
                 signals.job_started.send(self._namespace, job=job)
-        started = self._clock.monotonic()
+        started = self.clock.monotonic()
         try:
             # On threads like these SystemExit and KeyboardInterrupt are a task's
             # doing, so they fail the job; the thread goes on.
@@ -169,15 +188,15 @@ class Worker:
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
             if PROCESS.number != self._process:
                 end_child(exc)
-            return self._failed(work, exc, self._clock.monotonic() - started)
+            return self._failed(work, exc, self.clock.monotonic() - started)
         if PROCESS.number != self._process:
             end_child(None)
         if refusal is not None:
-            seconds = self._clock.monotonic() - started
+            seconds = self.clock.monotonic() - started
             return self._failed(work, refusal, seconds, may_pass=False)
         if job is not None or signals.job_finished.receivers:
             with SHIELD:
-                self._tell_success(job or _snapshot(lease), self._clock.monotonic() - started)
+                self._tell_success(job or _snapshot(lease), self.clock.monotonic() - started)
         return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
 
     def _tell_success(self, job: Job, seconds: float) -> None:
@@ -205,7 +224,10 @@ class Worker:
         lease = work.lease
         header = read_header(lease.record)
         final = not may_pass or issubclass(type(err), AbortException)
-        if final or lease.retries >= header.max_retries:
+        stopping = self.stopping and not is_overdue(work, self.clock)
+        if (early := early_outcome(work, err, stopping=stopping)) is not None:
+            outcome = early
+        elif final or lease.retries >= header.max_retries:
             outcome = Outcome(OutcomeKind.FAILED, lease, header.task, failure=describe(err))
         else:
             outcome = self._retry(work, err)
@@ -216,12 +238,14 @@ class Worker:
 
     def _retry(self, work: LeasedJob, err: BaseException) -> Outcome:
         lease, task = work.lease, work.task
+        # Shown to who looks for the job, until its next attempt ends.
+        why = Failure(error=class_name(type(err)), message=message_of(err)[:MAX_SHOWN])
         if issubclass(type(err), RetryException):
             at_ms = self._wanted_at(lease, task.name, cast("RetryException", err))
             if at_ms is not None:
-                return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=at_ms)
+                return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=at_ms, failure=why)
         delay_ms = retry_delay_ms(task, lease, self._source)
-        return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms)
+        return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms, failure=why)
 
     def _wanted_at(self, lease: Lease, task: str, err: RetryException) -> int | None:
         """The instant that a `RetryException` asks for, in ms since 1970.
@@ -245,6 +269,9 @@ class Worker:
 
     def _tell_failure(self, outcome: Outcome, err: BaseException, seconds: float) -> None:
         job = _snapshot(outcome.lease)
+        if outcome.kind in _EARLY:
+            tell_early_end(self._namespace, job, outcome, err, _extra(job, seconds))
+            return
         with SHIELD:
             self._log_failure(job, outcome, err, seconds)
         if outcome.kind is OutcomeKind.FAILED:
@@ -253,7 +280,7 @@ class Worker:
         else:
             at_ms = outcome.at_ms
             if at_ms is None:
-                at_ms = to_ms(self._clock.now()) + (outcome.delay_ms or 0)
+                at_ms = to_ms(self.clock.now()) + (outcome.delay_ms or 0)
             job = job.retried_at(from_ms(at_ms))
             signals.job_schedule_retry.send(self._namespace, job=job, err=err)
         signals.job_finished.send(self._namespace, job=job)

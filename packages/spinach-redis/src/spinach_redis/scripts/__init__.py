@@ -9,13 +9,16 @@ from typing import Final
 
 __all__ = [
     "BEAT",
+    "CANCEL",
     "COUNTS",
     "ENQUEUE",
     "FAILED_PAGE",
     "FETCH",
+    "FIND",
     "FIRE",
     "JOIN",
     "LEAVE",
+    "LIST",
     "RECONCILE",
     "RECOVER",
     "REPORT",
@@ -64,16 +67,23 @@ class Script:
 ENQUEUE: Final = Script("enqueue", "wake", "deposit", "schema", first="single")
 FIRE: Final = Script("fire", "members", "wake")
 JOIN: Final = Script("join", "record", "members", "wake", "lanes", "slots", "dismiss")
-BEAT: Final = Script("beat", "members")
-FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots")
+BEAT: Final = Script("beat", "members", "leased")
+FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots", "gaps")
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
-REPORT: Final = Script("report", "record", "members", "wake", "lanes", "slots", "failed", "retry")
+REPORT: Final = Script(
+    "report", "record", "members", "wake", "lanes", "slots", "failed", "retry", "leased"
+)
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
-    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss"
+    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss", "leased"
 )
 COUNTS: Final = Script("counts", "failed")
+FIND: Final = Script("find", "lanes", "look")
+LIST: Final = Script("list", "record", "lanes", "look")
+CANCEL: Final = Script(
+    "cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "look"
+)
 FAILED_PAGE: Final = Script("failed_page")
 REVIVE: Final = Script("revive", "wake", "failed")
 
@@ -90,6 +100,9 @@ SCRIPTS: Final = (
     TICK,
     RECOVER,
     COUNTS,
+    FIND,
+    LIST,
+    CANCEL,
     FAILED_PAGE,
     REVIVE,
 )

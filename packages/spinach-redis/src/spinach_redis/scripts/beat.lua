@@ -5,15 +5,55 @@
 --   seq      hash  member -> last number
 --   info     hash  member -> `<lease, ms> ...`
 --   guard    hash  see members.lua
+--   cancelling, progress   hash, hash: see leased.lua
+--   running:<member>       hash  stored id -> token
 -- ARGV
---   1 clock offset, ms   2 member
+--   1 clock offset, ms   2 member   then for each job that tells of itself: stored id, token,
+--   `<done> <total> <note>`; a full server leaves that out
 -- Reply
---   {'APPLIED', member to recover or nil, whether the server is full}
+--   {'APPLIED', member to recover or nil, whether the server is full, leases of the member whose
+--   cancel was asked for: stored id, token of each, a bounded number}
 --   {'FENCED'}
-local NAMES = {'members', 'seq', 'info', 'guard'}
+local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress'}
+-- Leases to cancel that one answer names.
+local MOST_NAMED = 1000
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local member = ARGV[2]
+local running = KEYS[#NAMES + 1]
+
+-- Keeps what jobs tell of themselves, of leases that are current.
+local function keep_progress()
+  local ids, entries = {}, {}
+  for i = 3, #ARGV, 3 do
+    ids[#ids + 1] = ARGV[i]
+  end
+  local tokens = fields_of(running, ids)
+  for i = 1, #ids do
+    if tokens[i] == ARGV[3 * i + 1] then
+      entries[#entries + 1], entries[#entries + 2] = ids[i], ARGV[3 * i + 2]
+    end
+  end
+  many('HSET', q.progress, entries)
+  note_number(q, 'progress')
+end
+
+-- The leases of the member whose cancel was asked for.
+local function to_cancel()
+  local all, ids, pairs_ = call('HGETALL', q.cancelling), {}, {}
+  for i = 1, #all, 2 do
+    if all[i + 1] == member and #ids < MOST_NAMED then
+      ids[#ids + 1] = all[i]
+    end
+  end
+  local tokens = fields_of(running, ids)
+  for i = 1, #ids do
+    if tokens[i] then
+      pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = ids[i], tokens[i]
+    end
+  end
+  return pairs_
+end
 
 local full = is_full(q.members)
 if full then
@@ -24,4 +64,8 @@ if call('HEXISTS', q.seq, member) == 0 then
   return {'FENCED'}
 end
 call('ZADD', q.members, now + lease_of(q, member), member)
-return {'APPLIED', name_dead(q, member, now, pause), full and 1 or 0}
+if ARGV[3] and not full then
+  keep_progress()
+end
+return {'APPLIED', name_dead(q, member, now, pause), full and 1 or 0,
+  q.has_cancelling and to_cancel() or {}}

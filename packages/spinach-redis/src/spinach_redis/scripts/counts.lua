@@ -2,7 +2,7 @@
 --
 -- KEYS, for each queue in order
 --   version, ready, future, retrying, members, seq, info, held-ends, parked-ends, jobs,
---   attempts, failed, errors, failed-bytes, enqueued, periodic
+--   attempts, failed, errors, failed-bytes, enqueued, periodic, cancelled
 --   running:<member>     of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
@@ -14,7 +14,8 @@
 --   {'KEYS', members}: their keys are needed
 --   {'VERSION', schema found}
 local NAMES = {'version', 'ready', 'future', 'retrying', 'members', 'seq', 'info', 'held-ends',
-  'parked-ends', 'jobs', 'attempts', 'failed', 'errors', 'failed-bytes', 'enqueued', 'periodic'}
+  'parked-ends', 'jobs', 'attempts', 'failed', 'errors', 'failed-bytes', 'enqueued', 'periodic',
+  'cancelled'}
 local now = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
 local a, k = 7, 0
@@ -23,8 +24,8 @@ local a, k = 7, 0
 local function lengths_of(ends)
   local flat, lengths, sum = call('HGETALL', ends), {}, 0
   for i = 1, #flat, 2 do
-    local first, last = string.match(flat[i + 1], '^(%-?%d+) (%-?%d+)$')
-    local length = last - first + 1
+    local first, last, holes = string.match(flat[i + 1], '^(%-?%d+) (%-?%d+) ?(%d*)$')
+    local length = last - first + 1 - (tonumber(holes) or 0)
     lengths[#lengths + 1], lengths[#lengths + 2] = flat[i], length
     sum = sum + length
   end
@@ -78,7 +79,9 @@ for i = 1, tonumber(ARGV[6]) do
     end
     local retrying, _, held = call('SCARD', q.retrying), lengths_of(q['held-ends'])
     local by_park, parked = lengths_of(q['parked-ends'])
-    answers[i] = {'APPLIED', call('LLEN', q.ready), held, leased, leased_by_dead,
+    -- Those that were cancelled there have left a gap.
+    local ready = math.max(0, call('LLEN', q.ready) - call('SCARD', q.cancelled))
+    answers[i] = {'APPLIED', ready, held, leased, leased_by_dead,
       call('ZCARD', q.future) - retrying, retrying, parked,
       call('ZCOUNT', q.failed, now - bounds[2], '+inf'), alive,
       tonumber(call('GET', q.enqueued) or 0), due and due - now or false, by_park}

@@ -12,6 +12,7 @@
 --   leases      string  counter, makes tokens
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   parked, parked-ends         hash, hash: the lane of each park, see lanes.lua
+--   cancelled   set     see gaps.lua
 --   timekeeper  string  see wake.lua
 --   marker      zset    wake-up
 --   paused      string  nothing is taken while it exists
@@ -26,11 +27,11 @@
 --    member to recover or nil, whether the queue is paused,
 --    count of the member's leases, or nil where this fetch brings some}
 --     leases: stored id, token, record, attempts or nil for each, in order; a token
---     is `d` (direct) or `b` (buffered) and a number that grows
+--     is `d` (direct) or `b` (buffered), a number that grows, `@`, and now in ms
 --   {'FENCED'} | {'STALE'}
 local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'seq', 'info', 'guard', 'leases',
   'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends',
-  'timekeeper', 'marker', 'paused'}
+  'cancelled', 'timekeeper', 'marker', 'paused'}
 local MOST_HELD = 500
 local PARKS_TOLD = 100
 local LANES = 100
@@ -49,7 +50,9 @@ for i = 1, tonumber(ARGV[7]) do
   q.running = KEYS[k]
   q.member, q.number = ARGV[a], tonumber(ARGV[a + 1])
   -- Most queues have none of these, and one command tells.
-  q.plain = call('EXISTS', q.limits, q.attempts, q.future, q['parked-ends'], q.paused) == 0
+  q.plain = call('EXISTS', q.limits, q.attempts, q.future, q['parked-ends'], q.cancelled,
+    q.paused) == 0
+  q.gaps = q.plain and 0 or call('SCARD', q.cancelled)
   q.limited = q.plain and {} or limits_of(q)
   q.parks = {}
   for j = 1, tonumber(ARGV[a + 2]) do
@@ -79,10 +82,19 @@ local function take(q, park, leases)
   local limited = next(q.limited) ~= nil
   while taken < want do
     local count = math.max(peek(), limited and FIRST_PEEK or 0)
-    local ids = park and head_of(park, count) or call('LRANGE', q.ready, 0, count - 1)
+    local ids, numbers
+    if park then
+      ids, numbers = head_of(park, count)
+    else
+      ids = call('LRANGE', q.ready, 0, count - 1)
+    end
     if #ids == 0 then
+      if park then
+        drop_head(park, ids, numbers, 0)
+      end
       return true
     end
+    local gaps = not park and q.gaps > 0 and call('SMISMEMBER', q.cancelled, unpack(ids)) or {}
     local records = call('HMGET', q.jobs, unpack(ids))
     local attempts = counted and call('HMGET', q.attempts, unpack(ids)) or {}
     local passed, barred, slots = 0, false, {}
@@ -91,7 +103,7 @@ local function take(q, park, leases)
       if taken >= want then
         break
       end
-      if record then
+      if record and gaps[i] ~= 1 then
         local task = limited and task_of(record)
         local limit = task and limit_of(q, q.limited, task)
         if limit and not limit.n then
@@ -135,9 +147,13 @@ local function take(q, park, leases)
     end
     if passed > 0 then
       if park then
-        drop_head(park, passed)
+        drop_head(park, ids, numbers, passed)
       else
         call('LTRIM', q.ready, passed, -1)
+        if q.gaps > 0 then
+          call('SREM', q.cancelled, unpack(ids, 1, passed))
+          q.gaps = close_up(q)
+        end
       end
       if limited then
         many('ZADD', q.slots, slots)
@@ -176,7 +192,7 @@ local function lease(q)
     local number = call('INCRBY', q.leases, count) - count
     for i = 1, count do
       local at = 4 * i - 3
-      leases[at + 1] = string.format('%s%.0f', leases[at + 1], number + i)
+      leases[at + 1] = string.format('%s%.0f@%.0f', leases[at + 1], number + i, now)
       tokens[2 * i - 1], tokens[2 * i] = leases[at], leases[at + 1]
     end
     many('HSET', q.running, tokens)

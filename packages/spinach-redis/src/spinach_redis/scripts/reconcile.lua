@@ -45,7 +45,7 @@ end
 local lacking = {}
 for id, token in pairs(owned) do
   if not known[id] then
-    lacking[#lacking + 1] = {id, token, tonumber(string.sub(token, 2))}
+    lacking[#lacking + 1] = {id, token, tonumber(string.match(token, '%d+'))}
   end
 end
 table.sort(lacking, function(one, other) return one[3] < other[3] end)

@@ -14,6 +14,7 @@
 --   failed-bytes  string  size of records and reasons of the failed
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   members, seq, info, guard    see members.lua
+--   cancelling, progress         see leased.lua
 --   periodic-info hash    task -> `<interval> <last declared>`, ms
 --   running:<member>   hash  stored id -> token, of the dead member
 -- ARGV
@@ -23,11 +24,12 @@
 --   11 seed for the delays   12 to 14 reasons: at most once, poison, last attempt
 -- Reply
 --   {'APPLIED', more, lost: stored id, record, retries, losses for each, count of jobs put
---    back to the front, count of jobs that run again after a delay, info of the member}
+--    back to the front, count of jobs that run again after a delay, info of the member, count
+--    of jobs that are gone since their cancel was asked for}
 --   {'REFUSED'}: it is alive, unknown, or no member may be declared dead now
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
-  'members', 'seq', 'info', 'guard', 'periodic-info'}
+  'members', 'seq', 'info', 'guard', 'periodic-info', 'cancelling', 'progress'}
 local q = named(NAMES, 0)
 local running = KEYS[#NAMES + 1]
 local now = now_ms(ARGV[1])
@@ -49,18 +51,23 @@ local leases = {}
 local pairs_ = call('HGETALL', running)
 for i = 1, #pairs_, 2 do
   local token = pairs_[i + 1]
-  leases[#leases + 1] = {pairs_[i], string.sub(token, 1, 1) == 'd', tonumber(string.sub(token, 2))}
+  leases[#leases + 1] = {pairs_[i], string.sub(token, 1, 1) == 'd', tonumber(string.match(token, '%d+'))}
 end
 table.sort(leases, function(one, other) return one[3] > other[3] end)
 
 math.randomseed(tonumber(ARGV[11]))
 local ended, unharmed, retries, failures, lost, bytes = {}, {}, {}, {}, {}, 0
+local first, gone = {}, {}
+for i = 1, math.min(most, #leases) do
+  first[i] = leases[i][1]
+end
+local asked = asked_of(q, first)
 for i = 1, math.min(most, #leases) do
   local id, direct = leases[i][1], leases[i][2]
   local record = call('HGET', q.jobs, id)
-  local spent, losses = attempts_of(call('HGET', q.attempts, id))
+  local spent, losses, _, why = attempts_of(call('HGET', q.attempts, id))
   local reason = false
-  if record and direct then
+  if record and direct and not asked[id] then
     losses = losses + 1
     if string.sub(id, 1, 1) == '0' then
       reason = ARGV[12]
@@ -74,17 +81,20 @@ for i = 1, math.min(most, #leases) do
     end
   end
   ended[#ended + 1] = id
-  if reason then
+  if asked[id] then
+    -- Whatever it was to be: nobody wants it any more (I22).
+    gone[#gone + 1] = id
+  elseif reason then
     bytes = bytes + #record
-    call('HSET', q.attempts, id, attempts_text(spent, losses, false))
+    call('HSET', q.attempts, id, attempts_text(spent, losses, false, ''))
     table.insert(failures, 1, reason)
     table.insert(failures, 1, id)
     lost[#lost + 1] = {id, record, spent, losses}
   elseif record and direct then
     local most_ms = math.min(cap_ms, base_ms * 2 ^ math.min(losses - 1, 64))
-    table.insert(retries, 1, {id, now + math.floor(math.random() * most_ms), 1})
+    table.insert(retries, 1, {id, now + math.floor(math.random() * most_ms), 1, ''})
   elseif record then
-    call('HSET', q.attempts, id, attempts_text(spent, losses, true))
+    call('HSET', q.attempts, id, attempts_text(spent, losses, true, why))
     table.insert(unharmed, 1, id)
   end
   if next(limits) then
@@ -101,6 +111,9 @@ for task, limit in pairs(limits) do
   end
 end
 many('HDEL', running, ended)
+forget_leased(q, ended)
+many('HDEL', q.jobs, gone)
+many('HDEL', q.attempts, gone)
 retry(q, now, retries)
 fail(q, now, failures, bounds)
 to_front(q.ready, unharmed)
@@ -119,4 +132,4 @@ for i = #lost, 1, -1 do
     answer[#answer + 1] = lost[i][j]
   end
 end
-return {'APPLIED', more and 1 or 0, answer, #unharmed, #retries, info}
+return {'APPLIED', more and 1 or 0, answer, #unharmed, #retries, info, #gone}

@@ -14,6 +14,7 @@
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   parked, parked-ends          hash, hash: the lane of each park, see lanes.lua
 --   members, info, guard         see members.lua
+--   cancelling, progress         see leased.lua
 --   running:<member>   hash  stored id -> token, of each member below
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
@@ -21,12 +22,13 @@
 --   then for each run of outcomes that have these in common: kind, position of member,
 --   position of task, count of outcomes; of each: stored id, token, detail of F and R
 --     kind: S succeeded, expired or cancelled, F failed, R retry, L release, P park
---     detail: F the reason; R `+` and a delay in ms, or `=` and an instant in ms
+--     detail: F the reason; R `+` and a delay in ms, or `=` and an instant in ms, then a space and
+--     why the attempt failed where that is to be kept
 -- Reply
 --   one character an outcome: 1 applied, 0 refused
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
-  'parked', 'parked-ends', 'members', 'info', 'guard'}
+  'parked', 'parked-ends', 'members', 'info', 'guard', 'cancelling', 'progress'}
 local q = named(NAMES, 0)
 local now, now_up = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
@@ -68,6 +70,19 @@ for i = 1, #members do
   end
 end
 
+-- Also when nothing ends here: a repeat has to be answered.
+admit_when_full(q.ready)
+step(q, now)
+
+-- Jobs that would go back to the queue although their cancel was asked for (I22).
+local BACK = {R = true, L = true, P = true}
+local asked = {}
+for i = 1, q.has_cancelling and #members or 0 do
+  for id in pairs(asked_of(q, members[i].asked)) do
+    asked[id] = true
+  end
+end
+
 -- Those that do, by kind.
 local verdicts, accepted = {}, 0
 local gone, released, returned, failures, retries = {}, {}, {}, {}, {}
@@ -76,17 +91,18 @@ local function accept(kind, task, id, detail)
   if task.limited then
     task.jobs[#task.jobs + 1] = id
   end
-  if kind == 'S' then
+  if kind == 'S' or (asked[id] and BACK[kind]) then
     gone[#gone + 1] = id
   elseif kind == 'F' then
     failures[#failures + 1] = id
     failures[#failures + 1] = detail
   elseif kind == 'R' then
-    local due = tonumber(string.sub(detail, 2))
+    local due, reason = string.match(detail, '^.(%-?%d+) ?(.*)$')
+    due = tonumber(due)
     if string.sub(detail, 1, 1) == '+' then
       due = due > 0 and now_up + due or now
     end
-    retries[#retries + 1] = {id, due}
+    retries[#retries + 1] = {id, due, 0, reason}
   elseif kind == 'L' then
     released[#released + 1] = id
     if task.limited then
@@ -112,12 +128,10 @@ for r = 1, #runs do
   end
 end
 
--- Also when nothing ends here: a repeat has to be answered.
-admit_when_full(q.ready)
 for i = 1, #members do
   many('HDEL', members[i].key, members[i].ended)
+  forget_leased(q, members[i].ended)
 end
-step(q, now)
 if #verdicts > accepted then
   -- A repeat, perhaps. Replicas that confirm this write have the outcome, too.
   call('HSET', q.guard, 'seen', now)

@@ -13,7 +13,7 @@ from spinach.record.options import NO_OPTIONS, with_options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spinach.brokers.calls import FailedJob, LostJob
+    from spinach.brokers.calls import FailedJob, FoundJob, LostJob
     from spinach.outcome import Lease
     from spinach.record.options import RecordOptions
 
@@ -67,7 +67,7 @@ def once(
     return deposit(task, queue=queue, max_retries=0, due_ms=due_ms, payload=payload)
 
 
-def ids(jobs: Iterable[Deposit | Lease | FailedJob | LostJob]) -> list[str]:
+def ids(jobs: Iterable[Deposit | Lease | FailedJob | FoundJob | LostJob]) -> list[str]:
     """The stored ids, in order."""
     return [job.stored_id for job in jobs]
 

@@ -16,6 +16,7 @@ from .behaviours.failed_store import FailedStoreBehaviour
 from .behaviours.fencing import FencingBehaviour
 from .behaviours.fetch import FetchBehaviour
 from .behaviours.fidelity import FidelityBehaviour
+from .behaviours.jobs import CancelBehaviour, FindingBehaviour
 from .behaviours.kinds import KindsBehaviour
 from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour
@@ -69,6 +70,8 @@ class BrokerConformance(
     FidelityBehaviour,
     OptionsBehaviour,
     FailedStoreBehaviour,
+    FindingBehaviour,
+    CancelBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
     NamesBehaviour,

@@ -1,31 +1,45 @@
 -- Lanes: first-in-first-out lines of stored ids, any number of them in two hashes. One has the
--- jobs, `<lane>|<number>` -> stored id; the other one the ends of each lane that is not empty,
--- lane -> `<number of the first> <number of the last>`. Jobs join at either end.
+-- jobs, `<lane>|<number>` -> stored id, and where each of them is, stored id -> `<lane>|<number>`.
+-- The other one has the ends of each lane that is not empty, lane -> `<number of the first>
+-- <number of the last>`, and behind them how many numbers between them are holes, if any are.
+-- Jobs join at either end. One that is cancelled leaves a hole.
+
+-- Most holes that one look at the head of a lane passes over.
+local MOST_HOLES = 10000
 
 -- A lane by its name: `entries` and `ends` are the two keys.
 local function lane_of(entries, ends, name)
-  local first, last = string.match(call('HGET', ends, name) or '', '^(%-?%d+) (%-?%d+)$')
+  local first, last, holes = string.match(call('HGET', ends, name) or '',
+    '^(%-?%d+) (%-?%d+) ?(%d*)$')
   return {entries = entries, ends = ends, name = name,
-    first = tonumber(first) or 1, last = tonumber(last) or 0}
+    first = tonumber(first) or 1, last = tonumber(last) or 0, holes = tonumber(holes) or 0}
 end
 
 local function length_of(lane)
-  return lane.last - lane.first + 1
+  return math.max(0, lane.last - lane.first + 1 - lane.holes)
 end
 
 local function write_ends(lane)
-  if lane.first > lane.last then
+  if length_of(lane) == 0 then
+    lane.first, lane.holes = lane.last + 1, 0
     call('HDEL', lane.ends, lane.name)
+  elseif lane.holes > 0 then
+    call('HSET', lane.ends, lane.name,
+      string.format('%.0f %.0f %.0f', lane.first, lane.last, lane.holes))
   else
     call('HSET', lane.ends, lane.name, string.format('%.0f %.0f', lane.first, lane.last))
   end
+end
+
+local function field_of(lane, number)
+  return string.format('%s|%.0f', lane.name, number)
 end
 
 -- The fields of `count` jobs from a number on.
 local function fields_from(lane, number, count)
   local fields = {}
   for i = 1, count do
-    fields[i] = string.format('%s|%.0f', lane.name, number + i - 1)
+    fields[i] = field_of(lane, number + i - 1)
   end
   return fields
 end
@@ -35,7 +49,8 @@ end
 local function write_jobs(lane, number, ids)
   local fields, pairs_ = fields_from(lane, number, #ids), {}
   for i = 1, #ids do
-    pairs_[2 * i - 1], pairs_[2 * i] = fields[i], ids[i]
+    pairs_[4 * i - 3], pairs_[4 * i - 2] = fields[i], ids[i]
+    pairs_[4 * i - 1], pairs_[4 * i] = ids[i], fields[i]
   end
   many('HSET', lane.entries, pairs_)
   write_ends(lane)
@@ -57,19 +72,38 @@ local function prepend(lane, ids)
   end
 end
 
--- The first jobs of a lane, at most `count`. One that a server forgot is '', which is no job.
+-- The first jobs of a lane, at most `count`, and their numbers. Holes are passed over, and what
+-- a server forgot.
 local function head_of(lane, count)
-  local ids = fields_of(lane.entries, fields_from(lane, lane.first, math.min(count, length_of(lane))))
-  for i = 1, #ids do
-    ids[i] = ids[i] or ''
+  local ids, numbers, number = {}, {}, lane.first
+  while #ids < count and number <= lane.last and number - lane.first < count + MOST_HOLES do
+    local portion = lane.holes > 0 and PORTION or count - #ids
+    portion = math.min(portion, lane.last - number + 1)
+    local found = fields_of(lane.entries, fields_from(lane, number, portion))
+    for i = 1, portion do
+      if found[i] and #ids < count then
+        ids[#ids + 1], numbers[#numbers + 1] = found[i], number + i - 1
+      end
+    end
+    number = number + portion
   end
-  return ids
+  lane.behind = number
+  return ids, numbers
 end
 
--- Takes the first `count` jobs away.
-local function drop_head(lane, count)
-  local fields = fields_from(lane, lane.first, count)
-  lane.first = lane.first + count
+-- Takes the first `count` jobs away, of those that `head_of` answered. Where it found none, the
+-- holes are gone.
+local function drop_head(lane, ids, numbers, count)
+  if count == 0 and #ids > 0 then
+    return
+  end
+  local first = count > 0 and numbers[count] + 1 or lane.behind
+  local fields = {}
+  for i = 1, count do
+    fields[2 * i - 1], fields[2 * i] = field_of(lane, numbers[i]), ids[i]
+  end
+  lane.holes = math.max(0, lane.holes - (first - lane.first - count))
+  lane.first = first
   write_ends(lane)
   many('HDEL', lane.entries, fields)
 end

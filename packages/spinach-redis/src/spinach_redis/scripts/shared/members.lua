@@ -28,7 +28,9 @@ end
 -- and no lease lasts longer than one that starts now. Time servers set a clock back by up to a
 -- second all day, which harms no lease. `lease` is the longest one.
 local function step(q, now)
-  local guard = call('HMGET', q.guard, 'seen', 'until', 'lease')
+  local guard = call('HMGET', q.guard, 'seen', 'until', 'lease', 'cancelling', 'progress')
+  -- For leased.lua.
+  q.has_cancelling, q.has_progress = guard[4], guard[5]
   local seen, pause = tonumber(guard[1]), tonumber(guard[2] or 0)
   local lease = tonumber(guard[3])
   if not seen or not lease then

@@ -23,15 +23,17 @@ local function max_retries_of(record)
   return (header_of(record))
 end
 
--- `<retries>,<losses>,<direct-only>`; absent is 0,0,0.
+-- `<retries>,<losses>,<direct-only>`; absent is 0,0,0. Behind that, and a space, may stand why the
+-- last attempt failed.
 local function attempts_of(text)
   if not text then
-    return 0, 0, false
+    return 0, 0, false, ''
   end
-  local retries, losses, direct_only = string.match(text, '^(%d+),(%d+),(%d)$')
-  return tonumber(retries), tonumber(losses), direct_only == '1'
+  local retries, losses, direct_only, reason = string.match(text, '^(%d+),(%d+),(%d) ?(.*)$')
+  return tonumber(retries), tonumber(losses), direct_only == '1', reason
 end
 
-local function attempts_text(retries, losses, direct_only)
-  return string.format('%d,%d,%d', retries, losses, direct_only and 1 or 0)
+local function attempts_text(retries, losses, direct_only, reason)
+  local counts = string.format('%d,%d,%d', retries, losses, direct_only and 1 or 0)
+  return (reason or '') ~= '' and counts .. ' ' .. reason or counts
 end

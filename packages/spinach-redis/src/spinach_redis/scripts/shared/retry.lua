@@ -1,6 +1,7 @@
 -- Jobs that have further attempts.
 
--- Spends an attempt of each job; `retries` is {{id, due, losses to count or nil}, ...}.
+-- Spends an attempt of each job; `retries` is {{id, due, losses to count, why it
+-- failed or ''}, ...}.
 local function retry(q, now, retries)
   if #retries == 0 then
     return
@@ -14,7 +15,7 @@ local function retry(q, now, retries)
   for i = 1, #ids do
     local spent, losses, direct_only = attempts_of(counted[i])
     attempts[2 * i - 1] = ids[i]
-    attempts[2 * i] = attempts_text(spent + 1, losses + (retries[i][3] or 0), direct_only)
+    attempts[2 * i] = attempts_text(spent + 1, losses + retries[i][3], direct_only, retries[i][4])
     if retries[i][2] > now then
       waiting[#waiting + 1] = retries[i][2]
       waiting[#waiting + 1] = ids[i]

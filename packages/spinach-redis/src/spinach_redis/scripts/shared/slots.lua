@@ -83,8 +83,8 @@ local function bring_back(q, limit, most)
     count = math.min(count, limit.n - occupied(q, limit.task))
   end
   if count > 0 then
-    local ids = head_of(lane, count)
-    drop_head(lane, count)
+    local ids, numbers = head_of(lane, count)
+    drop_head(lane, ids, numbers, #ids)
     local place = brought_before(q)
     local before = place > 0 and call('LPOP', q.ready, place) or {}
     to_front(q.ready, ids)

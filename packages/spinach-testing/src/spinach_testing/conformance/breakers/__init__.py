@@ -18,6 +18,7 @@ from . import (
     failed_store,
     fetching,
     housekeeping,
+    jobs,
     nesting,
     options,
     outcomes,
@@ -55,6 +56,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
         clock,
         waiting,
         failed_store,
+        jobs,
     )
     for breaker in _found_in(module)
 )

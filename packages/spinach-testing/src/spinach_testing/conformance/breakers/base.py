@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from spinach.brokers.base import Broker
-    from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn
+    from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn, FoundJob
     from spinach.outcome import Lease
 
 __all__ = ["Breaker", "BrokenHarness", "ChangesFetches", "Family", "map_leases"]
@@ -53,6 +53,12 @@ class Family:
     records: dict[str, bytes] = field(default_factory=dict)
     #: Queues whose failed jobs were asked for.
     asked: set[str] = field(default_factory=set)
+    #: The last job of the last page.
+    last_listed: FoundJob | None = None
+    #: How many jobs were cancelled.
+    cancelled: int = 0
+    #: (stored id, token) that beats named to be cancelled.
+    told_to_cancel: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Breaker(PassingBroker):

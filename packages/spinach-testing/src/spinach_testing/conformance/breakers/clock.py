@@ -14,7 +14,7 @@ from .base import Breaker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach.brokers.calls import BeatReply, Enrolment, JoinReply, TickReply, Turn
+    from spinach.brokers.calls import BeatProgress, BeatReply, Enrolment, JoinReply, TickReply, Turn
 
 _LEASE_MS = int(DEFAULT_LEASE.total_seconds() * 1000)
 
@@ -24,12 +24,14 @@ class TakesAnyStepBackForAJump(Breaker):
 
     breaks = "I11"
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         family, now_ms = self.family, to_ms(self.inner.clock.now())
         if now_ms < family.latest_ms:
             family.spared_until_ms = now_ms + _LEASE_MS
         family.latest_ms = now_ms
-        replies = super().beat(turns)
+        replies = super().beat(turns, progress)
         if now_ms >= family.spared_until_ms:
             return replies
         return [structs.replace(reply, dead=None) for reply in replies]
@@ -48,9 +50,11 @@ class WaitsForTheClockToCatchUp(Breaker):
         self._look()
         return super().join(queue, member, enrolment)
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         now_ms = self._look()
-        replies = super().beat(turns)
+        replies = super().beat(turns, progress)
         if now_ms >= self.family.latest_ms:
             return replies
         return [structs.replace(reply, dead=None) for reply in replies]
@@ -71,10 +75,12 @@ class DeclaresDeathsAfterAStepBack(Breaker):
         self.family.latest_ms = to_ms(self.inner.clock.now())
         return super().join(queue, member, enrolment)
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         family, now_ms = self.family, to_ms(self.inner.clock.now())
         went_back, family.latest_ms = now_ms < family.latest_ms - STEP_MS, now_ms
-        replies = super().beat(turns)
+        replies = super().beat(turns, progress)
         if not went_back:
             return replies
         return [

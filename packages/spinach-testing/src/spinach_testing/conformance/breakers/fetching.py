@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import (
+        BeatProgress,
         BeatReply,
         FetchReply,
         FetchTurn,
@@ -221,9 +222,11 @@ class NumbersBeats(Breaker):
         super().__init__(inner, family)
         self._last: dict[str, int] = {}
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         replies = []
-        for turn, reply in zip(turns, super().beat(turns), strict=True):
+        for turn, reply in zip(turns, super().beat(turns, progress), strict=True):
             stale = turn.number <= self._last.get(turn.member, -1)
             self._last[turn.member] = turn.number
             replies.append(structs.replace(reply, verdict=Verdict.STALE) if stale else reply)

@@ -16,7 +16,15 @@ from .base import Breaker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach.brokers.calls import Deposit, Enrolment, JoinReply, QueueCounts, TickReply, Turn
+    from spinach.brokers.calls import (
+        BeatProgress,
+        Deposit,
+        Enrolment,
+        JoinReply,
+        QueueCounts,
+        TickReply,
+        Turn,
+    )
 
 
 class IgnoresLimits(Breaker):
@@ -78,8 +86,10 @@ class NamesNoDead(Breaker):
 
     breaks = "I11"
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
-        return [structs.replace(reply, dead=None) for reply in super().beat(turns)]
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
+        return [structs.replace(reply, dead=None) for reply in super().beat(turns, progress)]
 
 
 class NamesTheDeadToAll(Breaker):
@@ -87,9 +97,11 @@ class NamesTheDeadToAll(Breaker):
 
     breaks = "I11"
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         replies = []
-        for turn, reply in zip(turns, super().beat(turns), strict=True):
+        for turn, reply in zip(turns, super().beat(turns, progress), strict=True):
             if reply.dead is not None:
                 self.family.dead[turn.queue] = reply.dead
             replies.append(structs.replace(reply, dead=self.family.dead.get(turn.queue)))
@@ -105,9 +117,11 @@ class NamesTheDeadOnce(Breaker):
 
     breaks = "I11"
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         replies = []
-        for reply in super().beat(turns):
+        for reply in super().beat(turns, progress):
             again = reply.dead in self.family.buried
             if reply.dead is not None:
                 self.family.buried.add(reply.dead)
@@ -124,9 +138,11 @@ class NamesTheLivingDead(Breaker):
         self.family.members.setdefault(queue, []).append(member)
         return super().join(queue, member, enrolment)
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
         replies = []
-        for turn, reply in zip(turns, super().beat(turns), strict=True):
+        for turn, reply in zip(turns, super().beat(turns, progress), strict=True):
             others = [
                 each for each in self.family.members.get(turn.queue, ()) if each != turn.member
             ]

@@ -1,0 +1,211 @@
+-- Lists jobs of a queue, a page at a time.
+--
+-- Jobs of one place are read where that keeps them in order: leased, future, failed. All others
+-- are read by the server's own order of `jobs`, which does not change when a job moves: HSCAN
+-- tells each that is there all the while. What it brings beyond a page goes into the cursor, by
+-- its ids. A hash so small that one scan brings it all is read in the order of its ids.
+--
+-- KEYS
+--   jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends, failed,
+--   errors, cancelled, cancelling, progress   see keys.py
+--   running:<member>     of each member that the caller knows
+-- ARGV
+--   1 clock offset, ms   2 age after which a failed job is forgotten, ms   3 most bytes; one
+--   larger job comes alone   4 places, with spaces between, or ''   5 task or ''   6 most jobs
+--   7 count of members, the members
+--   then where to go on, nothing to begin: a kind, and what the reply said of it
+-- Reply
+--   {'APPLIED', jobs: see look.lua, where to go on: its kind and the rest, {} at the end}
+--     scan: cursor of HSCAN or '', ids to look at first   small: last id
+--     leased: number of the last lease   sorted: score and id of the last job
+--   {'KEYS', members}: their keys are needed
+local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held', 'held-ends',
+  'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress'}
+-- Jobs that one call looks at, and of which it reads the records at once.
+local MOST_LOOKED, AT_ONCE = 500, 20
+local q = named(NAMES, 0)
+local oldest = now_ms(ARGV[1]) - tonumber(ARGV[2])
+local most_bytes, place, task = tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local places = {}
+for each in string.gmatch(place, '%S+') do
+  places[each] = true
+end
+local limit = tonumber(ARGV[6])
+local known = {}
+for i = 1, tonumber(ARGV[7]) do
+  known[i] = ARGV[7 + i]
+end
+local running, members = keys_of_members(q, known, #NAMES)
+if not running then
+  return {'KEYS', members}
+end
+local at = 8 + #known
+local kind = ARGV[at]
+
+local answer, bytes, looked = {}, 0, 0
+
+local function wanted(job)
+  return (place == '' or places[job[4]]) and not (job[14] and tonumber(job[14]) < oldest)
+end
+
+-- Those of some ids whose jobs are of the task: others need no further look.
+local function of_task(ids)
+  if task == '' then
+    return ids
+  end
+  local records, ours = fields_of(q.jobs, ids), {}
+  for i = 1, #ids do
+    if task_of(records[i]) == task then
+      ours[#ours + 1] = ids[i]
+    end
+  end
+  return ours
+end
+
+-- Looks at jobs in order; returns how many of them were dealt with. The page is full, or it was
+-- looked at enough, where these are not all.
+local function deal_with(ids)
+  local done = 0
+  while done < #ids do
+    if #answer >= limit or looked >= MOST_LOOKED then
+      return done
+    end
+    local some = {}
+    for i = done + 1, math.min(#ids, done + AT_ONCE) do
+      some[#some + 1] = ids[i]
+    end
+    local found, next_ = look(q, of_task(some), running, false), 1
+    for i = 1, #some do
+      local job = found[next_]
+      if job and job[1] == some[i] then
+        next_ = next_ + 1
+        if wanted(job) then
+          if #answer >= limit or (#answer > 0 and bytes + #job[2] > most_bytes) then
+            limit = #answer
+            return done
+          end
+          bytes = bytes + #job[2]
+          answer[#answer + 1] = job
+        end
+      end
+      done, looked = done + 1, looked + 1
+    end
+  end
+  return done
+end
+
+local function rest_of(ids, done)
+  local rest = {}
+  for i = done + 1, #ids do
+    rest[#rest + 1] = ids[i]
+  end
+  return rest
+end
+
+local function ids_of(flat)
+  local ids = {}
+  for i = 1, #flat, 2 do
+    ids[#ids + 1] = flat[i]
+  end
+  return ids
+end
+
+local function from_leases()
+  local last, leases = tonumber(ARGV[at + 1] or -1), {}
+  for _, key in pairs(running) do
+    local flat = call('HGETALL', key)
+    for i = 1, #flat, 2 do
+      local number = tonumber(string.match(flat[i + 1], '%d+'))
+      if number > last then
+        leases[#leases + 1] = {number, flat[i]}
+      end
+    end
+  end
+  table.sort(leases, function(one, other) return one[1] < other[1] end)
+  local ids = {}
+  for i = 1, #leases do
+    ids[i] = leases[i][2]
+  end
+  local done = deal_with(ids)
+  if done == #ids then
+    return {}
+  end
+  return {'leased', string.format('%.0f', done > 0 and leases[done][1] or last)}
+end
+
+local function from_sorted(key)
+  local rank, score, id = 0, ARGV[at + 1], ARGV[at + 2]
+  if score then
+    if tonumber(call('ZSCORE', key, id)) == tonumber(score) then
+      rank = call('ZRANK', key, id) + 1
+    else
+      rank = call('ZCOUNT', key, '-inf', '(' .. score)
+    end
+  end
+  if key == q.failed then
+    rank = math.max(rank, call('ZCOUNT', key, '-inf', string.format('(%.0f', oldest)))
+  end
+  while true do
+    local flat = call('ZRANGE', key, rank, rank + AT_ONCE - 1, 'WITHSCORES')
+    local ids = ids_of(flat)
+    local done = deal_with(ids)
+    if done > 0 then
+      score, id = flat[2 * done], flat[2 * done - 1]
+    end
+    if done < #ids then
+      return score and {'sorted', score, id} or {}
+    end
+    if #ids < AT_ONCE then
+      return {}
+    end
+    rank = rank + #ids
+  end
+end
+
+local function from_all()
+  local pending, scan = {}, kind == 'scan' and ARGV[at + 1] or '0'
+  if kind == 'scan' then
+    for i = at + 2, #ARGV do
+      pending[#pending + 1] = ARGV[i]
+    end
+  end
+  while true do
+    local done = deal_with(pending)
+    if done < #pending or (scan ~= '' and (#answer >= limit or looked >= MOST_LOOKED)) then
+      return {'scan', scan, unpack(rest_of(pending, done))}
+    end
+    if scan == '' then
+      return {}
+    end
+    local began = scan
+    local reply = call('HSCAN', q.jobs, scan, 'COUNT', AT_ONCE)
+    scan, pending = reply[1] ~= '0' and reply[1] or '', ids_of(reply[2])
+    if began == '0' and scan == '' then
+      -- All of them. Cut at the same id, whatever came and went.
+      local ids = {}
+      for i = 1, #pending do
+        if kind ~= 'small' or pending[i] > ARGV[at + 1] then
+          ids[#ids + 1] = pending[i]
+        end
+      end
+      table.sort(ids)
+      done = deal_with(ids)
+      if done == #ids then
+        return {}
+      end
+      return {'small', done > 0 and ids[done] or ARGV[at + 1] or ''}
+    end
+  end
+end
+
+local go_on
+if place == 'leased' then
+  go_on = from_leases()
+elseif place == 'future' then
+  go_on = from_sorted(q.future)
+elseif place == 'failed' then
+  go_on = from_sorted(q.failed)
+else
+  go_on = from_all()
+end
+return {'APPLIED', answer, go_on}

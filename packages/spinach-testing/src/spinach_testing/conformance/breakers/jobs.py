@@ -1,0 +1,220 @@
+"""Breakers of looking for jobs, and of taking them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from spinach.brokers.calls import (
+    BeatProgress,
+    BeatReply,
+    CancelReply,
+    CancelVerdict,
+    FoundJob,
+    FoundPage,
+    Place,
+    QueueCounts,
+    Turn,
+)
+
+from .base import Breaker
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+
+class _ChangesFound(Breaker):
+    """Finds jobs as it was asked; a subclass changes what it tells of one."""
+
+    def find_jobs(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
+        return [self.change(job) for job in super().find_jobs(queues, stored_ids)]
+
+    def change(self, job: FoundJob) -> FoundJob:
+        """What the caller is told."""
+        raise NotImplementedError
+
+
+class TakesHeldForReady(_ChangesFound):
+    """Says of a held job that it is ready."""
+
+    breaks = "I10"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, place=Place.READY) if job.place is Place.HELD else job
+
+
+class ForgetsSinceWhen(_ChangesFound):
+    """Does not tell since when a job is leased."""
+
+    breaks = "I5"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, leased_ms=None)
+
+
+class TellsDoubtAsCertain(_ChangesFound):
+    """Says of a job that lies in a buffer that it was given to an idle thread."""
+
+    breaks = "I5"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, direct=True)
+
+
+class ForgetsProgress(Breaker):
+    """Beats without what the jobs tell of themselves."""
+
+    breaks = "I5"
+
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
+        return super().beat(turns)
+
+
+class ListsAgain(Breaker):
+    """Begins each page with the last job of the one before."""
+
+    breaks = "I1"
+
+    def list_jobs(
+        self,
+        queue: str,
+        *,
+        places: Collection[Place] = (),
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> FoundPage:
+        page = super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
+        last = self.family.last_listed
+        if cursor is not None and last is not None:
+            page = structs.replace(page, jobs=(last, *page.jobs)[:limit])
+        self.family.last_listed = page.jobs[-1] if page.jobs else None
+        return page
+
+
+class ListsEachPlace(Breaker):
+    """Lists all jobs, whatever place was asked for."""
+
+    breaks = "I1"
+
+    def list_jobs(
+        self,
+        queue: str,
+        *,
+        places: Collection[Place] = (),
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> FoundPage:
+        return super().list_jobs(queue, task=task, cursor=cursor, limit=limit)
+
+
+class CancelsInWordsOnly(Breaker):
+    """Says that a job was cancelled, and leaves it where it is."""
+
+    breaks = "I22"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        jobs = {job.stored_id: job for job in self.inner.find_jobs([queue], stored_ids)}
+        replies: list[CancelReply] = []
+        for each in stored_ids:
+            job = jobs.get(each)  # type: ignore[call-overload] # a stored id is a str
+            if job is None or job.place in (Place.LEASED, Place.FAILED):
+                replies += super().cancel_jobs(queue, [each])
+                continue
+            verdict = CancelVerdict.CANCELLED
+            replies.append(
+                CancelReply(verdict=verdict, record=job.record, retries=job.retries)
+            )
+        return replies
+
+
+class CountsTheCancelled(Breaker):
+    """Goes on to count jobs that were cancelled as ready."""
+
+    breaks = "I22"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        replies = super().cancel_jobs(queue, stored_ids)
+        self.family.cancelled += sum(r.verdict is CancelVerdict.CANCELLED for r in replies)
+        return replies
+
+    def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
+        more = self.family.cancelled
+        return [structs.replace(each, ready=each.ready + more) for each in super().counts(queues)]
+
+
+class CancelsWhatRuns(Breaker):
+    """Says of a job in the hands of a worker that it was cancelled."""
+
+    breaks = "I22"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        return [
+            CancelReply(verdict=CancelVerdict.CANCELLED)
+            if reply.verdict is CancelVerdict.REQUESTED
+            else reply
+            for reply in super().cancel_jobs(queue, stored_ids)
+        ]
+
+
+class KeepsTheRequest(Breaker):
+    """Tells no worker that a cancel was asked for."""
+
+    breaks = "I22"
+
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
+        return [structs.replace(each, cancelled=()) for each in super().beat(turns, progress)]
+
+
+class AsksForAllOnce(Breaker):
+    """Tells a worker once that a cancel was asked for, and not again."""
+
+    breaks = "I22"
+
+    def beat(
+        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
+    ) -> list[BeatReply]:
+        replies = super().beat(turns, progress)
+        told = self.family.told_to_cancel
+        answers = [
+            structs.replace(each, cancelled=tuple(p for p in each.cancelled if p not in told))
+            for each in replies
+        ]
+        told.update(pair for each in replies for pair in each.cancelled)
+        return answers
+
+
+class ForgetsWhatWasAsked(Breaker):
+    """Notes no cancel of a job that a worker has."""
+
+    breaks = "I22"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        found = self.inner.find_jobs([queue], stored_ids)
+        leased = {job.stored_id for job in found if job.place is Place.LEASED}
+        return [
+            CancelReply(verdict=CancelVerdict.REQUESTED)
+            if each in leased
+            else super(ForgetsWhatWasAsked, self).cancel_jobs(queue, [each])[0]
+            for each in stored_ids
+        ]
+
+
+class ForgetsWhatFailed(Breaker):
+    """Knows nothing of a failed job when it is to be cancelled."""
+
+    breaks = "I22"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        return [
+            CancelReply(verdict=CancelVerdict.UNKNOWN)
+            if reply.verdict is CancelVerdict.FINISHED
+            else reply
+            for reply in super().cancel_jobs(queue, stored_ids)
+        ]
