@@ -14,6 +14,7 @@ from spinach.const import VERSION
 from spinach.engine import Engine
 from spinach.job import Job, JobStatus
 from spinach.queues import ALL_QUEUES
+from spinach.retention import FailedRetention
 from spinach.task import AbortException, Batch, RetryException, Task, Tasks
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "Backoff",
     "Batch",
     "Engine",
+    "FailedRetention",
     "Job",
     "JobStatus",
     "RetryException",

@@ -6,7 +6,13 @@ calls that take or answer them, so that a role reads in one file; here they have
 
 from __future__ import annotations
 
-from spinach.brokers.failed_store import Cursor, FailedJob
+from spinach.brokers.failed_store import (
+    Cursor,
+    FailedFilter,
+    FailedJob,
+    FailedPortion,
+    PortionReply,
+)
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
 from spinach.brokers.management import QueueCounts
 from spinach.brokers.storing import Deposit
@@ -27,13 +33,16 @@ __all__ = [
     "Cursor",
     "Deposit",
     "Enrolment",
+    "FailedFilter",
     "FailedJob",
+    "FailedPortion",
     "FetchReply",
     "FetchTurn",
     "FireReply",
     "JoinReply",
     "LostJob",
     "PeriodicDue",
+    "PortionReply",
     "QueueCounts",
     "ReconcileReply",
     "RecoverReply",

@@ -11,6 +11,7 @@ __all__ = [
     "BEAT",
     "COUNTS",
     "ENQUEUE",
+    "FAILED_FIND",
     "FAILED_PAGE",
     "FETCH",
     "FIRE",
@@ -20,6 +21,7 @@ __all__ = [
     "RECOVER",
     "REPORT",
     "REVIVE",
+    "REVIVE_ALL",
     "SCRIPTS",
     "TICK",
     "Script",
@@ -68,14 +70,27 @@ BEAT: Final = Script("beat", "members")
 FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots")
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
-REPORT: Final = Script("report", "record", "members", "wake", "lanes", "slots", "failed", "retry")
+REPORT: Final = Script(
+    "report", "record", "members", "wake", "lanes", "slots", "retention", "failed", "retry"
+)
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
-    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss"
+    "recover",
+    "record",
+    "members",
+    "wake",
+    "lanes",
+    "slots",
+    "retention",
+    "failed",
+    "retry",
+    "dismiss",
 )
-COUNTS: Final = Script("counts", "failed")
-FAILED_PAGE: Final = Script("failed_page")
-REVIVE: Final = Script("revive", "wake", "failed")
+COUNTS: Final = Script("counts", "retention", "failed")
+FAILED_FIND: Final = Script("failed_find", "retention", "places")
+FAILED_PAGE: Final = Script("failed_page", "record", "retention", "places")
+REVIVE: Final = Script("revive", "wake", "retention", "failed")
+REVIVE_ALL: Final = Script("revive_all", "record", "wake", "retention", "failed", "places")
 
 #: All of them.
 SCRIPTS: Final = (
@@ -90,6 +105,8 @@ SCRIPTS: Final = (
     TICK,
     RECOVER,
     COUNTS,
+    FAILED_FIND,
     FAILED_PAGE,
     REVIVE,
+    REVIVE_ALL,
 )

@@ -21,6 +21,7 @@ from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour
 from .behaviours.life import LifeBehaviour
 from .behaviours.limits import LimitsBehaviour
+from .behaviours.matching import MatchingBehaviour
 from .behaviours.names import NamesBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
 from .behaviours.nested import NestedBehaviour
@@ -30,6 +31,7 @@ from .behaviours.periodic import PeriodicBehaviour
 from .behaviours.reconciliation import ReconciliationBehaviour
 from .behaviours.recovery import RecoveryBehaviour
 from .behaviours.release import ReleaseBehaviour
+from .behaviours.retention import RetentionBehaviour
 from .behaviours.retry import RetryBehaviour
 from .behaviours.schedule import ScheduleBehaviour
 from .behaviours.threads import ThreadsBehaviour
@@ -67,6 +69,8 @@ class BrokerConformance(
     CountsBehaviour,
     FidelityBehaviour,
     FailedStoreBehaviour,
+    MatchingBehaviour,
+    RetentionBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
     NamesBehaviour,
