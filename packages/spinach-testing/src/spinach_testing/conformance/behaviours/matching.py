@@ -209,9 +209,10 @@ class MatchingBehaviour(BrokerBehaviour):
             assert leases, f"of {len(bills)} jobs {len(taken)} were handed out"
             taken += ids(leases)
         assert taken == ids(bills)
+        fail_all(lab, process, [deposit() for _ in range(FAILED_CHUNK)], MAIL_ERROR)
         rest = portions(lab.client.discard_matching)
         assert max(rest) <= FAILED_CHUNK
-        assert sum(rest) == len(jobs) - len(bills)
+        assert sum(rest) == len(jobs) - len(bills) + FAILED_CHUNK
         assert lab.counts().failed == 0
 
     @holds("I1", "I19")
