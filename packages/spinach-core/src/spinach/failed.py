@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,8 +56,8 @@ class FailedEntry:
     traceback: str
     #: Where it stands in its listing, for `list(after=...)` with the same queue and filters:
     #: printable ASCII that fits into a URL. It stays valid, in every process. `get` gives the
-    #: place in `list()`.
-    cursor: str
+    #: place in `list()`. Entries that differ in nothing else are equal.
+    cursor: str = field(compare=False)
 
 
 class FailedStore:

@@ -16,8 +16,7 @@ attempts           hash    stored id → retries, losses, direct-only
 members            zset    member → end of its lease, ms
 seq                hash    member → last number of its sequenced calls
 info               hash    member → lease, periodic tasks, description, limits
-guard              hash    last sign of life, longest lease, when the dead may be named,
-                           what the failed store keeps
+guard              hash    signs of life, when the dead may be named, what failed jobs are kept
 leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
 marker             zset    wake-up, taken with BZPOPMIN
