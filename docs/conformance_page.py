@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spinach.retention import DEFAULT_RETENTION, FailedRetention
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_testing.conformance import Harness, WallClock, conformance_tests
 from spinach_testing.conformance.breakers import BREAKERS
@@ -53,9 +54,11 @@ class MemoryHarness(Harness):
         self._store = MemoryStore()
         self._clock = WallClock()
 
-    def new_broker(self, *, namespace: str) -> MemoryBroker:
+    def new_broker(
+        self, *, namespace: str, failed_retention: FailedRetention = DEFAULT_RETENTION
+    ) -> MemoryBroker:
         """See `Harness`."""
-        broker = MemoryBroker(self._store, clock=self._clock)
+        broker = MemoryBroker(self._store, clock=self._clock, failed_retention=failed_retention)
         broker.bind(namespace, self)
         return broker
 

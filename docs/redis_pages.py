@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from redis import Redis, Sentinel, exceptions
 from redis.connection import Connection
 
+from spinach.const import MAX_FAILED, MAX_FAILED_AGE, MAX_FAILED_BYTES
 from spinach.exc import SpinachError
 from spinach_redis import RedisBroker, keys
 from spinach_redis import scripts as script
@@ -63,7 +64,7 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
 `report`, `recover`, `reconcile`, `leave`, `join` and `counts`. `producer:<session>` is taken by
-`enqueue`.
+`enqueue`, `taken:<call>` by `revive_all`. These two expire.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -79,9 +80,10 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | | bound |
 |---|---|
 | jobs, and the lists and sets of their ids | the jobs that are not done, and the failed ones |
-| failed jobs | 10,000 a queue, 30 days, 256 MiB of records and reasons |
+| failed jobs | <bounds> of records and reasons, or what workers say |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
+| `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
 | all others | one small value |
@@ -159,7 +161,13 @@ def keys_page() -> str:
         f"| {_code(name)} | {kind} | {_cell(holds)} | {users(name)} |"
         for name, kind, holds in table()
     ]
-    return KEYS_HEAD + "\n".join(rows) + "\n" + KEYS_TAIL
+    tail = KEYS_TAIL.replace("<bounds>", failed_bounds())
+    return KEYS_HEAD + "\n".join(rows) + "\n" + tail
+
+
+def failed_bounds() -> str:
+    """What the failed store of a queue keeps unless something else is said."""
+    return f"{MAX_FAILED:,} a queue, {MAX_FAILED_AGE.days} days, {MAX_FAILED_BYTES // 2**20} MiB"
 
 
 def table() -> list[tuple[str, str, str]]:

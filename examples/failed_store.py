@@ -1,8 +1,11 @@
 """Jobs that ended in failure wait in the failed store: look, run again, or forget."""
 
-from spinach import Engine, MemoryBroker
+from datetime import timedelta
 
-spin = Engine(MemoryBroker())
+from spinach import Engine, FailedRetention, MemoryBroker
+
+retention = FailedRetention(age=timedelta(days=90))  # a month is not enough for this shop
+spin = Engine(MemoryBroker(failed_retention=retention))
 stock = {"tea": 5}
 sold: list[str] = []
 
@@ -13,28 +16,23 @@ def ship(article: str) -> None:
     sold.append(article)
 
 
-@spin.task(name="order.confirm", queue="letters")
-def confirm(article: str) -> None:
-    raise ConnectionError("no mail server")
-
-
-spin.schedule(confirm, "tea")
-spin.schedule(ship, "tea")
-spin.schedule(ship, "coffee")
-spin.start_workers(queue=("letters", "spinach"), stop_when_queue_empty=True)
-
-# The newest first, of all queues.
-for entry in spin.failed.list():
-    print(f"{entry.job.task_name} in {entry.job.queue}: {entry.error}: {entry.message}")
-[coffee] = spin.failed.list("spinach")
-assert "stock[article] -= 1" in coffee.traceback
-
-# The coffee has arrived; of what is left, however much it is, nobody needs anything.
-stock["coffee"] = 3
-assert spin.failed.retry(coffee.job) == 1
-for entry in spin.failed.iterate():
-    assert spin.failed.discard(entry.job) == 1
+for ordered in ("tea", "coffee", "cocoa", "coffee"):
+    spin.schedule(ship, ordered)
 spin.start_workers(stop_when_queue_empty=True)
-print(f"Sold in the end: {sold}, left in the failed store: {spin.failed.list()}")
-assert sold == ["tea", "coffee"]
+
+# The newest first, of all queues; a filter leaves some of them.
+for entry in spin.failed.list():
+    print(f"{entry.job.task_name}: {entry.error}: {entry.message}")
+newest, cocoa, oldest = spin.failed.list(error=KeyError, since=timedelta(hours=1))
+assert "stock[article] -= 1" in newest.traceback
+assert spin.failed.get(newest.job.id) == newest
+
+# The coffee has arrived, for all who wait.
+stock["coffee"] = 3
+assert spin.failed.retry_all("spinach", task=ship) == 3
+spin.start_workers(stop_when_queue_empty=True)
+print(f"Sold in the end: {sold}, and there is {stock}")
+
+# Of what is left, however much it is, nobody needs anything.
+assert spin.failed.discard_all(None) == 1
 assert spin.failed.list() == []

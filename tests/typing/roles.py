@@ -10,7 +10,18 @@ from typing import assert_type
 
 from spinach import MemoryBroker
 from spinach.brokers.base import Broker
-from spinach.brokers.calls import Deposit, QueueCounts, RecoverReply, ReportReply, TickReply
+from spinach.brokers.calls import (
+    Cursor,
+    Deposit,
+    FailedFilter,
+    FailedJob,
+    FailedPortion,
+    PortionReply,
+    QueueCounts,
+    RecoverReply,
+    ReportReply,
+    TickReply,
+)
 from spinach.brokers.failed_store import FailedStoreRole
 from spinach.brokers.housekeeping import HousekeepingRole
 from spinach.brokers.management import ManagementRole
@@ -38,6 +49,10 @@ def use(
     assert_type(housekeeping.recover("q", "m"), RecoverReply)
     assert_type(management.counts(["q"]), list[QueueCounts])
     assert_type(failed_store.retry_failed("q", []), int)
+    assert_type(failed_store.find_failed(["q"], []), list[FailedJob])
+    portion = FailedPortion(matching=FailedFilter(task="t"), until=Cursor(0, 0, ""))
+    assert_type(failed_store.retry_matching("q", portion), PortionReply)
+    assert_type(failed_store.discard_matching("q", portion).after, Cursor | None)
     assert_type(storing.clock, Clock)
     storing.recover("q", "m")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     use(working, working, working, working, working)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -14,6 +14,7 @@ from spinach import (
     ALL_QUEUES,
     Backoff,
     Engine,
+    FailedRetention,
     Job,
     JobStatus,
     MemoryBroker,
@@ -80,12 +81,44 @@ def look_into_the_failed_store() -> None:
     assert_type(spin.failed.iterate(), Iterator[FailedEntry])
     assert_type(spin.failed.iterate("mail"), Iterator[FailedEntry])
     spin.failed.list(after=entries[-1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(spin.failed.get(entries[0].job), FailedEntry | None)
+    assert_type(spin.failed.get(entries[0].job.id), FailedEntry | None)
+    assert_type(spin.failed.get("6c5f8a1e-0000-4000-8000-000000000000"), FailedEntry | None)
+    spin.failed.get(entries[0])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(entries[0].job, Job)
     assert_type(entries[0].failed_at, datetime)
     assert_type(spin.failed.retry(entries[0].job, entries[1].job), int)
     assert_type(spin.failed.discard(*(entry.job for entry in entries)), int)
     spin.failed.retry(entries[0])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     spin.failed.retry(entries[0].job.id)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def choose_failed_jobs() -> None:
+    day = timedelta(days=1)
+    assert_type(spin.failed.list("mail", task="mail.send", error=OSError), list[FailedEntry])
+    assert_type(spin.failed.list(task=look_into_the_failed_store, since=day), list[FailedEntry])
+    assert_type(spin.failed.iterate(error="builtins.OSError"), Iterator[FailedEntry])
+    assert_type(spin.failed.retry_all("mail", since=day, progress=print), int)
+    assert_type(spin.failed.discard_all(None, error=KeyboardInterrupt), int)
+    spin.failed.retry_all()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    spin.failed.retry_all("mail", "mail.send")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    spin.failed.list(task=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spin.failed.list(error=OSError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spin.failed.list(error=int)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spin.failed.list(since=3600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spin.failed.iterate(limit=7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def keep_failed_jobs() -> None:
+    retention = FailedRetention(number=7, age=timedelta(days=1), size=1_000_000)
+    MemoryBroker(failed_retention=retention)
+    RedisBroker(failed_retention=retention)
+    RedisBroker.from_url("redis://", failed_retention=FailedRetention())
+    assert_type(MemoryBroker().failed_retention, FailedRetention)
+    assert_type(retention.age, timedelta)
+    FailedRetention(7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    FailedRetention(age=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    MemoryBroker(failed_retention=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # -- signals ------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spinach.retention import DEFAULT_RETENTION, FailedRetention
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_testing.conformance import Harness, Lab, WallClock
 from spinach_testing.conformance.harness import NAMESPACE
@@ -41,8 +42,10 @@ class MemoryHarness(Harness):
         self.store = MemoryStore()
         self.clock = WatchedClock()
 
-    def new_broker(self, *, namespace: str = NAMESPACE) -> MemoryBroker:
-        broker = MemoryBroker(self.store, clock=self.clock)
+    def new_broker(
+        self, *, namespace: str = NAMESPACE, failed_retention: FailedRetention = DEFAULT_RETENTION
+    ) -> MemoryBroker:
+        broker = MemoryBroker(self.store, clock=self.clock, failed_retention=failed_retention)
         broker.bind(namespace, object())
         return broker
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
-from spinach import const
+from spinach import FailedRetention
 from spinach.const import MAX_FAILED_AGE
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_testing.conformance import Lab, deposit, ids
@@ -22,13 +20,10 @@ def test_failure_without_a_reason_is_kept_all_the_same(lab: Lab) -> None:
     assert entry.failure == Failure(error="", message="")
 
 
-def test_oldest_are_dropped_when_there_are_too_many(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
-    monkeypatch.setattr(const, "MAX_FAILED", 3)
+def test_oldest_are_dropped_when_there_are_too_many(lab: Lab) -> None:  # I19
     jobs = [deposit() for _ in range(5)]
     lab.enqueue(*jobs)
-    process = lab.process()
+    process = lab.process(retention=FailedRetention(number=3))
     process.fail(*process.take(5))
     assert ids(lab.client.failed_jobs(QUEUE)) == ids(jobs[:1:-1])
     assert lab.counts().failed == 3
@@ -37,16 +32,13 @@ def test_oldest_are_dropped_when_there_are_too_many(
     assert lab.counts().ready == 1
 
 
-def test_oldest_are_dropped_when_they_have_too_many_bytes(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
+def test_oldest_are_dropped_when_they_have_too_many_bytes(lab: Lab) -> None:  # I19
     small = [deposit(payload=b"x" * 100) for _ in range(5)]
     lab.enqueue(*small)
-    process = lab.process()
-    leases = process.take(5)
     reason = len('["app.Error", "why", ""]')
     size = len(small[0].record) + reason
-    monkeypatch.setattr(const, "MAX_FAILED_BYTES", 3 * size)
+    process = lab.process(retention=FailedRetention(size=3 * size))
+    leases = process.take(5)
     process.fail(*leases, failure=Failure(error="app.Error", message="why"))
     assert ids(lab.client.failed_jobs(QUEUE)) == ids(small[:1:-1])
     # One byte more costs a job more.
@@ -57,24 +49,20 @@ def test_oldest_are_dropped_when_they_have_too_many_bytes(
     assert lab.counts().failed == 2
 
 
-def test_bytes_never_cost_the_newest(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:  # I19
-    monkeypatch.setattr(const, "MAX_FAILED_BYTES", 1000)
+def test_bytes_never_cost_the_newest(lab: Lab) -> None:  # I19
     jobs = [deposit(), deposit(payload=b"x" * 5000), deposit()]
     lab.enqueue(*jobs)
-    process = lab.process()
+    process = lab.process(retention=FailedRetention(size=1000))
     for lease, left in zip(process.take(3), [jobs[:1], jobs[1:2], jobs[2:]], strict=True):
         process.fail(lease)
         assert ids(lab.client.failed_jobs(QUEUE)) == ids(left)
 
 
-def test_jobs_that_leave_take_their_bytes_along(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
-    monkeypatch.setattr(const, "MAX_FAILED_BYTES", 1000)
+def test_jobs_that_leave_take_their_bytes_along(lab: Lab) -> None:  # I19
     for _ in range(9):
         job = deposit(payload=b"x" * 500)
         lab.enqueue(job)
-        process = lab.process()
+        process = lab.process(retention=FailedRetention(size=1000))
         process.fail(process.take_one())
         assert ids(lab.client.failed_jobs(QUEUE)) == [job.stored_id]
         assert lab.client.discard_failed(QUEUE, [job.stored_id]) == 1

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from spinach.clock import from_ms
+from spinach.retention import DEFAULT_RETENTION, FailedRetention
 from spinach_redis import RedisBroker
 from spinach_testing.conformance import Harness
 
@@ -34,9 +35,16 @@ class RedisHarness(Harness):
         self._offset_ms = 0
         self._brokers: list[RedisBroker] = []
 
-    def new_broker(self, *, namespace: str = "conformance") -> RedisBroker:
+    def new_broker(
+        self,
+        *,
+        namespace: str = "conformance",
+        failed_retention: FailedRetention = DEFAULT_RETENTION,
+    ) -> RedisBroker:
         namespace = f"{self._prefix}-{namespace}"
-        broker = self._make(namespace, _offset_ms=lambda: self._offset_ms)
+        broker = self._make(
+            namespace, failed_retention=failed_retention, _offset_ms=lambda: self._offset_ms
+        )
         broker.bind(namespace, object())
         self._brokers.append(broker)
         return broker

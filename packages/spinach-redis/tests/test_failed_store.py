@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from spinach import FailedRetention
 from spinach.const import HOUSEKEEPING_CHUNK, MAX_FAILED, REPORT_CHUNK
 from spinach.outcome import Outcome, OutcomeKind
-from spinach_redis import RedisBroker, requests
+from spinach_redis import RedisBroker
 from spinach_redis import scripts as script
 
 from .jobs import QUEUE, TASK, Member, deposit
@@ -15,21 +16,21 @@ from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
 
-DAY_MS = 24 * 60 * 60 * 1000
-
-
-def bound(patch: pytest.MonkeyPatch, *, number: int = MAX_FAILED, size: int = 2**30) -> None:
-    patch.setattr(requests, "_FAILED_BOUNDS", (number, DAY_MS, size))
-
 
 class Store:
     """A queue whose jobs all fail, and what is on the server afterwards."""
 
-    def __init__(self, broker: RedisBroker, server: Server, namespace: str) -> None:
-        self.broker = broker
-        self.member = Member(broker)
+    def __init__(self, new_broker: NewBroker, server: Server, namespace: str) -> None:
+        self._new_broker = new_broker
+        self.broker = new_broker()
+        self.member = Member(self.broker)
         self._server = server
         self._tag = f"{{{namespace}/{QUEUE}}}:"
+
+    def keep(self, *, number: int = MAX_FAILED, size: int = 2**30) -> None:
+        """Let a further worker process say what is kept, which goes at once."""
+        retention = FailedRetention(number=number, size=size)
+        Member(self._new_broker(failed_retention=retention))
 
     def fail(self, count: int, *, size: int = 2) -> list[str]:
         """Let so many jobs of a payload of `size` bytes fail, in one report."""
@@ -56,33 +57,27 @@ class Store:
 
 @pytest.fixture
 def store(new_broker: NewBroker, server: Server, namespace: str) -> Store:
-    return Store(new_broker(), server, namespace)
+    return Store(new_broker, server, namespace)
 
 
-def test_report_of_more_failures_than_are_kept_leaves_the_newest(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
-    bound(monkeypatch, number=300)
+def test_report_of_more_failures_than_are_kept_leaves_the_newest(store: Store) -> None:  # I19
+    store.keep(number=300)
     store.fail(300)
     newest = store.fail(REPORT_CHUNK)
     assert store.ids() == newest[-300:]
     store.size()
 
 
-def test_report_of_more_bytes_than_are_kept_leaves_the_newest(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
-    bound(monkeypatch, size=100_000)
+def test_report_of_more_bytes_than_are_kept_leaves_the_newest(store: Store) -> None:  # I19
+    store.keep(size=100_000)
     newest = store.fail(REPORT_CHUNK, size=500)
     assert store.size() <= 100_000
     assert 0 < len(store.ids()) < 200
     assert store.ids() == newest[-len(store.ids()) :]
 
 
-def test_large_failure_costs_as_many_small_ones_as_it_takes(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
-    bound(monkeypatch, size=100_000)
+def test_large_failure_costs_as_many_small_ones_as_it_takes(store: Store) -> None:  # I19
+    store.keep(size=100_000)
     small = store.fail(REPORT_CHUNK)
     room = 100_000 - store.size()
     [large] = store.fail(1, size=room + 30_000)
@@ -93,10 +88,8 @@ def test_large_failure_costs_as_many_small_ones_as_it_takes(
     assert len(left) < len(small) - HOUSEKEEPING_CHUNK
 
 
-def test_failure_larger_than_the_store_is_kept_alone(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bound(monkeypatch, size=100_000)
+def test_failure_larger_than_the_store_is_kept_alone(store: Store) -> None:
+    store.keep(size=100_000)
     store.fail(REPORT_CHUNK)
     assert store.fail(1, size=200_000) == store.ids()
 
@@ -121,11 +114,9 @@ def test_pages_bring_each_of_many_failures_of_one_ms_once(
     assert walked[::-1][:2000] == jobs[:2000]
 
 
-def test_bound_that_became_smaller_takes_effect_bit_by_bit(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:  # I19
+def test_bound_that_became_smaller_takes_effect_bit_by_bit(store: Store) -> None:  # I19
     jobs = store.fail(REPORT_CHUNK)
-    bound(monkeypatch, number=10)
+    store.keep(number=10)
     store.broker.counts([QUEUE])
     assert store.ids() == jobs[HOUSEKEEPING_CHUNK:]
     [newest] = store.fail(1)

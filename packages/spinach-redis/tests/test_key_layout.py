@@ -18,7 +18,15 @@ import pytest
 from redis import Redis
 
 from spinach import Engine, Tasks
-from spinach.brokers.calls import BeatProgress, CancelVerdict, Deposit, Progress, Verdict
+from spinach.brokers.calls import (
+    BeatProgress,
+    CancelVerdict,
+    Deposit,
+    FailedFilter,
+    FailedPortion,
+    Progress,
+    Verdict,
+)
 from spinach.exc import BrokerError
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
 from spinach.record.header import header_line
@@ -113,6 +121,14 @@ class Life:
             Outcome(OutcomeKind.PARK, self._held["1parked"], "mail.scan"),
             Outcome(OutcomeKind.FAILED, self._held["1failed"], "mail.send", failure=failure),
         )
+        until = broker.failed_jobs(QUEUE)[0].cursor
+        portion = FailedPortion(matching=FailedFilter(), until=until)
+        assert broker.discard_matching(QUEUE, portion).count == 1
+        self._enqueue(job("1failed"))
+        self._fetch(living, idle=1)
+        self._report(
+            Outcome(OutcomeKind.FAILED, self._held["1failed"], "mail.send", failure=failure)
+        )
         self._enqueue(
             *(job(f"1slow-{n}", "mail.slow") for n in range(4)),
             *(job(f"1brisk-{n}", "mail.brisk") for n in range(2)),
@@ -141,6 +157,7 @@ def layout(client: Redis, namespace: str) -> dict[str, Any]:
     for key in sorted(client.scan_iter(f"{{{namespace}*")):
         name = key.decode().replace(namespace, "<namespace>")
         name = re.sub(r"(?<=:producer:)[0-9a-f]{32}$", "<session>", name)
+        name = re.sub(r"(?<=:taken:)[0-9a-f]{32}$", "<call>", name)
         kind = client.type(key).decode()
         found[name] = {"type": kind, "value": value(client, key, kind)}
         if client.ttl(key) >= 0:
@@ -216,9 +233,10 @@ def test_golden_file_holds_every_key_that_a_queue_can_have(found: dict[str, Any]
     assert lying == documented
 
 
-def test_only_sessions_of_producers_expire(found: dict[str, Any]) -> None:
+def test_only_what_recognises_a_copy_of_a_call_expires(found: dict[str, Any]) -> None:
     expiring = [name for name, entry in found["keys"].items() if "expires" in entry]
-    assert expiring == [f"{{<namespace>/{QUEUE}}}:producer:<session>"]
+    tag = f"{{<namespace>/{QUEUE}}}:"
+    assert expiring == [f"{tag}producer:<session>", f"{tag}taken:<call>"]
 
 
 def test_queue_of_a_newer_schema_is_refused_at_the_start_and_left_as_it_is(

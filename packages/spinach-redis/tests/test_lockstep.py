@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec import structs
 
-from spinach import const
+from spinach import FailedRetention, const
 from spinach.brokers.calls import (
     BeatProgress,
     BeatReply,
     Cursor,
     Deposit,
     Enrolment,
+    FailedFilter,
+    FailedPortion,
     FetchTurn,
     Place,
     Progress,
@@ -40,6 +42,8 @@ from spinach_redis import scripts as script
 START_MS = 1_900_000_000_000
 QUEUES = ("letters", "entries")
 HOUR_MS = 3_600_000
+#: Bounds that are reached.
+RETENTION = FailedRetention(number=9, age=timedelta(hours=1), size=1500)
 AMPLE_BYTES = 1024 * 1024
 
 #: Each side of what counts as set back, of half a lease and of a lease, of the offices.
@@ -68,7 +72,7 @@ class Pair:
     """The two brokers, and what they are known to hold."""
 
     def __init__(self, redis: RedisBroker, clock: Turned, rng: random.Random) -> None:
-        self.memory = MemoryBroker(clock=clock)
+        self.memory = MemoryBroker(clock=clock, failed_retention=RETENTION)
         self.memory.bind(redis.namespace, object())
         self.redis = redis
         self.clock = clock
@@ -194,7 +198,9 @@ class Pair:
                 # Where such a job stands among others is left open.
                 kind = OutcomeKind.FAILED
             delay_ms = self.rng.choice([0, 1, 500, 10_000])
-            failure = Failure(error="E", message="é\ud800" * self.rng.randint(0, 30))
+            failure = Failure(
+                error=self.rng.choice(["E", "E2", "é"]), message="é\ud800" * self.rng.randint(0, 30)
+            )
             one, two = (
                 Outcome(
                     kind,
@@ -241,6 +247,23 @@ class Pair:
         if place is not None:
             # Also when it has just been taken out.
             self.both("failed_jobs", queue, after=place)
+        self.both("find_failed", QUEUES, [*ids, "1unknown"])
+        self.some_failed(queue, place)
+
+    def some_failed(self, queue: str, place: Cursor | None) -> None:
+        rng = self.rng
+        matching = FailedFilter(
+            task=rng.choice([None, "plain", "limited"]),
+            error=rng.choice([None, "E", "é"]),
+            since_ms=rng.choice([None, self.clock.ms - rng.choice(ON_MS)]),
+        )
+        page = {"offset": rng.randint(0, 2), "limit": rng.randint(0, 3), "after": place}
+        self.both("failed_jobs", queue, matching=matching, **page)
+        until = rng.choice([place, Cursor(self.clock.ms, 2047, "2"), Cursor(self.clock.ms, 0, "1")])
+        if until is not None and rng.random() < 0.3:
+            after = rng.choice([None, None, Cursor(self.clock.ms - 500, 0, "1")])
+            portion = FailedPortion(matching=matching, until=until, after=after)
+            self.both(rng.choice(["retry_matching", "discard_matching"]), queue, portion)
 
     def some_ids(self, queue: str) -> list[str]:
         newest = [stored_id for where, stored_id in self.ids[-40:] if where == queue]
@@ -325,12 +348,9 @@ def shown(reply: object) -> object:
 
 @pytest.fixture
 def alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds that are reached, and no delay after a loss."""
-    monkeypatch.setattr(const, "MAX_FAILED", 9)
-    monkeypatch.setattr(const, "MAX_FAILED_BYTES", 1500)
-    monkeypatch.setattr(memory_failed, "_MAX_AGE_MS", HOUR_MS)
-    monkeypatch.setattr(requests, "_FAILED_BOUNDS", (9, HOUR_MS, 1500))
-    monkeypatch.setattr(requests, "_MAX_FAILED_AGE_MS", HOUR_MS)
+    """No delay after a loss, and portions that are many."""
+    monkeypatch.setattr(memory_failed, "FAILED_CHUNK", 2)
+    monkeypatch.setattr(requests, "FAILED_CHUNK", 2)
     monkeypatch.setattr(memory_recovery, "RECOVERY_BASE_SECONDS", 0.0)
     monkeypatch.setattr(requests, "RECOVERY_BASE_SECONDS", 0.0)
 
@@ -351,7 +371,8 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 def test_memory_and_redis_answer_the_same(
     new_broker: NewBroker, clock: Turned, alike: None, seed: int
 ) -> None:
-    pair = Pair(new_broker(_offset_ms=lambda: clock.ms), clock, random.Random(seed))
+    redis = new_broker(failed_retention=RETENTION, _offset_ms=lambda: clock.ms)
+    pair = Pair(redis, clock, random.Random(seed))
     for _ in range(300):
         pair.step()
         pair.look()

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Verdict
+from spinach.brokers.calls import (
+    Cursor,
+    Deposit,
+    Enrolment,
+    FailedFilter,
+    FailedPortion,
+    FetchTurn,
+    Verdict,
+)
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import Outcome, OutcomeKind
 from spinach.record.header import UnreadableRecord, read_header
@@ -101,6 +109,11 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
         forget()
         assert broker.failed_jobs(QUEUE) == []
         forget()
+        assert broker.find_failed([QUEUE], ["1x"]) == []
+        forget()
+        portion = FailedPortion(matching=FailedFilter(), until=Cursor(2**52, 0, "1"))
+        assert broker.retry_matching(QUEUE, portion).count == 0
+        forget()
         assert broker.retry_failed(QUEUE, ["1x"]) == broker.discard_failed(QUEUE, ["1x"]) == 0
         forget()
         assert broker.leave(member.turn()).verdict is Verdict.APPLIED
@@ -110,10 +123,10 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
 #: Behaviours that together call every script, with limits, parks and dead members; none that
 #: sends more than a server keeps for whoever monitors it.
 COVERING = re.compile(
-    r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing)Behaviour"
+    r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing|Retention)Behaviour"
     r"|(Finding|Cancel)Behaviour::test_(?!.*(pages|many))"
     r"|FindingBehaviour::test_pages_of_a_place"
-    r"|FailedStoreBehaviour::test_(?!.*(number|many|old|age|bytes))"
+    r"|(FailedStore|Matching)Behaviour::test_(?!.*(number|many|old|age|bytes|bounded|page))"
 )
 
 

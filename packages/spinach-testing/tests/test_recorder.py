@@ -59,6 +59,24 @@ def test_a_retried_job_may_fail_again_before_the_retry_is_answered(
     assert spinach_jobs.one().status is JobStatus.FAILED
 
 
+def test_all_failed_jobs_that_match_are_noted_when_they_run_again(
+    failed, spinach_broker, spinach_engine, spinach_jobs, spinach_worker, monkeypatch
+):
+    monkeypatch.setattr("spinach_testing.recorder.FAILED_CHUNK", 2)
+    for _ in range(4):
+        tasks.schedule(broken)
+    with spinach_jobs.expect_failure(broken, ConnectionError, count=4):
+        spinach_worker.drain()
+    assert spinach_engine.failed.retry_all("spinach", error=OSError) == 0
+    told = []
+    assert spinach_engine.failed.retry_all(None, task=broken, progress=told.append) == 5
+    assert told == [2, 4, 5]
+    assert {job.status for job in spinach_jobs.all()} == {JobStatus.QUEUED}
+    with spinach_jobs.expect_failure(broken, ConnectionError, count=5):
+        spinach_worker.drain()
+    assert spinach_engine.failed.discard_all("spinach") == 5
+
+
 def test_a_retry_that_does_not_come_about_is_not_noted(
     failed, spinach_broker, spinach_engine, spinach_jobs
 ):

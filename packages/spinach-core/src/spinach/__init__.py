@@ -17,6 +17,7 @@ from spinach.exc import JobCancelled, JobReleased
 from spinach.job import Job, JobStatus
 from spinach.job_filter import JobFilter
 from spinach.queues import ALL_QUEUES
+from spinach.retention import FailedRetention
 from spinach.task import AbortException, Batch, RetryException, Task, Tasks
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "Batch",
     "CurrentJob",
     "Engine",
+    "FailedRetention",
     "Job",
     "JobCancelled",
     "JobFilter",

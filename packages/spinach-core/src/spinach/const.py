@@ -115,8 +115,12 @@ MOST_COUNTED: Final = 1000
 #: Most tasks with parked jobs that one fetch tells of.
 PARKS_TOLD: Final = 100
 
-#: Failed jobs that a queue keeps: by number, by age, and by the bytes of their records and
-#: reasons. The bytes never cost the newest one.
+#: Most failed jobs that one call looks at, of those that look for some of them.
+FAILED_CHUNK: Final = 500
+
+#: Failed jobs that a queue keeps unless `FailedRetention` says otherwise: by number, by age, and
+#: by the bytes of their records and reasons. The bytes never cost the newest one. Pages that
+#: state these numbers are compared with them.
 MAX_FAILED: Final = 10_000
 MAX_FAILED_AGE: Final = timedelta(days=30)
 MAX_FAILED_BYTES: Final = 256 * 1024 * 1024

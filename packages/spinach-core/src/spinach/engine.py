@@ -84,8 +84,8 @@ class Engine:
         self._random_source = random_source
         self._task_table = TaskTable()
         self._tasks = Tasks()
-        #: Jobs that ended in failure: `list`, `retry`, `discard`.
-        self.failed = FailedStore(lambda: self._broker)
+        #: Jobs that ended in failure, to look at, to run again, to forget.
+        self.failed = FailedStore(lambda: self._broker, self._task_table.resolve)
         # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
         self._pool: WorkerPool | None = None

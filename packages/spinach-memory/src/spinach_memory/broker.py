@@ -11,10 +11,12 @@ from spinach.brokers.calls import (
     BeatReply,
     CancelReply,
     CancelVerdict,
+    FailedFilter,
     FetchReply,
     FireReply,
     FoundPage,
     JoinReply,
+    PortionReply,
     QueueCounts,
     ReconcileReply,
     RecoverReply,
@@ -27,6 +29,7 @@ from spinach.brokers.calls import (
 from spinach.clock import to_ms
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BYTES
 from spinach.exc import InvalidArgument
+from spinach.retention import DEFAULT_RETENTION
 
 from .counts import count, earliest
 from .finding import find, page, read_cursor
@@ -47,12 +50,14 @@ if TYPE_CHECKING:
         Deposit,
         Enrolment,
         FailedJob,
+        FailedPortion,
         FetchTurn,
         FoundJob,
         Place,
     )
     from spinach.clock import Clock
     from spinach.outcome import Outcome
+    from spinach.retention import FailedRetention
 
     from .queue import Queue
 
@@ -77,6 +82,8 @@ class MemoryBroker(Broker):
         max_payload_bytes: limit of a job's encoded arguments.
         random_source: draws the delay before a job that lost its worker runs again;
             None takes the `random` module.
+        failed_retention: what the failed store of a queue keeps. The worker process that joined
+            the queue last says so, by its broker, to all others.
 
     Raises:
         InvalidArgument: see `spinach.brokers.base.Broker`.
@@ -90,8 +97,14 @@ class MemoryBroker(Broker):
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         random_source: RandomSource | None = None,
+        failed_retention: FailedRetention = DEFAULT_RETENTION,
     ) -> None:
-        super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
+        super().__init__(
+            clock=clock,
+            lease=lease,
+            max_payload_bytes=max_payload_bytes,
+            failed_retention=failed_retention,
+        )
         if store is not None and not isinstance(store, MemoryStore):
             raise InvalidArgument(
                 f"store is {store!r} of type {type(store).__name__}, expected a MemoryStore."
@@ -143,6 +156,7 @@ class MemoryBroker(Broker):
                 if anew:
                     stored.declare_anew(known, enrolment, now_ms)
                     stored.end_call()
+            stored.retention = self.failed_retention
             next_ms = stored.periodic.next_due_ms(enrolment.periodic)
             return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
 
@@ -402,13 +416,32 @@ class MemoryBroker(Broker):
     # -- failed store ------------------------------------------------------
 
     def failed_jobs(
-        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+        self,
+        queue: str,
+        *,
+        offset: int = 0,
+        limit: int = 100,
+        after: Cursor | None = None,
+        matching: FailedFilter | None = None,
     ) -> list[FailedJob]:
         with self.store.shelves() as shelves, shelves.lock:
             stored = shelves.find(self.namespace, queue)
             if stored is None:
                 return []
-            return stored.failed.newest(self._now_ms(), offset, limit, after)
+            matching = matching or FailedFilter()
+            oldest_ms = max(stored.oldest_failed_ms(self._now_ms()), matching.since_ms or 0)
+            return stored.failed.newest(oldest_ms, offset, limit, after, matching)
+
+    def find_failed(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FailedJob]:
+        with self.store.shelves() as shelves, shelves.lock:
+            now_ms = self._now_ms()
+            found = (shelves.find(self.namespace, name) for name in queues)
+            return [
+                job
+                for stored in found
+                if stored is not None
+                for job in stored.failed.find(stored.oldest_failed_ms(now_ms), stored_ids)
+            ]
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         with self.store.shelves() as shelves, shelves.lock:
@@ -423,6 +456,23 @@ class MemoryBroker(Broker):
             stored = shelves.queue(self.namespace, queue)
             stored.trim_failed(self._now_ms())
             return stored.discard_failed(stored_ids)
+
+    def retry_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            ids, after = self._portion(stored, portion)
+            count = stored.retry_failed(ids)
+            stored.end_call()
+            return PortionReply(count=count, after=after)
+
+    def discard_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            ids, after = self._portion(stored, portion)
+            return PortionReply(count=stored.discard_failed(ids), after=after)
+
+    def _portion(self, stored: Queue, portion: FailedPortion) -> tuple[list[str], Cursor | None]:
+        return stored.failed.portion(stored.oldest_failed_ms(self._now_ms()), portion)
 
     # -- life --------------------------------------------------------------
 

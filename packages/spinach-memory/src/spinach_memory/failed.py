@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, insort
-from datetime import timedelta
+from bisect import bisect_left, bisect_right, insort
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from spinach import const
 from spinach.brokers.calls import Cursor, FailedJob
+from spinach.const import FAILED_CHUNK, MAX_FETCH_BYTES
 from spinach.outcome import Failure, cut_failure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spinach.brokers.calls import FailedFilter, FailedPortion
+    from spinach.retention import FailedRetention
+
     from .jobs import StoredJob
 
 __all__ = ["FailedStore"]
 
-_MAX_AGE_MS: Final = const.MAX_FAILED_AGE // timedelta(milliseconds=1)
 _UNSTATED: Final = Failure(error="", message="")
 
 
@@ -72,8 +76,12 @@ class FailedStore:
             return 0
         return self._cursors[behind - 1].order + 1
 
-    def trim(self, now_ms: int) -> list[str]:
+    def trim(self, now_ms: int, retention: FailedRetention) -> list[str]:
         """Drop what is too old or too much (I19). The newest stays, however large it is.
+
+        Args:
+            now_ms: the store's now.
+            retention: what may stay.
 
         Returns:
             The stored ids that were dropped.
@@ -81,8 +89,8 @@ class FailedStore:
         dropped: list[str] = []
         left, size = len(self._cursors), self.size
         for cursor in self._cursors:
-            crowded = left > const.MAX_FAILED or (size > const.MAX_FAILED_BYTES and left > 1)
-            if not crowded and cursor.at_ms >= now_ms - _MAX_AGE_MS:
+            crowded = left > retention.number or (size > retention.size and left > 1)
+            if not crowded and cursor.at_ms >= now_ms - retention.age_ms:
                 break
             left, size = left - 1, size - self._sizes[cursor.stored_id]
             dropped.append(cursor.stored_id)
@@ -106,18 +114,55 @@ class FailedStore:
         self.size -= self._sizes.pop(stored_id)
 
     def newest(
-        self, now_ms: int, offset: int, limit: int, after: Cursor | None = None
+        self, oldest_ms: int, offset: int, limit: int, after: Cursor | None, matching: FailedFilter
     ) -> list[FailedJob]:
-        """A page of the entries that are not too old, the newest first.
+        """A page of the entries that match and are not too old, the newest first.
 
         Args:
-            now_ms: the store's now.
+            oldest_ms: the instant before which entries are too old.
             offset: number of entries to leave out first.
             limit: number of entries to return at most.
             after: begin behind this cursor; None begins with the newest.
+            matching: which ones.
         """
-        oldest = bisect_left(self._cursors, Cursor(now_ms - _MAX_AGE_MS, 0, ""))
+        oldest = self._first(oldest_ms)
         end = len(self._cursors) if after is None else bisect_left(self._cursors, after)
-        end -= max(0, offset)
-        page = self._cursors[max(oldest, end - max(0, limit)) : max(oldest, end)]
-        return [self._entries[cursor.stored_id] for cursor in reversed(page)]
+        entries = (
+            self._entries[self._cursors[at].stored_id] for at in range(end - 1, oldest - 1, -1)
+        )
+        found = (entry for entry in entries if matching.admits(entry))
+        first = max(0, offset)
+        return [*islice(found, first, first + max(0, limit))]
+
+    def find(self, oldest_ms: int, stored_ids: Iterable[str]) -> list[FailedJob]:
+        """The entries of some jobs, but for those that are too old."""
+        entries = (self._entries.get(stored_id) for stored_id in dict.fromkeys(stored_ids))
+        return [each for each in entries if each is not None and each.failed_at_ms >= oldest_ms]
+
+    def portion(self, oldest_ms: int, portion: FailedPortion) -> tuple[list[str], Cursor | None]:
+        """The next entries that match, the oldest first.
+
+        Args:
+            oldest_ms: the instant before which entries are too old.
+            portion: which ones.
+
+        Returns:
+            Their stored ids, and where the next portion begins; None: nothing is left.
+        """
+        first = self._first(max(oldest_ms, portion.matching.since_ms or 0))
+        if portion.after is not None:
+            first = max(first, bisect_right(self._cursors, portion.after))
+        cursors = self._cursors[first : bisect_right(self._cursors, portion.until)]
+        found: list[str] = []
+        size = 0
+        for number, cursor in enumerate(cursors):
+            size += self._sizes[cursor.stored_id]
+            if number >= FAILED_CHUNK or (size > MAX_FETCH_BYTES and number):
+                return found, cursors[number - 1]
+            if portion.matching.admits(self._entries[cursor.stored_id]):
+                found.append(cursor.stored_id)
+        return found, None
+
+    def _first(self, oldest_ms: int) -> int:
+        """The position of the first entry of an instant or later."""
+        return bisect_left(self._cursors, Cursor(oldest_ms, 0, ""))

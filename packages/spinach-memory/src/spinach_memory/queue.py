@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from spinach.brokers.calls import CancelReply, CancelVerdict, Place
 from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
 from spinach.outcome import Lease, OutcomeKind
+from spinach.retention import DEFAULT_RETENTION
 
 from .failed import FailedStore
 from .future import FutureJobs, Timekeeper
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import BeatProgress, Deposit, Enrolment, Progress
     from spinach.outcome import Failure, Outcome
+    from spinach.retention import FailedRetention
 
     from .members import Member
 
@@ -78,6 +80,7 @@ class Queue:
         "periodic",
         "progress",
         "ready",
+        "retention",
         "timekeeper",
         "waiters",
     )
@@ -93,6 +96,8 @@ class Queue:
         #: Task → its parked jobs; no empty ones.
         self.parked: dict[str, Line] = {}
         self.failed = FailedStore()
+        #: What the failed store keeps: what the member says that joined last.
+        self.retention: FailedRetention = DEFAULT_RETENTION
         #: Have the leases, too.
         self.members = Members()
         #: Stored ids of the leased jobs whose cancel was asked for, in that order.
@@ -376,8 +381,12 @@ class Queue:
 
     def trim_failed(self, now_ms: int) -> None:
         """Forget failed jobs that are too old or too many."""
-        for stored_id in self.failed.trim(now_ms):
+        for stored_id in self.failed.trim(now_ms, self.retention):
             del self.jobs[stored_id]
+
+    def oldest_failed_ms(self, now_ms: int) -> int:
+        """The instant before which failed jobs are too old."""
+        return now_ms - self.retention.age_ms
 
     def retry_failed(self, stored_ids: Sequence[str]) -> int:
         """Make failed jobs ready, their attempts forgotten; returns their number."""

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from spinach.brokers.base import Broker
 from spinach.brokers.calls import (
     BeatReply,
+    FailedFilter,
     FetchReply,
     FireReply,
     JoinReply,
@@ -28,6 +29,7 @@ from spinach.brokers.calls import (
 )
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES
 from spinach.exc import BrokerError, InvalidArgument
+from spinach.retention import DEFAULT_RETENTION
 from spinach.support.checks import require_int, require_timedelta
 from spinach_redis import replies, requests
 from spinach_redis.conversion import EARLIER, convert
@@ -58,14 +60,17 @@ if TYPE_CHECKING:
         Deposit,
         Enrolment,
         FailedJob,
+        FailedPortion,
         FetchTurn,
         FoundJob,
         FoundPage,
         Place,
+        PortionReply,
         Turn,
     )
     from spinach.clock import Clock
     from spinach.outcome import Outcome
+    from spinach.retention import FailedRetention
 
 __all__ = ["RedisBroker", "TurnedClock"]
 
@@ -120,6 +125,8 @@ class RedisBroker(Broker):
             has limits of its own.
         url: of the server, in the place of a client: redis://, rediss:// or unix://, with
             options as redis-py reads them.
+        failed_retention: what the failed store of a queue keeps. The worker process that joined
+            the queue last says so, by its broker, to all others.
         _offset_ms: for tests: in the place of the clock's.
 
     Raises:
@@ -138,10 +145,16 @@ class RedisBroker(Broker):
         wait_replicas: int = 0,
         client_timeout: timedelta = DEFAULT_CLIENT_TIMEOUT,
         url: str | None = None,
+        failed_retention: FailedRetention = DEFAULT_RETENTION,
         _offset_ms: Callable[[], int] | None = None,
     ) -> None:
         settings = settings_of(redis, url)
-        super().__init__(clock=clock, lease=lease, max_payload_bytes=max_payload_bytes)
+        super().__init__(
+            clock=clock,
+            lease=lease,
+            max_payload_bytes=max_payload_bytes,
+            failed_retention=failed_retention,
+        )
         self.wait_replicas = require_int(wait_replicas, "wait_replicas", 0, MOST_REPLICAS)
         self.client_timeout = require_timedelta(
             client_timeout, "client_timeout", SHORTEST_CLIENT_TIMEOUT
@@ -171,6 +184,7 @@ class RedisBroker(Broker):
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         wait_replicas: int = 0,
         client_timeout: timedelta = DEFAULT_CLIENT_TIMEOUT,
+        failed_retention: FailedRetention = DEFAULT_RETENTION,
         _offset_ms: Callable[[], int] | None = None,
     ) -> RedisBroker:
         """A broker for a server that a URL names.
@@ -185,6 +199,7 @@ class RedisBroker(Broker):
             max_payload_bytes: as for the class.
             wait_replicas: as for the class.
             client_timeout: as for the class.
+            failed_retention: as for the class.
             _offset_ms: as for the class.
 
         Raises:
@@ -200,6 +215,7 @@ class RedisBroker(Broker):
             max_payload_bytes=max_payload_bytes,
             wait_replicas=wait_replicas,
             client_timeout=client_timeout,
+            failed_retention=failed_retention,
             _offset_ms=_offset_ms,
         )
 
@@ -224,7 +240,9 @@ class RedisBroker(Broker):
         # Most joins need none of their keys.
         members: tuple[str, ...] = ()
         for _ in range(MEMBERS_TRIES):
-            call = requests.join(names, self._offset(), member, enrolment, members)
+            call = requests.join(
+                names, self._offset(), member, enrolment, members, retention=self.failed_retention
+            )
             [answer] = process.client.ask(call)
             if answer.error is not None:
                 return JoinReply(verdict=Verdict.UNKNOWN, error=answer.error)
@@ -397,10 +415,26 @@ class RedisBroker(Broker):
     # -- failed store ------------------------------------------------------
 
     def failed_jobs(
-        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+        self,
+        queue: str,
+        *,
+        offset: int = 0,
+        limit: int = 100,
+        after: Cursor | None = None,
+        matching: FailedFilter | None = None,
     ) -> list[FailedJob]:
         """See `Broker`."""
-        return self._failed(queue).page(max(0, offset), limit, after)
+        return self._failed(queue).page(max(0, offset), limit, after, matching or FailedFilter())
+
+    def find_failed(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FailedJob]:
+        """See `Broker`; one script a queue, all in one round trip."""
+        self._warn_in_loop()
+        calls = [
+            requests.failed_find(self._keys_of(queue), self._offset(), stored_ids)
+            for queue in queues
+        ]
+        answered = self._process.client.call_all(calls)
+        return [job for reply in answered for job in replies.failed_jobs(reply)]
 
     def retry_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         """See `Broker`; to the end of the queue. Atomic for 500 jobs."""
@@ -409,6 +443,14 @@ class RedisBroker(Broker):
     def discard_failed(self, queue: str, stored_ids: Sequence[str]) -> int:
         """See `Broker`; atomic for 500 jobs."""
         return self._failed(queue).take_out(stored_ids, run=False)
+
+    def retry_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        """See `Broker`; a lost answer is asked for again, and counts what was taken."""
+        return self._failed(queue).take_portion(portion, run=True)
+
+    def discard_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        """See `Broker`, and `retry_matching`."""
+        return self._failed(queue).take_portion(portion, run=False)
 
     def _failed(self, queue: str) -> FailedJobs:
         self._warn_in_loop()

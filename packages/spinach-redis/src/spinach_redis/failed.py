@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Final
 
 from spinach_redis import replies, requests
@@ -9,7 +10,13 @@ from spinach_redis import replies, requests
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach.brokers.calls import Cursor, FailedJob
+    from spinach.brokers.calls import (
+        Cursor,
+        FailedFilter,
+        FailedJob,
+        FailedPortion,
+        PortionReply,
+    )
     from spinach_redis.client.client import RedisClient
     from spinach_redis.keys import QueueKeys
 
@@ -17,6 +24,10 @@ __all__ = ["FailedJobs"]
 
 #: Jobs that one call takes out at most.
 CHUNK_JOBS: Final = 500
+
+#: How much longer than a call is tried the server knows its copies, in ms: one that lay in a
+#: buffer of the network may come when the caller has long given up.
+ANSWER_KEPT_MS: Final = 60_000
 
 
 class FailedJobs:
@@ -33,7 +44,9 @@ class FailedJobs:
         self._names = names
         self._offset = offset
 
-    def page(self, skip: int, limit: int, after: Cursor | None = None) -> list[FailedJob]:
+    def page(
+        self, skip: int, limit: int, after: Cursor | None, matching: FailedFilter
+    ) -> list[FailedJob]:
         """Some of them, the newest first, read in portions of 1 MiB.
 
         Jobs that come and go between two portions make none of the others come twice, or
@@ -44,16 +57,36 @@ class FailedJobs:
         """
         jobs: list[FailedJob] = []
         while len(jobs) < limit:
-            if jobs:
-                skip, after = 0, jobs[-1].cursor
             call = requests.failed_page(
-                self._names, self._offset, skip=skip, limit=limit - len(jobs), after=after
+                self._names,
+                self._offset,
+                skip=skip,
+                limit=limit - len(jobs),
+                after=after,
+                matching=matching,
             )
-            portion = replies.failed_jobs(self._client.call(call, repeatable=True))
-            if not portion:
+            page = replies.failed_page(self._client.call(call, repeatable=True))
+            jobs += page.jobs
+            if page.after is None:
                 break
-            jobs += portion
+            skip, after = page.skip, page.after
         return jobs
+
+    def take_portion(self, portion: FailedPortion, *, run: bool) -> PortionReply:
+        """Run a portion of them again (`run`), or forget it.
+
+        Repeated after a lost answer: the server knows a copy of the call, and tells once more
+        what it told before.
+
+        Raises:
+            BrokerError: no answer until the deadline.
+        """
+        life_ms = int(1000 * self._client.client_seconds) + ANSWER_KEPT_MS
+        name = uuid.uuid4().hex
+        call = requests.revive_all(
+            self._names, self._offset, name, portion, run=run, life_ms=life_ms
+        )
+        return replies.portion_reply(self._client.call(call, repeatable=True))
 
     def take_out(self, stored_ids: Sequence[str], *, run: bool) -> int:
         """Run jobs again (`run`) or forget them; how many there were.

@@ -6,7 +6,7 @@ import json
 
 from spinach.outcome import Failure, cut_failure
 
-__all__ = ["decode_failure", "encode_failure"]
+__all__ = ["decode_failure", "encode_error", "encode_failure"]
 
 
 def encode_failure(failure: Failure | None) -> bytes:
@@ -14,6 +14,12 @@ def encode_failure(failure: Failure | None) -> bytes:
     kept = cut_failure(failure or Failure(error="", message=""))
     # ASCII only, so that lone surrogates of broken texts survive.
     return json.dumps([kept.error, kept.message, kept.traceback]).encode("ascii")
+
+
+def encode_error(error: str) -> bytes:
+    """What the reasons of this error begin with, and no others."""
+    kept = cut_failure(Failure(error=error, message=""))
+    return (json.dumps([kept.error])[:-1] + ",").encode("ascii")
 
 
 def decode_failure(reason: bytes) -> Failure:

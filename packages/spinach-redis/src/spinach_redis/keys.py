@@ -16,8 +16,8 @@ attempts           hash    stored id → retries, losses, direct-only
 members            zset    member → end of its lease, ms
 seq                hash    member → last number of its sequenced calls
 info               hash    member → lease, periodic tasks, description, limits
-guard              hash    last sign of life, longest lease, when the dead may be named, how
-                           many jobs are in `cancelling` and `progress`
+guard              hash    signs of life, when the dead may be named, what failed jobs are kept,
+                           how many jobs are in `cancelling` and `progress`
 leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
 cancelling         hash    stored id of a leased job that is to be cancelled → member
@@ -25,10 +25,11 @@ progress           hash    stored id of a leased job → done, total, note
 cancelled          set     ids in `ready` that are no jobs any more
 marker             zset    wake-up, taken with BZPOPMIN
 timekeeper         string  end of office, and the member that holds it
-producer:<session> string  last number applied; the only keys that expire
+producer:<session> string  last number applied; expires
 failed             zset    stored id → instant it failed, ms
 errors             hash    stored id → reason
 failed-bytes       string  size of the records and reasons of failed jobs
+taken:<call>       string  what a call was answered that took failed jobs out; expires
 limits             hash    limited task → limit that an operator set, or nothing
 declared           zset    task|limit|member, of each limit that a member declares
 slots              zset    task|stored id, of each slot that is occupied
@@ -59,6 +60,7 @@ __all__ = [
     "CANCEL",
     "COUNTS",
     "ENQUEUE",
+    "FAILED_FIND",
     "FAILED_PAGE",
     "FETCH",
     "FIND",
@@ -70,6 +72,7 @@ __all__ = [
     "RECOVER",
     "REPORT",
     "REVIVE",
+    "REVIVE_ALL",
     "SCHEMA",
     "TICK",
     "QueueKeys",
@@ -122,7 +125,7 @@ RECOVER: Final = (
 COUNTS: Final = (
     "version", "ready", "future", "retrying", "members", "seq", "info", "held-ends",
     "parked-ends", "jobs", "attempts", "failed", "errors", "failed-bytes", "enqueued", "periodic",
-    "cancelled",
+    "cancelled", "guard",
 )
 FIND: Final = (
     "jobs", "ready", "future", "attempts", "members", "info", "held", "held-ends", "parked",
@@ -134,9 +137,13 @@ CANCEL: Final = (
     "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends", "failed",
     "members", "guard", "cancelled", "cancelling",
 )
-FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors")
+FAILED_FIND: Final = ("jobs", "attempts", "failed", "errors", "guard")
+FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors", "guard")
 REVIVE: Final = (
-    "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes",
+    "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes", "guard",
+)
+REVIVE_ALL: Final = (
+    "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes", "guard",
 )
 # fmt: on
 
@@ -167,6 +174,10 @@ class QueueKeys:
     def producer(self, session: str) -> bytes:
         """Last number of a producer's session."""
         return self._tag + b"producer:" + session.encode()
+
+    def taken(self, call: str) -> bytes:
+        """What a call was answered that took failed jobs out."""
+        return self._tag + b"taken:" + call.encode()
 
     def running(self, member: str) -> bytes:
         """Leases of a member."""

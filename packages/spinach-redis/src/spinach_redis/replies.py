@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spinach.brokers.calls import (
     BeatReply,
     CancelReply,
     CancelVerdict,
+    Cursor,
     FailedJob,
     FetchReply,
     FireReply,
@@ -17,6 +18,7 @@ from spinach.brokers.calls import (
     LostJob,
     PeriodicDue,
     Place,
+    PortionReply,
     Progress,
     QueueCounts,
     ReconcileReply,
@@ -34,17 +36,20 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Turn
 
 __all__ = [
+    "FailedPage",
     "beat_reply",
     "cancel_replies",
     "counts_reply",
     "description",
     "failed_jobs",
+    "failed_page",
     "fetch_reply",
     "fire_reply",
     "found_job",
     "join_reply",
     "may_not_start",
     "names",
+    "portion_reply",
     "reconcile_reply",
     "recover_reply",
     "report_verdicts",
@@ -254,8 +259,34 @@ def counts_reply(queue: str, reply: Any) -> QueueCounts:
     )
 
 
-def failed_jobs(reply: Any) -> list[FailedJob]:
+class FailedPage(NamedTuple):
+    """A part of a page of the failed store."""
+
+    jobs: list[FailedJob]
+    #: How many are still to be passed over.
+    skip: int
+    #: Where to go on; None: nothing is left.
+    after: Cursor | None
+
+
+def failed_page(reply: Any) -> FailedPage:
     """Answer of failed_page.lua."""
+    jobs, skip, *place = reply
+    return FailedPage(failed_jobs(jobs), skip, _cursor(*place) if place else None)
+
+
+def portion_reply(reply: bytes) -> PortionReply:
+    """Answer of revive_all.lua."""
+    count, *place = reply.split()
+    return PortionReply(count=int(count), after=_cursor(*place) if place else None)
+
+
+def _cursor(at_ms: bytes, order: bytes | int, stored_id: bytes) -> Cursor:
+    return Cursor(int(at_ms), int(order), stored_id.decode())
+
+
+def failed_jobs(reply: Any) -> list[FailedJob]:
+    """Answer of failed_find.lua, and jobs of failed_page.lua."""
     jobs = []
     for at in range(0, len(reply), 6):
         stored_id, record, counted, reason, instant, order = reply[at : at + 6]

@@ -12,13 +12,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from spinach.const import (
+    FAILED_CHUNK,
     HOUSEKEEPING_CHUNK,
     LOST_LAST,
     LOST_ONCE,
     LOST_POISON,
-    MAX_FAILED,
-    MAX_FAILED_AGE,
-    MAX_FAILED_BYTES,
     MAX_FETCH_BYTES,
     MAX_LOSSES,
     MAX_PERIODIC_SILENCE,
@@ -28,9 +26,10 @@ from spinach.const import (
     WORKER_LOST,
 )
 from spinach.outcome import Failure, OutcomeKind
+from spinach.retention import DEFAULT_RETENTION
 from spinach_redis import keys
 from spinach_redis import scripts as script
-from spinach_redis.failure import encode_failure
+from spinach_redis.failure import encode_error, encode_failure
 from spinach_redis.transport.command import Call
 
 if TYPE_CHECKING:
@@ -41,11 +40,14 @@ if TYPE_CHECKING:
         Cursor,
         Deposit,
         Enrolment,
+        FailedFilter,
+        FailedPortion,
         FetchTurn,
         Place,
         Turn,
     )
     from spinach.outcome import Outcome
+    from spinach.retention import FailedRetention
     from spinach_redis.keys import QueueKeys
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "counts",
     "enqueue",
     "failed_bounds",
+    "failed_find",
     "failed_page",
     "fetch",
     "find",
@@ -66,14 +69,12 @@ __all__ = [
     "report",
     "report_chunks",
     "revive",
+    "revive_all",
     "tick",
 ]
 
 _MS: Final = timedelta(milliseconds=1)
-_MAX_FAILED_AGE_MS: Final = MAX_FAILED_AGE // _MS
 _MOST_BYTES: Final = b"%d" % MAX_FETCH_BYTES
-_FAILED_AGE: Final = b"%d" % _MAX_FAILED_AGE_MS
-_FAILED_BOUNDS: Final = (b"%d" % MAX_FAILED, _FAILED_AGE, b"%d" % MAX_FAILED_BYTES)
 
 _KINDS: Final = {
     OutcomeKind.SUCCEEDED: b"S",
@@ -102,12 +103,23 @@ _LIMIT_DIGITS: Final = 16
 _MOST_LIMIT: Final = 10**15
 
 
+def _bounds(retention: FailedRetention) -> tuple[bytes, bytes, bytes]:
+    """What the failed store of a queue keeps: jobs, their age in ms, and their bytes."""
+    return b"%d" % retention.number, b"%d" % retention.age_ms, b"%d" % retention.size
+
+
+#: Those that hold where no member said others.
+_FAILED_BOUNDS: Final = _bounds(DEFAULT_RETENTION)
+
+
 def join(
     names: QueueKeys,
     offset: str,
     member: str,
     enrolment: Enrolment,
     members: Sequence[str] = (),
+    *,
+    retention: FailedRetention = DEFAULT_RETENTION,
 ) -> Call:
     """`members` are those whose keys are declared."""
     return Call(
@@ -121,6 +133,7 @@ def join(
             _info(enrolment),
             b"%d" % (MAX_PERIODIC_SILENCE // _MS),
             b"%d" % enrolment.number,
+            b" ".join(_bounds(retention)),
             b"%d" % len(enrolment.periodic),
             *(
                 part
@@ -395,17 +408,53 @@ def cancel(
 
 
 def failed_page(
-    names: QueueKeys, offset: str, *, skip: int, limit: int, after: Cursor | None = None
+    names: QueueKeys,
+    offset: str,
+    *,
+    skip: int,
+    limit: int,
+    after: Cursor | None,
+    matching: FailedFilter,
 ) -> Call:
     """One page of the failed store."""
-    place: tuple[bytes | str, ...] = ()
-    if after is not None:
-        place = (b"%d" % after.at_ms, b"%d" % after.order, after.stored_id)
     return Call(
         script.FAILED_PAGE,
         names.fixed(keys.FAILED_PAGE),
-        (offset, _FAILED_AGE, b"%d" % skip, b"%d" % limit, _MOST_BYTES, *place),
+        (
+            offset,
+            *_FAILED_BOUNDS,
+            b"%d" % skip,
+            b"%d" % limit,
+            _MOST_BYTES,
+            b"%d" % FAILED_CHUNK,
+            *_filter(matching),
+            *_place(after),
+        ),
     )
+
+
+def failed_find(names: QueueKeys, offset: str, stored_ids: Sequence[str]) -> Call:
+    """The failed jobs that have some ids."""
+    return Call(
+        script.FAILED_FIND,
+        names.fixed(keys.FAILED_FIND),
+        (offset, *_FAILED_BOUNDS, *dict.fromkeys(stored_ids)),
+    )
+
+
+def _filter(matching: FailedFilter) -> tuple[bytes | str, ...]:
+    """Task, beginning of the reason, and earliest instant."""
+    return (
+        matching.task or b"",
+        b"" if matching.error is None else encode_error(matching.error),
+        b"" if matching.since_ms is None else b"%d" % matching.since_ms,
+    )
+
+
+def _place(cursor: Cursor | None) -> tuple[bytes | str, ...]:
+    if cursor is None:
+        return ()
+    return b"%d" % cursor.at_ms, b"%d" % cursor.order, cursor.stored_id
 
 
 def revive(names: QueueKeys, offset: str, stored_ids: Sequence[str], *, run: bool) -> Call:
@@ -417,6 +466,36 @@ def revive(names: QueueKeys, offset: str, stored_ids: Sequence[str], *, run: boo
     )
 
 
+def revive_all(
+    names: QueueKeys, offset: str, call: str, portion: FailedPortion, *, run: bool, life_ms: int
+) -> Call:
+    """A portion of the failed jobs, to run again (`run`) or to forget.
+
+    Args:
+        names: of the queue.
+        offset: the clock offset in ms, as text.
+        call: a name that no other call has.
+        portion: which ones.
+        run: to run them again.
+        life_ms: how long a copy of the call is recognised.
+    """
+    return Call(
+        script.REVIVE_ALL,
+        (*names.fixed(keys.REVIVE_ALL), names.taken(call)),
+        (
+            offset,
+            *_FAILED_BOUNDS,
+            "retry" if run else "discard",
+            b"%d" % life_ms,
+            b"%d" % FAILED_CHUNK,
+            _MOST_BYTES,
+            *_filter(portion.matching),
+            *_place(portion.until),
+            *_place(portion.after),
+        ),
+    )
+
+
 def failed_bounds() -> tuple[bytes, bytes, bytes]:
-    """What the failed store of a queue keeps: jobs, their age in ms, and their bytes."""
+    """What the failed store of a queue keeps where no member said otherwise."""
     return _FAILED_BOUNDS

@@ -54,6 +54,9 @@ class PassingBroker(_Passing):
 
     def __init__(self, inner: Broker) -> None:
         super().__init__(
-            clock=inner.clock, lease=inner.lease, max_payload_bytes=inner.max_payload_bytes
+            clock=inner.clock,
+            lease=inner.lease,
+            max_payload_bytes=inner.max_payload_bytes,
+            failed_retention=inner.failed_retention,
         )
         self.inner = inner

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import PortionReply, Verdict
 from spinach.clock import to_ms
+from spinach.const import FAILED_CHUNK
 from spinach.exc import BrokerError
 from spinach.record.ids import job_id_of
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import (
         CancelReply,
+        Cursor,
         Deposit,
+        FailedPortion,
         FetchReply,
         FetchTurn,
         FireReply,
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["RecordingBroker"]
 
 _MILLISECOND = timedelta(milliseconds=1)
+
+#: More jobs than a failed store keeps.
+_EVERY = 10**7
 
 
 class RecordingBroker(PassingBroker):
@@ -171,6 +177,24 @@ class RecordingBroker(PassingBroker):
                 if not found:
                     undo()
             return found
+
+    def retry_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        """See `Broker`; job by job, since their ids are recorded before they may run."""
+        jobs = self.inner.failed_jobs(
+            queue, limit=_EVERY, after=_behind(portion.until), matching=portion.matching
+        )
+        oldest_first = [
+            job for job in reversed(jobs) if portion.after is None or job.cursor > portion.after
+        ]
+        taken = oldest_first[:FAILED_CHUNK]
+        count = self.retry_failed(queue, [job.stored_id for job in taken])
+        more = len(taken) < len(oldest_first)
+        return PortionReply(count=count, after=taken[-1].cursor if more else None)
+
+
+def _behind(place: Cursor) -> Cursor:
+    """The place just before one, so that a list which begins behind it has that one, too."""
+    return msgspec.structs.replace(place, stored_id=f"{place.stored_id}~")
 
 
 def _sooner(reply: FetchReply, by: timedelta) -> FetchReply:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from spinach.retention import DEFAULT_RETENTION, FailedRetention
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_testing.conformance import Harness, WallClock
 
@@ -15,8 +16,10 @@ class MemoryHarness(Harness):
         self._store = MemoryStore()
         self._clock = WallClock()
 
-    def new_broker(self, *, namespace: str) -> MemoryBroker:
-        broker = MemoryBroker(self._store, clock=self._clock)
+    def new_broker(
+        self, *, namespace: str, failed_retention: FailedRetention = DEFAULT_RETENTION
+    ) -> MemoryBroker:
+        broker = MemoryBroker(self._store, clock=self._clock, failed_retention=failed_retention)
         broker.bind(namespace, self)
         return broker
 

@@ -19,8 +19,8 @@ class MyHarness(Harness):
         self.advance, self.now = self.clock.advance, self.clock.now
         self.set_back = self.clock.set_back
 
-    def new_broker(self, *, namespace):
-        broker = MemoryBroker(self.store, clock=self.clock)
+    def new_broker(self, *, namespace, **options):
+        broker = MemoryBroker(self.store, clock=self.clock, **options)
         broker.bind(namespace, self)
         return broker
 

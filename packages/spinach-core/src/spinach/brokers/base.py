@@ -49,9 +49,12 @@ class Broker(
         lease: how long a worker process owns its jobs without proof of life,
             at least ten seconds.
         max_payload_bytes: limit of a job's encoded arguments.
+        failed_retention: what the failed store of a queue keeps, as soon as this process
+            consumes that queue.
 
     Raises:
-        InvalidArgument: a lease below ten seconds, a limit below one byte.
+        InvalidArgument: a lease below ten seconds, a limit below one byte, a retention that
+            is none.
     """
 
     @abstractmethod

@@ -6,7 +6,13 @@ calls that take or answer them, so that a role reads in one file; here they have
 
 from __future__ import annotations
 
-from spinach.brokers.failed_store import Cursor, FailedJob
+from spinach.brokers.failed_store import (
+    Cursor,
+    FailedFilter,
+    FailedJob,
+    FailedPortion,
+    PortionReply,
+)
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
 from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place, Progress
 from spinach.brokers.management import QueueCounts
@@ -32,7 +38,9 @@ __all__ = [
     "Cursor",
     "Deposit",
     "Enrolment",
+    "FailedFilter",
     "FailedJob",
+    "FailedPortion",
     "FetchReply",
     "FetchTurn",
     "FireReply",
@@ -42,6 +50,7 @@ __all__ = [
     "LostJob",
     "PeriodicDue",
     "Place",
+    "PortionReply",
     "Progress",
     "QueueCounts",
     "ReconcileReply",

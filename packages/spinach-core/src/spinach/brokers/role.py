@@ -13,6 +13,7 @@ from datetime import timedelta
 from spinach.clock import Clock, SystemClock
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, LEASE_MARGIN_SECONDS
 from spinach.exc import BrokerInUse
+from spinach.retention import DEFAULT_RETENTION, FailedRetention, require_retention
 from spinach.support.checks import require_clock, require_int, require_timedelta
 
 __all__ = ["Role"]
@@ -29,9 +30,11 @@ class Role(ABC):  # noqa: B024 - the roles add the methods
         clock: Clock | None = None,
         lease: timedelta = DEFAULT_LEASE,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        failed_retention: FailedRetention = DEFAULT_RETENTION,
     ) -> None:
         self.lease = require_timedelta(lease, "lease", _SHORTEST_LEASE)
         self.max_payload_bytes = require_int(max_payload_bytes, "max_payload_bytes", 1, 2**29)
+        self.failed_retention = require_retention(failed_retention)
         self.clock: Clock = SystemClock() if clock is None else require_clock(clock)
         self._namespace: str | None = None
         self._owner: object | None = None

@@ -227,6 +227,34 @@ class RedisClient:
                 raise error from cause
             time.sleep(pause)
 
+    def call_all(self, requests: Sequence[Request]) -> list[Any]:
+        """The replies to requests of a client that may be repeated, sent together.
+
+        Raises:
+            BrokerError: the server refuses one of them, or the deadline is over.
+        """
+        deadline = Deadline(self.client_seconds)
+        retry = self.retry(deadline)
+        replies: dict[int, Any] = {}
+        while left := [i for i in range(len(requests)) if i not in replies]:
+            asked = [requests[i] for i in left]
+            answers = self.send(asked, self.client_timeout_seconds, deadline=deadline)
+            pause = 0.0
+            for i, answer in zip(left, answers, strict=True):
+                if answer.cause is None:
+                    self.answered(answer)
+                    replies[i] = answer.reply
+                elif not pause:
+                    # Of several that failed together the first one stands for all.
+                    further = retry.pause(answer.cause, answer)
+                    if further is None:
+                        error = to_broker_error(answer.cause, answer.health.address)
+                        raise error from answer.cause
+                    pause = further
+            if pause:
+                time.sleep(pause)
+        return [replies[i] for i in range(len(requests))]
+
     @property
     def client_timeout_seconds(self) -> float:
         """Longest wait for one answer to a client."""

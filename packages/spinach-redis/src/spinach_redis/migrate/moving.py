@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Left", "Migration", "Move"]
 
-_ADOPT: Final = Script("migrate/adopt", "record", "wake", "deposit", "schema", "failed")
+_ADOPT: Final = Script(
+    "migrate/adopt", "record", "wake", "deposit", "schema", "retention", "failed"
+)
 _INHERIT: Final = Script("migrate/inherit", "schema")
 
 #: Of a queue, in the order of the scripts.
 _ADOPT_KEYS: Final = (
     *("version", "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker"),
-    *("paused", "enqueued", "failed", "errors", "failed-bytes"),
+    *("paused", "enqueued", "failed", "errors", "failed-bytes", "guard"),
 )
 _INHERIT_KEYS: Final = ("version", "periodic", "periodic-info")
 

@@ -12,6 +12,7 @@ __all__ = [
     "CANCEL",
     "COUNTS",
     "ENQUEUE",
+    "FAILED_FIND",
     "FAILED_PAGE",
     "FETCH",
     "FIND",
@@ -23,6 +24,7 @@ __all__ = [
     "RECOVER",
     "REPORT",
     "REVIVE",
+    "REVIVE_ALL",
     "SCRIPTS",
     "TICK",
     "Script",
@@ -72,20 +74,21 @@ FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots", "g
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
 REPORT: Final = Script(
-    "report", "record", "members", "wake", "lanes", "slots", "failed", "retry", "leased"
+    "report", "record", "members", "wake", "lanes", "slots", "retention", "failed", "retry", "leased",
 )
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
-    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss", "leased"
+    "recover", "record", "members", "wake", "lanes", "slots", "retention", "failed", "retry",
+    "dismiss", "leased",
 )
-COUNTS: Final = Script("counts", "failed")
+COUNTS: Final = Script("counts", "retention", "failed")
 FIND: Final = Script("find", "lanes", "look")
 LIST: Final = Script("list", "record", "lanes", "look")
-CANCEL: Final = Script(
-    "cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "look"
-)
-FAILED_PAGE: Final = Script("failed_page")
-REVIVE: Final = Script("revive", "wake", "failed")
+CANCEL: Final = Script("cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "look")
+FAILED_FIND: Final = Script("failed_find", "retention", "places")
+FAILED_PAGE: Final = Script("failed_page", "record", "retention", "places")
+REVIVE: Final = Script("revive", "wake", "retention", "failed")
+REVIVE_ALL: Final = Script("revive_all", "record", "wake", "retention", "failed", "places")
 
 #: All of them.
 SCRIPTS: Final = (
@@ -103,6 +106,8 @@ SCRIPTS: Final = (
     FIND,
     LIST,
     CANCEL,
+    FAILED_FIND,
     FAILED_PAGE,
     REVIVE,
+    REVIVE_ALL,
 )

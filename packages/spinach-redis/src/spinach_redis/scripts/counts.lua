@@ -2,10 +2,10 @@
 --
 -- KEYS, for each queue in order
 --   version, ready, future, retrying, members, seq, info, held-ends, parked-ends, jobs,
---   attempts, failed, errors, failed-bytes, enqueued, periodic, cancelled
+--   attempts, failed, errors, failed-bytes, enqueued, periodic, cancelled, guard
 --   running:<member>     of each member that the caller knows
 -- ARGV
---   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
+--   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
 --   5 schema   6 count of queues
 --   for each queue: count of members, the members
 -- Reply, for each queue
@@ -15,9 +15,9 @@
 --   {'VERSION', schema found}
 local NAMES = {'version', 'ready', 'future', 'retrying', 'members', 'seq', 'info', 'held-ends',
   'parked-ends', 'jobs', 'attempts', 'failed', 'errors', 'failed-bytes', 'enqueued', 'periodic',
-  'cancelled'}
+  'cancelled', 'guard'}
 local now = now_ms(ARGV[1])
-local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
+local default = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
 local a, k = 7, 0
 
 -- How many jobs there are in each of some lanes, by name, and in all; see lanes.lua.
@@ -57,6 +57,7 @@ for i = 1, tonumber(ARGV[6]) do
   elseif not all_declared(members, running) then
     answers[i] = {'KEYS', members}
   else
+    local bounds = bounds_in_force(q, default)
     trim_failed(q, now, bounds)
     local leased, leased_by_dead, alive = 0, 0, 0
     local first = call('ZRANGE', q.future, 0, 0, 'WITHSCORES')

@@ -7,7 +7,7 @@
 --   seq            hash    member -> last number
 --   info           hash    member -> `<lease, ms> <periodic tasks>\n<description>\n<limits>`,
 --                          where a limit is `<task>|<limit>`, with leading zeros
---   guard          hash    see members.lua
+--   guard          hash    see members.lua, and retention.lua
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   jobs           hash    stored id -> record
 --   ready, future, timekeeper, marker, paused  for the wake-up, see wake.lua
@@ -17,7 +17,8 @@
 -- ARGV
 --   1 clock offset, ms   2 schema   3 member   4 lease, ms   5 info   6 time after
 --   which a periodic task that no member declares is forgotten, in ms
---   7 number of the call, 0 to join   8 count of periodic tasks
+--   7 number of the call, 0 to join   8 what the failed store keeps, see retention.lua
+--   9 count of periodic tasks
 --   then task, interval in ms for each
 --   then the members known
 -- Reply
@@ -37,8 +38,8 @@ local now, _, now_us = now_ms(ARGV[1])
 local member, lease = ARGV[3], tonumber(ARGV[4])
 local number = tonumber(ARGV[7])
 local wanted, limited = declared_by(ARGV[5])
-local periods, a = {}, 9
-for i = 1, tonumber(ARGV[8]) do
+local periods, a = {}, 10
+for i = 1, tonumber(ARGV[9]) do
   periods[i] = {ARGV[a], tonumber(ARGV[a + 1])}
   a = a + 2
 end
@@ -87,7 +88,7 @@ if anew then
   end
 end
 local longest = call('ZCARD', q.members) > 0 and tonumber(call('HGET', q.guard, 'lease')) or 0
-call('HSET', q.guard, 'lease', math.max(longest, lease))
+call('HSET', q.guard, 'lease', math.max(longest, lease), 'retention', ARGV[8])
 call('ZADD', q.members, now + lease, member)
 local former = {}
 if anew then

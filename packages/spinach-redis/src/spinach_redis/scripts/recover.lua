@@ -13,12 +13,12 @@
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
---   members, seq, info, guard    see members.lua
+--   members, seq, info, guard    see members.lua, and retention.lua
 --   cancelling, progress         see leased.lua
 --   periodic-info hash    task -> `<interval> <last declared>`, ms
 --   running:<member>   hash  stored id -> token, of the dead member
 -- ARGV
---   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
+--   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
 --   5 dead member   6 most leases   7 most bytes of records in the reply
 --   8 losses after which a job is poison   9 base and 10 cap of the delay, ms
 --   11 seed for the delays   12 to 14 reasons: at most once, poison, last attempt

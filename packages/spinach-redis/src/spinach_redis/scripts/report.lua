@@ -13,11 +13,11 @@
 --   failed-bytes  string  size of records and reasons of the failed
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   parked, parked-ends          hash, hash: the lane of each park, see lanes.lua
---   members, info, guard         see members.lua
+--   members, info, guard         see members.lua, and retention.lua
 --   cancelling, progress         see leased.lua
 --   running:<member>   hash  stored id -> token, of each member below
 -- ARGV
---   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
+--   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
 --   5 count of members   6 count of tasks, the tasks
 --   then for each run of outcomes that have these in common: kind, position of member,
 --   position of task, count of outcomes; of each: stored id, token, detail of F and R

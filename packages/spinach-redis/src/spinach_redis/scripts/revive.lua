@@ -9,21 +9,24 @@
 --   failed        zset    stored id -> instant
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
+--   guard         hash    the bounds in force, see retention.lua
 -- ARGV
---   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
+--   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
 --   5 `retry` or `discard`   then the stored ids
 -- Reply
 --   how many of the ids were there
-local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes'}
+local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes',
+  'guard'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 
 admit_when_full(q.jobs)
-trim_failed(q, now, {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])})
+local bounds = bounds_in_force(q, {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])})
+trim_failed(q, now, bounds)
 local ids = {}
 for i = 6, #ARGV do
   local failed_at = tonumber(call('ZSCORE', q.failed, ARGV[i]))
-  if failed_at and failed_at >= now - tonumber(ARGV[3]) then
+  if failed_at and failed_at >= now - bounds[2] then
     ids[#ids + 1] = ARGV[i]
   end
 end

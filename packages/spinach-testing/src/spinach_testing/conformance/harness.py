@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
+from spinach.retention import DEFAULT_RETENTION
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
     from spinach.brokers.base import Broker
+    from spinach.retention import FailedRetention
 
 __all__ = ["NAMESPACE", "Harness"]
 
@@ -26,11 +29,14 @@ class Harness(ABC):
     """
 
     @abstractmethod
-    def new_broker(self, *, namespace: str) -> Broker:
+    def new_broker(
+        self, *, namespace: str, failed_retention: FailedRetention = DEFAULT_RETENTION
+    ) -> Broker:
         """A further process on the store.
 
         Args:
             namespace: brokers of one namespace see the same jobs.
+            failed_retention: for the broker.
 
         Returns:
             A broker that is bound already, with the default lease. It belongs to

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from spinach.brokers.calls import LostJob, QueueCounts, Verdict
 from spinach.clock import from_ms
 from spinach.const import BEATS_PER_LEASE, DEFAULT_LEASE
+from spinach.retention import DEFAULT_RETENTION
 
 from .deposits import QUEUE
 from .harness import NAMESPACE
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import Deposit, RecoverReply
+    from spinach.retention import FailedRetention
 
     from .harness import Harness
 
@@ -110,9 +112,11 @@ class Lab:
 
     # -- processes ---------------------------------------------------------
 
-    def broker(self, *, namespace: str = NAMESPACE) -> Broker:
+    def broker(
+        self, *, namespace: str = NAMESPACE, retention: FailedRetention = DEFAULT_RETENTION
+    ) -> Broker:
         """A further process that only produces and looks."""
-        return self.harness.new_broker(namespace=namespace)
+        return self.harness.new_broker(namespace=namespace, failed_retention=retention)
 
     def process(
         self,
@@ -120,16 +124,19 @@ class Lab:
         limits: Mapping[str, int] | None = None,
         periodic: Mapping[str, timedelta] | None = None,
         namespace: str = NAMESPACE,
+        retention: FailedRetention = DEFAULT_RETENTION,
     ) -> Process:
         """A further worker process, a member of the queues (of `QUEUE` if none)."""
-        process = self.stranger(namespace=namespace)
+        process = self.stranger(namespace=namespace, retention=retention)
         for queue in queues or (QUEUE,):
             process.join(queue, limits=limits, periodic=periodic)
         return process
 
-    def stranger(self, *, namespace: str = NAMESPACE) -> Process:
+    def stranger(
+        self, *, namespace: str = NAMESPACE, retention: FailedRetention = DEFAULT_RETENTION
+    ) -> Process:
         """A further process that joined no queue."""
-        process = Process(self.broker(namespace=namespace))
+        process = Process(self.broker(namespace=namespace, retention=retention))
         self._processes.append(process)
         return process
 

@@ -22,6 +22,7 @@ from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour
 from .behaviours.life import LifeBehaviour
 from .behaviours.limits import LimitsBehaviour
+from .behaviours.matching import MatchingBehaviour
 from .behaviours.names import NamesBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
 from .behaviours.nested import NestedBehaviour
@@ -32,6 +33,7 @@ from .behaviours.periodic import PeriodicBehaviour
 from .behaviours.reconciliation import ReconciliationBehaviour
 from .behaviours.recovery import RecoveryBehaviour
 from .behaviours.release import ReleaseBehaviour
+from .behaviours.retention import RetentionBehaviour
 from .behaviours.retry import RetryBehaviour
 from .behaviours.schedule import ScheduleBehaviour
 from .behaviours.threads import ThreadsBehaviour
@@ -72,6 +74,8 @@ class BrokerConformance(
     FailedStoreBehaviour,
     FindingBehaviour,
     CancelBehaviour,
+    MatchingBehaviour,
+    RetentionBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
     NamesBehaviour,

@@ -16,15 +16,16 @@
 --   failed        zset    stored id -> instant
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
+--   guard         hash    the bounds in force, see retention.lua
 -- ARGV
---   1 clock offset, ms   2 schema   3 to 5 bounds of the failed store: number, age in ms, bytes
+--   1 clock offset, ms   2 schema   3 to 5 bounds by default: number, age in ms, bytes
 --   then for each job: what the place holds, its field (of a hash), stored id, record, due in
 --   ms since 1970 or '', retries spent, losses, reason why it failed or ''
 -- Reply
 --   {'OK', one character a job: 1 moved, 0 no longer in the place}
 --   {'VERSION', schema found}: nothing was done
 local NAMES = {'version', 'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper',
-  'marker', 'paused', 'enqueued', 'failed', 'errors', 'failed-bytes'}
+  'marker', 'paused', 'enqueued', 'failed', 'errors', 'failed-bytes', 'guard'}
 local FIRST, WIDTH = 6, 8
 local q = named(NAMES, 1)
 local place = KEYS[1]

@@ -68,7 +68,7 @@ end
 
 -- A full server refuses commands that need memory, unless the script has written
 -- before. What drains the queue writes this first: it needs none and changes nothing,
--- as no key of a queue but the producers' expires. A fetch deletes the marker instead.
+-- as the keys that expire are others. A fetch deletes the marker instead.
 local function admit_when_full(key)
   call('PERSIST', key)
 end

@@ -36,8 +36,7 @@ local function take_out(q, ids)
   return found
 end
 
--- Forgets the oldest failed jobs beyond `bounds`, {number, age in ms, bytes}; the bytes
--- never cost the newest one. At most TRIM a call, and as many more, in number and in
+-- Forgets the oldest failed jobs beyond `bounds`; see retention.lua. At most TRIM a call, and as many more, in number and in
 -- bytes, as the call `added`: with a fixed number the store would grow for as long as
 -- reports bring more than that. A full server must allow it.
 local function trim_failed(q, now, bounds, added, added_bytes)
@@ -67,8 +66,9 @@ local function trim_failed(q, now, bounds, added, added_bytes)
   many('HDEL', q.jobs, ids)
 end
 
--- Adds {id, reason, ...}, in order, the records being in `jobs`.
-local function fail(q, now, entries, bounds)
+-- Adds {id, reason, ...}, in order, the records being in `jobs`; `default` bounds hold where no
+-- member said others.
+local function fail(q, now, entries, default)
   if #entries == 0 then
     return
   end
@@ -86,5 +86,5 @@ local function fail(q, now, entries, bounds)
   many('ZADD', q.failed, scores)
   many('HSET', q.errors, entries)
   call('INCRBY', q['failed-bytes'], bytes)
-  trim_failed(q, now, bounds, #entries / 2, bytes)
+  trim_failed(q, now, bounds_in_force(q, default), #entries / 2, bytes)
 end

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import Cursor, FailedFilter, FailedPortion, Verdict
 from spinach.exc import SpinachError
 
 from ..behaviour import BrokerBehaviour
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Longer than any test, whether its clock is turned or flows by itself.
 LONG_SECONDS = 1_000_000.0
+
+#: Of the failed jobs those that failed before there were any.
+NOTHING = FailedPortion(matching=FailedFilter(), until=Cursor(0, 0, "0"))
 
 
 def at_each_step(lab: Lab, outer: Callable[[], object], inner: Callable[[], object]) -> int:
@@ -117,6 +120,9 @@ class NestedBehaviour(BrokerBehaviour):
         calls: list[Callable[[], object]] = [
             lambda: lab.client.counts([QUEUE]),
             lambda: lab.client.failed_jobs(QUEUE),
+            lambda: lab.client.find_failed([QUEUE], ["1none"]),
+            lambda: lab.client.retry_matching(QUEUE, NOTHING),
+            lambda: lab.client.discard_matching(QUEUE, NOTHING),
             lambda: lab.client.retry_failed(QUEUE, ["1none"]),
             lambda: lab.client.discard_failed(QUEUE, ["1none"]),
         ]

@@ -155,6 +155,23 @@ class PeriodicBehaviour(BrokerBehaviour):
         assert near(reply.next_periodic_in_ms, HOUR_MS)
 
     @holds("I15")
+    def test_process_is_told_when_its_own_tasks_are_due_and_no_others(self, lab: Lab) -> None:
+        lab.process(periodic={PURGE: HOUR})
+        own, none = lab.process(periodic={REPORT: 3 * HOUR}), lab.process()
+        lab.enqueue(deposit(due_ms=lab.in_ms(2 * HOUR)))
+        reply = own.tick(periodic=[REPORT])
+        assert near(reply.next_periodic_in_ms, 3 * HOUR_MS)
+        # What comes first is a job that waits, which is no task.
+        assert near(reply.next_due_in_ms, 2 * HOUR_MS)
+        reply = none.tick()
+        assert reply.next_periodic_in_ms is None
+        assert near(reply.next_due_in_ms, 2 * HOUR_MS)
+        # One that is due already is told as due. What comes next is its tick after that.
+        lab.advance(HOUR)
+        assert none.tick().next_periodic_in_ms is None
+        assert near(own.tick(periodic=[REPORT]).next_periodic_in_ms, 2 * HOUR_MS)
+
+    @holds("I15")
     def test_later_join_keeps_the_stored_instant(self, lab: Lab) -> None:
         lab.process(periodic={REPORT: HOUR})
         lab.advance(HOUR * 0.75)

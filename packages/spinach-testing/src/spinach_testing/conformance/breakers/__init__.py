@@ -19,6 +19,7 @@ from . import (
     fetching,
     housekeeping,
     jobs,
+    matching,
     nesting,
     options,
     outcomes,
@@ -57,6 +58,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
         waiting,
         failed_store,
         jobs,
+        matching,
     )
     for breaker in _found_in(module)
 )

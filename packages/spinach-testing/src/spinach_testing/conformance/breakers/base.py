@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import structs
 
+from spinach.retention import DEFAULT_RETENTION
+
 from ...passing import PassingBroker
 from ..harness import Harness
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn, FoundJob
     from spinach.outcome import Lease
+    from spinach.retention import FailedRetention
 
 __all__ = ["Breaker", "BrokenHarness", "ChangesFetches", "Family", "map_leases"]
 
@@ -59,6 +62,8 @@ class Family:
     cancelled: int = 0
     #: (stored id, token) that beats named to be cancelled.
     told_to_cancel: set[tuple[str, str]] = field(default_factory=set)
+    #: Queue → what the first member said that its failed store keeps.
+    retention: dict[str, FailedRetention] = field(default_factory=dict)
 
 
 class Breaker(PassingBroker):
@@ -130,9 +135,12 @@ class BrokenHarness(Harness):
         self._breaker = breaker
         self._family = Family()
 
-    def new_broker(self, *, namespace: str) -> Broker:
+    def new_broker(
+        self, *, namespace: str, failed_retention: FailedRetention = DEFAULT_RETENTION
+    ) -> Broker:
         """A broker of the harness inside, broken."""
-        return self._breaker(self._inner.new_broker(namespace=namespace), self._family)
+        inner = self._inner.new_broker(namespace=namespace, failed_retention=failed_retention)
+        return self._breaker(inner, self._family)
 
     def advance(self, by: timedelta) -> None:
         """Passed on."""

@@ -12,7 +12,7 @@ from .base import Breaker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach.brokers.calls import Cursor, FailedJob, ReportReply
+    from spinach.brokers.calls import Cursor, FailedFilter, FailedJob, ReportReply
     from spinach.outcome import Outcome
 
 _LARGE_BYTES = 1024 * 1024
@@ -33,10 +33,17 @@ class KeepsFailedJobsOfAnySize(Breaker):
         return reply
 
     def failed_jobs(
-        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+        self,
+        queue: str,
+        *,
+        offset: int = 0,
+        limit: int = 100,
+        after: Cursor | None = None,
+        matching: FailedFilter | None = None,
     ) -> list[FailedJob]:
         found: dict[str, FailedJob] = {
-            job.stored_id: job for job in super().failed_jobs(queue, limit=1000, after=after)
+            job.stored_id: job
+            for job in super().failed_jobs(queue, limit=1000, after=after, matching=matching)
         }
         kept = sorted(
             {**self.family.large, **found}.values(), key=lambda job: job.cursor, reverse=True
@@ -70,9 +77,17 @@ class ListsFailedJobsAsTheyCame(Breaker):
         return reply
 
     def failed_jobs(
-        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+        self,
+        queue: str,
+        *,
+        offset: int = 0,
+        limit: int = 100,
+        after: Cursor | None = None,
+        matching: FailedFilter | None = None,
     ) -> list[FailedJob]:
-        jobs = super().failed_jobs(queue, offset=offset, limit=limit, after=after)
+        jobs = super().failed_jobs(
+            queue, offset=offset, limit=limit, after=after, matching=matching
+        )
         if all(job.stored_id in self.family.failed for job in jobs):
             jobs.sort(key=lambda job: self.family.failed.index(job.stored_id), reverse=True)
         return jobs
@@ -84,11 +99,19 @@ class LosesThePlaceOfJobsThatAreGone(Breaker):
     breaks = "I1"
 
     def failed_jobs(
-        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+        self,
+        queue: str,
+        *,
+        offset: int = 0,
+        limit: int = 100,
+        after: Cursor | None = None,
+        matching: FailedFilter | None = None,
     ) -> list[FailedJob]:
         there = {job.cursor for job in super().failed_jobs(queue, limit=1000)}
         known = after if after in there else None
-        return super().failed_jobs(queue, offset=offset, limit=limit, after=known)
+        return super().failed_jobs(
+            queue, offset=offset, limit=limit, after=known, matching=matching
+        )
 
 
 class ForgetsQueuesWithoutMembers(Breaker):
@@ -107,10 +130,18 @@ class ListsQueuesThatWereAskedFor(Breaker):
     breaks = "I21"
 
     def failed_jobs(
-        self, queue: str, *, offset: int = 0, limit: int = 100, after: Cursor | None = None
+        self,
+        queue: str,
+        *,
+        offset: int = 0,
+        limit: int = 100,
+        after: Cursor | None = None,
+        matching: FailedFilter | None = None,
     ) -> list[FailedJob]:
         self.family.asked.add(queue)
-        return super().failed_jobs(queue, offset=offset, limit=limit, after=after)
+        return super().failed_jobs(
+            queue, offset=offset, limit=limit, after=after, matching=matching
+        )
 
     def queues(self) -> list[str]:
         return sorted({*super().queues(), *self.family.asked})

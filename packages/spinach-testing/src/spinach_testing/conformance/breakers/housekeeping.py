@@ -81,6 +81,31 @@ class KeepsTheSchedule(Breaker):
         )
 
 
+class TellsOfTasksOfOthers(Breaker):
+    """Tells each process when the first of all periodic tasks is due, whoever declares it."""
+
+    breaks = "I15"
+
+    def join(self, queue: str, member: str, enrolment: Enrolment) -> JoinReply:
+        self.family.periods.update(enrolment.periodic)
+        return super().join(queue, member, enrolment)
+
+    def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
+        reply = super().tick(queue, periodic)
+        every = super().tick(queue, tuple(self.family.periods))
+        return structs.replace(reply, next_periodic_in_ms=every.next_periodic_in_ms)
+
+
+class TakesAJobForATask(Breaker):
+    """Tells when a job is due where it should tell when a periodic task is."""
+
+    breaks = "I15"
+
+    def tick(self, queue: str, periodic: Sequence[str]) -> TickReply:
+        reply = super().tick(queue, periodic)
+        return structs.replace(reply, next_periodic_in_ms=reply.next_due_in_ms)
+
+
 class NamesNoDead(Breaker):
     """Never tells of a death in a beat."""
 
