@@ -18,9 +18,10 @@ import pytest
 from redis import Redis
 
 from spinach import Engine, Tasks
-from spinach.brokers.calls import BeatProgress, CancelVerdict, Deposit, Progress, Verdict
+from spinach.brokers.calls import BeatProgress, CancelVerdict, Deposit, Verdict
 from spinach.exc import BrokerError
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
+from spinach.progress import Progress
 from spinach.record.header import header_line
 from spinach_redis import RedisBroker, keys
 
