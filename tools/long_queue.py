@@ -18,9 +18,9 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -32,6 +32,9 @@ from spinach.job import JobStatus
 from spinach.record.header import header_line
 from spinach.record.ids import new_ids, stored_id
 from spinach_redis import RedisBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 QUEUE = "long"
 JOBS = 1_000_000

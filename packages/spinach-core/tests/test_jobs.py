@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from spinach import Engine, Job, JobStatus, RetryException, Tasks
-from spinach.brokers.calls import CancelVerdict, Place, Progress
+from spinach.brokers.calls import CancelVerdict, Place
 from spinach.const import MAX_SHOWN
 from spinach.exc import InvalidArgument, InvalidName, WaitInWorker, WaitTimeout
 from spinach.jobs import JobView
+from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
 from spinach.worker.in_flight import InFlight
 from spinach_memory import MemoryBroker
@@ -106,7 +107,7 @@ def test_job_is_found_by_itself_its_id_or_the_text_of_it(engine: Engine) -> None
 @pytest.mark.parametrize("wanted", ["no id", 7, None, b"x", ""])
 def test_what_is_no_job_is_refused(engine: Engine, wanted: Any) -> None:
     for call in (engine.jobs.get, engine.jobs.cancel):
-        with pytest.raises(InvalidArgument, match="neither a job nor the id of one. Pass"):
+        with pytest.raises(InvalidArgument, match=r"neither a job nor the id of one\. Pass"):
             call(wanted)
     with pytest.raises(InvalidArgument, match="neither a job"):
         engine.jobs.wait(wanted, timeout=None)
@@ -253,7 +254,7 @@ def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine) -> No
     assert cursor.isascii()
     assert cursor.replace("-", "").replace("_", "").isalnum()
     assert len(engine.jobs.list("spinach", task="once", limit=2, cursor=cursor).jobs) == 2
-    with pytest.raises(InvalidArgument, match="another listing: queue 'spinach', .* task 'once'"):
+    with pytest.raises(InvalidArgument, match=r"another listing: queue 'spinach', .* task 'once'"):
         engine.jobs.list("spinach", cursor=cursor)
     with pytest.raises(InvalidArgument, match="another listing"):
         engine.jobs.list("other", task="once", cursor=cursor)
@@ -369,9 +370,7 @@ def test_worker_hears_of_a_cancel_with_its_next_beat(
 
 
 @pytest.mark.timeout(60)
-def test_job_that_fails_after_its_cancel_is_not_retried(
-    bench: Bench, gate: Gate
-) -> None:
+def test_job_that_fails_after_its_cancel_is_not_retried(bench: Bench, gate: Gate) -> None:
     tasks = Tasks()
 
     @tasks.task(name="breaks", max_retries=5)

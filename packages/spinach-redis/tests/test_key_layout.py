@@ -24,11 +24,11 @@ from spinach.brokers.calls import (
     Deposit,
     FailedFilter,
     FailedPortion,
-    Progress,
     Verdict,
 )
 from spinach.exc import BrokerError
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
+from spinach.progress import Progress
 from spinach.record.header import header_line
 from spinach_redis import RedisBroker, keys
 

@@ -26,12 +26,12 @@ from spinach.brokers.calls import (
     FailedPortion,
     FetchTurn,
     Place,
-    Progress,
     Turn,
     Verdict,
 )
 from spinach.clock import SystemClock, from_ms
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
+from spinach.progress import Progress
 from spinach.record.header import header_line
 from spinach_memory import MemoryBroker
 from spinach_memory import failed as memory_failed
@@ -207,9 +207,7 @@ class Pair:
                     lease,
                     task,
                     delay_ms=delay_ms if kind is OutcomeKind.RETRY else None,
-                    failure=failure
-                    if kind in (OutcomeKind.FAILED, OutcomeKind.RETRY)
-                    else None,
+                    failure=failure if kind in (OutcomeKind.FAILED, OutcomeKind.RETRY) else None,
                 )
                 for lease in pair
             )

@@ -280,9 +280,7 @@ class RedisBroker(Broker):
             max_bytes=max_bytes,
         ).run(turns, block_seconds)
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         """See `Broker`; one script a queue, all in one round trip."""
         calls = []
         for turn in turns:

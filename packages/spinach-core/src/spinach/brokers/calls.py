@@ -14,7 +14,7 @@ from spinach.brokers.failed_store import (
     PortionReply,
 )
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
-from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place, Progress
+from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place
 from spinach.brokers.management import QueueCounts
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
@@ -51,7 +51,6 @@ __all__ = [
     "PeriodicDue",
     "Place",
     "PortionReply",
-    "Progress",
     "QueueCounts",
     "ReconcileReply",
     "RecoverReply",

@@ -11,7 +11,7 @@ import msgspec
 
 from spinach.brokers.role import Role
 from spinach.outcome import Failure  # noqa: TC001 - fields are read at run time
-from spinach.progress import Progress
+from spinach.progress import Progress  # noqa: TC001 - fields are read at run time
 from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = [
     "FoundPage",
     "JobsRole",
     "Place",
-    "Progress",
 ]
 
 

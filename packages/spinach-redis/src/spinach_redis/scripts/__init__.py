@@ -74,12 +74,30 @@ FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots", "g
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
 REPORT: Final = Script(
-    "report", "record", "members", "wake", "lanes", "slots", "retention", "failed", "retry", "leased",
+    "report",
+    "record",
+    "members",
+    "wake",
+    "lanes",
+    "slots",
+    "retention",
+    "failed",
+    "retry",
+    "leased",
 )
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
-    "recover", "record", "members", "wake", "lanes", "slots", "retention", "failed", "retry",
-    "dismiss", "leased",
+    "recover",
+    "record",
+    "members",
+    "wake",
+    "lanes",
+    "slots",
+    "retention",
+    "failed",
+    "retry",
+    "dismiss",
+    "leased",
 )
 COUNTS: Final = Script("counts", "retention", "failed")
 FIND: Final = Script("find", "lanes", "look")
