@@ -129,7 +129,7 @@ COUNTS: Final = (
 )
 FIND: Final = (
     "jobs", "ready", "future", "attempts", "members", "info", "held", "held-ends", "parked",
-    "parked-ends", "failed", "errors", "cancelled", "cancelling", "progress",
+    "parked-ends", "failed", "errors", "cancelled", "cancelling", "progress", "guard",
 )
 LIST: Final = FIND
 CANCEL: Final = (

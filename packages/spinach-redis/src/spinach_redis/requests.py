@@ -360,7 +360,7 @@ def find(names: QueueKeys, offset: str, members: Sequence[str], stored_ids: Sequ
     return Call(
         script.FIND,
         (*names.fixed(keys.FIND), *(names.running(member) for member in members)),
-        (offset, _FAILED_AGE, _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
+        (offset, _FAILED_BOUNDS[1], _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
     )
 
 
@@ -380,7 +380,7 @@ def list_page(
         (*names.fixed(keys.LIST), *(names.running(member) for member in members)),
         (
             offset,
-            _FAILED_AGE,
+            _FAILED_BOUNDS[1],
             _MOST_BYTES,
             " ".join(place.value for place in places),
             task or "",

@@ -100,8 +100,8 @@ RECOVER: Final = Script(
     "leased",
 )
 COUNTS: Final = Script("counts", "retention", "failed")
-FIND: Final = Script("find", "lanes", "look")
-LIST: Final = Script("list", "record", "lanes", "look")
+FIND: Final = Script("find", "lanes", "retention", "look")
+LIST: Final = Script("list", "record", "lanes", "retention", "look")
 CANCEL: Final = Script("cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "look")
 FAILED_FIND: Final = Script("failed_find", "retention", "places")
 FAILED_PAGE: Final = Script("failed_page", "record", "retention", "places")

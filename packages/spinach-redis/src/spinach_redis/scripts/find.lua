@@ -2,20 +2,20 @@
 --
 -- KEYS
 --   jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends, failed,
---   errors, cancelled, cancelling, progress   see keys.py
+--   errors, cancelled, cancelling, progress, guard   see keys.py
 --   running:<member>     of each member that the caller knows
 -- ARGV
---   1 clock offset, ms   2 age after which a failed job is forgotten, ms   3 most bytes; one
+--   1 clock offset, ms   2 age of failed jobs by default, ms   3 most bytes; one
 --   larger job comes alone   4 count of members, the members   then the stored ids
 -- Reply
 --   {'APPLIED', how many of the ids were looked for, the jobs: see look.lua}
 --   {'KEYS', members}: their keys are needed
 local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held', 'held-ends',
-  'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress'}
+  'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress', 'guard'}
 -- Looked for at once, so that large records do not fill the memory of the server.
 local AT_ONCE = 20
 local q = named(NAMES, 0)
-local oldest = now_ms(ARGV[1]) - tonumber(ARGV[2])
+local oldest = now_ms(ARGV[1]) - bounds_in_force(q, {0, tonumber(ARGV[2]), 0})[2]
 local most_bytes = tonumber(ARGV[3])
 local known = {}
 for i = 1, tonumber(ARGV[4]) do

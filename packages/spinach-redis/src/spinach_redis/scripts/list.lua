@@ -7,10 +7,10 @@
 --
 -- KEYS
 --   jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends, failed,
---   errors, cancelled, cancelling, progress   see keys.py
+--   errors, cancelled, cancelling, progress, guard   see keys.py
 --   running:<member>     of each member that the caller knows
 -- ARGV
---   1 clock offset, ms   2 age after which a failed job is forgotten, ms   3 most bytes; one
+--   1 clock offset, ms   2 age of failed jobs by default, ms   3 most bytes; one
 --   larger job comes alone   4 places, with spaces between, or ''   5 task or ''   6 most jobs
 --   7 count of members, the members
 --   then where to go on, nothing to begin: a kind, and what the reply said of it
@@ -20,11 +20,11 @@
 --     leased: number of the last lease   sorted: score and id of the last job
 --   {'KEYS', members}: their keys are needed
 local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held', 'held-ends',
-  'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress'}
+  'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress', 'guard'}
 -- Jobs that one call looks at, and of which it reads the records at once.
 local MOST_LOOKED, AT_ONCE = 500, 20
 local q = named(NAMES, 0)
-local oldest = now_ms(ARGV[1]) - tonumber(ARGV[2])
+local oldest = now_ms(ARGV[1]) - bounds_in_force(q, {0, tonumber(ARGV[2]), 0})[2]
 local most_bytes, place, task = tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local places = {}
 for each in string.gmatch(place, '%S+') do
