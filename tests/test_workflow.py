@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 
-#: Sessions for people: they change files.
+#: Sessions for people: they change files, or measure for long.
 BY_HAND = {"bump", "depth"}
 
 
