@@ -52,7 +52,7 @@ spin.jobs.get(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType
 spin.jobs.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 spin.jobs.list()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 spin.jobs.list("mail", status="queued")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-spin.jobs.list("mail", JobStatus.QUEUED)  # type: ignore[misc]  # pyright: ignore[reportCallIssue]
+spin.jobs.list("mail", JobStatus.QUEUED)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 spin.jobs.cancel([job])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 spin.jobs.wait(job)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 spin.jobs.wait(job, timeout=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -348,7 +348,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         before="          q.gaps = close_up(q)\n",
         after="",
         tests=CONFORMANCE,
-        test="test_queue_of_cancelled_jobs_is_empty",
+        test="test_what_follows_the_cancelled_jobs_is_taken",
     ),
     Mutation(
         rule="cancelled jobs wake nobody",

@@ -352,7 +352,9 @@ class CancelBehaviour(BrokerBehaviour):
         lab.enqueue(*jobs)
         assert cancel(lab, *jobs[2:]) == [CANCELLED] * 28
         process = lab.process()
-        assert ids(process.take(idle=2)) == ids(jobs[:2])
+        reply = process.fetch(idle=2)
+        assert ids(reply.leases) == ids(jobs[:2])
+        assert not reply.more
         new = deposit()
         lab.enqueue(new)
         assert lab.counts().ready == 1
