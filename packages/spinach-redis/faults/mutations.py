@@ -396,7 +396,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         before="    many('HDEL', q.cancelling, ids)\n",
         after="",
         tests=CONFORMANCE,
-        test="test_worker_hears_of_the_cancel_with_each_beat",
+        test="test_cancel_is_forgotten_with_the_lease",
     ),
     Mutation(
         rule="progress goes with the lease",

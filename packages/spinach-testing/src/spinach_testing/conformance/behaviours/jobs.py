@@ -478,6 +478,22 @@ class CancelBehaviour(BrokerBehaviour):
         assert process.take_one().stored_id == jobs[3].stored_id
         assert process.beat().cancelled == ()
 
+    @holds("I22")
+    def test_cancel_is_forgotten_with_the_lease(self, lab: Lab) -> None:
+        job = deposit()
+        lab.enqueue(job)
+        process = lab.process()
+        lease = process.take_one()
+        assert cancel(lab, job) == [REQUESTED]
+        process.fail(lease)
+        # A person wants it to run once more, after all.
+        assert lab.client.retry_failed(QUEUE, [job.stored_id]) == 1
+        again = process.take_one()
+        assert process.beat().cancelled == ()
+        assert not find(lab, job).cancel_requested
+        process.release(again)
+        assert process.take_one().stored_id == job.stored_id
+
     @holds("I10", "I22")
     def test_slot_of_a_job_that_ends_as_cancelled_is_free(self, lab: Lab) -> None:
         process = lab.process(limits={SLOW: 1})
