@@ -193,6 +193,14 @@ def fixtures(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def depth(session: nox.Session) -> None:
+    """Measure calls about jobs in a queue of a million; `-- N` for fewer, `--check` the goal."""
+    install_editable(session)
+    session.install(*test_groups())
+    session.run("python", "tools/long_queue.py", *session.posargs)
+
+
+@nox.session(default=False)
 def explore(session: nox.Session) -> None:
     """Explore the interleavings of a whole worker process; takes about ten minutes."""
     install_editable(session)

@@ -31,6 +31,7 @@ PUBLIC = (
     "spinach.exc",
     "spinach.failed",
     "spinach.job",
+    "spinach.jobs",
     "spinach.outcome",
     "spinach.signals",
     "spinach.task",

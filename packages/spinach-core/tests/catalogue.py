@@ -33,6 +33,8 @@ from spinach.exc import (
     SpinachError,
     TasksNotAttached,
     UnknownTask,
+    WaitInWorker,
+    WaitTimeout,
     WorkerLost,
     WorkersRunning,
 )
@@ -47,6 +49,31 @@ def unknown_task() -> None:
     spin = Engine(MemoryBroker())
     spin.task(name="mail.send")(print)
     spin.schedule("mail.sned", "hello")
+
+
+def a_wait_that_is_too_short() -> None:
+    """Wait for a job while no worker runs."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="report")(print)
+    spin.jobs.wait(spin.schedule("report"), timeout=timedelta(seconds=0.05))
+
+
+def a_worker_that_waits() -> None:
+    """Wait for one job inside another one of the same engine."""
+    refusals: list[WaitInWorker] = []
+    spin = Engine(MemoryBroker())
+    spin.task(name="part")(print)
+
+    @spin.task(name="whole")
+    def whole() -> None:
+        try:
+            spin.jobs.wait(spin.schedule("part"), timeout=timedelta(seconds=10))
+        except WaitInWorker as error:
+            refusals.append(error)
+
+    spin.schedule(whole)
+    spin.start_workers(1, stop_when_queue_empty=True)
+    raise refusals[0]
 
 
 def arguments_that_do_not_fit() -> None:
@@ -294,6 +321,8 @@ CATALOGUE: dict[type[Exception], Callable[[], None]] = {
     BrokerFull: a_broker_without_memory,
     ScheduleUncertain: a_line_that_broke,
     WorkerLost: a_worker_that_died,
+    WaitTimeout: a_wait_that_is_too_short,
+    WaitInWorker: a_worker_that_waits,
     RetryException: a_task_that_asks_for_a_retry,
     AbortException: a_task_that_gives_up,
     JobCancelled: a_task_that_stops,

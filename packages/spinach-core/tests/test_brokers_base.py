@@ -12,6 +12,7 @@ from spinach.brokers import (
     calls,
     failed_store,
     housekeeping,
+    jobs,
     management,
     role,
     storing,
@@ -77,7 +78,7 @@ def test_another_owner_is_refused_and_both_namespaces_are_named() -> None:
 
 
 #: One for each role.
-ROLES = (storing, working, housekeeping, management, failed_store)
+ROLES = (storing, working, housekeeping, management, jobs, failed_store)
 
 
 @pytest.mark.parametrize(

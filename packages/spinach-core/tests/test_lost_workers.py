@@ -58,7 +58,7 @@ def test_the_log_names_host_pid_and_where_the_jobs_went(
     assert record.levelname == "WARNING"
     assert record.getMessage() == (
         "Worker process lost: host worker-7, pid 4711, queue spinach. Its jobs: 7 (4 ready again, "
-        "2 to be retried, 1 in the failed store)"
+        "2 to be retried, 1 in the failed store, 0 cancelled)"
     )
     data = {name: value for name, value in vars(record).items() if name[:5] in ("lost_", "jobs_")}
     assert data == {
@@ -67,6 +67,7 @@ def test_the_log_names_host_pid_and_where_the_jobs_went(
         "jobs_ready": 4,
         "jobs_retrying": 2,
         "jobs_failed": 1,
+        "jobs_cancelled": 0,
     }
 
 
@@ -79,7 +80,7 @@ def test_what_several_calls_did_is_told_once_at_the_end(
     recover(rig, reply(ready=5))
     [record] = told(caplog)
     assert (
-        "Its jobs: 205 (95 ready again, 100 to be retried, 10 in the failed store)"
+        "Its jobs: 205 (95 ready again, 100 to be retried, 10 in the failed store, 0 cancelled)"
         in record.message
     )
 
@@ -162,5 +163,5 @@ def test_a_process_that_goes_silent_at_work_is_told_of_by_the_one_that_recovers_
     [record] = told(caplog)
     assert record.getMessage() == (
         f"Worker process lost: host {platform.node()}, pid {os.getpid()}, queue spinach. "
-        "Its jobs: 1 (0 ready again, 0 to be retried, 1 in the failed store)"
+        "Its jobs: 1 (0 ready again, 0 to be retried, 1 in the failed store, 0 cancelled)"
     )

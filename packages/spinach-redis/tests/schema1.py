@@ -72,6 +72,8 @@ def jobs_by_place(client: Any, namespace: str) -> dict[str, list[str]]:
             numbered = [
                 (*field.decode().rpartition("|")[::2], stored_id)
                 for field, stored_id in client.hgetall(key).items()
+                # The others tell where in a lane a job is.
+                if b"|" in field
             ]
             for lane, number, stored_id in sorted(numbered, key=lambda e: (e[0], int(e[1]))):
                 # What is in the lane stands before what is still in the list.

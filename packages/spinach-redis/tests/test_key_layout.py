@@ -18,9 +18,10 @@ import pytest
 from redis import Redis
 
 from spinach import Engine, Tasks
-from spinach.brokers.calls import Deposit, Verdict
+from spinach.brokers.calls import BeatProgress, CancelVerdict, Deposit, Verdict
 from spinach.exc import BrokerError
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
+from spinach.progress import Progress
 from spinach.record.header import header_line
 from spinach_redis import RedisBroker, keys
 
@@ -114,12 +115,25 @@ class Life:
             Outcome(OutcomeKind.FAILED, self._held["1failed"], "mail.send", failure=failure),
         )
         self._enqueue(
-            *(job(f"1slow-{n}", "mail.slow") for n in range(3)),
+            *(job(f"1slow-{n}", "mail.slow") for n in range(4)),
             *(job(f"1brisk-{n}", "mail.brisk") for n in range(2)),
         )
-        self._fetch(living, idle=5)
+        self._fetch(living, idle=6)
         self._report(Outcome(OutcomeKind.SUCCEEDED, self._held["1brisk-0"], "mail.brisk"))
         self._enqueue(job("1future", due_ms=FAR_MS), job("0future", due_ms=FAR_MS), job("1ready"))
+
+        # One that was cancelled in each line, and one that its worker is to cancel.
+        self._enqueue(job("1gap"), job("1after"))
+        told = Progress(done=1, total=3, note="a third")
+        lease = self._held["0running"]
+        beat = BeatProgress(QUEUE, lease.member, lease.stored_id, lease.token, told)
+        broker.beat([living.turn()], [beat])
+        cancelled = broker.cancel_jobs(QUEUE, ["1gap", "1slow-2", "0running"])
+        assert [each.verdict for each in cancelled] == [
+            CancelVerdict.CANCELLED,
+            CancelVerdict.CANCELLED,
+            CancelVerdict.REQUESTED,
+        ]
 
 
 def layout(client: Redis, namespace: str) -> dict[str, Any]:

@@ -16,9 +16,20 @@ import pytest
 from msgspec import structs
 
 from spinach import const
-from spinach.brokers.calls import Cursor, Deposit, Enrolment, FetchTurn, Turn, Verdict
+from spinach.brokers.calls import (
+    BeatProgress,
+    BeatReply,
+    Cursor,
+    Deposit,
+    Enrolment,
+    FetchTurn,
+    Place,
+    Turn,
+    Verdict,
+)
 from spinach.clock import SystemClock, from_ms
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
+from spinach.progress import Progress
 from spinach.record.header import header_line
 from spinach_memory import MemoryBroker
 from spinach_memory import failed as memory_failed
@@ -67,6 +78,8 @@ class Pair:
         #: Leases of both that are the same one.
         self.leases: list[tuple[Lease, Lease]] = []
         self.made = 0
+        #: Queue and stored id of each job.
+        self.ids: list[tuple[str, str]] = []
         self.log: list[object] = []
 
     # -- calls -------------------------------------------------------------
@@ -80,7 +93,9 @@ class Pair:
         flags = self.rng.choice(["", "", "x", "hr"])
         header = header_line(max_retries=retries, queue=queue, task=task, flags=flags)
         record = header + b"x" * size
-        return Deposit(queue, f"{kind}00000000-0000-4000-8000-{self.made:012}", record, due_ms)
+        stored_id = f"{kind}00000000-0000-4000-8000-{self.made:012}"
+        self.ids.append((queue, stored_id))
+        return Deposit(queue, stored_id, record, due_ms)
 
     def both(self, method: str, *args: object, **options: object) -> object:
         """The answer, which has to be that of both."""
@@ -186,7 +201,7 @@ class Pair:
                     lease,
                     task,
                     delay_ms=delay_ms if kind is OutcomeKind.RETRY else None,
-                    failure=failure if kind is OutcomeKind.FAILED else None,
+                    failure=failure if kind in (OutcomeKind.FAILED, OutcomeKind.RETRY) else None,
                 )
                 for lease in pair
             )
@@ -225,6 +240,41 @@ class Pair:
             # Also when it has just been taken out.
             self.both("failed_jobs", queue, after=place)
 
+    def some_ids(self, queue: str) -> list[str]:
+        newest = [stored_id for where, stored_id in self.ids[-40:] if where == queue]
+        return self.rng.sample(newest, min(len(newest), self.rng.randint(1, 4)))
+
+    def find(self) -> None:
+        queue = self.rng.choice(QUEUES)
+        self.both("find_jobs", QUEUES, self.some_ids(queue))
+        for place in (Place.FUTURE, Place.FAILED):
+            self.both("list_jobs", queue, places=[place], limit=1000)
+        # The order within a fetch, and that of all places, is a broker's own.
+        places = self.rng.choice([(), (Place.LEASED,), (Place.READY, Place.HELD)])
+        task = self.rng.choice([None, "limited"])
+        pages = [
+            broker.list_jobs(queue, places=places, task=task, limit=1000)
+            for broker in (self.memory, self.redis)
+        ]
+        one, two = (sorted(shown(page.jobs), key=str) for page in pages)
+        assert one == two, self.log[-12:]
+
+    def cancel(self) -> None:
+        queue = self.rng.choice(QUEUES)
+        self.both("cancel_jobs", queue, self.some_ids(queue))
+
+    def progress(self) -> None:
+        if not self.leases:
+            return
+        pair = self.rng.choice(self.leases)
+        told = Progress(done=self.rng.randint(0, 9), total=9, note="ü")
+        replies = []
+        for broker, lease in zip((self.memory, self.redis), pair, strict=True):
+            beat = BeatProgress(lease.queue, lease.member, lease.stored_id, lease.token, told)
+            replies.append(broker.beat([Turn(lease.queue, lease.member, 0)], [beat]))
+        self.log.append((self.clock.ms - START_MS, "progress", pair[0], told))
+        assert shown(replies[0]) == shown(replies[1]), self.log[-12:]
+
     def time(self) -> None:
         if self.rng.random() < 0.3:
             self.clock.ms -= self.rng.choice(BACK_MS)
@@ -239,6 +289,7 @@ class Pair:
         moves = [
             *[self.enqueue, self.fetch, self.beat, self.report, self.time] * 3,
             *[self.join, self.tick, self.recover, self.failed, self.reconcile, self.leave],
+            *[self.find, self.cancel, self.cancel, self.progress],
         ]
         self.rng.choice(moves)()
 
@@ -253,9 +304,13 @@ def shown(reply: object) -> object:
         fields = {name: shown(getattr(reply, name)) for name in reply.__struct_fields__}
         if "parks" in fields:
             fields["parks"] = set(fields["parks"])
+        fields.pop("cursor", None)
         for name in ("strays", "missing"):
             if name in fields:
                 fields[name] = [getattr(each, "stored_id", each) for each in fields[name]]
+        if isinstance(reply, BeatReply):
+            # In whatever order.
+            fields["cancelled"] = sorted(pair[0] for pair in reply.cancelled)
         if "strays" in fields:
             fields["strays"] = [pair[0] for pair in fields["strays"]]
         for name, value in fields.items():

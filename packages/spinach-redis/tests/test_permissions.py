@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from spinach.brokers.calls import FetchTurn
+from spinach.brokers.calls import CancelVerdict, FetchTurn, Place
 from spinach.exc import BrokerError, InvalidName
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_redis import RedisBroker
@@ -95,6 +95,15 @@ def everything(broker: RedisBroker, server: Server) -> None:
         )
     broker.counts([QUEUE])
     turn = member.turn()
+    waiting = deposit(due_ms=10**15)
+    broker.enqueue([waiting, *(ready := [deposit() for _ in range(4)])])
+    broker.find_jobs([QUEUE], [waiting.stored_id, ready[2].stored_id])
+    for place in Place:
+        page = broker.list_jobs(QUEUE, places=[place], limit=1)
+        broker.list_jobs(QUEUE, places=[place], limit=1, cursor=page.cursor)
+    doomed = [waiting.stored_id, *(job.stored_id for job in ready)]
+    verdicts = {reply.verdict for reply in broker.cancel_jobs(QUEUE, doomed)}
+    assert verdicts == {CancelVerdict.CANCELLED}
     [parked] = broker.fetch(
         [FetchTurn(turn.queue, turn.member, turn.number, (TASK,))],
         idle=1, extra=0, max_bytes=1000,

@@ -19,6 +19,7 @@ SHARED = {
     ("fetch", "MOST_HELD"): const.SET_ASIDE_CHUNK,
     ("fetch", "PARKS_TOLD"): const.PARKS_TOLD,
     ("shared/failed", "TRIM"): const.HOUSEKEEPING_CHUNK,
+    ("shared/look", "MOST_COUNTED"): const.MOST_COUNTED,
     ("shared/members", "NAMING_MS"): const.NAMING_MS,
     ("shared/members", "STEP_MS"): const.STEP_MS,
     ("shared/wake", "RENEW_MS"): const.RENEWAL_MS,
@@ -27,10 +28,15 @@ SHARED = {
 
 #: Those that only a server needs: how it reads and writes. Equal names are one number.
 OWN = {
+    "AT_ONCE": 20,
     "DAY_MS": 24 * 60 * 60 * 1000,
     "FIRST": 5,
     "FIRST_PEEK": 10,
     "LANES": 100,
+    "MOST_GAPS": 10_000,
+    "MOST_HOLES": 10_000,
+    "MOST_LOOKED": 500,
+    "MOST_NAMED": 1000,
     "MOST_US": 2**53,
     "MOVES": 500,
     "PEEK": 100,

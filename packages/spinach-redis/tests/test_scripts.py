@@ -111,6 +111,8 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
 #: sends more than a server keeps for whoever monitors it.
 COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing)Behaviour"
+    r"|(Finding|Cancel)Behaviour::test_(?!.*(pages|many))"
+    r"|FindingBehaviour::test_pages_of_a_place"
     r"|FailedStoreBehaviour::test_(?!.*(number|many|old|age|bytes))"
 )
 

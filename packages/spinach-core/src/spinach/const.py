@@ -108,6 +108,10 @@ HOUSEKEEPING_CHUNK: Final = 100
 #: Most jobs without a slot that one fetch moves to the held ones.
 SET_ASIDE_CHUNK: Final = 500
 
+#: Jobs of a line that are counted before one that is looked for. One that stands behind more is
+#: told to stand behind at least as many.
+MOST_COUNTED: Final = 1000
+
 #: Most tasks with parked jobs that one fetch tells of.
 PARKS_TOLD: Final = 100
 

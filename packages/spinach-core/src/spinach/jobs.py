@@ -12,10 +12,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach import signals
-from spinach.brokers.calls import CancelVerdict, FoundJob, Place, Progress
+from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
 from spinach.exc import InvalidArgument, WaitTimeout
 from spinach.job import Job, JobStatus, job_from_record
+from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
 from spinach.record.ids import job_id_of, stored_id
 from spinach.record.names import check_name
@@ -170,7 +171,7 @@ class Jobs:
         """A page of the jobs of a queue.
 
         A job that is there from the first page to the last is on one of them, whatever comes,
-        goes and moves meanwhile. One call looks at a thousand jobs at most: with a `status` or a
+        goes and moves meanwhile. One call looks at some hundred jobs at most: with a `status` or a
         `task` that few jobs have, a page may be shorter than `limit`, even empty, although others
         follow. Waiting and failed jobs are in the order of their instants, running ones in that
         in which they were fetched; otherwise the order is the broker's own.
@@ -388,9 +389,7 @@ def _view(found: FoundJob) -> JobView:
     place = found.place
     status = _STATUS[place]
     try:
-        job = job_from_record(
-            found.stored_id, found.record, retries=found.retries, status=status
-        )
+        job = job_from_record(found.stored_id, found.record, retries=found.retries, status=status)
     except UnreadableRecord:
         job = None
     failure = found.failure

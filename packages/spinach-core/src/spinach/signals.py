@@ -76,9 +76,6 @@ job_schedule_retry = SafeSignal("job_schedule_retry")
 #: A job failed for good, or lost its worker for good. Arguments: job, err.
 job_failed = SafeSignal("job_failed")
 
-#: A job was taken back: before it ran, or while it did. Arguments: job.
-job_cancelled = SafeSignal("job_cancelled")
-
 #: A job was not run, since its attempt would have begun too late. Nothing follows. Arguments: job.
 job_expired = SafeSignal("job_expired")
 

@@ -191,9 +191,7 @@ class MemoryBroker(Broker):
             dead=queue.members.claim_dead(member, now_ms),
         )
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         """Renew leases, also after the deadline unless the member's recovery began."""
         self._stopped_clock.look()
         shelves = self.store.shelves()
@@ -211,9 +209,7 @@ class MemoryBroker(Broker):
                 member.renew(now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
                 cancelled = queue.cancelled(member) if queue.cancelling else ()
-                replies.append(
-                    BeatReply(verdict=Verdict.APPLIED, dead=dead, cancelled=cancelled)
-                )
+                replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead, cancelled=cancelled))
         return replies
 
     def reconcile(self, turn: Turn, held: Sequence[tuple[str, str]]) -> ReconcileReply:

@@ -25,9 +25,6 @@ __all__ = ["find", "page", "read_cursor"]
 
 _MAX_AGE_MS: Final = const.MAX_FAILED_AGE // timedelta(milliseconds=1)
 
-#: Jobs of a line that are counted before one; one that stands behind more is not found there.
-_MOST_COUNTED: Final = 1000
-
 _CURSOR: Final = re.compile(r"([0-9]+)-([0-9]+)")
 
 #: An instant or a number, and the number of the job: what pages are ordered by.
@@ -108,13 +105,13 @@ def _ahead(queue: Queue, job: StoredJob) -> tuple[int | None, bool]:
         return _before(queue.limits.tasks[where.lane].held, job)
     if where.place is Place.PARKED:
         return _before(queue.parked[where.lane], job)
-    count = queue.future.before(job, _MOST_COUNTED)
+    count = queue.future.before(job, const.MOST_COUNTED)
     return count, count is not None
 
 
 def _before(line: Line, job: StoredJob) -> tuple[int, bool]:
     count = 0
-    for each in islice(line, _MOST_COUNTED):
+    for each in islice(line, const.MOST_COUNTED):
         if each is job:
             return count, True
         count += not each.cancelled
@@ -169,7 +166,7 @@ def _ranked(queue: Queue, place: Place | None) -> Iterator[tuple[_Rank, str]]:
         where = job.where
         if place is Place.FUTURE:
             if where is not None and where.due_ms is not None:
-                yield (where.due_ms, job.number), job.stored_id
+                yield (where.due_ms, where.order), job.stored_id
         elif place is Place.FAILED:
             failed = queue.failed.get(job.stored_id)
             if failed is not None:

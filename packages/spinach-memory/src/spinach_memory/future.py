@@ -45,8 +45,9 @@ class FutureJobs:
             Whether it is now the first one.
         """
         first = not self._heap or due_ms < self._heap[0][0]
-        heapq.heappush(self._heap, (due_ms, next(self._order), job))
-        job.where = Whereabouts(Place.FUTURE, due_ms=due_ms)
+        order = next(self._order)
+        heapq.heappush(self._heap, (due_ms, order, job))
+        job.where = Whereabouts(Place.FUTURE, due_ms=due_ms, order=order)
         if job.retries:
             self.retrying += 1
         return first

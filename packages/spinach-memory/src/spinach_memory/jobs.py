@@ -20,14 +20,17 @@ __all__ = ["Line", "StoredJob", "Whereabouts", "header_of", "task_of"]
 class Whereabouts:
     """Where a job is that is neither ready nor leased."""
 
-    __slots__ = ("due_ms", "lane", "place")
+    __slots__ = ("due_ms", "lane", "order", "place")
 
-    def __init__(self, place: Place, *, lane: str = "", due_ms: int | None = None) -> None:
+    def __init__(
+        self, place: Place, *, lane: str = "", due_ms: int | None = None, order: int = 0
+    ) -> None:
         self.place = place
         #: Of a held job its task, of a parked one the name of the park.
         self.lane = lane
-        #: Of a job of the future.
+        #: Of a job of the future its instant, and its place among those of one ms.
         self.due_ms = due_ms
+        self.order = order
 
 
 class StoredJob:

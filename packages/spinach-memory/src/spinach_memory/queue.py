@@ -24,8 +24,9 @@ from .waiting import Waiters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spinach.brokers.calls import BeatProgress, Deposit, Enrolment, Progress
+    from spinach.brokers.calls import BeatProgress, Deposit, Enrolment
     from spinach.outcome import Failure, Outcome
+    from spinach.progress import Progress
 
     from .members import Member
 
@@ -262,9 +263,7 @@ class Queue:
         if any(stored_id in member.running for member in self.members):
             self.cancelling[stored_id] = None
             return CancelReply(verdict=CancelVerdict.REQUESTED)
-        reply = CancelReply(
-            verdict=CancelVerdict.CANCELLED, record=job.record, retries=job.retries
-        )
+        reply = CancelReply(verdict=CancelVerdict.CANCELLED, record=job.record, retries=job.retries)
         where = job.where
         if where is None:
             if job.order and (slots := self.limits.slots_of(job)) is not None:

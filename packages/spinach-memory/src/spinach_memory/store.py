@@ -28,7 +28,7 @@ class Shelves(Guarded):
     but for signal handlers and the like; see `nested`.
     """
 
-    __slots__ = ("_interrupted", "_queues", "_numbers", "_waiting")
+    __slots__ = ("_interrupted", "_numbers", "_queues", "_waiting")
 
     def __init__(self) -> None:
         super().__init__()

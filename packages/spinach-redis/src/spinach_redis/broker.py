@@ -262,9 +262,7 @@ class RedisBroker(Broker):
             max_bytes=max_bytes,
         ).run(turns, block_seconds)
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         """See `Broker`; one script a queue, all in one round trip."""
         calls = []
         for turn in turns:
@@ -382,11 +380,11 @@ class RedisBroker(Broker):
         cursor: str | None = None,
         limit: int = 100,
     ) -> FoundPage:
-        """See `Broker`; looks at a thousand jobs at most, and brings 1 MiB of records at most."""
+        """See `Broker`; looks at 500 jobs at most, and brings 1 MiB of records at most."""
         return self._jobs().page(queue, places=places, task=task, cursor=cursor, limit=limit)
 
     def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
-        """See `Broker`; atomic for 500 jobs or 1 MiB of records."""
+        """See `Broker`; atomic for 200 jobs or 1 MiB of records."""
         return self._jobs().cancel(queue, stored_ids)
 
     def _jobs(self) -> Jobs:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Jobs"]
 
-#: Jobs that one call looks for or cancels at most.
-_CHUNK_JOBS: Final = 500
+#: Jobs that one call looks for or cancels at most, which takes the server a few ms.
+_CHUNK_JOBS: Final = 200
 
 #: Where a page ended; list.lua has one of each place that it reads by itself.
 _KINDS: Final = ("scan", "small", "leased", "sorted")

@@ -17,7 +17,6 @@ from spinach.brokers.calls import (
     LostJob,
     PeriodicDue,
     Place,
-    Progress,
     QueueCounts,
     ReconcileReply,
     RecoverReply,
@@ -26,6 +25,7 @@ from spinach.brokers.calls import (
     Verdict,
 )
 from spinach.outcome import Lease
+from spinach.progress import Progress
 from spinach_redis.failure import decode_failure
 
 if TYPE_CHECKING:
@@ -311,9 +311,7 @@ def _leased_ms(token: bytes | None) -> int | None:
 
 def _progress(text: bytes) -> Progress:
     done, total, note = text.split(b" ", 2)
-    return Progress(
-        done=int(done), total=int(total), note=note.decode("utf-8", "surrogatepass")
-    )
+    return Progress(done=int(done), total=int(total), note=note.decode("utf-8", "surrogatepass"))
 
 
 #: By the letters that cancel.lua answers.

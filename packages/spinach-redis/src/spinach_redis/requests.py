@@ -159,9 +159,7 @@ def enqueue(
     )
 
 
-def beat(
-    names: QueueKeys, offset: str, turn: Turn, progress: Sequence[BeatProgress] = ()
-) -> Call:
+def beat(names: QueueKeys, offset: str, turn: Turn, progress: Sequence[BeatProgress] = ()) -> Call:
     """One membership, and what its jobs tell of themselves."""
     args: list[bytes | str] = [offset, turn.member]
     for told in progress:
@@ -344,9 +342,7 @@ def counts(queues: Sequence[tuple[QueueKeys, Sequence[str]]], offset: str) -> Ca
     return Call(script.COUNTS, key_list, args)
 
 
-def find(
-    names: QueueKeys, offset: str, members: Sequence[str], stored_ids: Sequence[str]
-) -> Call:
+def find(names: QueueKeys, offset: str, members: Sequence[str], stored_ids: Sequence[str]) -> Call:
     """Jobs of one queue; `members` are those whose keys are declared."""
     return Call(
         script.FIND,

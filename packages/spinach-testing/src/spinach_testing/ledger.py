@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import CancelVerdict, Verdict
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import OutcomeKind
 from spinach.record.header import UnreadableRecord, read_header
@@ -20,11 +20,14 @@ from spinach.record.payload import decode_payload
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from spinach.brokers.calls import Deposit, LostJob
+    from spinach.brokers.calls import CancelReply, Deposit, LostJob
     from spinach.outcome import Lease, Outcome
     from spinach.record.ids import StoredId
 
 __all__ = ["Entry", "Ledger"]
+
+#: Outcomes after which a job would be handed out once more.
+_BACK_TO_THE_QUEUE = (OutcomeKind.RETRY, OutcomeKind.RELEASE, OutcomeKind.PARK)
 
 
 @dataclass(slots=True)
@@ -44,6 +47,8 @@ class Entry:
     parked: bool = False
     #: Under which it runs.
     lease: Lease | None = None
+    #: Its cancel was asked for while a worker had it.
+    cancel_requested: bool = False
     #: What the last failed attempt raised.
     error: str = ""
     #: Its place in the order they were scheduled; never given again, from 0.
@@ -190,6 +195,12 @@ class Ledger:
                 entry = self._entries.get(outcome.lease.stored_id)
                 if verdict is Verdict.APPLIED and entry is not None:
                     entry.lease = None
+                    if entry.cancel_requested:
+                        # What would go back to the queue ends in the store.
+                        entry.cancel_requested = False
+                        if outcome.kind in _BACK_TO_THE_QUEUE:
+                            entry.status = JobStatus.CANCELLED
+                            continue
                     _apply(entry, outcome, now_ms)
 
     def recovered(self, member: str, lost: Iterable[LostJob], *, more: bool = False) -> None:
@@ -212,11 +223,28 @@ class Ledger:
             for entry in self._of(member):
                 direct = entry.lease is not None and entry.lease.direct
                 entry.lease = None
-                if direct:
+                if entry.cancel_requested:
+                    entry.status, entry.cancel_requested = JobStatus.CANCELLED, False
+                elif direct:
                     entry.status, entry.due_unknown = JobStatus.WAITING, True
                     entry.retries += 1
                 else:
                     entry.status = JobStatus.QUEUED
+
+    def cancelled(self, stored_ids: Iterable[str], replies: Iterable[CancelReply]) -> None:
+        """They were taken back, or their workers are to hear of it."""
+        with self._lock:
+            for stored_id, reply in zip(stored_ids, replies, strict=True):
+                entry = self._entries.get(stored_id)
+                if entry is None:
+                    continue
+                if reply.verdict is CancelVerdict.CANCELLED:
+                    entry.status, entry.parked, entry.retries = (
+                        JobStatus.CANCELLED, False, reply.retries,
+                    )  # fmt: skip
+                    entry.due_ms, entry.due_unknown = None, False
+                elif reply.verdict is CancelVerdict.REQUESTED and entry.lease is not None:
+                    entry.cancel_requested = True
 
     def run_again(self, stored_ids: Iterable[str]) -> Callable[[], None]:
         """They are to be run again from the failed store.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import (
+        CancelReply,
         Deposit,
         FetchReply,
         FetchTurn,
@@ -146,6 +147,15 @@ class RecordingBroker(PassingBroker):
             if reply.verdict is Verdict.APPLIED:
                 self.ledger.recovered(dead, reply.lost, more=reply.more)
             return reply
+
+    # -- jobs --------------------------------------------------------------
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        """See `Broker`."""
+        with self.ledger.call():
+            replies = self.inner.cancel_jobs(queue, stored_ids)
+            self.ledger.cancelled(stored_ids, replies)
+            return replies
 
     # -- failed store ------------------------------------------------------
 

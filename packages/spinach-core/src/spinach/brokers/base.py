@@ -26,9 +26,7 @@ from spinach.brokers.working import WorkingRole
 __all__ = ["Broker"]
 
 
-class Broker(
-    StoringRole, WorkingRole, HousekeepingRole, ManagementRole, JobsRole, FailedStoreRole
-):
+class Broker(StoringRole, WorkingRole, HousekeepingRole, ManagementRole, JobsRole, FailedStoreRole):
     """Stores jobs and hands them out under leases.
 
     One instance is one worker process in the eyes of the store and serves one

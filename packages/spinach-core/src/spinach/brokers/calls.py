@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from spinach.brokers.failed_store import Cursor, FailedJob
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
-from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place, Progress
+from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place
 from spinach.brokers.management import QueueCounts
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
@@ -42,7 +42,6 @@ __all__ = [
     "LostJob",
     "PeriodicDue",
     "Place",
-    "Progress",
     "QueueCounts",
     "ReconcileReply",
     "RecoverReply",

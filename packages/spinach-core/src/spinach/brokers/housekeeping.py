@@ -112,8 +112,8 @@ class HousekeepingRole(Role):
 
         A direct lease spends an attempt and counts a loss, a buffered one marks
         the job direct-only. A job that runs at most once, that has no retries left,
-        or that lost its worker for the third time goes to the failed store (I12), one whose
-        cancel was asked for is gone (I22); the others become due after a random delay. The reply tells which member died and
-        how many jobs went where. Answers REFUSED when the member is alive or unknown, or
-        while no member may be declared dead.
+        or that lost its worker for the third time goes to the failed store (I12), and one
+        whose cancel was asked for is gone (I22). The others become due after a random delay.
+        The reply tells which member died and how many jobs went where. Answers REFUSED when
+        the member is alive or unknown, or while no member may be declared dead.
         """

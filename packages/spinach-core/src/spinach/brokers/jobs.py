@@ -11,7 +11,7 @@ import msgspec
 
 from spinach.brokers.role import Role
 from spinach.outcome import Failure  # noqa: TC001 - fields are read at run time
-from spinach.progress import Progress
+from spinach.progress import Progress  # noqa: TC001 - fields are read at run time
 from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = [
     "FoundPage",
     "JobsRole",
     "Place",
-    "Progress",
 ]
 
 
@@ -152,7 +151,7 @@ class JobsRole(Role):
         meanwhile, as long as it stays in the places that were asked for. One call looks at a
         bounded number of jobs. So a page may be shorter than `limit`, even empty, although others
         follow. FUTURE and FAILED alone are in the order of their instants, LEASED alone in that of
-        the leases; otherwise the order is the store's own.
+        the fetches; otherwise the order is the store's own.
 
         Args:
             queue: to look into.

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from spinach.brokers.jobs import Progress  # noqa: TC001 - fields are read at run time
 from spinach.brokers.role import Role
 from spinach.brokers.verdict import TurnReply, Verdict
 from spinach.exc import BrokerError  # noqa: TC001 - fields are read at run time
 from spinach.outcome import Lease  # noqa: TC001 - fields are read at run time
+from spinach.progress import Progress  # noqa: TC001 - fields are read at run time
 from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
@@ -202,9 +202,7 @@ class WorkingRole(Role):
         """
 
     @abstractmethod
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         """Prove life: the lease of each membership starts anew.
 
         A beat moves no lease, so it has no number: the broker ignores that of the turn. It may

@@ -81,9 +81,7 @@ RECOVER: Final = Script(
 COUNTS: Final = Script("counts", "failed")
 FIND: Final = Script("find", "lanes", "look")
 LIST: Final = Script("list", "record", "lanes", "look")
-CANCEL: Final = Script(
-    "cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "look"
-)
+CANCEL: Final = Script("cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "look")
 FAILED_PAGE: Final = Script("failed_page")
 REVIVE: Final = Script("revive", "wake", "failed")
 

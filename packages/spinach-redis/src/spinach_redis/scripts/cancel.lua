@@ -21,6 +21,8 @@
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends', 'failed',
   'members', 'guard', 'cancelled', 'cancelling'}
+-- Looked for at once, so that large records do not fill the memory of the server.
+local AT_ONCE = 20
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local most_bytes = tonumber(ARGV[2])
@@ -31,14 +33,6 @@ end
 local running, members = keys_of_members(q, known, #NAMES)
 if not running then
   return {'KEYS', members}
-end
-
-local function member_with(id)
-  for member, key in pairs(running) do
-    if call('HEXISTS', key, id) == 1 then
-      return member
-    end
-  end
 end
 
 -- Takes a job out of the lane where it stands.
@@ -62,17 +56,14 @@ local limits = limits_of(q)
 local answer, bytes, requested, came_back = {}, 0, false, false
 
 -- Takes a job out of the place where it waits.
-local function take_back(id, record)
-  if call('ZREM', q.future, id) == 1 then
+local function take_back(id, record, due, held, parked)
+  if due then
+    call('ZREM', q.future, id)
     call('SREM', q.retrying, id)
     return
-  end
-  local held = call('HGET', q.held, id)
-  if held then
+  elseif held then
     return drop_from(q.held, q['held-ends'], id, held)
-  end
-  local parked = call('HGET', q.parked, id)
-  if parked then
+  elseif parked then
     return drop_from(q.parked, q['parked-ends'], id, parked)
   end
   call('SADD', q.cancelled, id)
@@ -85,31 +76,50 @@ local function take_back(id, record)
   end
 end
 
-for i = 4 + #known, #ARGV do
-  local id, letter, retries = ARGV[i], 'U', 0
-  local record = call('HGET', q.jobs, id)
-  local answered = ''
-  if record and call('ZSCORE', q.failed, id) then
-    letter = 'F'
-  elseif record then
-    local member = member_with(id)
-    if member then
+-- Answers for some ids; whether there is room for more in the reply. What is read of them at once
+-- does not change by what is done to the others, but for lanes, of which only the numbers are read.
+local function cancel_some(ids)
+  local records, attempts = fields_of(q.jobs, ids), fields_of(q.attempts, ids)
+  local failed, due = call('ZMSCORE', q.failed, unpack(ids)), call('ZMSCORE', q.future, unpack(ids))
+  local held, parked, member_of = fields_of(q.held, ids), fields_of(q.parked, ids), {}
+  for member, key in pairs(running) do
+    local tokens = fields_of(key, ids)
+    for i = 1, #ids do
+      member_of[i] = member_of[i] or (tokens[i] and member)
+    end
+  end
+  local gone, full = {}, false
+  for i = 1, #ids do
+    local id, record = ids[i], not gone[ids[i]] and records[i]
+    local letter, answered, retries = 'U', '', 0
+    if record and failed[i] then
+      letter = 'F'
+    elseif record and member_of[i] then
       letter, requested = 'R', true
-      call('HSET', q.cancelling, id, member)
-    else
+      call('HSET', q.cancelling, id, member_of[i])
+    elseif record then
       if bytes > 0 and bytes + #record > most_bytes then
+        full = true
         break
       end
       letter, answered, bytes = 'C', record, bytes + #record
-      retries = attempts_of(call('HGET', q.attempts, id))
-      take_back(id, record)
-      call('HDEL', q.jobs, id)
-      call('HDEL', q.attempts, id)
+      retries = attempts_of(attempts[i])
+      take_back(id, record, due[i], held[i], parked[i])
+      gone[id] = true
+      gone[#gone + 1] = id
     end
+    local n = #answer
+    answer[n + 1], answer[n + 2], answer[n + 3] = letter, answered, retries
   end
-  answer[#answer + 1] = letter
-  answer[#answer + 1] = answered
-  answer[#answer + 1] = retries
+  many('HDEL', q.jobs, gone)
+  many('HDEL', q.attempts, gone)
+  return not full
+end
+
+for first = 4 + #known, #ARGV, AT_ONCE do
+  if not cancel_some({unpack(ARGV, first, math.min(#ARGV, first + AT_ONCE - 1))}) then
+    break
+  end
 end
 if requested then
   note_number(q, 'cancelling')

@@ -22,7 +22,7 @@
 local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held', 'held-ends',
   'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress'}
 -- Jobs that one call looks at, and of which it reads the records at once.
-local MOST_LOOKED, AT_ONCE = 1000, 20
+local MOST_LOOKED, AT_ONCE = 500, 20
 local q = named(NAMES, 0)
 local oldest = now_ms(ARGV[1]) - tonumber(ARGV[2])
 local most_bytes, place, task = tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -45,8 +45,21 @@ local kind = ARGV[at]
 local answer, bytes, looked = {}, 0, 0
 
 local function wanted(job)
-  return (place == '' or places[job[4]]) and (task == '' or task_of(job[2]) == task)
-    and not (job[14] and tonumber(job[14]) < oldest)
+  return (place == '' or places[job[4]]) and not (job[14] and tonumber(job[14]) < oldest)
+end
+
+-- Those of some ids whose jobs are of the task: others need no further look.
+local function of_task(ids)
+  if task == '' then
+    return ids
+  end
+  local records, ours = fields_of(q.jobs, ids), {}
+  for i = 1, #ids do
+    if task_of(records[i]) == task then
+      ours[#ours + 1] = ids[i]
+    end
+  end
+  return ours
 end
 
 -- Looks at jobs in order; returns how many of them were dealt with. The page is full, or it was
@@ -61,7 +74,7 @@ local function deal_with(ids)
     for i = done + 1, math.min(#ids, done + AT_ONCE) do
       some[#some + 1] = ids[i]
     end
-    local found, next_ = look(q, some, running, false), 1
+    local found, next_ = look(q, of_task(some), running, false), 1
     for i = 1, #some do
       local job = found[next_]
       if job and job[1] == some[i] then

@@ -35,5 +35,5 @@ end
 
 local function attempts_text(retries, losses, direct_only, reason)
   local counts = string.format('%d,%d,%d', retries, losses, direct_only and 1 or 0)
-  return reason ~= '' and counts .. ' ' .. reason or counts
+  return (reason or '') ~= '' and counts .. ' ' .. reason or counts
 end

@@ -12,11 +12,11 @@ from spinach.brokers.calls import (
     CancelVerdict,
     FoundJob,
     Place,
-    Progress,
     Turn,
     Verdict,
 )
 from spinach.outcome import Failure, Lease, OutcomeKind
+from spinach.progress import Progress
 from spinach.record.ids import stored_id
 
 from ..behaviour import BrokerBehaviour
@@ -57,9 +57,7 @@ def cancel(lab: Lab, *jobs: Deposit | Lease, queue: str = QUEUE) -> list[CancelV
     return [reply.verdict for reply in replies]
 
 
-def listed(
-    lab: Lab, *places: Place, task: str | None = None, limit: int = 3
-) -> list[str]:
+def listed(lab: Lab, *places: Place, task: str | None = None, limit: int = 3) -> list[str]:
     """The stored ids of all pages."""
     found: list[str] = []
     cursor = None

@@ -24,9 +24,7 @@ class TakesAnyStepBackForAJump(Breaker):
 
     breaks = "I11"
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         family, now_ms = self.family, to_ms(self.inner.clock.now())
         if now_ms < family.latest_ms:
             family.spared_until_ms = now_ms + _LEASE_MS
@@ -50,9 +48,7 @@ class WaitsForTheClockToCatchUp(Breaker):
         self._look()
         return super().join(queue, member, enrolment)
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         now_ms = self._look()
         replies = super().beat(turns, progress)
         if now_ms >= self.family.latest_ms:
@@ -75,9 +71,7 @@ class DeclaresDeathsAfterAStepBack(Breaker):
         self.family.latest_ms = to_ms(self.inner.clock.now())
         return super().join(queue, member, enrolment)
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         family, now_ms = self.family, to_ms(self.inner.clock.now())
         went_back, family.latest_ms = now_ms < family.latest_ms - STEP_MS, now_ms
         replies = super().beat(turns, progress)

@@ -222,9 +222,7 @@ class NumbersBeats(Breaker):
         super().__init__(inner, family)
         self._last: dict[str, int] = {}
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         replies = []
         for turn, reply in zip(turns, super().beat(turns, progress), strict=True):
             stale = turn.number <= self._last.get(turn.member, -1)

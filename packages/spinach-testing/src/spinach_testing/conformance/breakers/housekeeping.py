@@ -86,9 +86,7 @@ class NamesNoDead(Breaker):
 
     breaks = "I11"
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         return [structs.replace(reply, dead=None) for reply in super().beat(turns, progress)]
 
 
@@ -97,9 +95,7 @@ class NamesTheDeadToAll(Breaker):
 
     breaks = "I11"
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         replies = []
         for turn, reply in zip(turns, super().beat(turns, progress), strict=True):
             if reply.dead is not None:
@@ -117,9 +113,7 @@ class NamesTheDeadOnce(Breaker):
 
     breaks = "I11"
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         replies = []
         for reply in super().beat(turns, progress):
             again = reply.dead in self.family.buried
@@ -138,9 +132,7 @@ class NamesTheLivingDead(Breaker):
         self.family.members.setdefault(queue, []).append(member)
         return super().join(queue, member, enrolment)
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         replies = []
         for turn, reply in zip(turns, super().beat(turns, progress), strict=True):
             others = [

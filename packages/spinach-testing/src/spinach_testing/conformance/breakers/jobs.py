@@ -67,9 +67,7 @@ class ForgetsProgress(Breaker):
 
     breaks = "I5"
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         return super().beat(turns)
 
 
@@ -126,9 +124,7 @@ class CancelsInWordsOnly(Breaker):
                 replies += super().cancel_jobs(queue, [each])
                 continue
             verdict = CancelVerdict.CANCELLED
-            replies.append(
-                CancelReply(verdict=verdict, record=job.record, retries=job.retries)
-            )
+            replies.append(CancelReply(verdict=verdict, record=job.record, retries=job.retries))
         return replies
 
 
@@ -166,9 +162,7 @@ class KeepsTheRequest(Breaker):
 
     breaks = "I22"
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         return [structs.replace(each, cancelled=()) for each in super().beat(turns, progress)]
 
 
@@ -177,9 +171,7 @@ class AsksForAllOnce(Breaker):
 
     breaks = "I22"
 
-    def beat(
-        self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()
-    ) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         replies = super().beat(turns, progress)
         told = self.family.told_to_cancel
         answers = [
