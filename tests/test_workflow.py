@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 
 #: Sessions for people: they change files.
-BY_HAND = {"bump"}
+BY_HAND = {"bump", "depth"}
 
 
 @functools.cache

@@ -16,8 +16,7 @@ attempts           hash    stored id → retries, losses, direct-only
 members            zset    member → end of its lease, ms
 seq                hash    member → last number of its sequenced calls
 info               hash    member → lease, periodic tasks, description, limits
-guard              hash    last sign of life, longest lease, when the dead may be named, how
-                           many jobs are in `cancelling` and `progress`
+guard              hash    last sign of life, longest lease, when the dead may be named, sizes
 leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
 cancelling         hash    stored id of a leased job that is to be cancelled → member

@@ -156,12 +156,12 @@ class FindingBehaviour(BrokerBehaviour):
 
     @holds("I21")
     def test_job_is_found_only_where_it_is(self, lab: Lab) -> None:
-        here, there = deposit(), deposit(queue="parcels")
+        here, there = deposit(), deposit(queue="memos")
         lab.enqueue(here, there)
-        queues = ["parcels", "nothing", QUEUE]
+        queues = ["memos", "nothing", QUEUE]
         wanted = [here.stored_id, NOBODY, there.stored_id]
         assert ids(lab.client.find_jobs(queues, wanted)) == [there.stored_id, here.stored_id]
-        assert gone(lab, here, "parcels")
+        assert gone(lab, here, "memos")
         assert lab.broker(namespace="elsewhere").find_jobs(queues, wanted) == []
 
     @holds("I5")
