@@ -430,6 +430,17 @@ def test_without_a_thread_to_spare_it_is_logged_all_the_same(
     shop.engine.stop_workers()
 
 
+def test_a_job_that_ends_too_late_is_told_of_although_nobody_saw_it_run(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop(bench, lambda: bench.clock.advance(5 * SECOND), time_limit=5 * SECOND)
+    for _ in range(9):
+        shop.engine.schedule("work")
+    told = shop.run().of("job_overdue")
+    assert len({kw["job"].id for kw in told}) == len(told) == 10
+    assert caplog.text.count("Job is overdue: work") == 10
+
+
 def test_jobs_that_keep_to_their_limit_are_not_told_of(bench: Bench) -> None:
     shop = Shop(bench, lambda: bench.clock.advance(SECOND), time_limit=5 * SECOND)
     for _ in range(20):
