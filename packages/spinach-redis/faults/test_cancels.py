@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 
@@ -68,7 +69,7 @@ class Canceller:
             elif verdict is CancelVerdict.REQUESTED:
                 self.requested.add(key)
 
-    def __enter__(self) -> Canceller:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import CancelReply
     from spinach.record.ids import StoredId
 
-__all__ = ["CancelVerdict", "JobView", "Jobs", "JobsPage", "Place", "Progress", "JobWorker"]
+__all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place", "Progress"]
 
 #: Most jobs of a page.
 _MOST: Final = 1000
