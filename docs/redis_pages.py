@@ -63,8 +63,9 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
-`report`, `recover`, `reconcile`, `leave`, `join` and `counts`. `producer:<session>` is taken by
-`enqueue`, `taken:<call>` by `revive_all`. These two expire.
+`report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list` and `cancel`.
+`producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`. These two expire. The
+sizes in `guard` are those of `cancelling` and `progress`, where they are not 0.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -81,6 +82,8 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 |---|---|
 | jobs, and the lists and sets of their ids | the jobs that are not done, and the failed ones |
 | failed jobs | <bounds> of records and reasons, or what workers say |
+| `cancelled` | ids that a fetch has not come to yet: at most those of `ready` |
+| `cancelling`, `progress` | the leased jobs |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |

@@ -9,7 +9,7 @@ tasks = Tasks()
 
 @tasks.task(name="mail.send", max_retries=5)
 def send_mail(to: str) -> None:
-    print(f"To {to}")
+    """Send it."""
 
 
 spin = Engine(MemoryBroker())

@@ -286,7 +286,7 @@ def a_task_that_gives_its_job_back() -> None:
 
     @spin.task(name="import", max_retries=5)
     def import_rows() -> None:
-        raise JobReleased("The machine goes down for maintenance")
+        raise JobReleased("The machine is needed for something else")
 
     spin.execute("import")
 

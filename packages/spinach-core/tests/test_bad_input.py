@@ -222,6 +222,23 @@ REFUSED: dict[str, Bad] = {
     "concurrency of a registry": Bad(
         lambda e: registry(max_concurrency="2"), InvalidTask, ("max_concurrency is '2'", "an int")
     ),
+    # Time limits
+    "time limit of zero": Bad(
+        add(print, "x", time_limit=timedelta(0)),
+        InvalidTask,
+        ("time_limit is datetime.timedelta(0)", "at least 0.001 seconds", "timedelta(minutes=5)"),
+    ),
+    "time limit as a number": Bad(
+        add(print, "x", time_limit=5), InvalidTask, ("time_limit is 5", "a timedelta of at least")
+    ),
+    "time limit of years": Bad(
+        add(print, "x", time_limit=timedelta(days=366)),
+        InvalidTask,
+        ("time_limit is datetime.timedelta(days=366)", "at most 365 days", "Write None"),
+    ),
+    "time limit of a registry": Bad(
+        lambda e: registry(time_limit="1 s"), InvalidTask, ("time_limit is '1 s'",)
+    ),
     # Periods
     "period of zero": Bad(
         add(print, "x", periodicity=timedelta(0)),

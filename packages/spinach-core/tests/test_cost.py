@@ -7,14 +7,16 @@ job dearer, and should say what it buys.
 from __future__ import annotations
 
 import importlib
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from spinach import Batch, Engine, MemoryBroker
+from spinach import Batch, Engine, MemoryBroker, Tasks
 from spinach.brokers.calls import Verdict
 from spinach.const import REPORT_CHUNK
 from spinach.outcome import Outcome
@@ -208,6 +210,33 @@ def test_job_on_an_idle_worker_wakes_the_subscriber_once_at_most_and_the_arbiter
     spin.stop_workers()
     assert woken_by_then.get("spinach-arbiter", 0) == 0
     assert woken_by_then.get("spinach-subscriber", 0) <= 20 + 1
+
+
+def test_a_row_of_jobs_with_a_time_limit_wakes_the_arbiter_once() -> None:
+    rig = Rig()
+    tasks = Tasks()
+    tasks.add(print, "limited", time_limit=timedelta(seconds=10))
+    jobs = rig.put(*range(100))
+    for job in jobs:
+        job.task = tasks.get("limited")
+    outcome, looks = None, 0
+    for _ in jobs:
+        job = rig.take(1, outcome)
+        outcome = succeeded(job)
+        rig.advance(0.2)  # 20 s in all
+        if rig.in_flight.overdue_in() == 0.0:
+            looks += 1
+            assert rig.in_flight.take_overdue() == []
+    assert (rig.arbiter_rang, looks) == (1, 2)
+
+
+def test_jobs_without_a_time_limit_are_never_looked_at() -> None:
+    rig = Rig()
+    rig.put(1)
+    rig.take(1)
+    assert rig.in_flight.overdue_in() == math.inf
+    rig.in_flight._lock = None  # type: ignore[assignment] # nobody takes it
+    assert rig.in_flight.take_overdue() == []
 
 
 class Waited(MemoryBroker):

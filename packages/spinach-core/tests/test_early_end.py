@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spinach import AbortException, RetryException, Tasks, current_job
+from spinach import AbortException, RetryException, Tasks, current_job, signals
 from spinach.exc import JobCancelled, JobReleased
 from spinach.jobs import CancelVerdict
 from spinach.progress import Progress
@@ -380,6 +380,65 @@ def test_a_job_is_told_of_while_its_worker_stops(bench: Bench, slow: Slow) -> No
         slow.go_on.set()
         bench.busy = 0
         shop.engine.stop_workers()
+
+
+@pytest.mark.concurrency
+def test_a_receiver_that_hangs_does_not_keep_the_workers_from_beating(
+    bench: Bench, slow: Slow
+) -> None:
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        hangs.set()
+        go_on.wait(PATIENCE)
+
+    shop = Shop(bench, slow, time_limit=5 * SECOND)
+    with signals.job_overdue.connected_to(hang, sender="bench"):
+        shop.engine.start_workers(1, block=False)
+        wait_for(slow.begun)
+        bench.busy = 1
+        bench.settle()
+        bench.clock.advance(5 * SECOND)
+        wait_for(hangs)
+        bench.busy = 2
+        bench.advance(60 * SECOND)
+        counts = shop.counts
+        assert (counts.leased, counts.leased_by_dead) == (1, 0)
+        go_on.set()
+        slow.go_on.set()
+        bench.busy = 0
+        shop.engine.stop_workers()
+
+
+@pytest.mark.concurrency
+def test_without_a_thread_to_spare_it_is_logged_all_the_same(
+    bench: Bench, slow: Slow, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    shop = Shop(bench, slow, time_limit=5 * SECOND)
+    shop.engine.start_workers(1, block=False)
+    wait_for(slow.begun)
+    bench.busy = 1
+    bench.settle()
+    monkeypatch.setattr("spinach.worker.overdue.EngineThread.start", refuse)
+    bench.advance(5 * SECOND)
+    assert "Job is overdue: work" in caplog.text
+    slow.go_on.set()
+    bench.busy = 0
+    shop.engine.stop_workers()
+
+
+def test_a_job_that_ends_too_late_is_told_of_although_nobody_saw_it_run(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop(bench, lambda: bench.clock.advance(5 * SECOND), time_limit=5 * SECOND)
+    for _ in range(9):
+        shop.engine.schedule("work")
+    told = shop.run().of("job_overdue")
+    assert len({kw["job"].id for kw in told}) == len(told) == 10
+    assert caplog.text.count("Job is overdue: work") == 10
 
 
 def test_jobs_that_keep_to_their_limit_are_not_told_of(bench: Bench) -> None:

@@ -27,13 +27,18 @@ def test_all_is_what_is_promised() -> None:
         "AbortException",
         "Backoff",
         "Batch",
+        "CurrentJob",
         "Engine",
         "Job",
+        "JobCancelled",
+        "JobFilter",
+        "JobReleased",
         "JobStatus",
         "RetryException",
         "Task",
         "Tasks",
         "__version__",
+        "current_job",
     }
 
 

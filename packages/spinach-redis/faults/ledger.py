@@ -38,6 +38,9 @@ TYPES: Final = {
     "info": "hash",
     "guard": "hash",
     "leases": "string",
+    "cancelling": "hash",
+    "progress": "hash",
+    "cancelled": "set",
     "running:": "hash",
     "marker": "zset",
     "timekeeper": "string",
@@ -72,8 +75,8 @@ FAILED_STORE: Final = frozenset({"jobs", "attempts", "failed", "errors"})
 #: Longest life of a producer's key, in ms.
 PRODUCER_MS: Final = 10 * 60 * 1000
 
-_TOKEN: Final = re.compile(r"[db]([1-9]\d*)")
-_ATTEMPTS: Final = re.compile(r"\d+,\d+,[01]")
+_TOKEN: Final = re.compile(r"[db]([1-9]\d*)@\d+")
+_ATTEMPTS: Final = re.compile(r"\d+,\d+,[01]( \[.*\])?")
 
 
 @dataclass(kw_only=True)
@@ -117,13 +120,21 @@ class Ledger:
         """Each place and a stored id in it (I1)."""
         for name in ("ready", "future", "failed"):
             for stored_id in self.get(name, ()):
-                yield name, stored_id
+                if name != "ready" or stored_id not in self.gaps:
+                    yield name, stored_id
         for member, leases in self.leases.items():
             for stored_id in leases:
                 yield f"running:{member}", stored_id
         for name in ("held", "parked"):
-            for stored_id in self.get(name, {}).values():
-                yield name, stored_id
+            for place, stored_id in self.get(name, {}).items():
+                if "|" in place:
+                    yield name, stored_id
+
+    @property
+    def gaps(self) -> set[str]:
+        """Stored ids in `ready` that are no jobs any more."""
+        gaps: set[str] = self.get("cancelled", set())
+        return gaps
 
     def slots_of(self, task: str) -> set[str]:
         """Stored ids of the jobs that occupy a slot of a task."""
@@ -152,6 +163,7 @@ class Ledger:
             *self._leased(),
             *self._limited(),
             *self._lanes(),
+            *self._cancelled(),
             *self._known_members(),
             *self._failed(),
             *self._wake_up(woken),
@@ -241,10 +253,39 @@ class Ledger:
         for name in ("held", "parked"):
             expected = set()
             for lane, ends in self.get(f"{name}-ends", {}).items():
-                first, last = map(int, ends.split())
-                expected |= {f"{lane}|{number}" for number in range(first, last + 1)}
-            if expected != self.get(name, {}).keys():
-                yield f"{name} has {set(self.get(name, {}))}, by its ends {expected} (I1)"
+                first, last, *holes = map(int, ends.split())
+                numbers = {f"{lane}|{number}" for number in range(first, last + 1)}
+                missing = len(numbers - self.get(name, {}).keys())
+                if missing != sum(holes) or holes == [0]:
+                    yield f"{name} lacks {missing} jobs of {lane}, by its ends {ends} (I22)"
+                if missing == len(numbers):
+                    yield f"{lane} in {name} has no jobs, but ends: {ends} (I22)"
+                expected |= numbers
+            jobs = {place: each for place, each in self.get(name, {}).items() if "|" in place}
+            if jobs.keys() - expected:
+                yield f"{name} has {set(jobs)}, by its ends {expected} (I1)"
+            back = {each: place for each, place in self.get(name, {}).items() if "|" not in each}
+            if {each: place for place, each in jobs.items()} != back:
+                yield f"{name} has {jobs}, and back {back} (I1)"
+
+    def _cancelled(self) -> Iterator[str]:
+        ready = self.get("ready", [])
+        for stored_id in self.gaps - set(ready):
+            yield f"{stored_id} is a gap, but does not stand in ready (I22)"
+        for stored_id in self.gaps & self.jobs.keys():
+            yield f"{stored_id} is a gap, and a job (I22)"
+        if ready and ready[0] in self.gaps:
+            yield f"{ready[0]} is a gap at the head of ready (I22)"
+        for name in ("cancelling", "progress"):
+            content = self.get(name, {})
+            leased = {each: member for member, leases in self.leases.items() for each in leases}
+            for stored_id in content.keys() - leased.keys():
+                yield f"{name} has {stored_id}, which is not leased (I22)"
+            if self.get("guard", {}).get(name, "0") != str(len(content)):
+                yield f"{name} has {len(content)}, its size is told otherwise (I22)"
+        for stored_id, member in self.get("cancelling", {}).items():
+            if stored_id not in self.leases.get(member, {}):
+                yield f"{stored_id} is to be cancelled by {member}, which has it not (I22)"
 
     def _known_members(self) -> Iterator[str]:
         members = self.get("members", {}).keys()

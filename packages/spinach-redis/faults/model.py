@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
-from spinach.brokers.calls import Deposit, Enrolment, QueueCounts, Verdict
+from spinach.brokers.calls import CancelVerdict, Deposit, Enrolment, QueueCounts, Verdict
 from spinach.const import MAX_LOSSES
 from spinach.outcome import OutcomeKind
 
@@ -45,6 +45,8 @@ class ModelQueue:
     failed: list[tuple[int, Job]] = field(default_factory=list)
     #: In the order they were given.
     leases: list[Leased] = field(default_factory=list)
+    #: Serials of those whose cancel was asked for, in that order.
+    to_cancel: list[int] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)
     #: Task → [next due, interval].
     periodic: dict[str, list[int]] = field(default_factory=dict)
@@ -217,6 +219,10 @@ class ModelQueue:
             verdicts.append(Verdict.APPLIED)
             self._end(lease)
             job = lease.job
+            if serial in self.to_cancel:
+                self.to_cancel.remove(serial)
+                if kind in (OutcomeKind.RELEASE, OutcomeKind.RETRY, OutcomeKind.PARK):
+                    continue
             if kind is OutcomeKind.RELEASE:
                 released.append(job)
             elif kind is OutcomeKind.RETRY:
@@ -275,6 +281,9 @@ class ModelQueue:
         for lease in self.owned(name):
             job = lease.job
             self._end(lease)
+            if lease.serial in self.to_cancel:
+                self.to_cancel.remove(lease.serial)
+                continue
             if not lease.direct:
                 job.direct_only = True
                 unharmed.append(job)
@@ -292,6 +301,35 @@ class ModelQueue:
         return lost
 
     # -- people ------------------------------------------------------------
+
+    def cancel(self, stored_id: str) -> CancelVerdict:
+        """Take a job back (I22)."""
+        for lease in self.leases:
+            if lease.job.stored_id == stored_id:
+                if lease.serial not in self.to_cancel:
+                    self.to_cancel.append(lease.serial)
+                return CancelVerdict.REQUESTED
+        if any(job.stored_id == stored_id for _, job in self.failed):
+            return CancelVerdict.FINISHED
+        for _, _, job in list(self.future):
+            if job.stored_id == stored_id:
+                self.future = [entry for entry in self.future if entry[2] is not job]
+                return CancelVerdict.CANCELLED
+        for jobs in (self.ready, self.held, *self.parked.values()):
+            for job in jobs:
+                if job.stored_id != stored_id:
+                    continue
+                if jobs is self.ready and job.turn:
+                    # Its slot may be on its way to it, and goes to the next one.
+                    self._bring_back(1)
+                jobs.remove(job)
+                self.parked = {task: park for task, park in self.parked.items() if park}
+                return CancelVerdict.CANCELLED
+        return CancelVerdict.UNKNOWN
+
+    def cancelled(self, name: str) -> set[str]:
+        """Stored ids of the leases of a member whose cancel was asked for."""
+        return {e.job.stored_id for e in self.owned(name) if e.serial in self.to_cancel}
 
     def retry_failed(self, stored_ids: list[str]) -> int:
         """Failed jobs become ready again, with all their retries before them."""

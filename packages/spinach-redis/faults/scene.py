@@ -179,6 +179,7 @@ class Scene:
         forgotten: Forgotten | None = None,
         undisturbed: bool = False,
         limits: Collection[str] = LIMITED,
+        cancelled: Collection[str] = (),
     ) -> Effects:
         """Check what every fault has to leave behind, all workers having ended.
 
@@ -189,6 +190,7 @@ class Scene:
             undisturbed: no worker was lost, so each job succeeded exactly once, and none
                 spent an attempt but by raising.
             limits: tasks whose limit may not have been exceeded.
+            cancelled: keys of jobs whose cancel was asked for, so that they may be gone.
 
         Raises:
             AssertionError: something is lost, doubled, or left.
@@ -214,7 +216,7 @@ class Scene:
             if undisturbed and task != "stumble":
                 spent = max((each.retries for each in effects.starts.get(key, ())), default=0)
                 wrong += [f"{key} spent {spent} attempts"] * bool(spent)
-            if not (ends or gone or key in failed or key in self.unknown):
+            if not (ends or gone or key in failed or key in self.unknown or key in cancelled):
                 wrong.append(f"{key} is gone: started {starts} times, not in the failed store")
         known = self.jobs.keys() | self.unknown.keys()
         strangers = [k for k in effects.starts if k not in known and not k.startswith("tick/")]

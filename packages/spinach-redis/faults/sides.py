@@ -186,6 +186,8 @@ class Side(ABC):
             if reply.verdict is Verdict.APPLIED:
                 model.beat(turn.member)
                 self._name(model, turn, reply.dead)
+                assert {each for each, _ in reply.cancelled} == model.cancelled(turn.member)
+                assert len(reply.cancelled) == len(model.cancelled(turn.member))
 
     def reconcile(self, process: str, turn: Turn, held: list[tuple[str, int]]) -> None:
         """`held` are serials in any queue; those of another one are strays."""
@@ -275,6 +277,12 @@ class Side(ABC):
     def discard_failed(self, queue: str, stored_ids: list[str]) -> None:
         expected = self.queue(queue).discard_failed(stored_ids)
         assert self.broker().discard_failed(queue, stored_ids) == expected
+
+    def cancel(self, queue: str, stored_ids: list[str]) -> None:
+        model = self.queue(queue)
+        expected = [model.cancel(each) for each in stored_ids]
+        replies = self.broker().cancel_jobs(queue, stored_ids)
+        assert [reply.verdict for reply in replies] == expected
 
     # -- what is looked at after each call ---------------------------------
 

@@ -126,7 +126,7 @@ CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
     ),
     "a park of more jobs than there are": (
         lambda c, k, m: c.hset(fixed(k, "parked-ends"), TASK, "1 2"),
-        "parked has .*, by its ends",
+        "parked lacks 1 jobs of mail.send, by its ends",
     ),
     "a number of no member": (
         lambda c, k, m: c.hset(fixed(k, "seq"), b"ghost", 3),

@@ -357,6 +357,15 @@ class Brokers(RuleBasedStateMachine):
         for side in self.sides:
             (side.retry_failed if run else side.discard_failed)(queue, chosen)
 
+    @precondition(lambda self: self.deposits)
+    @rule(which=st.lists(st.integers(0), min_size=1, max_size=4))
+    def cancel(self, which: list[int]) -> None:
+        chosen = [self.deposits[-1 - each % min(12, len(self.deposits))] for each in which]
+        for queue in dict.fromkeys(each.queue for each in chosen):
+            ids = [each.stored_id for each in chosen if each.queue == queue]
+            for side in self.sides:
+                side.cancel(queue, [*ids, "1unknown"])
+
     # -- time --------------------------------------------------------------
 
     # Whole seconds: within one the server may, to save writes, take over no sign of life.

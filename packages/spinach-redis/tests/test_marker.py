@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from spinach.brokers.calls import FetchTurn, Verdict
+from spinach.brokers.calls import CancelVerdict, FetchTurn, Verdict
 from spinach_redis import RedisBroker
 from spinach_redis.keys import QueueKeys
 
-from .jobs import QUEUE, Member, deposit
+from .jobs import QUEUE, TASK, Member, deposit, success
 from .servers import Server
 
 FAR_MS = 2**41
@@ -66,3 +66,48 @@ def test_refused_fetch_leaves_the_wake_up(
         assert reply.verdict is verdict
         assert is_set()
     assert len(member.take()) == 1
+
+
+def test_cancel_of_the_last_job_takes_the_wake_up_away(
+    new_broker: Callable[..., RedisBroker], is_set: Callable[[], bool]
+) -> None:  # I14, I22
+    broker = new_broker()
+    jobs = [deposit(), deposit()]
+    broker.enqueue(jobs)
+    broker.cancel_jobs(QUEUE, [jobs[0].stored_id])
+    assert is_set()
+    broker.cancel_jobs(QUEUE, [jobs[1].stored_id])
+    assert not is_set()
+    broker.enqueue([deposit()])
+    assert is_set()
+
+
+def test_cancel_of_a_job_that_waits_leaves_the_wake_up_of_others(
+    new_broker: Callable[..., RedisBroker], is_set: Callable[[], bool]
+) -> None:  # I14, I22
+    broker = new_broker()
+    first, second = deposit(due_ms=FAR_MS), deposit(due_ms=FAR_MS)
+    broker.enqueue([first, second])
+    broker.cancel_jobs(QUEUE, [first.stored_id])
+    # No member keeps the time of the other one yet.
+    assert is_set()
+    broker.cancel_jobs(QUEUE, [second.stored_id])
+    assert not is_set()
+
+
+def test_cancel_of_a_job_that_came_back_wakes_one_for_the_next(
+    new_broker: Callable[..., RedisBroker], is_set: Callable[[], bool]
+) -> None:  # I10, I14, I22
+    broker = new_broker()
+    member = Member(broker, limits={TASK: 1})
+    jobs = [deposit() for _ in range(3)]
+    broker.enqueue(jobs)
+    [running] = member.take(idle=3)
+    broker.report([success(running)])
+    with_marker = is_set()
+    assert with_marker
+    [reply] = broker.cancel_jobs(QUEUE, [jobs[1].stored_id])
+    assert reply.verdict is CancelVerdict.CANCELLED
+    assert is_set()
+    [counts] = broker.counts([QUEUE])
+    assert (counts.ready, counts.held) == (1, 0)

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from spinach import Engine, current_job
 from spinach.brokers.calls import QueueCounts
+from spinach.jobs import CancelVerdict
 from spinach_redis import RedisBroker
 
 from .servers import Server
@@ -24,14 +26,16 @@ pytestmark = [
 
 SECONDS = 30.0
 
-#: Arguments: URL, namespace, what the task does, its retries, the grace in seconds or "none".
+#: Arguments: URL, namespace, what the task does, its retries, the grace in seconds or "none", and
+#: the lease in seconds.
 PROGRAM = """
 import sys, threading
 from datetime import timedelta
 from spinach import Engine, RedisBroker, current_job
 
-url, namespace, how, retries, grace = sys.argv[1:]
-spin = Engine(RedisBroker.from_url(url), namespace)
+url, namespace, how, retries, grace, lease = sys.argv[1:]
+broker = RedisBroker.from_url(url, lease=timedelta(seconds=int(lease)))
+spin = Engine(broker, namespace)
 never = threading.Event()
 
 @spin.task(name="work", max_retries=int(retries))
@@ -55,9 +59,9 @@ print("ended", flush=True)
 class Process:
     """A worker process whose one thread runs the job."""
 
-    def __init__(self, url: str, namespace: str, how: str, retries: int, grace: str) -> None:
+    def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, url, namespace, how, str(retries), grace],
+            [sys.executable, "-c", PROGRAM, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -94,11 +98,12 @@ class Site:
         self.attempts: list[int] = []
         self._processes: list[Process] = []
 
-    def start(self, how: str, *, retries: int = 3, grace: str = "none") -> Process:
+    def start(self, how: str, *, retries: int = 3, grace: str = "none", lease: int = 30) -> Process:
         """A process that has begun with the job."""
         self.engine.task(name="work", max_retries=retries)(self._note)
         self.engine.schedule("work")
-        process = Process(self.url, self.engine.namespace, how, retries, grace)
+        namespace = self.engine.namespace
+        process = Process(self.url, namespace, how, str(retries), grace, str(lease))
         self._processes.append(process)
         process.says("begun")
         return process
@@ -195,3 +200,15 @@ def test_a_grace_ends_by_itself(site: Site) -> None:
     errors = process.ends()
     assert "Grace is over, and task work still runs" in errors
     assert site.places == (1, 0, 0, 0)
+
+
+def test_a_task_on_a_server_hears_of_its_cancel_with_the_next_beat(site: Site) -> None:
+    process = site.start("check", lease=10)
+    (listed,) = site.engine.jobs.list("spinach").jobs
+    assert site.engine.jobs.cancel(listed.id) == (CancelVerdict.REQUESTED,)
+    process.says("hears")
+    # It has retries left, and is not run again: the queue is empty, and the process goes on.
+    assert site.engine.jobs.wait(listed.id, timeout=timedelta(seconds=SECONDS)) == (None,)
+    assert (site.counts.unfinished, site.counts.failed, site.counts.future) == (0, 0, 0)
+    process.term()
+    process.ends()

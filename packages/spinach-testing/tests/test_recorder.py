@@ -95,3 +95,13 @@ def test_a_retry_that_does_not_come_about_is_not_noted(
 def test_a_retry_is_noted(failed, spinach_engine, spinach_jobs):
     spinach_engine.failed.retry(failed)
     assert (spinach_jobs.one().status, spinach_jobs.one().attempt) == (JobStatus.QUEUED, 1)
+
+
+def test_a_job_that_is_cancelled_before_it_runs_is_on_record(
+    spinach_engine, spinach_jobs, spinach_worker
+):
+    job = tasks.schedule(broken)
+    spinach_engine.jobs.cancel(job)
+    assert spinach_jobs.one().status is JobStatus.CANCELLED
+    spinach_worker.drain()
+    assert spinach_jobs.one().status is JobStatus.CANCELLED

@@ -146,6 +146,20 @@ def test_a_task_that_sleeps_beyond_the_timeout_is_named_and_ends(
     busy.set()
 
 
+def test_the_report_of_a_hang_tells_the_progress(spinach_engine, spinach_worker):
+    held = threading.Event()
+
+    @engine_with(spinach_engine, name="resize")
+    def resize():
+        current_job().progress(3, 7, note="c.jpg")
+        held.wait(20)
+
+    spinach_engine.schedule(resize)
+    with pytest.raises(DrainTimeout, match=r", attempt 1, progress 3 of 7 \(c\.jpg\), in "):
+        spinach_worker.drain(timeout=0.2)
+    held.set()
+
+
 def test_outside_a_task_it_turns_the_clock():
     clock = VirtualClock()
     before = clock.now()

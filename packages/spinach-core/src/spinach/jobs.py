@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import CancelReply
     from spinach.record.ids import StoredId
 
-__all__ = ["CancelVerdict", "JobView", "Jobs", "JobsPage", "Place", "Progress", "WorkerOfJob"]
+__all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place", "Progress"]
 
 #: Most jobs of a page.
 _MOST: Final = 1000
@@ -52,7 +52,7 @@ _STATUS: Final = {place: status for status, places in _PLACES.items() for place 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOfJob:
+class JobWorker:
     """The worker process that has a job."""
 
     #: As the process told of itself; empty where that is not known any more.
@@ -88,7 +88,7 @@ class JobView:
     #: Of a parked job why it is parked, else None.
     parked_because: str | None
     #: Of a running job who has it, else None.
-    worker: WorkerOfJob | None
+    worker: JobWorker | None
     #: Of a waiting job when it becomes ready; aware, UTC. Else None.
     waiting_until: datetime | None
     #: Of a failed job since when it is in the failed store; aware, UTC. Else None.
@@ -424,8 +424,8 @@ def _parked_because(found: FoundJob) -> str:
     )
 
 
-def _worker_of(found: FoundJob) -> WorkerOfJob:
-    return WorkerOfJob(
+def _worker_of(found: FoundJob) -> JobWorker:
+    return JobWorker(
         host=found.info.get("host", ""),
         pid=found.info.get("pid", ""),
         member=found.member,

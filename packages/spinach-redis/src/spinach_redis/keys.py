@@ -16,8 +16,7 @@ attempts           hash    stored id → retries, losses, direct-only
 members            zset    member → end of its lease, ms
 seq                hash    member → last number of its sequenced calls
 info               hash    member → lease, periodic tasks, description, limits
-guard              hash    signs of life, when the dead may be named, what failed jobs are kept,
-                           how many jobs are in `cancelling` and `progress`
+guard              hash    signs of life, when the dead may be named, what is kept, sizes
 leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
 cancelling         hash    stored id of a leased job that is to be cancelled → member

@@ -9,12 +9,15 @@ import threading
 import traceback
 from typing import TYPE_CHECKING
 
+from spinach.current import RUNNING
+
 from .listing import call_text
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from spinach import Job
+    from spinach.current import Attempt
 
 __all__ = ["RunningJobs", "stack_text"]
 
@@ -25,8 +28,9 @@ class RunningJobs:
     """Jobs by the thread that runs them; thread safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the three below
         self._jobs: dict[int, Job] = {}
+        self._attempts: dict[int, Attempt] = {}
         self._started = 0
 
     @property
@@ -43,12 +47,15 @@ class RunningJobs:
         """
         with self._lock:
             self._jobs[threading.get_ident()] = job
+            if (running := RUNNING.get(None)) is not None:
+                self._attempts[threading.get_ident()] = running[0]
             self._started += counts
 
     def end(self) -> None:
         """The calling thread runs no job now."""
         with self._lock:
             self._jobs.pop(threading.get_ident(), None)
+            self._attempts.pop(threading.get_ident(), None)
 
     def of(self, thread: threading.Thread) -> Job | None:
         """The job that a thread runs."""
@@ -63,16 +70,28 @@ class RunningJobs:
     def report(self) -> str:
         """Each running job with the stack of its thread; `none` without any."""
         with self._lock:
-            jobs = dict(self._jobs)
+            jobs, attempts = dict(self._jobs), dict(self._attempts)
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         parts = []
         for ident, job in jobs.items():
             call = call_text(job.task_name, job.task_args, job.task_kwargs)
             thread = names.get(ident, "a thread that has ended")
             parts.append(
-                f"{call} {job.id}, attempt {job.attempt}, in {thread}:\n{stack_text(ident)}"
+                f"{call} {job.id}, attempt {job.attempt}{_said(attempts.get(ident))}, in {thread}:"
+                f"\n{stack_text(ident)}"
             )
         return "\n".join(parts) or "none"
+
+
+def _said(attempt: Attempt | None) -> str:
+    """What a job said of its progress, and that its cancel was asked for."""
+    if attempt is None:
+        return ""
+    text = ""
+    if (progress := attempt.progress) is not None:
+        note = f" ({progress.note})" if progress.note else ""
+        text = f", progress {progress.done} of {progress.total}{note}"
+    return f"{text}, cancel asked for" if attempt.cancelled else text
 
 
 def stack_text(ident: int | None) -> str:

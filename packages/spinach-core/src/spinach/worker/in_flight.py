@@ -108,6 +108,8 @@ class InFlight:
         self._waking = False
         # The first deadline of a running job that was not told of, or an earlier instant.
         self._overdue_at = math.inf
+        # Jobs that ended beyond their deadline before the arbiter saw it, with their thread's key.
+        self._ended_overdue: list[tuple[int, LeasedJob]] = []
         self._finished_at: dict[int, float] = {}
         self._asked = False
         self._low_water = 0
@@ -172,6 +174,8 @@ class InFlight:
         leased_job = self._running.pop(worker)
         self._finished_at[worker] = now
         self._prefetch.job_took(now - leased_job.started)
+        if leased_job.deadline is not None and not leased_job.overdue:
+            self._note_overdue(worker, leased_job, leased_job.deadline, now)
         if leased_job.abandoned:
             pass
         elif self._dissolved:
@@ -200,6 +204,16 @@ class InFlight:
         leased_job.deadline = leased_job.started + time_limit.total_seconds()
         if leased_job.deadline < self._overdue_at:
             self._overdue_at = leased_job.deadline
+            self._wake_arbiter()
+
+    def _note_overdue(
+        self, worker: int, leased_job: LeasedJob, deadline: float, now: float
+    ) -> None:
+        """A job with a time limit has ended; the arbiter tells if it did so too late."""
+        if now + _TOLERANCE_SECONDS >= deadline:
+            leased_job.overdue = True
+            self._ended_overdue.append((worker, leased_job))
+            self._overdue_at = now
             self._wake_arbiter()
 
     def _wake_worker(self) -> None:
@@ -435,15 +449,15 @@ class InFlight:
         return at if at == math.inf else max(0.0, at - self._clock.monotonic())
 
     def take_overdue(self) -> list[tuple[int, LeasedJob]]:
-        """The jobs that run for longer than their time limit, with the key of their thread.
+        """The jobs that took longer than their time limit, with the key of their thread.
 
-        Each is named once.
+        Each is named once, and most of them still run.
         """
         now = self._clock.monotonic() + _TOLERANCE_SECONDS
         if now < self._overdue_at:
             return []
         with self._lock:
-            found: list[tuple[int, LeasedJob]] = []
+            found, self._ended_overdue = self._ended_overdue, []
             self._overdue_at = math.inf
             for worker, item in self._running.items():
                 if item.deadline is None or item.overdue:

@@ -1,4 +1,4 @@
-"""Jobs that run for longer than their time limit: they are told of, each once.
+"""Jobs that take longer than their time limit: they are told of, each once.
 
 A thread cannot be killed, so nothing here ends a job. The arbiter looks when the first deadline has
 passed, and wakes for none before a job with a time limit has started. What it finds it tells on
@@ -112,14 +112,15 @@ class Overdue:
         lease, task = item.lease, item.task
         limit = task.time_limit
         WORKER_LOGGER.warning(
-            "Job is overdue: %s %s, attempt %d, time limit %g s, on thread %s. It goes on, since a "
-            "thread cannot be killed; its task can ask current_job().should_stop. %s",
+            "Job is overdue: %s %s, attempt %d, time limit %g s, on thread %s. %s",
             task.name,
             job_id_of(lease.stored_id),
             lease.retries + 1,
             0.0 if limit is None else limit.total_seconds(),
             thread,
-            f"It was here:\n{stack}" if stack else "It has ended meanwhile",
+            f"A thread cannot be killed, so it goes on; it was here:\n{stack}"
+            if stack
+            else "It has ended meanwhile",
             extra={
                 "job_id": job_id_of(lease.stored_id),
                 "task": task.name,

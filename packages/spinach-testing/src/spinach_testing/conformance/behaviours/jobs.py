@@ -156,12 +156,12 @@ class FindingBehaviour(BrokerBehaviour):
 
     @holds("I21")
     def test_job_is_found_only_where_it_is(self, lab: Lab) -> None:
-        here, there = deposit(), deposit(queue="parcels")
+        here, there = deposit(), deposit(queue="memos")
         lab.enqueue(here, there)
-        queues = ["parcels", "nothing", QUEUE]
+        queues = ["memos", "nothing", QUEUE]
         wanted = [here.stored_id, NOBODY, there.stored_id]
         assert ids(lab.client.find_jobs(queues, wanted)) == [there.stored_id, here.stored_id]
-        assert gone(lab, here, "parcels")
+        assert gone(lab, here, "memos")
         assert lab.broker(namespace="elsewhere").find_jobs(queues, wanted) == []
 
     @holds("I5")
@@ -352,7 +352,9 @@ class CancelBehaviour(BrokerBehaviour):
         lab.enqueue(*jobs)
         assert cancel(lab, *jobs[2:]) == [CANCELLED] * 28
         process = lab.process()
-        assert ids(process.take(idle=2)) == ids(jobs[:2])
+        reply = process.fetch(idle=2)
+        assert ids(reply.leases) == ids(jobs[:2])
+        assert not reply.more
         new = deposit()
         lab.enqueue(new)
         assert lab.counts().ready == 1
@@ -475,6 +477,22 @@ class CancelBehaviour(BrokerBehaviour):
         # It was asked for that lease, and not for those to come.
         assert process.take_one().stored_id == jobs[3].stored_id
         assert process.beat().cancelled == ()
+
+    @holds("I22")
+    def test_cancel_is_forgotten_with_the_lease(self, lab: Lab) -> None:
+        job = deposit()
+        lab.enqueue(job)
+        process = lab.process()
+        lease = process.take_one()
+        assert cancel(lab, job) == [REQUESTED]
+        process.fail(lease)
+        # A person wants it to run once more, after all.
+        assert lab.client.retry_failed(QUEUE, [job.stored_id]) == 1
+        again = process.take_one()
+        assert process.beat().cancelled == ()
+        assert not find(lab, job).cancel_requested
+        process.release(again)
+        assert process.take_one().stored_id == job.stored_id
 
     @holds("I10", "I22")
     def test_slot_of_a_job_that_ends_as_cancelled_is_free(self, lab: Lab) -> None:
