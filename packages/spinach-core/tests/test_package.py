@@ -28,6 +28,7 @@ def test_all_is_what_is_promised() -> None:
         "Backoff",
         "Batch",
         "Engine",
+        "FailedRetention",
         "Job",
         "JobStatus",
         "RetryException",
