@@ -29,6 +29,7 @@ def test_all_is_what_is_promised() -> None:
         "Batch",
         "CurrentJob",
         "Engine",
+        "FailedRetention",
         "Job",
         "JobCancelled",
         "JobFilter",

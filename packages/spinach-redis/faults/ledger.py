@@ -45,6 +45,7 @@ TYPES: Final = {
     "marker": "zset",
     "timekeeper": "string",
     "producer:": "string",
+    "taken:": "string",
     "failed": "zset",
     "errors": "hash",
     "failed-bytes": "string",
@@ -63,17 +64,17 @@ TYPES: Final = {
 }
 
 #: What may be left of a queue that nobody works on and that holds no job but failed
-#: ones: a fixed number of keys, and those of producers, which expire.
+#: ones: a fixed number of keys, and those of calls that may be sent twice, which expire.
 BOOKKEEPING: Final = frozenset(
     {
         *("version", "guard", "leases", "enqueued", "failed-bytes", "timekeeper"),
-        *("periodic", "periodic-info", "producer:"),
+        *("periodic", "periodic-info", "producer:", "taken:"),
     }
 )
 FAILED_STORE: Final = frozenset({"jobs", "attempts", "failed", "errors"})
 
-#: Longest life of a producer's key, in ms.
-PRODUCER_MS: Final = 10 * 60 * 1000
+#: Longest life of the keys that expire, in ms.
+EXPIRING_MS: Final = {"producer:": 10 * 60 * 1000, "taken:": 10 * 60 * 1000}
 
 _TOKEN: Final = re.compile(r"[db]([1-9]\d*)@\d+")
 _ATTEMPTS: Final = re.compile(r"\d+,\d+,[01]( \[.*\])?")
@@ -324,8 +325,9 @@ class Ledger:
     def _expiring(self) -> Iterator[str]:
         for name in self.content:
             lives = self.expiring.get(name)
-            if name.startswith("producer:"):
-                if lives is None or lives > PRODUCER_MS:
+            most = EXPIRING_MS.get(f"{name.partition(':')[0]}:")
+            if most is not None:
+                if lives is None or lives > most:
                     yield f"{name} lives {lives} ms (I19)"
             elif lives is not None:
                 yield f"{name} expires in {lives} ms"

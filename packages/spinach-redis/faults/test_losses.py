@@ -51,6 +51,7 @@ CALLS = {
     "counts": script.COUNTS.sha,
     "failed page": script.FAILED_PAGE.sha,
     "revive": script.REVIVE.sha,
+    "revive all": script.REVIVE_ALL.sha,
 }
 #: Calls that a scenario makes only because another one failed, a process died, or the server
 #: does not know a script.
@@ -132,7 +133,7 @@ class Trouble:
             proxy.lose(loss, NEEDLES[call], skip=number)
             name = f"loss-{call.replace(' ', '-')}-{loss.value}-{number}"
             scene = self._new_scene(server.unix_url, name, proxy.url)
-            self._play(scene, proxy, dies=call == "recover")
+            self._play(scene, proxy, dies=call == "recover", at_once=call == "revive all")
             struck = proxy.losses_left == 0
             with server.client() as client:
                 effects = scene.judge(client, undisturbed=call != "recover")
@@ -149,7 +150,7 @@ class Trouble:
             self.jobs += len(scene.jobs)
         return struck
 
-    def _play(self, scene: Scene, proxy: Proxy, *, dies: bool) -> None:
+    def _play(self, scene: Scene, proxy: Proxy, *, dies: bool, at_once: bool) -> None:
         doomed = []
         if dies:
             scene.schedule(*("once", "again") * DOOMED)
@@ -163,7 +164,7 @@ class Trouble:
         worker = self._fleet.start(proxy.url, scene.namespace, period_seconds=1.0)
         for each in doomed:
             self._fleet.kill(each)
-        self._revive(scene)
+        self._revive(scene, at_once=at_once)
         # A beat is due after a third of the lease, and some ticks of the periodic task.
         until(lambda: len(_ticks(scene)) >= 4, 60, f"{scene.namespace} ticks")
         scene.drained(60)
@@ -173,10 +174,18 @@ class Trouble:
         # A lost join or leave ends with the lease; a tick may have come after the last look.
         tidy(scene, period_seconds=1.0)
 
-    def _revive(self, scene: Scene) -> None:
-        """Run the job that failed again, as a person does who is not sure that it worked."""
+    def _revive(self, scene: Scene, *, at_once: bool) -> None:
+        """Run the job that failed again, as a person does who is not sure that it worked.
+
+        Args:
+            scene: of the scenario.
+            at_once: with all others that failed, by a call that no loss makes unsure.
+        """
         [faulty] = [key for key, task in scene.jobs.items() if task == "faulty"]
         until(lambda: faulty in scene.failed(), 60, f"{faulty} fails")
+        if at_once:
+            assert scene.producer.failed.retry_all(None, task="faulty") == 1
+            return
 
         def entries() -> list[FailedEntry]:
             found = scene.producer.failed.list()

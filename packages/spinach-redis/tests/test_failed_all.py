@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from .proxy import Loss, Proxy
 from .servers import Server
 
 NewBroker = Callable[..., RedisBroker]
+NewEngine = Callable[..., Engine]
 FAILURE = Failure(error="app.MailError", message="no such address", traceback="T" * 500)
 TOTAL = 3 * FAILED_CHUNK + 7
 ALL = FailedPortion(matching=FailedFilter(), until=Cursor(2**52, 0, "1"))
@@ -53,18 +55,36 @@ def failed_ids(broker: RedisBroker) -> list[str]:
     return [each.stored_id for each in broker.failed_jobs(QUEUE, limit=TOTAL)]
 
 
-def engine_of(server_url: str, namespace: str) -> Engine:
-    return Engine(RedisBroker.from_url(server_url), namespace)
+@pytest.fixture
+def new_engine(namespace: str) -> Iterator[Callable[..., Engine]]:
+    """Makes engines of the test's namespace: of a URL or a client."""
+    brokers: list[RedisBroker] = []
+
+    def make(source: Any, **options: Any) -> Engine:
+        of_url = isinstance(source, str)
+        broker = (RedisBroker.from_url if of_url else RedisBroker)(source, **options)
+        brokers.append(broker)
+        return Engine(broker, namespace)
+
+    yield make
+    for broker in brokers:
+        broker.close()
 
 
 @pytest.mark.parametrize("loss", Loss)
 @pytest.mark.parametrize("method", ["retry_all", "discard_all"])
 def test_connections_that_are_cut_cost_no_job_and_no_count(
-    new_broker: NewBroker, proxy: Proxy, server: Server, namespace: str, method: str, loss: Loss
+    new_broker: NewBroker,
+    new_engine: NewEngine,
+    proxy: Proxy,
+    server: Server,
+    namespace: str,
+    method: str,
+    loss: Loss,
 ) -> None:  # I1
     broker = new_broker()
     ids = fail(broker)
-    engine = engine_of(proxy.url, namespace)
+    engine = new_engine(proxy.url)
     cuts = []
 
     def cut(count: int) -> None:
@@ -104,12 +124,11 @@ def test_copy_of_a_call_is_answered_again_and_changes_nothing(
 
 
 def test_server_that_stays_away_is_told_with_what_was_done(
-    new_broker: NewBroker, proxy: Proxy, server: Server, namespace: str
+    new_broker: NewBroker, new_engine: NewEngine, proxy: Proxy, server: Server, namespace: str
 ) -> None:  # I1
     broker = new_broker()
     ids = fail(broker)
-    away = RedisBroker.from_url(proxy.url, client_timeout=timedelta(milliseconds=400))
-    engine = Engine(away, namespace)
+    engine = new_engine(proxy.url, client_timeout=timedelta(milliseconds=400))
     with pytest.raises(BrokerError) as caught:
         engine.failed.retry_all(
             QUEUE,
@@ -135,7 +154,7 @@ print(engine.failed.retry_all(sys.argv[3], progress=lambda count: print(count, f
 
 @pytest.mark.parametrize("portions", [1, 3, 9])
 def test_process_that_is_killed_leaves_each_job_in_one_place(
-    new_broker: NewBroker, server: Server, namespace: str, portions: int
+    new_broker: NewBroker, new_engine: NewEngine, server: Server, namespace: str, portions: int
 ) -> None:  # I1
     broker = new_broker()
     ids = fail(broker)
@@ -149,13 +168,13 @@ def test_process_that_is_killed_leaves_each_job_in_one_place(
     assert len(ready) >= told[-1]
     assert ready == ids[: len(ready)]
     assert failed[::-1] == ids[len(ready) :]
-    assert engine_of(server.unix_url, namespace).failed.retry_all(QUEUE) == len(failed)
+    assert new_engine(server.unix_url).failed.retry_all(QUEUE) == len(failed)
     assert ready_ids(server, namespace) == ids
 
 
 @pytest.mark.concurrency
 def test_of_several_processes_each_job_is_taken_by_one(
-    new_broker: NewBroker, server: Server, namespace: str
+    new_broker: NewBroker, new_engine: NewEngine, server: Server, namespace: str
 ) -> None:  # I1
     broker = new_broker()
     ids = fail(broker)
@@ -163,7 +182,7 @@ def test_of_several_processes_each_job_is_taken_by_one(
     counts: list[int] = []
 
     def retry() -> None:
-        engine = engine_of(server.unix_url, namespace)
+        engine = new_engine(server.unix_url)
         start.wait()
         counts.append(engine.failed.retry_all(QUEUE))
 
@@ -177,10 +196,10 @@ def test_of_several_processes_each_job_is_taken_by_one(
 
 
 def test_full_server_lets_failed_jobs_run_again_and_be_forgotten(
-    own_server: Server, namespace: str
+    new_engine: NewEngine, own_server: Server, namespace: str
 ) -> None:
-    broker = RedisBroker.from_url(own_server.unix_url)
-    engine = Engine(broker, namespace)
+    engine = new_engine(own_server.unix_url)
+    broker = engine._broker
     ids = fail(broker, 700)
     with own_server.client() as client:
         client.config_set("maxmemory", 1)
@@ -192,7 +211,6 @@ def test_full_server_lets_failed_jobs_run_again_and_be_forgotten(
         broker.report([Outcome(OutcomeKind.FAILED, each, TASK, failure=FAILURE) for each in leases])
         client.config_set("maxmemory", 1)
         assert engine.failed.discard_all(QUEUE) == 700
-    broker.close()
 
 
 def test_bytes_of_failed_jobs_stay_exact(
@@ -212,9 +230,11 @@ def test_bytes_of_failed_jobs_stay_exact(
     assert not left & {"failed", "errors", "attempts"}
 
 
-def test_one_entry_is_found_over_the_nodes_of_a_cluster(cluster: Cluster, namespace: str) -> None:
-    broker = RedisBroker(cluster.client())
-    engine = Engine(broker, namespace)
+def test_one_entry_is_found_over_the_nodes_of_a_cluster(
+    new_engine: NewEngine, cluster: Cluster
+) -> None:
+    engine = new_engine(cluster.client())
+    broker = engine._broker
     jobs = [deposit(queue=f"q{n}", payload=b"[[],{},0]") for n in range(8)]
     broker.enqueue(jobs)
     for job in jobs:
@@ -226,4 +246,3 @@ def test_one_entry_is_found_over_the_nodes_of_a_cluster(cluster: Cluster, namesp
         assert entry is not None
         assert entry.job.queue == job.queue
     assert engine.failed.retry_all(None) == 8
-    broker.close()

@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from spinach import FailedRetention
 from spinach.brokers.base import Broker
 from spinach.clock import SystemClock
 from spinach_memory import MemoryBroker
@@ -29,7 +30,7 @@ class WiderBroker(Broker):
 def test_each_call_goes_to_the_inner_broker_and_its_answer_comes_back(name: str) -> None:
     inner = mock.create_autospec(MemoryBroker, instance=True)
     inner.clock, inner.lease = SystemClock(), MemoryBroker().lease
-    inner.max_payload_bytes = 1000
+    inner.max_payload_bytes, inner.failed_retention = 1000, FailedRetention()
     outer = PassingBroker(inner)
     parameters = list(inspect.signature(getattr(outer, name)).parameters.values())
     given = {each.name: object() for each in parameters}
@@ -69,8 +70,13 @@ def test_a_subclass_overrides_what_it_changes_and_passes_on_the_rest() -> None:
             return [name.upper() for name in super().queues()]
 
     inner = mock.Mock(
-        clock=SystemClock(), lease=MemoryBroker().lease, max_payload_bytes=1, queues=lambda: ["q"]
+        clock=SystemClock(),
+        lease=MemoryBroker().lease,
+        max_payload_bytes=1,
+        failed_retention=FailedRetention(number=7),
+        queues=lambda: ["q"],
     )
     broker = Deaf(inner)
     assert broker.queues() == ["Q"]
+    assert broker.failed_retention.number == 7
     assert broker.counts(["q"]) is inner.counts.return_value

@@ -116,6 +116,30 @@ def test_a_task_that_raises_fails_the_test_at_the_task(project):
     result.stdout.no_fnmatch_line("*spinach_testing*worker.py*")
 
 
+def test_a_failure_after_its_block_names_the_count_that_was_seen_in_the_whole_test(project):
+    result = project("""
+        def test_it(spinach_engine, spinach_jobs):
+            with spinach_jobs.expect_failure(broken, ValueError):
+                tasks.schedule(broken, "no ink")
+                spinach_engine.start_workers(1, stop_when_queue_empty=True)
+            tasks.schedule(broken, "no paper")
+            spinach_engine.start_workers(1, stop_when_queue_empty=True)
+
+        def test_as_it_says(spinach_engine, spinach_jobs):
+            with spinach_jobs.expect_failure('broken', ValueError, count=2):
+                tasks.schedule(broken, "no ink")
+                tasks.schedule(broken, "no paper")
+                spinach_engine.start_workers(1, stop_when_queue_empty=True)
+    """)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E * raised by job broken('no paper'), attempt 1",
+            "E * with spinach_jobs.expect_failure('broken', ValueError, count=2)",
+        ]
+    )
+
+
 def test_a_failed_assertion_shows_no_frame_of_the_plugin(project):
     result = project("""
         def test_it(spinach_jobs):

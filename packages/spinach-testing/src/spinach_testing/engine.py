@@ -121,7 +121,7 @@ def adopted(engine: Engine) -> Iterator[Recording]:
         failures.tell_with(exc)
         raise
     if errors := failures.tell():
-        raise_all(errors, failures)
+        raise_all(errors, failures, whole_test=True)
 
 
 def _attached(engine: Engine) -> list[Tasks]:

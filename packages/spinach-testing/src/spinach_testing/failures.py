@@ -108,6 +108,8 @@ class Failures:
         self._lock = threading.Lock()  # guards all below
         self._all: list[Failure] = []
         self._expected: list[ExpectedFailure] = []
+        # Blocks that are over.
+        self._ended: list[ExpectedFailure] = []
         # Ids of jobs.
         self._ordered: set[str] = set()
         # By `id`. Kept, so that no later exception can have the same one.
@@ -155,6 +157,7 @@ class Failures:
         with self._lock:
             self._match()
             self._expected.remove(expected)
+            self._ended.append(expected)
 
     def tell(self) -> list[BaseException]:
         """The pending failures, for a caller that raises or returns them."""
@@ -170,7 +173,9 @@ class Failures:
         for err in self.tell():
             exc.add_note(f"Meanwhile: {line_of(err)} ({'; '.join(notes_of(err))})")
 
-    def seen(self, errors: Iterable[BaseException]) -> dict[tuple[str, type[BaseException]], int]:
+    def seen(
+        self, errors: Iterable[BaseException], *, whole_test: bool = False
+    ) -> dict[tuple[str, type[BaseException]], int]:
         """How many attempts have raised the same as these, by task and type.
 
         Failures that open blocks have taken count as well: a block that should expect all of
@@ -178,11 +183,13 @@ class Failures:
 
         Args:
             errors: what attempts raised, as `tell` returned it.
+            whole_test: count those of blocks that are over, too. At the end of a test nobody
+                knows which call brought the failure.
         """
         told = {id(err) for err in errors}
         with self._lock:
             counted = Counter(_kind(failure) for failure in self._all if id(failure.err) in told)
-            for expected in self._expected:
+            for expected in [*self._expected, *(self._ended if whole_test else ())]:
                 for failure in expected.found:
                     if _kind(failure) in counted:
                         counted[_kind(failure)] += 1

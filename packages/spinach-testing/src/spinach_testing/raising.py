@@ -34,7 +34,9 @@ _NO_FAILURES = (pytest.exit.Exception, unittest.SkipTest, StopIteration)
 _ENDS_OF_TESTS = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
 
 
-def raise_all(errors: Sequence[BaseException], failures: Failures) -> NoReturn:
+def raise_all(
+    errors: Sequence[BaseException], failures: Failures, *, whole_test: bool = False
+) -> NoReturn:
     """Fail the test with what attempts raised: one as it is, several as a group.
 
     A note says what to write if the test expects them.
@@ -42,9 +44,10 @@ def raise_all(errors: Sequence[BaseException], failures: Failures) -> NoReturn:
     Args:
         errors: at least one, from `Failures.tell`.
         failures: of the test.
+        whole_test: it is over; see `Failures.seen`.
     """
     __tracebackhide__ = True
-    remedy = _remedy(errors, failures)
+    remedy = _remedy(errors, failures, whole_test=whole_test)
     if len(errors) == 1:
         [err] = errors
         # `pytest.fail` in a task fails the test as it does elsewhere.
@@ -58,12 +61,12 @@ def raise_all(errors: Sequence[BaseException], failures: Failures) -> NoReturn:
     raise group
 
 
-def _remedy(errors: Sequence[BaseException], failures: Failures) -> str:
+def _remedy(errors: Sequence[BaseException], failures: Failures, *, whole_test: bool) -> str:
     """The blocks of `expect_failure` that would take them; empty if there should be none."""
     blocks = [
         f"with spinach_jobs.expect_failure({task!r}, {class_name(kind).rpartition('.')[2]}"
         f"{'' if count == 1 else f', count={count}'})"
-        for (task, kind), count in failures.seen(errors).items()
+        for (task, kind), count in failures.seen(errors, whole_test=whole_test).items()
         # A test whose task calls `pytest.fail` or `pytest.skip` means it.
         if not issubclass(kind, _ENDS_OF_TESTS)
     ]

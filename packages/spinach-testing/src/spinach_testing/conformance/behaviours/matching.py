@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..process import Process
 
 BILL = "letters.bill"
-MAIL_ERROR = Failure(error="app.MailError", message="no such address")
+NO_ADDRESS = Failure(error="app.MailError", message="no such address")
 NAMESAKE = Failure(error="app.MailError2", message="app.MailError")
 EVERY = FailedFilter()
 
@@ -73,13 +73,13 @@ class MatchingBehaviour(BrokerBehaviour):
         here, there, ready = deposit(), once(queue="invoices"), deposit()
         lab.enqueue(here, there)
         process = lab.process(QUEUE, "invoices")
-        process.fail(process.take_one(), failure=MAIL_ERROR)
+        process.fail(process.take_one(), failure=NO_ADDRESS)
         process.fail(process.take_one(queue="invoices"))
         lab.enqueue(ready)
         queues = [QUEUE, "invoices", "nowhere"]
         [found] = lab.client.find_failed(queues, [here.stored_id, ready.stored_id])
         assert found == lab.client.failed_jobs(QUEUE)[0]
-        assert (found.record, found.failure) == (here.record, MAIL_ERROR)
+        assert (found.record, found.failure) == (here.record, NO_ADDRESS)
         assert ids(lab.client.find_failed(queues, [there.stored_id])) == [there.stored_id]
         assert lab.client.find_failed([QUEUE], [there.stored_id]) == []
         assert lab.client.find_failed([], [here.stored_id]) == []
@@ -94,11 +94,11 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_failed_jobs_are_listed_by_task_error_and_instant(self, lab: Lab) -> None:
         process = lab.process()
         first, bill = deposit(), deposit(BILL)
-        fail_all(lab, process, [first, bill], MAIL_ERROR)
+        fail_all(lab, process, [first, bill], NO_ADDRESS)
         lab.advance(timedelta(minutes=1))
         last, lost = deposit(), deposit()
         fail_all(lab, process, [last], NAMESAKE)
-        fail_all(lab, process, [lost], MAIL_ERROR)
+        fail_all(lab, process, [lost], NO_ADDRESS)
         since = lab.client.failed_jobs(QUEUE)[1].failed_at_ms
 
         def found(**matching: str | int) -> list[str]:
@@ -131,11 +131,11 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_page_with_a_filter_is_full_while_more_match(self, lab: Lab) -> None:
         process = lab.process()
         old = [deposit(BILL) for _ in range(4)]
-        fail_all(lab, process, old, MAIL_ERROR)
-        fail_all(lab, process, [deposit() for _ in range(FAILED_CHUNK)], MAIL_ERROR)
+        fail_all(lab, process, old, NO_ADDRESS)
+        fail_all(lab, process, [deposit() for _ in range(FAILED_CHUNK)], NO_ADDRESS)
         lab.advance(timedelta(minutes=1))
         [new] = [deposit(BILL)]
-        fail_all(lab, process, [new], MAIL_ERROR)
+        fail_all(lab, process, [new], NO_ADDRESS)
         fail_all(lab, process, [deposit() for _ in range(FAILED_CHUNK)], NAMESAKE)
         newest = ids([new, *reversed(old)])
         bills = FailedFilter(task=BILL, error="app.MailError")
@@ -152,7 +152,7 @@ class MatchingBehaviour(BrokerBehaviour):
         newer = structs.replace(deposit(), record=f"9|3|-|{QUEUE}|{TASK}\n[[],{{}},0]".encode())
         lab.enqueue(newer)
         process = lab.process()
-        failed = outcome(OutcomeKind.FAILED, process.take_one(), failure=MAIL_ERROR, task="")
+        failed = outcome(OutcomeKind.FAILED, process.take_one(), failure=NO_ADDRESS, task="")
         assert process.report(failed) == (Verdict.APPLIED,)
         assert lab.client.failed_jobs(QUEUE, matching=FailedFilter(task=TASK)) == []
         assert portions(lab.client.discard_matching, FailedFilter(task=TASK)) == [0]
@@ -168,8 +168,8 @@ class MatchingBehaviour(BrokerBehaviour):
         lab.enqueue(jobs[0])
         process.retry(process.take_one())
         lab.promote()
-        process.fail(process.take_one(), failure=MAIL_ERROR)
-        fail_all(lab, process, jobs[1:3], MAIL_ERROR)
+        process.fail(process.take_one(), failure=NO_ADDRESS)
+        fail_all(lab, process, jobs[1:3], NO_ADDRESS)
         fail_all(lab, process, jobs[3:], NAMESAKE)
         matching = FailedFilter(task=TASK, error="app.MailError")
         assert portions(lab.client.retry_matching, matching) == [2]
@@ -183,7 +183,7 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_jobs_that_match_are_forgotten(self, lab: Lab) -> None:
         process = lab.process()
         jobs = [deposit(), deposit(BILL), deposit()]
-        fail_all(lab, process, jobs, MAIL_ERROR)
+        fail_all(lab, process, jobs, NO_ADDRESS)
         assert portions(lab.client.discard_matching, FailedFilter(task=TASK)) == [2]
         assert ids(lab.client.failed_jobs(QUEUE)) == [jobs[1].stored_id]
         assert (lab.counts().failed, lab.counts().ready) == (1, 0)
@@ -197,8 +197,8 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_portions_are_bounded_and_take_each_job_once(self, lab: Lab) -> None:
         process = lab.process()
         jobs = [deposit(BILL if n % 3 else TASK) for n in range(2 * FAILED_CHUNK + 9)]
-        fail_all(lab, process, jobs[:FAILED_CHUNK], MAIL_ERROR)
-        fail_all(lab, process, jobs[FAILED_CHUNK:], MAIL_ERROR)
+        fail_all(lab, process, jobs[:FAILED_CHUNK], NO_ADDRESS)
+        fail_all(lab, process, jobs[FAILED_CHUNK:], NO_ADDRESS)
         bills = [job for n, job in enumerate(jobs) if n % 3]
         counts = portions(lab.client.retry_matching, FailedFilter(task=BILL))
         assert len(counts) == 3
@@ -209,7 +209,7 @@ class MatchingBehaviour(BrokerBehaviour):
             assert leases, f"of {len(bills)} jobs {len(taken)} were handed out"
             taken += ids(leases)
         assert taken == ids(bills)
-        fail_all(lab, process, [deposit() for _ in range(FAILED_CHUNK)], MAIL_ERROR)
+        fail_all(lab, process, [deposit() for _ in range(FAILED_CHUNK)], NO_ADDRESS)
         rest = portions(lab.client.discard_matching)
         assert max(rest) <= FAILED_CHUNK
         assert sum(rest) == len(jobs) - len(bills) + FAILED_CHUNK
@@ -221,20 +221,20 @@ class MatchingBehaviour(BrokerBehaviour):
         large = [deposit(payload=b"x" * (MAX_FETCH_BYTES * 2 // 3)) for _ in range(2)]
         huge = deposit(payload=b"x" * (MAX_FETCH_BYTES + 1))
         for job in (large[0], huge, large[1]):
-            fail_all(lab, process, [job], MAIL_ERROR)
-        fail_all(lab, process, [deposit(), deposit()], MAIL_ERROR)
+            fail_all(lab, process, [job], NO_ADDRESS)
+        fail_all(lab, process, [deposit(), deposit()], NO_ADDRESS)
         assert portions(lab.client.retry_matching) == [1, 1, 3]
 
     @holds("I1", "I4")
     def test_job_that_fails_again_is_not_taken_twice(self, lab: Lab) -> None:
         process = lab.process()
         jobs = [deposit() for _ in range(3)]
-        fail_all(lab, process, jobs, MAIL_ERROR)
+        fail_all(lab, process, jobs, NO_ADDRESS)
         until = lab.client.failed_jobs(QUEUE)[0].cursor
         portion = FailedPortion(matching=EVERY, until=until)
         assert lab.client.retry_matching(QUEUE, portion).count == 3
         lab.advance(timedelta(seconds=1))
-        process.fail(*process.take(idle=2), failure=MAIL_ERROR)
+        process.fail(*process.take(idle=2), failure=NO_ADDRESS)
         # A call that is made once more, as after an answer that was lost.
         assert lab.client.retry_matching(QUEUE, portion).count == 0
         assert lab.client.discard_matching(QUEUE, portion).count == 0
@@ -244,7 +244,7 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_portion_begins_behind_a_place_and_ends_at_one(self, lab: Lab) -> None:
         process = lab.process()
         jobs = [deposit() for _ in range(6)]
-        fail_all(lab, process, jobs, MAIL_ERROR)
+        fail_all(lab, process, jobs, NO_ADDRESS)
         oldest = lab.client.failed_jobs(QUEUE)[::-1]
         # Both places are there no longer.
         lab.client.discard_failed(QUEUE, ids([oldest[1], oldest[4]]))
@@ -256,10 +256,10 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_portion_leaves_what_failed_before_the_instant(self, lab: Lab) -> None:
         process = lab.process()
         old, new = deposit(), deposit()
-        fail_all(lab, process, [old], MAIL_ERROR)
+        fail_all(lab, process, [old], NO_ADDRESS)
         lab.advance(timedelta(minutes=1))
         since = FailedFilter(since_ms=lab.now_ms())
-        fail_all(lab, process, [new], MAIL_ERROR)
+        fail_all(lab, process, [new], NO_ADDRESS)
         assert portions(lab.client.retry_matching, since) == [1]
         assert ids(lab.client.failed_jobs(QUEUE)) == [old.stored_id]
 
@@ -267,7 +267,7 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_portion_that_runs_again_wakes_a_process(self, lab: Lab) -> None:
         job = deposit()
         worker, waiting = lab.process(), lab.process()
-        fail_all(lab, worker, [job], MAIL_ERROR)
+        fail_all(lab, worker, [job], NO_ADDRESS)
         call = lab.background(lambda: waiting.fetch(idle=1, block_seconds=LONG_SECONDS))
         assert not call.ends_within(lab.settle_seconds)
         assert portions(lab.client.retry_matching) == [1]
@@ -277,7 +277,7 @@ class MatchingBehaviour(BrokerBehaviour):
     def test_ids_and_portions_stay_in_their_namespace(self, lab: Lab) -> None:
         process, elsewhere = lab.process(), lab.broker(namespace="elsewhere")
         job = deposit()
-        fail_all(lab, process, [job], MAIL_ERROR)
+        fail_all(lab, process, [job], NO_ADDRESS)
         assert elsewhere.find_failed([QUEUE], [job.stored_id]) == []
         assert portions(elsewhere.retry_matching) == [0]
         assert portions(elsewhere.discard_matching) == [0]
