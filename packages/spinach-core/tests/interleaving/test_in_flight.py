@@ -196,10 +196,10 @@ CASES = {
     "a report without an answer": ((["1a"], 1), {"lost_reports": 1}, 1_500),
     "fenced while a worker takes it": ((["1a"], 1), {"drop": True}, 900),
     "jobs that come while it closes": ((["1a", "1b"], 0), {"apart": True}, 100),
-    "cancelled while a worker takes it": ((["1a"], 4_000), {"cancel": True}, 1),
-    "cancelled in time to hear of it": ((["1a"], 1_500), {"cancel": True, "finish": True}, 1),
-    "cancelled while it is withdrawn": ((["1a"], 4_000), {"cancel": True, "stale": True}, 1),
-    "cancelled while it is fenced": ((["1a"], 4_500), {"cancel": True, "drop": True}, 1),
+    "cancelled while a worker takes it": ((["1a"], 1), {"cancel": True}, 4_000),
+    "cancelled in time to hear of it": ((["1a"], 1), {"cancel": True, "finish": True}, 1_500),
+    "cancelled while it is withdrawn": ((["1a"], 1), {"cancel": True, "stale": True}, 4_000),
+    "cancelled while it is fenced": ((["1a"], 1), {"cancel": True, "drop": True}, 4_500),
     "cancelled while it comes": ((["1a", "1b"], 0), {"cancel": True, "apart": True}, 1_300),
 }
 
