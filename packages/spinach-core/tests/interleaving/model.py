@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from spinach.brokers.calls import (
     BeatReply,
@@ -264,13 +262,13 @@ class Process:
             tell_empty=stop_when_empty,
             sync=sync,
         )
-        # The name of the membership must be the same in each execution.
-        with mock.patch("spinach.worker.membership.uuid.uuid4", return_value=uuid.UUID(int=1)):
-            memberships = Memberships(
-                lambda _: declare(tasks.tasks, ["q"], lease_ms=30_000, info={}),
-                self.in_flight,
-                NoJitter(),
-            )
+        memberships = Memberships(
+            lambda _: declare(tasks.tasks, ["q"], lease_ms=30_000, info={}),
+            self.in_flight,
+            NoJitter(),
+        )
+        (membership,) = memberships.all
+        membership.member = "m"  # The same in each execution.
         conditions = Conditions(broker, lambda name: name == "t")
         parts = (broker, memberships, self.in_flight, conditions)
         keep_alive = KeepAlive(*parts, lambda job: None)
