@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from spinach.clock import as_utc
-from spinach.definition.overloads import Scheduling, typed_as
+from spinach.definition.overloads import Collecting, typed_as
 from spinach.exc import InvalidArgument
 from spinach.record.payload import encode_arguments
 from spinach.support.checks import MISSING, missing_position
@@ -48,7 +48,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @typed_as(Scheduling[None].schedule)
+    @typed_as(Collecting.schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> None:
         """Add a job that starts as soon as possible; see `Engine.schedule`.
 
@@ -59,7 +59,7 @@ class Batch:
             raise missing_position("schedule", "task", kwargs)
         self._add(task, None, args, kwargs)
 
-    @typed_as(Scheduling[None].schedule_at)
+    @typed_as(Collecting.schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> None:

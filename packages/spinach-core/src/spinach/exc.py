@@ -18,7 +18,12 @@
     │   ├── BrokerUnavailable                               not reachable; nothing is unknown
     │   ├── BrokerFull                                      its memory is full
     │   └── ScheduleUncertain                               some jobs have an unknown fate
-    └── WorkerLost                                          the worker process of a job died
+    ├── WorkerLost                                          the worker process of a job died
+    ├── JobFailed                  (RuntimeError)           the job whose result was asked for failed
+    ├── NoResult                   (RuntimeError)           it was cancelled, or expired
+    ├── ResultExpired              (LookupError)            its result is not kept, or no longer
+    ├── ResultTimeout              (TimeoutError)           it has not ended yet
+    └── WaitInWorker               (RuntimeError)           a worker thread may not wait for a result
 
 Two of them are TypeErrors and ValueErrors at once, because one check refuses both a wrong type
 and a value out of range, and a caller may expect either.
@@ -34,6 +39,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
     from uuid import UUID
 
 __all__ = [
@@ -47,13 +53,18 @@ __all__ = [
     "InvalidJobSignatureError",
     "InvalidName",
     "InvalidTask",
+    "JobFailed",
     "NestedCall",
+    "NoResult",
     "PayloadTooLarge",
+    "ResultExpired",
+    "ResultTimeout",
     "RetryException",
     "ScheduleUncertain",
     "SpinachError",
     "TasksNotAttached",
     "UnknownTask",
+    "WaitInWorker",
     "WorkerLost",
     "WorkersRunning",
 ]
@@ -153,6 +164,48 @@ class ScheduleUncertain(BrokerError):
 
 class WorkerLost(SpinachError):
     """The worker process died while it owned the job."""
+
+
+class JobFailed(SpinachError, RuntimeError):
+    """The job whose result was asked for failed; `error`, `message` and `traceback` say why."""
+
+    def __init__(
+        self, message: str, *, job_id: UUID, error: str, reason: str, traceback: str
+    ) -> None:
+        super().__init__(message)
+        #: Of the job.
+        self.job_id = job_id
+        #: Qualified name of the exception's class, in the last attempt.
+        self.error = error
+        #: The exception as text.
+        self.message = reason
+        #: Formatted; empty when the worker was lost. Long ones were cut.
+        self.traceback = traceback
+
+
+class NoResult(SpinachError, RuntimeError):
+    """The job whose result was asked for was cancelled, or expired before it started."""
+
+    def __init__(
+        self, message: str, *, job_id: UUID, reason: Literal["cancelled", "expired"]
+    ) -> None:
+        super().__init__(message)
+        #: Of the job.
+        self.job_id = job_id
+        #: What ended it.
+        self.reason = reason
+
+
+class ResultExpired(SpinachError, LookupError):
+    """There is no result: none was asked for, or it is not kept any more. The message says which."""
+
+
+class ResultTimeout(SpinachError, TimeoutError):
+    """The job has not ended in the time that was given; it goes on, and may be asked for again."""
+
+
+class WaitInWorker(SpinachError, RuntimeError):
+    """A worker thread would wait for a job that may need that very thread; let a job follow."""
 
 
 class RetryException(Exception):

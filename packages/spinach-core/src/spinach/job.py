@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
 
@@ -16,8 +16,16 @@ from spinach.record.payload import decode_payload
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from typing_extensions import TypeVar
+
     from spinach.record.ids import StoredId
 
+    # What the task's function returns. A plain `Job` is one of any task.
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
 
 __all__ = ["ARROWS", "Job", "JobStatus"]
 
@@ -63,8 +71,11 @@ ARROWS: Final = frozenset(
 )
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of a job; it does not follow what happens to the job later."""
+class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
+    """A snapshot of a job; it does not follow what happens to the job later.
+
+    `Job[int]` is one whose task returns an int, for type checkers.
+    """
 
     #: Text of `id`.
     id_text: str
@@ -80,6 +91,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     task_args: tuple[Any, ...] = ()
     task_kwargs: dict[str, Any] = {}
+    #: Whether `Engine.result` can answer what it returned.
+    keeps_result: bool = False
+    #: Of the engine that scheduled it, where that matters: in what `schedule` answers for a job
+    #: that keeps its result. Empty elsewhere.
+    namespace: str = ""
 
     def __repr__(self) -> str:
         """Without the arguments, which may be secret."""
@@ -100,13 +116,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Number of the current or next attempt, from 1."""
         return self.retries + 1
 
-    def with_status(self, status: JobStatus) -> Job:
+    def with_status(self, status: JobStatus) -> Job[R_co]:
         """The same job in another state."""
         if status is self.status:
             return self
         return msgspec.structs.replace(self, status=status)
 
-    def retried_at(self, at: datetime) -> Job:
+    def retried_at(self, at: datetime) -> Job[R_co]:
         """The same job after an attempt that failed, waiting for the next one.
 
         Args:
@@ -117,7 +133,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus) -> Job:
+def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus) -> Job[Any]:
     """Read a job back from what a broker stores.
 
     Raises:
@@ -139,4 +155,5 @@ def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status:
         retries=retries,
         task_args=tuple(args),
         task_kwargs=kwargs,
+        keeps_result="r" in header.flags,
     )

@@ -26,6 +26,7 @@ from spinach.support.checks import (
     MISSING,
     require_callable,
     require_concurrency,
+    require_keep_result,
     require_periodicity,
     require_retries,
 )
@@ -54,15 +55,15 @@ class Scheduler(Protocol):
         """For the warning about two engines."""
         ...
 
-    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """See `Engine.schedule`."""
         ...
 
-    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """See `Engine.schedule_at`."""
         ...
 
-    def schedule_batch(self, batch: Batch) -> list[Job]:
+    def schedule_batch(self, batch: Batch) -> list[Job[Any]]:
         """See `Engine.schedule_batch`."""
         ...
 
@@ -87,6 +88,7 @@ class Tasks:
         periodicity: of tasks that name none; None is not periodic.
         max_concurrency: of tasks that name none; None is no limit.
         backoff: of tasks that name none; None is `Backoff()`.
+        keep_result: of tasks that name none; None keeps no results.
 
     Raises:
         InvalidName: bad queue name.
@@ -100,6 +102,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        keep_result: timedelta | None = None,
     ) -> None:
         self._queue = DEFAULT_QUEUE if queue is None else check_name(queue, "queue")
         self._max_retries = (
@@ -108,6 +111,7 @@ class Tasks:
         self._periodicity = require_periodicity(periodicity)
         self._max_concurrency = require_concurrency(max_concurrency)
         self._backoff = DEFAULT_BACKOFF if backoff is None else require_backoff(backoff)
+        self._keep_result = require_keep_result(keep_result)
         # Both are replaced whole, so that they can be read without a lock.
         self._tasks: dict[str, Task[..., Any]] = {}
         # Engines it is attached to, the latest one last.
@@ -142,6 +146,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        keep_result: timedelta | None = None,
         replace: bool = False,
     ) -> Callable[[F], F]:
         """Decorator that registers a function, and returns that very function.
@@ -162,6 +167,9 @@ class Tasks:
                 with the number of the attempt that failed, from 1, and returns the
                 wait, which 0 ends at once. If it raises, or returns anything else, a
                 warning is logged and `Backoff()` chooses.
+            keep_result: how long the broker keeps what the function returned, or why the job
+                failed, for `Engine.result`: from one second to 366 days. None takes the
+                registry's, which keeps nothing unless it says so.
             replace: True takes the place of this registry's task of that name, if there is
                 one. Jobs that workers have fetched run the former function, all others the
                 new one.
@@ -190,6 +198,7 @@ class Tasks:
                 periodicity=periodicity,
                 max_concurrency=max_concurrency,
                 backoff=backoff,
+                keep_result=keep_result,
                 replace=replace,
             )
             return func
@@ -205,6 +214,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        keep_result: timedelta | None = None,
         *,
         replace: bool = False,
     ) -> None:
@@ -230,6 +240,9 @@ class Tasks:
                 else require_concurrency(max_concurrency)
             ),
             backoff=self._backoff if backoff is None else require_backoff(backoff),
+            keep_result=(
+                self._keep_result if keep_result is None else require_keep_result(keep_result)
+            ),
         )
         if task.periodicity is not None and (problem := task.signature.problem((), {})):
             raise InvalidTask(
@@ -254,8 +267,8 @@ class Tasks:
         for engine in engines:
             engine._registry_grew()  # noqa: SLF001 - two halves of one link
 
-    @typed_as(Scheduling[Job].schedule)
-    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
+    @typed_as(Scheduling.schedule)
+    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Schedule on the engine attached last; see `Engine.schedule`.
 
         Raises:
@@ -263,10 +276,10 @@ class Tasks:
         """
         return self._engine().schedule(task, *args, **kwargs)
 
-    @typed_as(Scheduling[Job].schedule_at)
+    @typed_as(Scheduling.schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
-    ) -> Job:
+    ) -> Job[Any]:
         """Schedule on the engine attached last; see `Engine.schedule_at`.
 
         Raises:
@@ -274,7 +287,7 @@ class Tasks:
         """
         return self._engine().schedule_at(task, at, *args, **kwargs)
 
-    def schedule_batch(self, batch: Batch) -> list[Job]:
+    def schedule_batch(self, batch: Batch) -> list[Job[Any]]:
         """Schedule on the engine attached last; see `Engine.schedule_batch`.
 
         Raises:

@@ -37,9 +37,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn
+    from spinach.brokers.calls import (
+        Cursor,
+        Deposit,
+        Enrolment,
+        FailedJob,
+        FetchTurn,
+        JobEnd,
+    )
     from spinach.clock import Clock
     from spinach.outcome import Outcome
+    from spinach.record.ids import StoredId
 
     from .queue import Queue
 
@@ -192,6 +200,7 @@ class MemoryBroker(Broker):
                     replies.append(BeatReply(verdict=Verdict.FENCED))
                     continue
                 member.renew(now_ms)
+                queue.results.trim(now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
                 replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead))
         return replies
@@ -362,6 +371,20 @@ class MemoryBroker(Broker):
             stored = shelves.queue(self.namespace, queue)
             stored.trim_failed(self._now_ms())
             return stored.discard_failed(stored_ids)
+
+    # -- results -----------------------------------------------------------
+
+    def job_ends(self, queue: str, stored_ids: Sequence[StoredId]) -> list[JobEnd]:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            now_ms = self._now_ms()
+            return [stored.job_end(stored_id, now_ms) for stored_id in stored_ids]
+
+    def await_end(self, queue: str, stored_id: StoredId, wait_seconds: float) -> JobEnd:
+        """Wait on the broker's clock; a job that ends wakes all who wait for it."""
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            return shelves.await_end(self, stored, stored_id, wait_seconds, self._now_ms)
 
     # -- life --------------------------------------------------------------
 

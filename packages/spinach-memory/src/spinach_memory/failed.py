@@ -40,6 +40,9 @@ class FailedStore:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, stored_id: str) -> bool:
+        return stored_id in self._entries
+
     def add(self, job: StoredJob, failure: Failure | None, now_ms: int) -> None:
         """Keep a job that failed now."""
         kept = cut_failure(failure or _UNSTATED)

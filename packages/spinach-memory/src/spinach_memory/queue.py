@@ -10,14 +10,17 @@ from collections import deque
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from spinach.brokers.calls import Ending, JobEnd
 from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
 from spinach.outcome import Lease, OutcomeKind
+from spinach.record.options import keep_ms_of
 
 from .failed import FailedStore
 from .future import FutureJobs, Timekeeper
 from .jobs import StoredJob
 from .members import Members
 from .periodic import PeriodicTasks
+from .results import Results, end_of, failed
 from .slots import Limits
 from .waiting import Waiters
 
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from .members import Member
 
 __all__ = ["FetchBudget", "Queue"]
+
+
+_PENDING = JobEnd(ending=Ending.PENDING)
+_ABSENT = JobEnd(ending=Ending.ABSENT)
 
 
 class FetchBudget:
@@ -73,6 +80,7 @@ class Queue:
         "parked",
         "periodic",
         "ready",
+        "results",
         "timekeeper",
         "waiters",
     )
@@ -88,6 +96,7 @@ class Queue:
         #: Task → its parked jobs; no empty ones.
         self.parked: dict[str, deque[StoredJob]] = {}
         self.failed = FailedStore()
+        self.results = Results()
         #: Have the leases, too.
         self.members = Members()
         self.periodic = PeriodicTasks()
@@ -271,7 +280,18 @@ class Queue:
             self.parked.setdefault(outcome.task, deque()).append(job)
             # Some waiting process may have asked for this park; which one is not known here.
             self.waiters.wake_all()
+        if outcome.keep_ms is not None:
+            until_ms = after_ms + outcome.keep_ms
+            self.results.keep(job.stored_id, end_of(outcome), until_ms, now_ms)
         return True
+
+    def give_up(self, job: StoredJob, failure: Failure, now_ms: int) -> None:
+        """Fail a job that ended without an outcome of its own."""
+        self.fail(job, failure, now_ms)
+        keep_ms = keep_ms_of(job.record)
+        if keep_ms is not None:
+            # One ms more than is needed where the clock stood at a whole one.
+            self.results.keep(job.stored_id, failed(failure), now_ms + 1 + keep_ms, now_ms)
 
     def end_lease(self, member: Member, stored_id: str) -> StoredJob:
         """Take a job from a member, and the slot from the job; the caller puts it elsewhere."""
@@ -293,6 +313,7 @@ class Queue:
         revived = [self.jobs[i] for i in stored_ids if self.failed.remove(i)]
         for job in revived:
             job.forget_attempts()
+            self.results.forget(job.stored_id)
         self.ready.extend(revived)
         self._wake_due = self._wake_due or bool(revived)
         return len(revived)
@@ -303,6 +324,17 @@ class Queue:
         for stored_id in removed:
             del self.jobs[stored_id]
         return len(removed)
+
+    # -- results -----------------------------------------------------------
+
+    def job_end(self, stored_id: str, now_ms: int) -> JobEnd:
+        """How a job ended, or that it did not, or that nothing is known of it."""
+        found = self.results.get(stored_id, now_ms)
+        if found is not None:
+            return found
+        if stored_id in self.jobs and stored_id not in self.failed:
+            return _PENDING
+        return _ABSENT
 
     # -- what the moves share ----------------------------------------------
 

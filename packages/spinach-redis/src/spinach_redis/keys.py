@@ -21,7 +21,7 @@ leases             string  leases ever given; makes tokens
 running:<member>   hash    stored id → token
 marker             zset    wake-up, taken with BZPOPMIN
 timekeeper         string  end of office, and the member that holds it
-producer:<session> string  last number applied; the only keys that expire
+producer:<session> string  last number applied; expires
 failed             zset    stored id → instant it failed, ms
 errors             hash    stored id → reason
 failed-bytes       string  size of the records and reasons of failed jobs
@@ -35,6 +35,10 @@ parked             hash    park|number → stored id of a job that was set aside
 parked-ends        hash    park → first and last number in `parked`
 periodic           zset    task → next due, ms
 periodic-info      hash    task → interval, last declared
+results            hash    stored id → how the job ended, kept for those who ask
+results-until      zset    stored id → instant from which that is not kept any more, ms
+awaited            zset    stored id → instant until which someone waits for its end, ms
+result:<stored id> list    the end of a job that someone waits for; expires after seconds
 enqueued           string  jobs ever accepted
 paused             string  while it exists, nothing is handed out
 =================  ======  ======================================================
@@ -53,11 +57,13 @@ from typing import Final
 __all__ = [
     "BEAT",
     "COUNTS",
+    "ENDS",
     "ENQUEUE",
     "FAILED_PAGE",
     "FETCH",
     "FIRE",
     "JOIN",
+    "KEPT",
     "LEAVE",
     "RECONCILE",
     "RECOVER",
@@ -87,7 +93,7 @@ JOIN: Final = (
     "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
     "periodic", "periodic-info",
 )
-BEAT: Final = ("members", "seq", "info", "guard")
+BEAT: Final = ("members", "seq", "info", "guard", "results", "results-until", "awaited")
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
     "limits", "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends",
@@ -103,6 +109,8 @@ REPORT: Final = (
     "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
     "brought", "parked", "parked-ends", "members", "info", "guard",
 )
+#: What a report takes as well, behind the leases of the members, where ends are to be kept.
+KEPT: Final = ("results", "results-until", "awaited")
 TICK: Final = (
     "ready", "future", "retrying", "timekeeper", "marker", "paused", "members", "info",
     "guard", "periodic", "periodic-info",
@@ -110,7 +118,8 @@ TICK: Final = (
 RECOVER: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
     "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
-    "brought", "members", "seq", "info", "guard", "periodic-info",
+    "brought", "members", "seq", "info", "guard", "periodic-info", "results", "results-until",
+    "awaited",
 )
 COUNTS: Final = (
     "version", "ready", "future", "retrying", "members", "seq", "info", "held-ends",
@@ -119,7 +128,9 @@ COUNTS: Final = (
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors")
 REVIVE: Final = (
     "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes",
+    "results", "results-until",
 )
+ENDS: Final = ("jobs", "failed", "results", "results-until", "awaited")
 # fmt: on
 
 
@@ -153,6 +164,10 @@ class QueueKeys:
     def running(self, member: str) -> bytes:
         """Leases of a member."""
         return self._tag + b"running:" + member.encode()
+
+    def result(self, stored_id: str) -> bytes:
+        """Where those who wait for the end of a job find it."""
+        return self._tag + b"result:" + stored_id.encode()
 
     def of_schema_1(self, kind: str, task: str) -> bytes:
         """A key that schema 1 had for a task: `slots`, `held`, `limit` or `parked`."""

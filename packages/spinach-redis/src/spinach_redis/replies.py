@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spinach.brokers.calls import (
     BeatReply,
+    Ending,
     FailedJob,
     FetchReply,
     FireReply,
+    JobEnd,
     JoinReply,
     LostJob,
     PeriodicDue,
@@ -32,6 +34,7 @@ __all__ = [
     "beat_reply",
     "counts_reply",
     "description",
+    "end_of",
     "failed_jobs",
     "fetch_reply",
     "fire_reply",
@@ -52,6 +55,9 @@ _VERDICTS: Final = {verdict.name.encode(): verdict for verdict in Verdict}
 
 #: By the characters that report.lua answers.
 _OF_OUTCOMES: Final = {ord("1"): Verdict.APPLIED, ord("0"): Verdict.REFUSED}
+
+#: What ends.lua answers where it has no end.
+_OPEN: Final = {0: JobEnd(ending=Ending.ABSENT), 1: JobEnd(ending=Ending.PENDING)}
 
 #: Of the token of a lease that was given for an idle thread.
 _DIRECT: Final = ord("d")
@@ -258,3 +264,15 @@ def failed_jobs(reply: Any) -> list[FailedJob]:
             )
         )
     return jobs
+
+
+def end_of(found: bytes | int) -> JobEnd:
+    """The end of a job, as ends.lua and the list of a result tell it."""
+    if isinstance(found, int):
+        return _OPEN[found]
+    letter, rest = found[:1], found[1:]
+    if letter == b"S":
+        return JobEnd(ending=Ending.SUCCEEDED, result=rest)
+    if letter == b"F":
+        return JobEnd(ending=Ending.FAILED, failure=decode_failure(rest))
+    return JobEnd(ending=Ending.CANCELLED if letter == b"C" else Ending.EXPIRED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from spinach.brokers.failed_store import Cursor, FailedJob
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
 from spinach.brokers.management import QueueCounts
+from spinach.brokers.results import Ending, JobEnd
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
 from spinach.brokers.working import (
@@ -26,11 +27,13 @@ __all__ = [
     "BeatReply",
     "Cursor",
     "Deposit",
+    "Ending",
     "Enrolment",
     "FailedJob",
     "FetchReply",
     "FetchTurn",
     "FireReply",
+    "JobEnd",
     "JoinReply",
     "LostJob",
     "PeriodicDue",

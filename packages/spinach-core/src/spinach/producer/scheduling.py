@@ -30,7 +30,7 @@ def schedule_one(
     at: datetime | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> Job:
+) -> Job[Any]:
     """Check, encode and store one job; see `Engine.schedule`."""
     task = task_table.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
@@ -43,7 +43,7 @@ def schedule_one(
     return job if ready else job.with_status(JobStatus.WAITING)
 
 
-def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> list[Job]:
+def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> list[Job[Any]]:
     """Check, encode and store the jobs of a batch; see `Engine.schedule_batch`."""
     if not isinstance(batch, Batch):
         raise InvalidArgument(
@@ -52,7 +52,7 @@ def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> li
         )
     entries = batch.pending()
     now_ms = to_ms(broker.clock.now())
-    jobs: list[Job] = []
+    jobs: list[Job[Any]] = []
     deposits: list[Deposit] = []
     for entry, job_id in zip(entries, new_ids(len(entries)), strict=True):
         task = task_table.resolve(entry.task)
@@ -87,11 +87,16 @@ def _prepare(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     arguments: bytes,
-) -> tuple[Job, Deposit]:
+) -> tuple[Job[Any], Deposit]:
     at_ms = now_ms if due_ms is None else due_ms
     payload = complete_payload(
-        arguments, at_ms, limit_bytes=broker.max_payload_bytes, task=task.name
+        arguments,
+        at_ms,
+        limit_bytes=broker.max_payload_bytes,
+        task=task.name,
+        options=task.options,
     )
+    keeps_result = task.keep_result is not None
     job = Job(
         id_text=job_id,
         status=JobStatus.QUEUED,
@@ -101,6 +106,8 @@ def _prepare(
         max_retries=task.max_retries,
         task_args=args,
         task_kwargs=kwargs,
+        keeps_result=keeps_result,
+        namespace=broker.namespace if keeps_result else "",
     )
     stored = stored_id(job_id, task.max_retries)
     return job, Deposit(task.queue, stored, task.header + payload, due_ms)

@@ -10,6 +10,7 @@ from typing import Final
 __all__ = [
     "BEAT",
     "COUNTS",
+    "ENDS",
     "ENQUEUE",
     "FAILED_PAGE",
     "FETCH",
@@ -64,18 +65,21 @@ class Script:
 ENQUEUE: Final = Script("enqueue", "wake", "deposit", "schema", first="single")
 FIRE: Final = Script("fire", "members", "wake")
 JOIN: Final = Script("join", "record", "members", "wake", "lanes", "slots", "dismiss")
-BEAT: Final = Script("beat", "members")
+BEAT: Final = Script("beat", "record", "members", "results")
 FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots")
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
-REPORT: Final = Script("report", "record", "members", "wake", "lanes", "slots", "failed", "retry")
+REPORT: Final = Script(
+    "report", "record", "members", "wake", "lanes", "slots", "failed", "retry", "results"
+)
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
-    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss"
+    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "results", "dismiss"
 )
 COUNTS: Final = Script("counts", "failed")
 FAILED_PAGE: Final = Script("failed_page")
-REVIVE: Final = Script("revive", "wake", "failed")
+REVIVE: Final = Script("revive", "record", "wake", "failed", "results")
+ENDS: Final = Script("ends", "record", "results")
 
 #: All of them.
 SCRIPTS: Final = (
@@ -92,4 +96,5 @@ SCRIPTS: Final = (
     COUNTS,
     FAILED_PAGE,
     REVIVE,
+    ENDS,
 )

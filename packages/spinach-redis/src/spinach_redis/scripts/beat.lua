@@ -5,12 +5,13 @@
 --   seq      hash  member -> last number
 --   info     hash  member -> `<lease, ms> ...`
 --   guard    hash  see members.lua
+--   results, results-until, awaited   see results.lua
 -- ARGV
 --   1 clock offset, ms   2 member
 -- Reply
 --   {'APPLIED', member to recover or nil, whether the server is full}
 --   {'FENCED'}
-local NAMES = {'members', 'seq', 'info', 'guard'}
+local NAMES = {'members', 'seq', 'info', 'guard', 'results', 'results-until', 'awaited'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local member = ARGV[2]
@@ -24,4 +25,8 @@ if call('HEXISTS', q.seq, member) == 0 then
   return {'FENCED'}
 end
 call('ZADD', q.members, now + lease_of(q, member), member)
+-- Here as well, since the next end may be far away, or never come.
+if call('EXISTS', q['results-until'], q.awaited) > 0 then
+  trim_results(q, now)
+end
 return {'APPLIED', name_dead(q, member, now, pause), full and 1 or 0}
