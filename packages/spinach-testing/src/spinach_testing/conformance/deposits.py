@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from spinach.brokers.calls import Deposit
 from spinach.record.header import header_line, read_header
 from spinach.record.ids import stored_id
+from spinach.record.options import NO_OPTIONS, RecordOptions, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,7 @@ def deposit(
     max_retries: int = 3,
     due_ms: int | None = None,
     payload: bytes = _PAYLOAD,
+    options: RecordOptions = NO_OPTIONS,
 ) -> Deposit:
     """A job to store, with an id of its own.
 
@@ -41,11 +43,15 @@ def deposit(
         max_retries: 0 makes a job that runs at most once.
         due_ms: instant on the store's clock; None is now.
         payload: taken as it is; brokers never look into it.
+        options: of the job, which brokers may read.
     """
+    if options is not NO_OPTIONS:
+        payload = with_options(payload, options)
+    header = header_line(max_retries=max_retries, queue=queue, task=task, flags=options.flags)
     return Deposit(
         queue=queue,
         stored_id=stored_id(str(uuid.uuid4()), max_retries),
-        record=header_line(max_retries=max_retries, queue=queue, task=task) + payload,
+        record=header + payload,
         due_ms=due_ms,
     )
 

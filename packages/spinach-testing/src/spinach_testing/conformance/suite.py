@@ -30,6 +30,7 @@ from .behaviours.periodic import PeriodicBehaviour
 from .behaviours.reconciliation import ReconciliationBehaviour
 from .behaviours.recovery import RecoveryBehaviour
 from .behaviours.release import ReleaseBehaviour
+from .behaviours.results import ResultsBehaviour
 from .behaviours.retry import RetryBehaviour
 from .behaviours.schedule import ScheduleBehaviour
 from .behaviours.threads import ThreadsBehaviour
@@ -67,6 +68,7 @@ class BrokerConformance(
     CountsBehaviour,
     FidelityBehaviour,
     FailedStoreBehaviour,
+    ResultsBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
     NamesBehaviour,

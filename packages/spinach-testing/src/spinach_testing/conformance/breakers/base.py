@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from spinach.brokers.base import Broker
-    from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn
+    from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn, JobEnd
     from spinach.outcome import Lease
 
 __all__ = ["Breaker", "BrokenHarness", "ChangesFetches", "Family", "map_leases"]
@@ -51,6 +51,8 @@ class Family:
     large: dict[str, FailedJob] = field(default_factory=dict)
     #: Queues whose failed jobs were asked for.
     asked: set[str] = field(default_factory=set)
+    #: Stored id → how the job ended, as it was told once.
+    ends: dict[str, JobEnd] = field(default_factory=dict)
 
 
 class Breaker(PassingBroker):
