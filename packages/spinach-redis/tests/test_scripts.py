@@ -111,7 +111,7 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
 #: sends more than a server keeps for whoever monitors it.
 COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing)Behaviour"
-    r"|FailedStoreBehaviour::test_(?!.*(number|many|old|age|bytes))"
+    r"|(FailedStore|Results)Behaviour::test_(?!.*(number|many|old|age|bytes?|large))"
 )
 
 

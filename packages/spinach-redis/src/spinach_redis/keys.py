@@ -38,7 +38,7 @@ periodic-info      hash    task → interval, last declared
 results            hash    stored id → how the job ended, kept for those who ask
 results-until      zset    stored id → instant from which that is not kept any more, ms
 awaited            zset    stored id → instant until which someone waits for its end, ms
-result:<stored id> list    the end of a job that someone waits for; expires after seconds
+result:<job>       list    end of the job of that stored id that was awaited; expires in seconds
 enqueued           string  jobs ever accepted
 paused             string  while it exists, nothing is handed out
 =================  ======  ======================================================
