@@ -26,9 +26,6 @@ __all__ = ["require_wait", "result_of", "results_of"]
 
 R = TypeVar("R")
 
-#: Longest wait that a broker is asked for at once, in seconds; waits without an end are several.
-_LONGEST_WAIT_SECONDS: Final = 60 * 60.0
-
 
 def require_wait(timeout: Any) -> float:
     """The seconds of a timeout; infinite for None.
@@ -133,11 +130,7 @@ def _look(
 
 def _await(broker: ResultsRole, wanted: tuple[str, StoredId], end: _End) -> JobEnd:
     """How a job ended; PENDING at the end of the wait."""
-    while True:
-        left = end.left()
-        found = broker.await_end(*wanted, min(left, _LONGEST_WAIT_SECONDS))
-        if found.ending is not Ending.PENDING or left <= _LONGEST_WAIT_SECONDS:
-            return found
+    return broker.await_end(*wanted, end.left())
 
 
 def _value(job: Job[R], found: JobEnd, seconds: float) -> R:

@@ -86,7 +86,7 @@ class ResultsRole(Role):
         Args:
             queue: of the job.
             stored_id: of the job.
-            wait_seconds: longest wait; 0 looks once.
+            wait_seconds: longest wait; 0 looks once, infinity waits without an end.
 
         Returns:
             The end of the job; PENDING where it did not end in that time.
