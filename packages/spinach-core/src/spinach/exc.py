@@ -35,7 +35,7 @@ they are signals of intent rather than errors and stand outside the tree.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,6 +166,15 @@ class WorkerLost(SpinachError):
     """The worker process died while it owned the job."""
 
 
+def _made_again(
+    kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
+    """An error that was pickled, with attributes that its `__init__` requires."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
 class JobFailed(SpinachError, RuntimeError):
     """The job whose result was asked for failed; `error`, `message` and `traceback` say why."""
 
@@ -182,6 +191,9 @@ class JobFailed(SpinachError, RuntimeError):
         #: Formatted; empty when the worker was lost. Long ones were cut.
         self.traceback = traceback
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
+
 
 class NoResult(SpinachError, RuntimeError):
     """The job whose result was asked for was cancelled, or expired before it started."""
@@ -194,6 +206,9 @@ class NoResult(SpinachError, RuntimeError):
         self.job_id = job_id
         #: What ended it.
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
 
 
 class ResultExpired(SpinachError, LookupError):

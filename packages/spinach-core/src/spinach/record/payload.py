@@ -234,7 +234,7 @@ def _verb(path: tuple[str | int | None, ...]) -> str:
 
 def _place(path: tuple[str | int | None, ...]) -> str:
     place, *rest = path
-    if place is _RESULT:
+    if place is None:
         where = "the result"
     else:
         where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
