@@ -29,7 +29,11 @@ def test_table_of_keys_has_every_key_that_a_script_declares() -> None:
     described = {name for name, _, _ in tool["table"]()}
     assert declared <= described
     # The others have the name of a member or a session behind a colon.
-    assert {name.partition(":")[0] for name in described - declared} == {"running", "producer"}
+    assert {name.partition(":")[0] for name in described - declared} == {
+        "running",
+        "producer",
+        "result",
+    }
 
 
 def test_rows_of_the_tables_have_as_many_cells_as_their_heads() -> None:

@@ -109,7 +109,7 @@ def test_value_that_would_not_come_back_equal_fails_the_job(
 def test_result_that_contains_itself_fails_the_job(shop: Shop) -> None:
     circle: list[object] = []
     circle.append(circle)
-    with pytest.raises(JobFailed, match="The result of task 'task'|the result of task 'task'"):
+    with pytest.raises(JobFailed, match=r"(?i)the result of task 'task' is nested"):
         shop.told(lambda: circle)
 
 
@@ -147,7 +147,7 @@ def test_failure_tells_the_last_attempt(shop: Shop) -> None:
         attempts.append(1)
         raise OSError(f"attempt {len(attempts)}")
 
-    with pytest.raises(JobFailed, match="builtins.OSError: attempt 3") as told:
+    with pytest.raises(JobFailed, match=r"builtins\.OSError: attempt 3") as told:
         shop.told(flaky, max_retries=2, backoff=lambda _: timedelta(0))
     assert told.value.message == "attempt 3"
     assert 'raise OSError(f"attempt' in told.value.traceback
@@ -210,7 +210,7 @@ def test_wait_ends_when_the_job_does(shop: Shop) -> None:
         return "done"
 
     job = shop.job(waits)
-    with pytest.raises(ResultTimeout, match="has not ended after 0.05 s"):
+    with pytest.raises(ResultTimeout, match=r"has not ended after 0\.05 s"):
         shop.spin.result(job, timeout=timedelta(seconds=0.05))
     threading.Timer(0.05, go.set).start()
     assert shop.spin.result(job, timeout=None) == "done"
@@ -366,7 +366,7 @@ def test_job_of_another_namespace_is_refused(shop: Shop) -> None:
 @pytest.mark.parametrize("timeout", [-SECOND, 5, "1", 1.5])
 def test_timeout_that_makes_no_sense_is_refused(shop: Shop, timeout: Any) -> None:
     job = shop.job(lambda: 1)
-    with pytest.raises(InvalidArgument, match="timeout is .* expected a timedelta of at least 0"):
+    with pytest.raises(InvalidArgument, match=r"timeout is .* expected a timedelta of at least 0"):
         shop.spin.result(job, timeout=timeout)
     with pytest.raises(InvalidArgument, match="timeout is"):
         shop.spin.results([job], timeout=timeout)
@@ -374,7 +374,7 @@ def test_timeout_that_makes_no_sense_is_refused(shop: Shop, timeout: Any) -> Non
 
 @pytest.mark.parametrize("job", [None, "id", 3])
 def test_what_is_no_job_is_refused(shop: Shop, job: Any) -> None:
-    with pytest.raises(InvalidArgument, match="is not a job. Pass what schedule"):
+    with pytest.raises(InvalidArgument, match=r"is not a job\. Pass what schedule"):
         shop.spin.result(job, timeout=None)
     with pytest.raises(InvalidArgument, match="is not a job"):
         shop.spin.results([job], timeout=None)

@@ -56,7 +56,7 @@ class Waiting:
         def wait() -> None:
             try:
                 self._told.append(broker.await_end(lease.queue, lease.stored_id, seconds))
-            except BaseException as error:  # noqa: BLE001 - looked at in `end`
+            except BaseException as error:
                 self._told.append(error)
 
         self._thread = threading.Thread(target=wait, daemon=True)
@@ -325,9 +325,7 @@ def test_user_that_may_not_wait_is_told(own_server: Server, new_broker: NewBroke
 # -- several servers ----------------------------------------------------------------
 
 
-def test_results_of_a_cluster_come_from_each_node(
-    cluster: Cluster, new_broker: NewBroker
-) -> None:
+def test_results_of_a_cluster_come_from_each_node(cluster: Cluster, new_broker: NewBroker) -> None:
     broker = new_broker(cluster.client())
     queues = [f"q{n}" for n in range(6)]
     found = {}
@@ -335,9 +333,7 @@ def test_results_of_a_cluster_come_from_each_node(
         member = Member(broker, queue)
         lease = running(member, queue)
         waiting = Waiting(broker, lease)
-        assert broker.report([kept(lease, b'"%b"' % queue.encode())]).verdicts == (
-            Verdict.APPLIED,
-        )
+        assert broker.report([kept(lease, b'"%b"' % queue.encode())]).verdicts == (Verdict.APPLIED,)
         found[queue] = waiting.end().result
     assert found == {queue: b'"%b"' % queue.encode() for queue in queues}
 

@@ -12,7 +12,6 @@ from spinach.const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WaitInWorker, WorkersRunning
 from spinach.failed import FailedStore
-from spinach.job import Job
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
+    from spinach.job import Job
 
 __all__ = ["Engine"]
 

@@ -19,11 +19,11 @@
     │   ├── BrokerFull                                      its memory is full
     │   └── ScheduleUncertain                               some jobs have an unknown fate
     ├── WorkerLost                                          the worker process of a job died
-    ├── JobFailed                  (RuntimeError)           the job whose result was asked for failed
+    ├── JobFailed                  (RuntimeError)           the job of the result failed
     ├── NoResult                   (RuntimeError)           it was cancelled, or expired
     ├── ResultExpired              (LookupError)            its result is not kept, or no longer
     ├── ResultTimeout              (TimeoutError)           it has not ended yet
-    └── WaitInWorker               (RuntimeError)           a worker thread may not wait for a result
+    └── WaitInWorker               (RuntimeError)           not in a worker thread
 
 Two of them are TypeErrors and ValueErrors at once, because one check refuses both a wrong type
 and a value out of range, and a caller may expect either.
@@ -212,7 +212,7 @@ class NoResult(SpinachError, RuntimeError):
 
 
 class ResultExpired(SpinachError, LookupError):
-    """There is no result: none was asked for, or it is not kept any more. The message says which."""
+    """The result is not kept any more, or never was asked for; the message says which."""
 
 
 class ResultTimeout(SpinachError, TimeoutError):

@@ -133,7 +133,9 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
         )
 
 
-def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus) -> Job[Any]:
+def job_from_record(
+    stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus
+) -> Job[Any]:
     """Read a job back from what a broker stores.
 
     Raises:

@@ -101,14 +101,14 @@ def _wanted(jobs: Sequence[Any], namespace: str) -> list[tuple[str, StoredId]]:
             )
         if not job.keeps_result:
             raise ResultExpired(
-                f"Job {job.id_text} keeps no result, since its task {job.task_name!r} asked for none "
-                "when it was scheduled. Write @tasks.task(name=..., keep_result=timedelta(hours=1)), "
-                "and schedule a new job."
+                f"Job {job.id_text} keeps no result, since its task {job.task_name!r} asked for "
+                "none when it was scheduled. Write @tasks.task(name=..., "
+                "keep_result=timedelta(hours=1)), and schedule a new job."
             )
         if job.namespace not in ("", namespace):
             raise InvalidArgument(
-                f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine has "
-                f"{namespace!r}. Ask the engine that scheduled it."
+                f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
+                f"has {namespace!r}. Ask the engine that scheduled it."
             )
         wanted.append((job.queue, stored_id(job.id_text, job.max_retries)))
     return wanted
@@ -149,13 +149,13 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
             raise _no_result(job, text, "expired")
         case Ending.PENDING:
             raise ResultTimeout(
-                f"{named} has not ended after {seconds:g} s. It goes on: ask again, or with a longer "
-                "timeout."
+                f"{named} has not ended after {seconds:g} s. It goes on: ask again, or with a "
+                "longer timeout."
             )
         case Ending.ABSENT:
             raise ResultExpired(
-                f"The result of {named} is not kept any more, or the job was removed before it ran. "
-                "Ask sooner, or let the task keep its results for longer: "
+                f"The result of {named} is not kept any more, or the job was removed before it "
+                "ran. Ask sooner, or let the task keep its results for longer: "
                 "@tasks.task(name=..., keep_result=...)."
             )
 

@@ -20,7 +20,6 @@ from spinach.exc import (
     RetryException,
     TasksNotAttached,
 )
-from spinach.job import Job
 from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from spinach.backoff import Backoff
+    from spinach.job import Job
 
 __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
 

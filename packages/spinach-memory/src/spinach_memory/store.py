@@ -124,7 +124,12 @@ class Shelves(Guarded):
                 del self._waiting[broker]
 
     def await_end(
-        self, broker: Broker, queue: Queue, stored_id: str, seconds: float, now_ms: Callable[[], int]
+        self,
+        broker: Broker,
+        queue: Queue,
+        stored_id: str,
+        seconds: float,
+        now_ms: Callable[[], int],
     ) -> JobEnd:
         """Wait until a job ended, or is not there any more; else PENDING.
 

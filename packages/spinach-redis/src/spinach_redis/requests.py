@@ -367,9 +367,7 @@ def revive(names: QueueKeys, offset: str, stored_ids: Sequence[str], *, run: boo
     )
 
 
-def ends(
-    names: QueueKeys, offset: str, stored_ids: Sequence[str], *, wait_ms: int = 0
-) -> Call:
+def ends(names: QueueKeys, offset: str, stored_ids: Sequence[str], *, wait_ms: int = 0) -> Call:
     """How jobs ended; `wait_ms`: how long the caller is going to wait for the only one."""
     key_list = names.fixed(keys.ENDS)
     if wait_ms:

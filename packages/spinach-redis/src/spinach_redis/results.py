@@ -101,7 +101,9 @@ class JobEnds:
     def _listen(self, stored_id: str, end: float) -> JobEnd | None:
         """Wait at the list of a job; None: it is to be looked at again."""
         key = self._names.result(stored_id)
-        answer = self._blocked(Command(b"BLMOVE", key, key, b"LEFT", b"RIGHT", _until(end), key=key))
+        answer = self._blocked(
+            Command(b"BLMOVE", key, key, b"LEFT", b"RIGHT", _until(end), key=key)
+        )
         cause = answer.cause
         if cause is None:
             self._client.answered(answer)

@@ -1,4 +1,4 @@
-"""The types of `schedule` and `schedule_at`, written once for engine and registry, and for batches."""
+"""The types of `schedule` and `schedule_at`: for engine and registry, and for batches."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ def require_keep_result(value: Any) -> timedelta | None:
     kept = require_timedelta(value, "keep_result", MIN_KEEP_RESULT, InvalidTask)
     if kept > MAX_KEEP_RESULT:
         raise InvalidTask(
-            f"keep_result is {value!r}, expected {MAX_KEEP_RESULT.days} days at most. Store what is "
-            "to be kept for longer in a database."
+            f"keep_result is {value!r}, expected {MAX_KEEP_RESULT.days} days at most. Store what "
+            "is to be kept for longer in a database."
         )
     return kept

@@ -185,9 +185,7 @@ class Worker:
             OutcomeKind.SUCCEEDED, lease, task.name, keep_ms=work.options.keep_ms, result=kept
         )
 
-    def _encoded(
-        self, work: LeasedJob, result: object
-    ) -> tuple[bytes | None, SpinachError | None]:
+    def _encoded(self, work: LeasedJob, result: object) -> tuple[bytes | None, SpinachError | None]:
         """What a job returned, where it is to be kept, or why it cannot be."""
         if _keep_ms(work) is None:
             return None, None
@@ -224,7 +222,11 @@ class Worker:
         final = not may_pass or issubclass(type(err), AbortException)
         if final or lease.retries >= header.max_retries:
             outcome = Outcome(
-                OutcomeKind.FAILED, lease, header.task, failure=describe(err), keep_ms=_keep_ms(work)
+                OutcomeKind.FAILED,
+                lease,
+                header.task,
+                failure=describe(err),
+                keep_ms=_keep_ms(work),
             )
         else:
             outcome = self._retry(work, err)

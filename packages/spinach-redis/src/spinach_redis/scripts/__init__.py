@@ -74,7 +74,16 @@ REPORT: Final = Script(
 )
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
-    "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "results", "dismiss"
+    "recover",
+    "record",
+    "members",
+    "wake",
+    "lanes",
+    "slots",
+    "failed",
+    "retry",
+    "results",
+    "dismiss",
 )
 COUNTS: Final = Script("counts", "failed")
 FAILED_PAGE: Final = Script("failed_page")

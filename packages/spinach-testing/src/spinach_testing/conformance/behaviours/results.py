@@ -235,9 +235,7 @@ class ResultsBehaviour(BrokerBehaviour):
         lab.bury(doomed, survivor)
         found = end_of(lab, lost)
         [entry] = [
-            entry
-            for entry in lab.client.failed_jobs(QUEUE)
-            if entry.stored_id == lost.stored_id
+            entry for entry in lab.client.failed_jobs(QUEUE) if entry.stored_id == lost.stored_id
         ]
         assert found == JobEnd(ending=Ending.FAILED, failure=entry.failure)
         assert end_of(lab, again) == PENDING
