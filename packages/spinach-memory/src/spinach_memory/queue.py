@@ -288,10 +288,14 @@ class Queue:
     def give_up(self, job: StoredJob, failure: Failure, now_ms: int) -> None:
         """Fail a job that ended without an outcome of its own."""
         self.fail(job, failure, now_ms)
+        self.keep_end(job, failed(failure), now_ms)
+
+    def keep_end(self, job: StoredJob, end: JobEnd, now_ms: int) -> None:
+        """Keep the end of a job that has no outcome of its own, if its record asks for that."""
         keep_ms = keep_ms_of(job.record)
         if keep_ms is not None:
             # One ms more than is needed where the clock stood at a whole one.
-            self.results.keep(job.stored_id, failed(failure), now_ms + 1 + keep_ms, now_ms)
+            self.results.keep(job.stored_id, end, now_ms + 1 + keep_ms, now_ms)
 
     def end_lease(self, member: Member, stored_id: str) -> StoredJob:
         """Take a job from a member, and the slot from the job; the caller puts it elsewhere."""

@@ -172,7 +172,7 @@ class RecordingBroker(PassingBroker):
                     "of spinach_worker. Call spinach_worker.drain() before you ask for the result, "
                     "or pass a timeout."
                 )
-            clock.advance(min(timedelta(seconds=wait_seconds), clock.room))
+            clock.advance(timedelta(seconds=min(wait_seconds, clock.room.total_seconds())))
             wait_seconds = 0.0
         with self.ledger.awaited.waiting_for(stored_id):
             return self.inner.await_end(queue, stored_id, wait_seconds)
