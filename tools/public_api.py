@@ -31,6 +31,7 @@ PUBLIC = (
     "spinach.exc",
     "spinach.failed",
     "spinach.job",
+    "spinach.options",
     "spinach.outcome",
     "spinach.signals",
     "spinach.task",

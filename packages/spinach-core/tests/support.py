@@ -186,6 +186,7 @@ class Ear:
         signals.job_started,
         signals.job_schedule_retry,
         signals.job_failed,
+        signals.job_expired,
         signals.job_finished,
         signals.worker_started,
         signals.worker_terminated,

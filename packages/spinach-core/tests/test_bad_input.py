@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -51,6 +51,19 @@ class GeneratorCallable:
 
 class AsyncMethod:
     async def method(self) -> None: ...
+
+
+LATE = datetime(9999, 6, 1, tzinfo=UTC)
+
+
+class Apart(str):
+    """A text that a dict takes for another one than the same text."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 class Bad(NamedTuple):
@@ -309,6 +322,120 @@ REFUSED: dict[str, Bad] = {
         InvalidArgument,
         ("at=datetime.timedelta(days=1)", "datetime.now(timezone.utc)"),
     ),
+    # Options of one call
+    "expiry of zero": Bad(
+        lambda e: e.options(expires_in=timedelta(0)),
+        InvalidArgument,
+        ("expires_in is datetime.timedelta(0)", "at least 0.001 seconds"),
+    ),
+    "negative expiry": Bad(
+        lambda e: e.options(expires_in=-timedelta(minutes=1)),
+        InvalidArgument,
+        ("expires_in is datetime.timedelta(days=-1", "at least 0.001 seconds"),
+    ),
+    "expiry as a number": Bad(
+        lambda e: e.options(expires_in=60),
+        InvalidArgument,
+        ("expires_in is 60", "a timedelta of", "timedelta(minutes=5)"),
+    ),
+    "expiry as an instant": Bad(
+        lambda e: e.options(expires_in=date(2030, 1, 1)),
+        InvalidArgument,
+        ("expires_in is datetime.date(2030, 1, 1)", "a timedelta"),
+    ),
+    "expiry without an end": Bad(
+        lambda e: e.options(expires_in=timedelta.max),
+        InvalidArgument,
+        ("days=999999999", "at most 3650 days", "Leave it out"),
+    ),
+    "expiry after the last year": Bad(
+        lambda e: e.options(expires_in=timedelta(days=3650)).schedule_at("compute", LATE, 1, 2),
+        InvalidArgument,
+        ("3650 days", "after the year 9999", "9999-06-01", "Leave it out"),
+    ),
+    "expiry after the last year in a batch": Bad(
+        lambda e: Batch().options(expires_in=timedelta(days=365)).schedule_at("compute", LATE),
+        InvalidArgument,
+        ("365 days", "after the year 9999", "9999-06-01"),
+    ),
+    "expiry of a registry": Bad(
+        lambda e: Tasks().options(expires_in=timedelta(0)), InvalidArgument, ("expires_in is",)
+    ),
+    "expiry of a batch": Bad(
+        lambda e: Batch().options(expires_in="1 h"), InvalidArgument, ("expires_in is '1 h'",)
+    ),
+    "headers as a list": Bad(
+        lambda e: e.options(headers=[("a", "b")]),
+        InvalidArgument,
+        ("type list", "a mapping of texts to texts", '{"trace": "4f2a"}'),
+    ),
+    "header that is no text": Bad(
+        lambda e: e.options(headers={"size": 5}),
+        InvalidArgument,
+        ("Header 'size' is of type int", "expected a str", "str(value)"),
+    ),
+    "header of bytes": Bad(
+        lambda e: e.options(headers={"trace": b"x"}),
+        InvalidArgument,
+        ("Header 'trace' is of type bytes", "a str"),
+    ),
+    "name of a header that is no text": Bad(
+        lambda e: e.options(headers={5: "x"}),
+        InvalidArgument,
+        ("The name of a header is of type int", "a str"),
+    ),
+    "header that is not Unicode": Bad(
+        lambda e: e.options(headers={"trace": "\ud800"}),
+        InvalidArgument,
+        ("Header 'trace'", "lone surrogate", "base64"),
+    ),
+    "name of a header that is not Unicode": Bad(
+        lambda e: e.options(headers={"\ud800": "x"}), InvalidArgument, ("name", "lone surrogate")
+    ),
+    "two headers of one name": Bad(
+        lambda e: e.options(headers={"a": "1", Apart("a"): "2"}),
+        InvalidArgument,
+        ("same name", "'a'", "Keep one"),
+    ),
+    "headers of a registry": Bad(
+        lambda e: Tasks().options(headers="a"), InvalidArgument, ("type str", "a mapping")
+    ),
+    "headers of a batch": Bad(
+        lambda e: Batch().options(headers=5), InvalidArgument, ("type int", "a mapping")
+    ),
+    "headers that are too large": Bad(
+        lambda e: e.options(headers={"x": "y" * 600_000}).schedule("compute", 1, 2),
+        PayloadTooLarge,
+        ("'compute'", "arguments and headers", "limit is 524288", "send a reference"),
+    ),
+    "headers that are too large in a batch": Bad(
+        lambda e: e.schedule_batch(_batch_with_headers("y" * 600_000)),
+        PayloadTooLarge,
+        ("'compute'", "arguments and headers"),
+    ),
+    "registry without an engine, options": Bad(
+        lambda e: Tasks().options(headers={"a": "b"}).schedule("compute"),
+        TasksNotAttached,
+        ("attach_tasks",),
+    ),
+    "unknown task with options": Bad(
+        lambda e: e.options().schedule("compuet", 1, 2), UnknownTask, ("'compuet'", "'compute'")
+    ),
+    "missing argument with options": Bad(
+        lambda e: e.options().schedule("compute", 1),
+        InvalidJobSignatureError,
+        ("missing a required argument: 'b'",),
+    ),
+    "no date with options": Bad(
+        lambda e: e.options().schedule_at("compute", None, 1, 2),
+        InvalidArgument,
+        ("None", "Use schedule()"),
+    ),
+    "no date with options in a batch": Bad(
+        lambda e: Batch().options().schedule_at("compute", None, 1, 2),
+        InvalidArgument,
+        ("at is None", "datetime"),
+    ),
     # Workers
     "no workers": Bad(
         lambda e: e.start_workers(0), InvalidArgument, ("number of workers is 0", "from 1 to")
@@ -371,6 +498,12 @@ REFUSED: dict[str, Bad] = {
     "no batch": Bad(lambda e: e.schedule_batch([]), InvalidArgument, ("[]", "expected a Batch")),
     "a batch twice": Bad(a_batch_used_twice, InvalidArgument, ("twice", "Make a new Batch()")),
 }
+
+
+def _batch_with_headers(text: str) -> Batch:
+    batch = Batch()
+    batch.options(headers={"x": text}).schedule("compute", 1, 2)
+    return batch
 
 
 def _batch(*call: Any) -> Batch:

@@ -440,6 +440,28 @@ def test_snapshot_of_a_signal_can_be_asked_for_the_result(shop: Shop) -> None:
     assert shop.spin.result(heard[0], timeout=LONG) == 9
 
 
+def test_options_of_a_call_go_with_the_result_of_the_task() -> None:
+    from spinach_testing.clock import VirtualClock
+
+    clock = VirtualClock()
+    spin = Engine(MemoryBroker(clock=clock))
+    spin.task(name="task", keep_result=HOUR)(lambda: 1)
+    options = spin.options(headers={"trace": "4f2a"}, expires_in=SECOND)
+    done = options.schedule("task")
+    assert done.keeps_result
+    assert done.options is not None
+    assert (done.options.flags, done.headers, done.options.keep_ms) == (
+        *("hrx", {"trace": "4f2a"}, 3_600_000),
+    )
+    spin.start_workers(1, stop_when_queue_empty=True)
+    assert spin.result(done, timeout=timedelta(0)) == 1
+    late = options.schedule("task")
+    clock.advance(HOUR)
+    spin.start_workers(1, stop_when_queue_empty=True)
+    with pytest.raises(NoResult, match="expired before a worker started it"):
+        spin.result(late, timeout=timedelta(0))
+
+
 def test_periodic_task_may_keep_results(shop: Shop) -> None:
     ran = threading.Event()
     heard: list[Job[Any]] = []

@@ -22,11 +22,12 @@ def test_a_signal_is_named_as_it_is_imported(signal: SafeSignal) -> None:
     assert getattr(signals, signal.name) is signal
 
 
-def test_there_are_the_six_that_are_promised() -> None:
+def test_there_are_the_seven_that_are_promised() -> None:
     assert set(signals.__all__) == {
         "job_started",
         "job_schedule_retry",
         "job_failed",
+        "job_expired",
         "job_finished",
         "worker_started",
         "worker_terminated",

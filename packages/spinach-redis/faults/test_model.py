@@ -105,7 +105,9 @@ class Brokers(RuleBasedStateMachine):
     def new_job(
         self, queue: str, task: str, max_retries: int, due_ms: int | None, size: int
     ) -> Deposit:
-        record = header_line(max_retries=max_retries, queue=queue, task=task) + b"x" * size
+        flags = "hx" if size % 2 else ""
+        header = header_line(max_retries=max_retries, queue=queue, task=task, flags=flags)
+        record = header + b"x" * size
         kind = "1" if max_retries else "0"
         return Deposit(queue, kind + self.new_id(), record, due_ms)
 

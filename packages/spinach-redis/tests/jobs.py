@@ -17,9 +17,14 @@ LEASE_MS = 30_000
 
 
 def deposit(
-    queue: str = QUEUE, *, max_retries: int = 3, due_ms: int | None = None, payload: bytes = b"[]"
+    queue: str = QUEUE,
+    *,
+    max_retries: int = 3,
+    due_ms: int | None = None,
+    payload: bytes = b"[]",
+    flags: str = "",
 ) -> Deposit:
-    record = header_line(max_retries=max_retries, queue=queue, task=TASK) + payload
+    record = header_line(max_retries=max_retries, queue=queue, task=TASK, flags=flags) + payload
     return Deposit(queue, stored_id(str(uuid.uuid4()), max_retries), record, due_ms)
 
 

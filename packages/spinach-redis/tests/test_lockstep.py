@@ -77,7 +77,9 @@ class Pair:
         task = self.rng.choice(["limited", "plain", "plain"])
         kind = "1" if retries else "0"
         size = self.rng.choice([0, 10, 300])
-        record = header_line(max_retries=retries, queue=queue, task=task) + b"x" * size
+        flags = self.rng.choice(["", "", "x", "hr"])
+        header = header_line(max_retries=retries, queue=queue, task=task, flags=flags)
+        record = header + b"x" * size
         return Deposit(queue, f"{kind}00000000-0000-4000-8000-{self.made:012}", record, due_ms)
 
     def both(self, method: str, *args: object, **options: object) -> object:

@@ -222,6 +222,18 @@ HEADERS = [
     b"1|3|-|q|t",
     b"1|9999999|-|q.A_0:-|t.A_0:-",
     b"1|0|-|" + NAME.encode() + b"|" + NAME.encode(),
+    b"1|3|h|q|t",
+    b"1|3|r|q|t",
+    b"1|3|x|q|t",
+    b"1|3|hr|q|t",
+    b"1|0|hx|q|t",
+    b"1|3|rx|q|t",
+    b"1|3|hrx|q|t",
+    b"1|3|xh|q|t",
+    b"1|3|hh|q|t",
+    b"1|3|hrxz|q|t",
+    b"1|3|-h|q|t",
+    b"1|3|X|q|t",
     b"1|3|a|q|t",
     b"1|3|ab|q|t",
     b"1|3||q|t",
@@ -257,6 +269,24 @@ def test_scripts_read_the_records_that_python_reads(server: Server, header: byte
         assert (task, max_retries) == (None, None)
     else:
         assert (task.decode(), max_retries) == (expected.task, expected.max_retries)
+
+
+@pytest.mark.parametrize("flags", ["h", "r", "x", "hr", "hx", "rx", "hrx"])
+def test_job_with_options_takes_a_slot_of_its_task(
+    new_broker: NewBroker, server: Server, namespace: str, flags: str
+) -> None:  # I10
+    broker = new_broker()
+    member = Member(broker, limits={TASK: 1})
+    jobs = [deposit(flags=flags), deposit(flags=flags)]
+    broker.enqueue(jobs)
+    [lease] = member.take(idle=2)
+    assert lease.record == jobs[0].record
+    slots = f"{{{namespace}/{QUEUE}}}:slots"
+    with server.client() as client:
+        assert client.zrange(slots, 0, -1) == [f"{TASK}|{lease.stored_id}".encode()]
+        broker.report([success(lease)])
+        assert not client.exists(slots)
+    assert [each.stored_id for each in member.take(idle=2)] == [jobs[1].stored_id]
 
 
 def test_record_that_cannot_be_read_takes_no_slot(

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from spinach.clock import as_utc
+from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Collecting, typed_as
 from spinach.exc import InvalidArgument
+from spinach.options import BatchWithOptions
 from spinach.record.payload import encode_arguments
 from spinach.support.checks import MISSING, missing_position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
 
     from spinach.definition.task import Wanted
 
@@ -31,6 +33,8 @@ class BatchEntry(msgspec.Struct, frozen=True):
     kwargs: dict[str, Any]
     #: Encoded when the entry was made, so that later changes do not show.
     arguments: bytes
+    #: None: none were asked for.
+    options: CallOptions | None = None
 
 
 class Batch:
@@ -57,7 +61,7 @@ class Batch:
         """
         if task is MISSING:
             raise missing_position("schedule", "task", kwargs)
-        self._add(task, None, args, kwargs)
+        self._add(None, task, None, args, kwargs)
 
     @typed_as(Collecting.schedule_at)
     def schedule_at(
@@ -70,7 +74,23 @@ class Batch:
         """
         if at is MISSING:
             raise missing_position("schedule_at", "task" if task is MISSING else "at", kwargs)
-        self._add(task, as_utc(at), args, kwargs)
+        self._add(None, task, as_utc(at), args, kwargs)
+
+    def options(
+        self, *, expires_in: timedelta | None = None, headers: Mapping[str, str] | None = None
+    ) -> BatchWithOptions:
+        """What adds jobs with options to this batch; see `Engine.options`.
+
+        Args:
+            expires_in: no attempt begins later than this after the instant at which the job is
+                to start. Without one that is when the batch is scheduled. None: the job never
+                expires.
+            headers: texts that travel with the job; None: it has none.
+
+        Raises:
+            InvalidArgument: one that cannot be used.
+        """
+        return BatchWithOptions(self._add, CallOptions.of(expires_in=expires_in, headers=headers))
 
     def pending(self) -> Sequence[BatchEntry]:
         """What is to be sent.
@@ -91,12 +111,17 @@ class Batch:
         self._scheduled = not self._entries
 
     def _add(
-        self, task: Any, at: datetime | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        options: CallOptions | None,
+        task: Any,
+        at: datetime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
         self._refuse_used()
         name = task if isinstance(task, str) else getattr(task, "__name__", repr(task))
         arguments = encode_arguments(args, kwargs, task=name)
-        self._entries.append(BatchEntry(task, at, args, kwargs, arguments))
+        self._entries.append(BatchEntry(task, at, args, kwargs, arguments, options))
 
     def _refuse_used(self) -> None:
         if self._scheduled:

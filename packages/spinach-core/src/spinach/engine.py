@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from spinach.brokers.base import Broker
 from spinach.const import DEFAULT_NAMESPACE, DEFAULT_WORKER_NUMBER
+from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WaitInWorker, WorkersRunning
 from spinach.failed import FailedStore
+from spinach.options import SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
 from spinach.record.names import check_name
 from spinach.results import require_wait, result_of, results_of
-from spinach.support.checks import MISSING, missing_position, require_int, require_timedelta
+from spinach.support.checks import (
+    MISSING,
+    at_is_none,
+    missing_position,
+    require_int,
+    require_timedelta,
+)
 from spinach.support.installation import warn_of_older_spinach
 from spinach.support.log import ENGINE_LOGGER
 from spinach.support.nested import OneAtATime, is_nested
@@ -26,7 +34,7 @@ from spinach.worker.pool import PoolOptions, WorkerPool
 from spinach.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
@@ -202,9 +210,7 @@ class Engine:
         if at is MISSING:
             raise missing_position("schedule_at", "task" if task is MISSING else "at", kwargs)
         if at is None:
-            raise InvalidArgument(
-                "at is None, expected a datetime. Use schedule() to start as soon as possible."
-            )
+            raise at_is_none()
         return producer.schedule_one(self._broker, self._task_table, task, at, args, kwargs)
 
     def schedule_batch(self, batch: Batch) -> list[Job[Any]]:
@@ -224,6 +230,45 @@ class Engine:
                 And whatever `schedule` raises, before anything is sent.
         """
         return producer.schedule_batch(self._broker, self._task_table, batch)
+
+    def options(
+        self, *, expires_in: timedelta | None = None, headers: Mapping[str, str] | None = None
+    ) -> SchedulerWithOptions:
+        """Options of single calls: a scheduler of jobs that have them.
+
+        ::
+
+            spin.options(expires_in=timedelta(minutes=5)).schedule(send_code, "ada")
+
+        It makes no call, and may be kept for any number of jobs.
+
+        Args:
+            expires_in: an attempt that would begin later than this after the instant at which
+                the job is to start is not made: the job ends as EXPIRED, and enters no failed
+                store. It counts from now for `schedule`, at least one millisecond. None: the
+                job never expires.
+            headers: texts that travel with the job, beside its arguments: `Job.headers`. They
+                count for the broker's limit of bytes. None: it has none.
+
+        Raises:
+            InvalidArgument: `expires_in` is no timedelta, or shorter; `headers` is no mapping
+                of str to str.
+        """
+        return SchedulerWithOptions(
+            self._schedule, CallOptions.of(expires_in=expires_in, headers=headers)
+        )
+
+    def _schedule(
+        self,
+        options: CallOptions,
+        task: Any,
+        at: datetime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Job[Any]:
+        return producer.schedule_one(
+            self._broker, self._task_table, task, at, args, kwargs, options
+        )
 
     def result(self, job: Job[R], *, timeout: timedelta | None) -> R:
         """Wait for a job to end, and return what its function returned.

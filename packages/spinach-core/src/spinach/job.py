@@ -11,6 +11,7 @@ import msgspec
 from spinach.clock import from_ms
 from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
+from spinach.record.options import RecordOptions, read_options
 from spinach.record.payload import decode_payload
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
     retries: int = 0
     task_args: tuple[Any, ...] = ()
     task_kwargs: dict[str, Any] = {}
-    #: Whether `Engine.result` can answer what it returned.
-    keeps_result: bool = False
+    #: What its record says of them; None: it was scheduled without any.
+    options: RecordOptions | None = None
     #: Of the engine that scheduled it, where that matters: in what `schedule` answers for a job
     #: that keeps its result. Empty elsewhere.
     namespace: str = ""
@@ -115,6 +116,22 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
     def attempt(self) -> int:
         """Number of the current or next attempt, from 1."""
         return self.retries + 1
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The texts that travel with it, as a copy; see `Engine.options`."""
+        return {} if self.options is None else dict(self.options.headers or ())
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Aware, UTC: no attempt begins then or later; None: it never expires."""
+        expires_ms = None if self.options is None else self.options.expires_ms
+        return None if expires_ms is None else from_ms(expires_ms)
+
+    @property
+    def keeps_result(self) -> bool:
+        """Whether `Engine.result` can answer what it returned."""
+        return self.options is not None and self.options.keep_ms is not None
 
     def with_status(self, status: JobStatus) -> Job[R_co]:
         """The same job in another state."""
@@ -143,8 +160,11 @@ def job_from_record(
     """
     header = read_header(record)
     args, kwargs, at_ms = decode_payload(record)
+    options = read_options(record) if header.flags else None
     try:
         id_text, at = str(uuid.UUID(job_id_of(stored_id))), from_ms(at_ms)
+        if options is not None and options.expires_ms is not None:
+            from_ms(options.expires_ms)
     except (ValueError, OverflowError) as exc:
         raise UnreadableRecord(f"The id or instant of the record is damaged: {exc}") from exc
     return Job(
@@ -157,5 +177,5 @@ def job_from_record(
         retries=retries,
         task_args=tuple(args),
         task_kwargs=kwargs,
-        keeps_result="r" in header.flags,
+        options=options,
     )

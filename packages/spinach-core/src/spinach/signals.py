@@ -23,6 +23,7 @@ from spinach.support.forks import leave_child
 from spinach.support.shield import SHIELD
 
 __all__ = [
+    "job_expired",
     "job_failed",
     "job_finished",
     "job_schedule_retry",
@@ -72,6 +73,9 @@ job_schedule_retry = SafeSignal("job_schedule_retry")
 
 #: A job failed for good, or lost its worker for good. Arguments: job, err.
 job_failed = SafeSignal("job_failed")
+
+#: A job was not run, since its attempt would have begun too late. Nothing follows. Arguments: job.
+job_expired = SafeSignal("job_expired")
 
 #: An attempt ended, whatever came of it; after the two above. Arguments: job.
 job_finished = SafeSignal("job_finished")

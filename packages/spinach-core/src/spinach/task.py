@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, Protocol, TypeVar
 from spinach.backoff import DEFAULT_BACKOFF, require_backoff
 from spinach.batch import Batch
 from spinach.const import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE
+from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.definition.task import Task, find_task
 from spinach.exc import (
@@ -20,6 +21,7 @@ from spinach.exc import (
     RetryException,
     TasksNotAttached,
 )
+from spinach.options import SchedulerWithOptions
 from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,
@@ -32,7 +34,7 @@ from spinach.support.checks import (
 from spinach.support.nested import OneAtATime, ProcessLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
     from spinach.backoff import Backoff
@@ -66,6 +68,15 @@ class Scheduler(Protocol):
     def schedule_batch(self, batch: Batch) -> list[Job[Any]]:
         """See `Engine.schedule_batch`."""
         ...
+
+    def _schedule(
+        self,
+        options: CallOptions,
+        task: Any,
+        at: datetime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Job: ...
 
     def _registry_may_grow(self, task: Task[..., Any], replaced: Task[..., Any] | None) -> None: ...
 
@@ -294,6 +305,36 @@ class Tasks:
             TasksNotAttached: no engine is attached. And what the engine raises.
         """
         return self._engine().schedule_batch(batch)
+
+    def options(
+        self, *, expires_in: timedelta | None = None, headers: Mapping[str, str] | None = None
+    ) -> SchedulerWithOptions:
+        """A scheduler of jobs with options, on the engine attached last; see `Engine.options`.
+
+        It may be made before an engine is attached. Each call takes the engine that is attached
+        last by then, and raises `TasksNotAttached` without one.
+
+        Args:
+            expires_in: no attempt begins later than this after the instant at which the job is
+                to start; None: the job never expires.
+            headers: texts that travel with the job; None: it has none.
+
+        Raises:
+            InvalidArgument: one that cannot be used.
+        """
+        return SchedulerWithOptions(
+            self._schedule, CallOptions.of(expires_in=expires_in, headers=headers)
+        )
+
+    def _schedule(
+        self,
+        options: CallOptions,
+        task: Any,
+        at: datetime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Job[Any]:
+        return self._engine()._schedule(options, task, at, args, kwargs)  # noqa: SLF001 - two halves of one link
 
     def _attached(self, engine: Scheduler) -> list[Scheduler]:
         """Note the engine this registry is attached to.

@@ -76,8 +76,16 @@ class Crash:
         """Join the queue, lease the job, and give back the jobs before it.
 
         Raises:
-            InvalidArgument: it is not ready, or the limit of its task holds it back.
+            InvalidArgument: it is not ready, or the limit of its task holds it back, or it has
+                expired.
         """
+        expires_ms, now_ms = self.entry.expires_ms, self._recording.now_ms
+        queued = self.entry.status is JobStatus.QUEUED
+        if queued and expires_ms is not None and expires_ms <= now_ms:
+            raise InvalidArgument(
+                "Cannot crash over a job that has expired, since no worker starts it: "
+                f"{listing.line(self.entry, now_ms)}. Turn the clock less far before."
+            )
         queue = self._job.queue
         declaration = declare(
             self._recording.engine._task_table.by_name,  # noqa: SLF001 - as a pool declares them

@@ -15,6 +15,7 @@ from spinach.brokers.calls import Verdict
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import OutcomeKind
 from spinach.record.header import UnreadableRecord, read_header
+from spinach.record.options import read_options
 from spinach.record.payload import decode_payload
 
 from .awaited import AwaitedResults
@@ -70,6 +71,19 @@ class Entry:
             return read_header(self.record).task
         except UnreadableRecord:
             return "?"
+
+    @property
+    def expires_ms(self) -> int | None:
+        """The instant from which on it is not started, in ms since 1970.
+
+        None: it never expires, or its record cannot be read.
+        """
+        try:
+            if not read_header(self.record).flags:
+                return None
+            return read_options(self.record).expires_ms
+        except UnreadableRecord:
+            return None
 
     @property
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Jobs as text, one line each: the call, its state, the attempt, and when it is due."""
+"""Jobs as text, one line each: the call, its state, the attempt, when it is due and expires."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ __all__ = ["call_text", "line", "lines"]
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 8
+
+#: They may expire.
+_UNSTARTED = (JobStatus.QUEUED, JobStatus.WAITING)
 
 #: A report of thousands of jobs would be of no help.
 _MOST_LINES = 50
@@ -53,6 +56,11 @@ def line(entry: Entry, now_ms: int) -> str:
     elif entry.status is JobStatus.WAITING and entry.due_ms is not None:
         left = entry.due_ms - now_ms
         parts.append(f"due in {timedelta(milliseconds=left)}" if left > 0 else "due now")
+    if entry.status in _UNSTARTED and (expires_ms := entry.expires_ms) is not None:
+        left = expires_ms - now_ms
+        parts.append(
+            f"expires in {timedelta(milliseconds=left)}" if left > 0 else "too late to start"
+        )
     if entry.error:
         parts.append(entry.error)
     return "  ".join(parts)

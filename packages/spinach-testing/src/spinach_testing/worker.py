@@ -227,8 +227,8 @@ class TestWorker:
             The job as it stands afterwards: WAITING to be run again, or FAILED.
 
         Raises:
-            InvalidArgument: the job is not ready, or held back by the limit of its task, or
-                `when` is something else.
+            InvalidArgument: the job is not ready, or held back by the limit of its task, or it
+                has expired, or `when` is something else.
             UnknownTask: the job's task is not attached.
         """
         __tracebackhide__ = True

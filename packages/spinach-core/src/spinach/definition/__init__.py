@@ -1,1 +1,1 @@
-"""What a task is: its function with its signature and options, and the types of its calls."""
+"""What a task is: its function with its signature and options; types and options of calls."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from spinach.batch import Batch
 from spinach.brokers.calls import Deposit
 from spinach.clock import as_utc, from_ms, to_ms
@@ -11,12 +13,14 @@ from spinach.definition.task import check_call
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import Job, JobStatus
 from spinach.record.ids import new_ids, stored_id
+from spinach.record.options import NO_OPTIONS
 from spinach.record.payload import complete_payload, encode_arguments
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.brokers.storing import StoringRole
+    from spinach.definition.call_options import CallOptions
     from spinach.producer.task_table import TaskTable
     from spinach.task import Task
 
@@ -30,15 +34,16 @@ def schedule_one(
     at: datetime | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    options: CallOptions | None = None,
 ) -> Job[Any]:
-    """Check, encode and store one job; see `Engine.schedule`."""
+    """Check, encode and store one job; see `Engine.schedule` and `Engine.options`."""
     task = task_table.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
     check_call(task, args, kwargs)
     arguments = encode_arguments(args, kwargs, task=task.name)
     now_ms = to_ms(broker.clock.now())
     (job_id,) = new_ids(1)
-    job, deposit = _prepare(broker, task, job_id, now_ms, due_ms, args, kwargs, arguments)
+    job, deposit = _prepare(broker, task, job_id, now_ms, due_ms, args, kwargs, arguments, options)
     (ready,) = broker.enqueue([deposit])
     return job if ready else job.with_status(JobStatus.WAITING)
 
@@ -59,8 +64,9 @@ def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> li
         check_call(task, entry.args, entry.kwargs)
         due_ms = None if entry.at is None else to_ms(entry.at)
         job, deposit = _prepare(
-            broker, task, job_id, now_ms, due_ms, entry.args, entry.kwargs, entry.arguments
-        )
+            broker, task, job_id, now_ms, due_ms, entry.args, entry.kwargs, entry.arguments,
+            entry.options,
+        )  # fmt: skip
         jobs.append(job)
         deposits.append(deposit)
     if not deposits:
@@ -87,16 +93,21 @@ def _prepare(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     arguments: bytes,
+    options: CallOptions | None,
 ) -> tuple[Job[Any], Deposit]:
     at_ms = now_ms if due_ms is None else due_ms
+    recorded, header = task.options, task.header
+    if options is not None and (asked := options.recorded(at_ms)) is not None:
+        # How long the result is kept is the task's to say, and the rest the call's.
+        recorded = structs.replace(asked, keep_ms=recorded.keep_ms)
+        header = task.header_with(recorded)
     payload = complete_payload(
         arguments,
         at_ms,
         limit_bytes=broker.max_payload_bytes,
         task=task.name,
-        options=task.options,
+        options=recorded,
     )
-    keeps_result = task.keep_result is not None
     job = Job(
         id_text=job_id,
         status=JobStatus.QUEUED,
@@ -106,8 +117,8 @@ def _prepare(
         max_retries=task.max_retries,
         task_args=args,
         task_kwargs=kwargs,
-        keeps_result=keeps_result,
-        namespace=broker.namespace if keeps_result else "",
+        options=None if recorded is NO_OPTIONS else recorded,
+        namespace=broker.namespace if task.keep_result is not None else "",
     )
     stored = stored_id(job_id, task.max_retries)
-    return job, Deposit(task.queue, stored, task.header + payload, due_ms)
+    return job, Deposit(task.queue, stored, header + payload, due_ms)

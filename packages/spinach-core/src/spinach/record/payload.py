@@ -108,8 +108,9 @@ def complete_payload(
     if options is not NO_OPTIONS:
         payload = with_options(payload, options)
     if len(payload) > limit_bytes:
+        what = "arguments" if options.headers is None else "arguments and headers"
         raise PayloadTooLarge(
-            f"The encoded arguments of task {task!r} have {len(payload)} bytes, the limit "
+            f"The encoded {what} of task {task!r} have {len(payload)} bytes, the limit "
             f"is {limit_bytes}. Store the data elsewhere and send a reference to it."
         )
     return payload

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
+    "at_is_none",
     "deferred",
     "missing_position",
     "refuse_unfinished",
@@ -87,6 +88,13 @@ def missing_position(call: str, parameter: str, named: Mapping[str, object]) -> 
             f"function. Pass {place} positional argument: {example}."
         )
     return InvalidArgument(f"{call} lacks {place} positional argument. Write {example}.")
+
+
+def at_is_none() -> InvalidArgument:
+    """The error for a `schedule_at` with None as its instant."""
+    return InvalidArgument(
+        "at is None, expected a datetime. Use schedule() to start as soon as possible."
+    )
 
 
 def require_int(

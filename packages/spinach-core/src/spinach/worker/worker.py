@@ -1,7 +1,8 @@
 """A worker thread: runs one job after the other and says what became of each.
 
 1. It hands in the outcome of its last job and gets the next one, in one exchange.
-2. It reads the arguments, sends `job_started`, calls the task's function.
+2. It reads the arguments, sends `job_started`, calls the task's function. A job that would start
+   too late is done with instead (see `spinach.worker.expiry`).
 3. It decides whether the job succeeded, has a retry, or failed. It logs that and sends the signals.
 
 2 and 3 run in a `contextvars.Context` that each attempt has to itself. The thread talks to no
@@ -32,6 +33,7 @@ from spinach.support.forks import PROCESS, end_child, leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.support.shield import SHIELD
 from spinach.worker.buffer import LeasedJob
+from spinach.worker.expiry import has_expired, tell_expired
 from spinach.worker.retry_delay import retry_delay_ms
 
 if TYPE_CHECKING:
@@ -134,8 +136,11 @@ class Worker:
             callback()
 
     def _execute(self, work: LeasedJob) -> Outcome:
-        lease, task = work.lease, work.task
+        lease, task, options = work.lease, work.task, work.options
         try:
+            if options is not None and has_expired(options, self._clock):
+                tell_expired(lease, self._namespace)
+                return Outcome(OutcomeKind.EXPIRED, lease, task.name, keep_ms=options.keep_ms)
             args, kwargs, _ = decode_payload(lease.record)
             # Only a receiver or a log handler needs a snapshot; most jobs have neither.
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
@@ -164,7 +169,7 @@ class Worker:
             # doing, so they fail the job; the thread goes on.
             result = task.func(*args, **kwargs)
             refusal = None if result is None else refuse_unfinished(task.func, result)
-            if work.options is not None and refusal is None:
+            if options is not None and refusal is None:
                 kept, refusal = self._encoded(work, result)
             del result
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
@@ -179,10 +184,10 @@ class Worker:
         if job is not None or signals.job_finished.receivers:
             with SHIELD:
                 self._tell_success(job or _snapshot(lease), self._clock.monotonic() - started)
-        if work.options is None:
+        if options is None:
             return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
         return Outcome(
-            OutcomeKind.SUCCEEDED, lease, task.name, keep_ms=work.options.keep_ms, result=kept
+            OutcomeKind.SUCCEEDED, lease, task.name, keep_ms=options.keep_ms, result=kept
         )
 
     def _encoded(self, work: LeasedJob, result: object) -> tuple[bytes | None, SpinachError | None]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from spinach.brokers.calls import Deposit
 from spinach.record.header import header_line, read_header
 from spinach.record.ids import stored_id
-from spinach.record.options import NO_OPTIONS, RecordOptions, with_options
+from spinach.record.options import NO_OPTIONS, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from spinach.brokers.calls import FailedJob, LostJob
     from spinach.outcome import Lease
+    from spinach.record.options import RecordOptions
 
 __all__ = ["QUEUE", "TASK", "deposit", "ids", "once", "task_of"]
 
@@ -43,15 +44,14 @@ def deposit(
         max_retries: 0 makes a job that runs at most once.
         due_ms: instant on the store's clock; None is now.
         payload: taken as it is; brokers never look into it.
-        options: of the job, which brokers may read.
+        options: at its end, with their flags in the first line; none changes neither.
     """
-    if options is not NO_OPTIONS:
-        payload = with_options(payload, options)
-    header = header_line(max_retries=max_retries, queue=queue, task=task, flags=options.flags)
+    flags = options.flags
+    header = header_line(max_retries=max_retries, queue=queue, task=task, flags=flags)
     return Deposit(
         queue=queue,
         stored_id=stored_id(str(uuid.uuid4()), max_retries),
-        record=header + payload,
+        record=header + (with_options(payload, options) if flags else payload),
         due_ms=due_ms,
     )
 

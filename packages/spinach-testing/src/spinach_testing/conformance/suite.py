@@ -24,6 +24,7 @@ from .behaviours.limits import LimitsBehaviour
 from .behaviours.names import NamesBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
 from .behaviours.nested import NestedBehaviour
+from .behaviours.options import OptionsBehaviour
 from .behaviours.outcome import OutcomeBehaviour
 from .behaviours.parks import ParksBehaviour
 from .behaviours.periodic import PeriodicBehaviour
@@ -67,6 +68,7 @@ class BrokerConformance(
     EmptyBehaviour,
     CountsBehaviour,
     FidelityBehaviour,
+    OptionsBehaviour,
     FailedStoreBehaviour,
     ResultsBehaviour,
     WakeupBehaviour,

@@ -19,6 +19,7 @@ from . import (
     fetching,
     housekeeping,
     nesting,
+    options,
     outcomes,
     producing,
     results,
@@ -47,6 +48,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
     breaker
     for module in (
         producing,
+        options,
         nesting,
         fetching,
         outcomes,

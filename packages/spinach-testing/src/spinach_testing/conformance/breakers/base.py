@@ -49,6 +49,8 @@ class Family:
     failed: list[str] = field(default_factory=list)
     #: Large ones among them, as they were listed.
     large: dict[str, FailedJob] = field(default_factory=dict)
+    #: Stored id → record, as it was to be stored.
+    records: dict[str, bytes] = field(default_factory=dict)
     #: Queues whose failed jobs were asked for.
     asked: set[str] = field(default_factory=set)
     #: Stored id → how the job ended, as it was told once.
