@@ -245,14 +245,14 @@ class Engine:
         Args:
             expires_in: an attempt that would begin later than this after the instant at which
                 the job is to start is not made: the job ends as EXPIRED, and enters no failed
-                store. It counts from now for `schedule`, at least one millisecond. None: the
-                job never expires.
+                store. It counts from now for `schedule`. From 1 ms to 3650 days, rounded up to
+                the millisecond. None: the job never expires.
             headers: texts that travel with the job, beside its arguments: `Job.headers`. They
-                count for the broker's limit of bytes. None: it has none.
+                count for the broker's limit of bytes. None or empty: it has none.
 
         Raises:
-            InvalidArgument: `expires_in` is no timedelta, or shorter; `headers` is no mapping
-                of str to str.
+            InvalidArgument: `expires_in` is no such timedelta; `headers` is no mapping of str
+                to str.
         """
         return SchedulerWithOptions(
             self._schedule, CallOptions.of(expires_in=expires_in, headers=headers)

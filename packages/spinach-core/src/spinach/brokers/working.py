@@ -224,7 +224,8 @@ class WorkingRole(Role):
 
         An outcome counts only where its lease is the current one of that job;
         anything else answers REFUSED and changes nothing, so that repeating a
-        report is safe. Each that counts frees the job's slot and moves one job that
-        waits for it to the front of the queue. Releases of one call keep their
-        order and go to the front.
+        report is safe. What becomes of the job says `OutcomeKind`; one that expired or was
+        cancelled is gone as one that succeeded is. Each that counts frees the job's slot and
+        moves one job that waits for it to the front of the queue. Releases of one call keep
+        their order and go to the front.
         """

@@ -97,9 +97,12 @@ def _require_headers(headers: Any) -> dict[str, str] | None:
             f"headers is a value of type {type(headers).__name__}, expected a mapping of texts to "
             'texts such as {"trace": "4f2a"}.'
         )
-    plain = {_require_text(name): _require_text(headers[name], name) for name in headers}
-    if len(plain) != len(headers):
-        raise InvalidArgument(f"Two headers have the same name, of {list(plain)}. Keep one.")
+    plain: dict[str, str] = {}
+    for given in headers:
+        name = _require_text(given)
+        if name in plain:
+            raise InvalidArgument(f"Two headers have the same name, {name!r}. Keep one of them.")
+        plain[name] = _require_text(headers[given], name)
     return plain or None
 
 
