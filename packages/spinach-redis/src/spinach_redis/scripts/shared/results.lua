@@ -44,7 +44,6 @@ local function keep_ends(q, now, now_up, ends)
   for i = 1, #ends do
     local list = ends[i][4]
     if call('ZREM', q.awaited, ids[i]) == 1 and list then
-      call('DEL', list)
       call('RPUSH', list, ends[i][2])
       call('PEXPIRE', list, SIGNAL_MS)
     end

@@ -226,6 +226,22 @@ class ResultsBehaviour(BrokerBehaviour):
         end(process, process.take_one(), b'"at last"')
         assert wait.result() == returned(b'"at last"')
 
+    @holds("I23")
+    def test_wait_for_a_retried_job_is_not_told_its_former_end(self, lab: Lab) -> None:
+        job = kept()
+        lab.enqueue(job)
+        process = lab.process()
+        lease = process.take_one()
+        first = awaited(lab, job)
+        assert process.report(outcome(OutcomeKind.FAILED, lease, keep_ms=KEEP_MS)) == (
+            Verdict.APPLIED,
+        )
+        assert first.result().ending is Ending.FAILED
+        assert lab.client.retry_failed(QUEUE, [job.stored_id]) == 1
+        second = awaited(lab, job)
+        end(process, process.take_one(), b'"better"')
+        assert second.result() == returned(b'"better"')
+
     @holds("I12", "I23")
     def test_job_that_recovery_fails_has_an_end(self, lab: Lab) -> None:
         lost, again, plain = kept(max_retries=0), kept(), once()
