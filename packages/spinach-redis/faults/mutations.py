@@ -423,14 +423,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         test="test_wait_is_one_script_and_one_command",
     ),
     Mutation(
-        rule="waits begin on a full server",
-        file=f"{SCRIPTS}/ends.lua",
-        before="  admit_when_full(q.jobs)\n",
-        after="",
-        tests=f"{REDIS_TESTS}/test_results.py",
-        test="test_results_pass_and_are_waited_for_on_a_full_server",
-    ),
-    Mutation(
         rule="waits go on while the server is full",
         file="spinach_redis/results.py",
         before="if fault_of(cause) is Fault.FULL:",
@@ -453,14 +445,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         after="",
         tests=f"{REDIS_TESTS}/test_results.py",
         test="test_result_counts_as_reported_when_the_replica_has_it",
-    ),
-    Mutation(
-        rule="workers do not wait for results",
-        file="spinach/engine.py",
-        before="if seconds > 0 and pool is not None and thread in pool:",
-        after="if False:",
-        tests=f"{CORE_TESTS}/test_exc.py",
-        test="test_every_exception_is_raised_by_its_entry_with_a_message",
     ),
     Mutation(
         rule="results come back equal",

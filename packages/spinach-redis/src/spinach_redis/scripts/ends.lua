@@ -39,9 +39,9 @@ for i = 1, #ids do
   end
 end
 if wait_ms > 0 and answers[1] == 1 then
-  admit_when_full(q.jobs)
   trim_results(q, now)
-  -- What lies there is of an end that counts no more.
+  -- What lies there is of an end that counts no more. This admits the write that follows it, too,
+  -- on a server that is full.
   call('DEL', list)
   call('ZADD', q.awaited, string.format('%.0f', now + wait_ms), ids[1])
 end
