@@ -50,6 +50,7 @@ def check_goals(results: Results) -> list[GoalCheck]:
         *(judge.at_most("future", "early", name, 0, "never early") for name in _ours()),
         *(judge.due("p50", 2.0, name) for name in _ours()),
         *(judge.due("p99", 5.0, name) for name in _ours()),
+        *(judge.no_later("result", metric, name) for metric, name in _pairs()),
         judge.times_peer("distant drain", "rate", AT_LEAST_ONCE, 8),
         judge.at_least("distant batch", "share", AT_LEAST_ONCE, 70, "70 % of its own rate"),
         judge.at_most("idle", "commands", AT_LEAST_ONCE, 0.5, "≤ 0.5 commands/s"),

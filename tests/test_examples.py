@@ -33,7 +33,7 @@ ARGUMENTS = {"measure.py": ["2000"]}
 #: Jobs fail in these, workers die, or logging is set up, as by a web server.
 TELLING = {
     "break_it.py", "embedded.py", "failed_store.py", "graceful_stop.py", "lost_worker.py",
-    "retries.py", "separate.py", "signals.py", "worker.py",
+    "results.py", "retries.py", "separate.py", "signals.py", "worker.py",
 }  # fmt: skip
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")

@@ -28,9 +28,9 @@ def test_table_of_keys_has_every_key_that_a_script_declares() -> None:
     declared = {name for each in script.SCRIPTS for name in getattr(keys, each.name.upper())}
     described = {name for name, _, _ in tool["table"]()}
     assert declared <= described
-    # The others have the name of a member, a session or a call behind a colon.
+    # The others have the name of a member, a session, a call or a job behind a colon.
     others = {name.partition(":")[0] for name in described - declared}
-    assert others == {"running", "producer", "taken"}
+    assert others == {"running", "producer", "taken", "result"}
 
 
 def test_rows_of_the_tables_have_as_many_cells_as_their_heads() -> None:

@@ -56,6 +56,7 @@ ROLES = (
     "spinach.brokers.housekeeping",
     "spinach.brokers.management",
     "spinach.brokers.failed_store",
+    "spinach.brokers.results",
 )
 
 #: Where a name is told in full that several public modules offer, and none of them makes.
@@ -243,24 +244,21 @@ def roles(module: str, node: ast.ClassDef) -> list[Part]:
 
 
 def typed_as(module: str, node: ast.expr) -> list[ast.FunctionDef]:
-    """The overloads that `@typed_as(Holder[Answer].method)` gives a method; empty of others."""
+    """The overloads that `@typed_as(Holder.method)` gives a method; empty of others."""
     match node:
         case ast.Call(
             func=ast.Name(id="typed_as"),
-            args=[ast.Attribute(value=ast.Subscript(ast.Name(id=holder), answer), attr=method)],
+            args=[ast.Attribute(value=ast.Name(id=holder), attr=method)],
         ):
             [found] = definitions(module, holder)
         case _:
             return []
     assert isinstance(found.node, ast.ClassDef)
-    [parameter] = [each.slice for each in found.node.bases if isinstance(each, ast.Subscript)]
     overloads = []
     for member in found.node.body:
         if isinstance(member, ast.FunctionDef) and member.name == method and member.decorator_list:
             overload = copy.deepcopy(member)
             overload.args.posonlyargs[0].annotation = None  # of self
-            assert ast.unparse(member.returns or ast.Constant(None)) == ast.unparse(parameter)
-            overload.returns = answer
             overloads.append(overload)
     return overloads
 

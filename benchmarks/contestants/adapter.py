@@ -47,6 +47,8 @@ class Adapter(ABC):
     distribution: ClassVar[str]
     #: Whether there is a call that schedules many jobs.
     has_batch: ClassVar[bool] = False
+    #: Whether a producer can wait for what a job returned; on where the options have `results`.
+    has_results: ClassVar[bool] = False
     #: Whether it plays on a Cluster, with `queues` among its options to spread jobs over.
     on_cluster: ClassVar[bool] = False
 
@@ -71,6 +73,14 @@ class Adapter(ABC):
 
         Returns:
             Seconds that it took, without connecting.
+        """
+
+    @abstractmethod
+    def ask(self, calls: Sequence[Call]) -> list[float]:
+        """Schedule each call and wait for its result, one after the other.
+
+        Returns:
+            Seconds that each took.
         """
 
 
@@ -99,6 +109,21 @@ class SyncAdapter(Adapter):
 
     def connect(self) -> None:
         """Do what a producer does once."""
+
+    def ask(self, calls: Sequence[Call]) -> list[float]:
+        """See `Adapter`."""
+        self.connect()
+        seconds = []
+        for call in calls:
+            begin = time.perf_counter()
+            found = self.result(call)
+            seconds.append(time.perf_counter() - begin)
+            _check(call, found)
+        return seconds
+
+    def result(self, call: Call) -> Any:
+        """Schedule one job, and wait for what it returns."""
+        raise NotImplementedError
 
 
 class AsyncAdapter(Adapter):
@@ -135,6 +160,31 @@ class AsyncAdapter(Adapter):
         await self.close()
         return seconds
 
+    def ask(self, calls: Sequence[Call]) -> list[float]:
+        """See `Adapter`."""
+        return asyncio.run(self._ask(calls))
+
+    async def _ask(self, calls: Sequence[Call]) -> list[float]:
+        await self.open()
+        seconds = []
+        for call in calls:
+            begin = time.perf_counter()
+            found = await self.aresult(call)
+            seconds.append(time.perf_counter() - begin)
+            _check(call, found)
+        await self.close()
+        return seconds
+
+    async def aresult(self, call: Call) -> Any:
+        """Schedule one job, and wait for what it returns."""
+        raise NotImplementedError
+
+
+def _check(call: Call, found: Any) -> None:
+    """The result has to be that of the call, or nothing was measured."""
+    if found != call.args[0]:
+        raise AssertionError(f"{call} returned {found!r}")
+
 
 async def until_stopped(running: Sequence[asyncio.Task[Any]]) -> None:
     """Let parts of a worker run until SIGTERM, or until one of them fails."""
@@ -161,12 +211,15 @@ def play(contestant: type[Adapter]) -> None:
             "python": sys.version.split()[0],
             "guarantee": adapter.guarantee,
             "has_batch": contestant.has_batch,
+            "has_results": contestant.has_results,
             "on_cluster": contestant.on_cluster,
             "pending": adapter.pending(),
         }
     elif command == "work":
         adapter.work(order["slots"])
         return
+    elif command == "ask":
+        answer = {"asked": adapter.ask([Call("answer", (n,)) for n in range(order["count"])])}
     else:
         answer = {"seconds": _produce(adapter, order)}
     print(json.dumps(answer))
@@ -188,8 +241,8 @@ def _produce(adapter: Adapter, order: dict[str, Any]) -> float:
             return adapter.produce(iter(()), calls)
         return adapter.produce(iter(calls), None)
     raise ValueError(
-        f"Unknown command {command!r}, expected describe, work, batch, enqueue, trickle, defer "
-        "or calls. A new one is added to `_produce`."
+        f"Unknown command {command!r}, expected describe, work, ask, batch, enqueue, trickle, "
+        "defer or calls. A new one is added to `_produce`."
     )
 
 

@@ -24,13 +24,15 @@ class Celery(SyncAdapter):
     guarantee = "at least once (acks_late), after an hour's visibility timeout"
     distribution = "celery"
     has_batch = True
+    has_results = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)
-        self._app = App("bench", broker=url)
+        results = options.get("results", False)
+        self._app = App("bench", broker=url, backend=url if results else None)
         self._app.conf.update(
             task_acks_late=True,
-            task_ignore_result=True,
+            task_ignore_result=not results,
             worker_hijack_root_logger=False,
             worker_redirect_stdouts=False,
         )
@@ -54,6 +56,10 @@ class Celery(SyncAdapter):
     def send_batch(self, calls: Sequence[Call]) -> None:
         """A group."""
         group(self._tasks[call.task].s(*call.args) for call in calls).apply_async()
+
+    def result(self, call: Call) -> Any:
+        """`get`, which hears of it by a channel."""
+        return self._tasks[call.task].apply_async(call.args).get(timeout=30)
 
     def work(self, slots: int) -> None:
         """Its command, in this process."""

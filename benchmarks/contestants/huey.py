@@ -21,10 +21,12 @@ class Huey(SyncAdapter):
 
     guarantee = "at most once; a loss leaves no trace, no outcome is reported"
     distribution = "huey"
+    has_results = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)
-        self._huey = RedisHuey("bench", url=url, results=False, utc=True)
+        results = options.get("results", False)
+        self._huey = RedisHuey("bench", url=url, results=results, utc=True)
         self._tasks = {name: self._huey.task(name=name)(f) for name, f in TASKS.items()}
 
     def pending(self) -> list[list[str]]:
@@ -38,6 +40,11 @@ class Huey(SyncAdapter):
             task(*call.args)
         else:
             task.schedule(args=call.args, eta=datetime.fromtimestamp(call.due, UTC))
+
+    def result(self, call: Call) -> Any:
+        """`get`, which asks again and again; each ms, since by default it waits for 100."""
+        found = self._tasks[call.task](*call.args)
+        return found.get(blocking=True, timeout=30, backoff=1.0, max_delay=0.001)
 
     def work(self, slots: int) -> None:
         """Its consumer with threads."""

@@ -14,7 +14,7 @@ import json
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["NAP_SECONDS", "TASKS", "FirstAttemptFailed", "async_version"]
 
 _P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 #: How long the job of the I/O-bound measure waits.
 NAP_SECONDS = 0.010
@@ -77,10 +78,10 @@ EVENTS = Events()
 TALLY = Tally(EVENTS)
 
 #: Name of a task → its function.
-TASKS: dict[str, Callable[..., None]] = {}
+TASKS: dict[str, Callable[..., Any]] = {}
 
 
-def job(function: Callable[_P, None]) -> Callable[_P, None]:
+def job(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Add a function to `TASKS`, under its name."""
     TASKS[function.__name__] = function
     return function
@@ -121,6 +122,12 @@ def picked_up(sent: float) -> None:
 def came_due(due: float) -> None:
     """Tell how long after its instant (seconds since 1970) the job started."""
     EVENTS.add("came due", late=time.time() - due)
+
+
+@job
+def answer(number: int) -> int:
+    """Return a result, for who asks for one."""
+    return number
 
 
 @job
@@ -167,14 +174,14 @@ async def _nap_async() -> None:
     TALLY.end()
 
 
-def async_version(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
+def async_version(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     """The same job as a coroutine function, for contestants that run nothing else."""
     if name == "nap":
         return _nap_async
     function = TASKS[name]
 
-    async def run(*args: Any) -> None:
-        function(*args)
+    async def run(*args: Any) -> Any:
+        return function(*args)
 
     run.__name__ = run.__qualname__ = name
     return run

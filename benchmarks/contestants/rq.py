@@ -23,6 +23,7 @@ class RQ(SyncAdapter):
     guarantee = "at most once; a loss is recorded"
     distribution = "rq"
     has_batch = True
+    has_results = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         super().__init__(url, options)
@@ -53,6 +54,11 @@ class RQ(SyncAdapter):
                 for call in calls
             ]
         )
+
+    def result(self, call: Call) -> Any:
+        """`latest_result`, which waits at a stream."""
+        job = self._queue.enqueue(getattr(jobs, call.task), *call.args)
+        return job.latest_result(timeout=30).return_value
 
     def work(self, slots: int) -> None:
         """A pool of workers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from redis.cluster import RedisCluster
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+#: How long results are kept, and waited for at most.
+KEPT, PATIENCE = timedelta(minutes=5), timedelta(seconds=30)
 
 #: All but one of the jobs of a task are held back by its limit.
 LIMITS = {"stuck": 1}
@@ -38,6 +41,7 @@ class Spinach(SyncAdapter):
 
     distribution = "spinach-redis"
     has_batch = True
+    has_results = True
     on_cluster = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
@@ -55,7 +59,13 @@ class Spinach(SyncAdapter):
         functions = {**TASKS, "fails_once": _tried_again_at_once(TASKS["fails_once"])}
         for name, function in functions.items():
             limit = LIMITS.get(name)
-            self._engine.task(name=name, max_retries=retries, max_concurrency=limit)(function)
+            self._engine.task(
+                name=name,
+                max_retries=retries,
+                max_concurrency=limit,
+                # Earlier Spinachs do not know it, and are not asked.
+                **({"keep_result": KEPT} if options.get("results") else {}),
+            )(function)
 
     @property
     def guarantee(self) -> str:  # type: ignore[override] # depends on the variant
@@ -80,6 +90,10 @@ class Spinach(SyncAdapter):
         for call in calls:
             batch.schedule(call.task, *call.args)
         self._engine.schedule_batch(batch)
+
+    def result(self, call: Call) -> Any:
+        """`result`, with a timeout."""
+        return self._engine.result(self._engine.schedule(call.task, *call.args), timeout=PATIENCE)
 
     def work(self, slots: int) -> None:
         """Worker threads of one engine."""

@@ -8,7 +8,12 @@ from typing import Any
 
 from taskiq import TaskiqScheduler
 from taskiq.api import run_receiver_task, run_scheduler_task
-from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker, RedisStreamClusterBroker
+from taskiq_redis import (
+    ListRedisScheduleSource,
+    RedisAsyncResultBackend,
+    RedisStreamBroker,
+    RedisStreamClusterBroker,
+)
 
 from .adapter import AsyncAdapter, Call, play, until_stopped
 from .jobs import TASKS, async_version
@@ -32,6 +37,7 @@ class Taskiq(AsyncAdapter):
 
     guarantee = "at least once, after ten minutes"
     distribution = "taskiq-redis"
+    has_results = True
     on_cluster = True
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
@@ -42,6 +48,9 @@ class Taskiq(AsyncAdapter):
         ]
         if not self._brokers:
             self._brokers.append(RedisStreamBroker(url, consumer_id="0"))
+        if options.get("results"):
+            backend: Any = RedisAsyncResultBackend(url)
+            self._brokers = [each.with_result_backend(backend) for each in self._brokers]
         self._broker = self._brokers[0]
         self._tasks = {name: self._broker.task(name)(async_version(name)) for name in TASKS}
         for queue, broker in zip(options.get("queues", []), self._brokers, strict=False):
@@ -77,6 +86,12 @@ class Taskiq(AsyncAdapter):
         else:
             due = datetime.fromtimestamp(call.due, UTC)
             await task.schedule_by_time(self._source, due, *call.args)
+
+    async def aresult(self, call: Call) -> Any:
+        """`wait_result`, which asks again and again; each ms, since by default it waits for 200."""
+        task = await self._tasks[call.task].kiq(*call.args)
+        found = await task.wait_result(check_interval=0.001, timeout=30)
+        return found.return_value
 
     def work(self, slots: int) -> None:
         """A receiver, and a scheduler that looks each second, as often as it can."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .answering import Result
 from .cluster import OnCluster
 from .drain import Drain, IoBound, Prefetch
 from .growth import Growth
@@ -28,6 +29,7 @@ ALL: tuple[Measure, ...] = (
     BatchOfMany(),
     PickUp(),
     FutureJobs(),
+    Result(),
     DistantDrain(),
     DistantBatch(),
     Idle(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, assert_type
 
-from spinach import Batch, Engine, Job, MemoryBroker, Task, Tasks
+from spinach import Batch, Engine, Job, JobStatus, MemoryBroker, Task, Tasks
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ mailer = Mailer()
 
 def twice(work: Task[[int, int], int], anything: Task[..., Any]) -> None:
     # A Task carries the parameters of its function.
-    assert_type(spin.schedule(work, 1, 2), Job)
+    assert_type(spin.schedule(work, 1, 2), Job[int])
     assert_type(spin.execute(work, 1, 2), int)
     assert_type(spin.schedule(anything, object(), whatever=None), Job)
     spin.schedule(work, 1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
@@ -57,13 +57,13 @@ def twice(work: Task[[int, int], int], anything: Task[..., Any]) -> None:
 
 # -- the five ways to schedule ------------------------------------------------------
 
-assert_type(spin.schedule(compute, 1, 2), Job)
-assert_type(spin.schedule(compute, a=1, b=2), Job)
-assert_type(spin.schedule(compute, 1, b=True), Job)
-assert_type(spin.schedule_at(compute, NOON, 1, 2), Job)
-assert_type(spin.schedule_at(compute, NOON, 1, b=2), Job)
-assert_type(tasks.schedule(compute, 1, 2), Job)
-assert_type(tasks.schedule_at(compute, NOON, 1, 2), Job)
+assert_type(spin.schedule(compute, 1, 2), Job[int])
+assert_type(spin.schedule(compute, a=1, b=2), Job[int])
+assert_type(spin.schedule(compute, 1, b=True), Job[int])
+assert_type(spin.schedule_at(compute, NOON, 1, 2), Job[int])
+assert_type(spin.schedule_at(compute, NOON, 1, b=2), Job[int])
+assert_type(tasks.schedule(compute, 1, 2), Job[int])
+assert_type(tasks.schedule_at(compute, NOON, 1, 2), Job[int])
 batch.schedule(compute, 1, 2)
 batch.schedule_at(compute, NOON, 1, 2)
 assert_type(spin.schedule_batch(batch), list[Job])
@@ -81,22 +81,60 @@ batch.schedule_at("compute", NOON, None)
 assert_type(spin.execute("compute", 1), Any)
 
 # Parameters called like those of the method are the task's.
-assert_type(spin.schedule(remind, task="a", at="b", self=1), Job)
-assert_type(spin.schedule_at(remind, NOON, task="a", at="b"), Job)
-assert_type(tasks.schedule(remind, task="a", at="b"), Job)
-assert_type(tasks.schedule_at(remind, NOON, "a", at="b"), Job)
+assert_type(spin.schedule(remind, task="a", at="b", self=1), Job[bytes])
+assert_type(spin.schedule_at(remind, NOON, task="a", at="b"), Job[bytes])
+assert_type(tasks.schedule(remind, task="a", at="b"), Job[bytes])
+assert_type(tasks.schedule_at(remind, NOON, "a", at="b"), Job[bytes])
 batch.schedule(remind, task="a", at="b")
 batch.schedule_at(remind, NOON, task="a", at="b")
 assert_type(spin.execute(remind, task="a", at="b"), bytes)
 
 # Positional-only, keyword-only, defaults, methods, lambdas, many.
-assert_type(spin.schedule(mail, "ada"), Job)
-assert_type(spin.schedule(mail, "ada", "hello", urgent=True), Job)
-assert_type(spin.schedule(mailer.send, "ada"), Job)
+assert_type(spin.schedule(mail, "ada"), Job[None])
+assert_type(spin.schedule(mail, "ada", "hello", urgent=True), Job[None])
+assert_type(spin.schedule(mailer.send, "ada"), Job[bool])
 assert_type(spin.execute(mailer.send, to="ada"), bool)
-assert_type(spin.schedule(total, 1, 2, 3, unit="m"), Job)
+assert_type(spin.schedule(total, 1, 2, 3, unit="m"), Job[float])
 assert_type(spin.execute(total), float)
-assert_type(spin.schedule(lambda: 1), Job)
+assert_type(spin.schedule(lambda: 1), Job[int])
+
+# -- results ------------------------------------------------------------------------
+
+soon = timedelta(seconds=5)
+
+
+def ask(work: Task[[int, int], int], any_job: Job, of_text: Job[str]) -> None:
+    # A job carries what its function returns; a plain Job is one of any task.
+    assert_type(spin.result(spin.schedule(compute, 1, 2), timeout=soon), int)
+    assert_type(spin.result(spin.schedule_at(compute, NOON, 1, 2), timeout=None), int)
+    assert_type(spin.result(tasks.schedule(total), timeout=soon), float)
+    assert_type(spin.result(tasks.schedule_at(remind, NOON, "a", "b"), timeout=soon), bytes)
+    assert_type(spin.result(spin.schedule(work, 1, 2), timeout=soon), int)
+    assert_type(spin.result(spin.schedule(mailer.send, "ada"), timeout=soon), bool)
+    assert_type(spin.result(spin.schedule("compute", 1, 2), timeout=soon), Any)
+    assert_type(spin.result(any_job, timeout=soon), Any)
+    assert_type(spin.result(of_text, timeout=soon), str)
+    assert_type(spin.schedule(compute, 1, 2), Job[int])
+    assert_type(spin.schedule(compute, 1, 2).with_status(JobStatus.RUNNING), Job[int])
+    jobs = [spin.schedule(compute, n, n) for n in range(3)]
+    assert_type(jobs, list[Job[int]])
+    assert_type(spin.results(jobs, timeout=soon), list[int])
+    assert_type(spin.results(spin.schedule_batch(batch), timeout=soon), list[Any])
+    # A job of an int is a job of an object, and no job of text.
+    as_object: Job[object] = spin.schedule(compute, 1, 2)
+    as_text: Job[str] = spin.schedule(compute, 1, 2)  # type: ignore[call-overload]  # pyright: ignore[reportAssignmentType]
+    wrong: str = spin.result(spin.schedule(compute, 1, 2), timeout=soon)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    spin.result(of_text)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    spin.result(of_text, timeout=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spin.result("id", timeout=soon)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spin.results(of_text, timeout=soon)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert [as_object, as_text, wrong]
+
+
+tasks.task(name="x", keep_result=timedelta(hours=1))(compute)
+Tasks(keep_result=timedelta(hours=1))
+tasks.add(compute, "y", keep_result=timedelta(hours=1))
+tasks.add(compute, "z", keep_result=3600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # -- refused: an argument of the wrong type -----------------------------------------
 

@@ -25,10 +25,14 @@ from spinach.exc import (
     InvalidName,
     InvalidTask,
     JobCancelled,
+    JobFailed,
     JobReleased,
     NestedCall,
+    NoResult,
     NotInJob,
     PayloadTooLarge,
+    ResultExpired,
+    ResultTimeout,
     ScheduleUncertain,
     SpinachError,
     TasksNotAttached,
@@ -38,6 +42,7 @@ from spinach.exc import (
     WorkerLost,
     WorkersRunning,
 )
+from spinach.outcome import Outcome, OutcomeKind
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_testing.clock import VirtualClock
 
@@ -236,6 +241,65 @@ def _soon(heard: SimpleQueue[BaseException]) -> BaseException | None:
         return None
 
 
+def _result_of(function: Callable[[], object]) -> None:
+    spin = Engine(MemoryBroker())
+    spin.task(name="divide", keep_result=timedelta(minutes=5))(function)
+    job = spin.schedule("divide")
+    spin.start_workers(1, stop_when_queue_empty=True)
+    spin.result(job, timeout=timedelta(seconds=10))
+
+
+def a_job_without_a_result() -> None:
+    """Ask for the result of a job that failed."""
+    _result_of(lambda: 1 / 0)
+
+
+def a_job_that_was_cancelled() -> None:
+    """Ask for the result of a job that was cancelled."""
+    broker = MemoryBroker()
+    spin = Engine(broker)
+    spin.task(name="report", keep_result=timedelta(minutes=5))(print)
+    job = spin.schedule("report")
+    broker.join("spinach", "worker", Enrolment(lease_ms=30_000))
+    turn = FetchTurn("spinach", "worker", 1)
+    [reply] = broker.fetch([turn], idle=1, extra=0, max_bytes=1000)
+    cancelled = Outcome(OutcomeKind.CANCELLED, reply.leases[0], "report", keep_ms=300_000)
+    broker.report([cancelled])
+    spin.result(job, timeout=timedelta(seconds=10))
+
+
+def a_result_that_nobody_keeps() -> None:
+    """Ask for the result of a task that keeps none."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="report")(print)
+    spin.result(spin.schedule("report"), timeout=timedelta(seconds=10))
+
+
+def a_result_that_is_not_there_yet() -> None:
+    """Ask for a result while no worker runs."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="report", keep_result=timedelta(minutes=5))(print)
+    spin.result(spin.schedule("report"), timeout=timedelta(seconds=0.05))
+
+
+def a_worker_that_waits() -> None:
+    """Wait for one job inside another one of the same engine."""
+    refusals: list[WaitInWorker] = []
+    spin = Engine(MemoryBroker())
+    spin.task(name="part", keep_result=timedelta(minutes=5))(print)
+
+    @spin.task(name="whole")
+    def whole() -> None:
+        try:
+            spin.result(spin.schedule("part"), timeout=timedelta(seconds=10))
+        except WaitInWorker as error:
+            refusals.append(error)
+
+    spin.schedule(whole)
+    spin.start_workers(1, stop_when_queue_empty=True)
+    raise refusals[0]
+
+
 def a_task_that_asks_for_a_retry() -> None:
     """Ask, inside a task, to be run again; the engine catches it, `execute` does not."""
     spin = Engine(MemoryBroker())
@@ -321,6 +385,10 @@ CATALOGUE: dict[type[Exception], Callable[[], None]] = {
     BrokerFull: a_broker_without_memory,
     ScheduleUncertain: a_line_that_broke,
     WorkerLost: a_worker_that_died,
+    JobFailed: a_job_without_a_result,
+    NoResult: a_job_that_was_cancelled,
+    ResultExpired: a_result_that_nobody_keeps,
+    ResultTimeout: a_result_that_is_not_there_yet,
     WaitTimeout: a_wait_that_is_too_short,
     WaitInWorker: a_worker_that_waits,
     RetryException: a_task_that_asks_for_a_retry,

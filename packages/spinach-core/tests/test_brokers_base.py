@@ -14,6 +14,7 @@ from spinach.brokers import (
     housekeeping,
     jobs,
     management,
+    results,
     role,
     storing,
     verdict,
@@ -78,7 +79,7 @@ def test_another_owner_is_refused_and_both_namespaces_are_named() -> None:
 
 
 #: One for each role.
-ROLES = (storing, working, housekeeping, management, jobs, failed_store)
+ROLES = (storing, working, housekeeping, management, jobs, failed_store, results)
 
 
 @pytest.mark.parametrize(

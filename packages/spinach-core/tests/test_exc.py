@@ -63,6 +63,11 @@ OUTSIDE = {"RetryException", "AbortException", "JobCancelled", "JobReleased"}
         ("TasksNotAttached", RuntimeError),
         ("WorkersRunning", RuntimeError),
         ("BrokerInUse", RuntimeError),
+        ("JobFailed", RuntimeError),
+        ("NoResult", RuntimeError),
+        ("ResultExpired", LookupError),
+        ("ResultTimeout", TimeoutError),
+        ("WaitInWorker", RuntimeError),
         ("BrokerUnavailable", exc.BrokerError),
         ("BrokerFull", exc.BrokerError),
         ("ScheduleUncertain", exc.BrokerError),
@@ -108,3 +113,14 @@ def test_broker_errors_survive_pickling_with_the_fates() -> None:
     err = ScheduleUncertain("cut", unknown=[uuid.uuid4()])
     copy = pickle.loads(pickle.dumps(err))
     assert copy.job_ids == err.job_ids
+
+
+def test_errors_of_results_survive_pickling_with_what_they_carry() -> None:
+    job_id = uuid.uuid4()
+    failed = exc.JobFailed("no", job_id=job_id, error="E", reason="why", traceback="Traceback")
+    copy = pickle.loads(pickle.dumps(failed))
+    assert (str(copy), copy.job_id, copy.error, copy.message, copy.traceback) == (
+        *("no", job_id, "E", "why", "Traceback"),
+    )
+    expired = pickle.loads(pickle.dumps(exc.NoResult("no", job_id=job_id, reason="expired")))
+    assert (str(expired), expired.job_id, expired.reason) == ("no", job_id, "expired")

@@ -22,6 +22,7 @@ from spinach.brokers.calls import (
     BeatProgress,
     CancelVerdict,
     Deposit,
+    Ending,
     FailedFilter,
     FailedPortion,
     Verdict,
@@ -129,6 +130,16 @@ class Life:
         self._report(
             Outcome(OutcomeKind.FAILED, self._held["1failed"], "mail.send", failure=failure)
         )
+        # Ends that are kept: one that someone waited for, and one that someone waits for still.
+        self._enqueue(job("1waited"), job("1awaited"))
+        self._fetch(living, idle=2)
+        for name in ("1waited", "1awaited"):
+            found = broker.await_end(QUEUE, name, 0.01)  # type: ignore[arg-type] # a readable id
+            assert found.ending is Ending.PENDING
+        kept = {"keep_ms": 3_600_000, "result": b'{"sent":1}'}
+        self._report(
+            Outcome(OutcomeKind.SUCCEEDED, self._held["1waited"], "mail.send", **kept)  # type: ignore[arg-type]
+        )
         self._enqueue(
             *(job(f"1slow-{n}", "mail.slow") for n in range(4)),
             *(job(f"1brisk-{n}", "mail.brisk") for n in range(2)),
@@ -233,10 +244,10 @@ def test_golden_file_holds_every_key_that_a_queue_can_have(found: dict[str, Any]
     assert lying == documented
 
 
-def test_only_what_recognises_a_copy_of_a_call_expires(found: dict[str, Any]) -> None:
+def test_only_copies_expire(found: dict[str, Any]) -> None:
     expiring = [name for name, entry in found["keys"].items() if "expires" in entry]
     tag = f"{{<namespace>/{QUEUE}}}:"
-    assert expiring == [f"{tag}producer:<session>", f"{tag}taken:<call>"]
+    assert expiring == [f"{tag}producer:<session>", f"{tag}result:1waited", f"{tag}taken:<call>"]
 
 
 def test_queue_of_a_newer_schema_is_refused_at_the_start_and_left_as_it_is(

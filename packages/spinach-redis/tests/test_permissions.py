@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from spinach.brokers.calls import CancelVerdict, FetchTurn, Place
+from spinach.brokers.calls import CancelVerdict, Ending, FetchTurn, Place
 from spinach.exc import BrokerError, InvalidName
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach_redis import RedisBroker
@@ -124,8 +124,28 @@ def everything(broker: RedisBroker, server: Server) -> None:
         if dead is not None:
             broker.recover(QUEUE, dead)
     broker.counts([QUEUE])
+    results(broker, server, other)
     broker.leave(other.turn())
     assert broker.queues() == [QUEUE]
+
+
+def results(broker: RedisBroker, server: Server, member: Member) -> None:
+    """Wait for the end of a job, also while the server is full; then it is not kept any more."""
+    job = deposit()
+    broker.enqueue([job])
+    with server.client() as client:
+        try:
+            for memory in ("0", "1"):
+                client.config_set("maxmemory", memory)
+                assert broker.await_end(QUEUE, job.stored_id, 0.01).ending is Ending.PENDING
+        finally:
+            client.config_set("maxmemory", "0")
+    [lease] = [lease for lease in member.take(idle=20) if lease.stored_id == job.stored_id]
+    outcome = Outcome(OutcomeKind.SUCCEEDED, lease, TASK, keep_ms=1, result=b"1")
+    broker.report([outcome])
+    broker._offset_ms = lambda: 10_000_000
+    broker.beat([member.turn()])
+    broker._offset_ms = lambda: 0
 
 
 def test_line_allows_one_namespace_and_no_channel() -> None:

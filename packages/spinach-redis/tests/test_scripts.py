@@ -126,7 +126,8 @@ COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing|Retention)Behaviour"
     r"|(Finding|Cancel)Behaviour::test_(?!.*(pages|many))"
     r"|FindingBehaviour::test_pages_of_a_place"
-    r"|(FailedStore|Matching)Behaviour::test_(?!.*(number|many|old|age|bytes|bounded|page))"
+    r"|(FailedStore|Matching|Results)Behaviour::"
+    r"test_(?!.*(number|many|old|age|bytes?|bounded|page|large))"
 )
 
 

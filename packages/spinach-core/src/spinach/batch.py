@@ -8,7 +8,7 @@ import msgspec
 
 from spinach.clock import as_utc
 from spinach.definition.call_options import CallOptions
-from spinach.definition.overloads import Scheduling, typed_as
+from spinach.definition.overloads import Collecting, typed_as
 from spinach.exc import InvalidArgument
 from spinach.options import BatchWithOptions
 from spinach.record.payload import encode_arguments
@@ -52,7 +52,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @typed_as(Scheduling[None].schedule)
+    @typed_as(Collecting.schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> None:
         """Add a job that starts as soon as possible; see `Engine.schedule`.
 
@@ -63,7 +63,7 @@ class Batch:
             raise missing_position("schedule", "task", kwargs)
         self._add(None, task, None, args, kwargs)
 
-    @typed_as(Scheduling[None].schedule_at)
+    @typed_as(Collecting.schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> None:

@@ -125,5 +125,12 @@ MAX_FAILED: Final = 10_000
 MAX_FAILED_AGE: Final = timedelta(days=30)
 MAX_FAILED_BYTES: Final = 256 * 1024 * 1024
 
+#: How long a task may have its results kept.
+MIN_KEEP_RESULT: Final = timedelta(seconds=1)
+MAX_KEEP_RESULT: Final = timedelta(days=366)
+
+#: Results that one call reads or drops at most.
+RESULTS_CHUNK: Final = 500
+
 #: A periodic task that no process has declared for this long is forgotten.
 MAX_PERIODIC_SILENCE: Final = timedelta(days=30)

@@ -13,13 +13,13 @@ from spinach.definition.call_options import CallOptions
 from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WaitInWorker, WorkersRunning
 from spinach.failed import FailedStore
-from spinach.job import Job
 from spinach.jobs import Jobs
 from spinach.options import SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
 from spinach.record.names import check_name
+from spinach.results import require_wait, result_of, results_of
 from spinach.support.checks import (
     MISSING,
     at_is_none,
@@ -35,10 +35,11 @@ from spinach.worker.pool import PoolOptions, WorkerPool
 from spinach.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
+    from spinach.job import Job
 
 __all__ = ["Engine"]
 
@@ -166,8 +167,8 @@ class Engine:
 
     # -- client ------------------------------------------------------------
 
-    @typed_as(Scheduling[Job].schedule)
-    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
+    @typed_as(Scheduling.schedule)
+    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Schedule a job to start as soon as possible.
 
         Args:
@@ -189,10 +190,10 @@ class Engine:
             raise missing_position("schedule", "task", kwargs)
         return producer.schedule_one(self._broker, self._task_table, task, None, args, kwargs)
 
-    @typed_as(Scheduling[Job].schedule_at)
+    @typed_as(Scheduling.schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
-    ) -> Job:
+    ) -> Job[Any]:
         """Schedule a job to start at an instant, never before it.
 
         Args:
@@ -215,7 +216,7 @@ class Engine:
             raise at_is_none()
         return producer.schedule_one(self._broker, self._task_table, task, at, args, kwargs)
 
-    def schedule_batch(self, batch: Batch) -> list[Job]:
+    def schedule_batch(self, batch: Batch) -> list[Job[Any]]:
         """Schedule many jobs with few round trips.
 
         Everything is checked before anything is sent.
@@ -267,10 +268,53 @@ class Engine:
         at: datetime | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-    ) -> Job:
+    ) -> Job[Any]:
         return producer.schedule_one(
             self._broker, self._task_table, task, at, args, kwargs, options
         )
+
+    def result(self, job: Job[R], *, timeout: timedelta | None) -> R:
+        """Wait for a job to end, and return what its function returned.
+
+        The task has to keep its results: `@tasks.task(keep_result=...)`. A result may be asked for
+        any number of times while it is kept, in any process that has the job.
+
+        Args:
+            job: as `schedule` answered it.
+            timeout: longest wait, on the broker's clock; 0 looks once, None waits without an end.
+
+        Raises:
+            JobFailed: it failed for good; carries error, message and traceback of the last attempt.
+            NoResult: it was cancelled, or expired before it started.
+            ResultTimeout: it has not ended yet.
+            ResultExpired: its task keeps no results, or the result is not kept any more.
+            WaitInWorker: called in one of this engine's own worker threads, and the timeout is
+                not 0.
+            InvalidArgument: no job, a job of another namespace, or a timeout that makes no sense.
+            BrokerError: the broker could not answer. One that goes away meanwhile is asked again
+                for as long as any call may take.
+        """
+        seconds = self._may_wait("result", timeout)
+        return result_of(self._broker, self._namespace, job, seconds)
+
+    def results(self, jobs: Iterable[Job[R]], *, timeout: timedelta | None) -> list[R]:
+        """Wait for many jobs to end, and return what their functions returned.
+
+        Few round trips read many results, some hundred of a queue with each. The first job that is
+        found to have no result ends the wait.
+
+        Args:
+            jobs: as `schedule` or `schedule_batch` answered them.
+            timeout: as for `result`, of all of them.
+
+        Returns:
+            The results, in the order of the jobs.
+
+        Raises:
+            InvalidArgument: also when `jobs` is not iterable. And whatever `result` raises.
+        """
+        seconds = self._may_wait("results", timeout)
+        return results_of(self._broker, self._namespace, jobs, seconds)
 
     @overload
     def execute(self, task: str, /, *args: Any, **kwargs: Any) -> Any: ...
@@ -452,6 +496,20 @@ class Engine:
             pool.join()
         if pool.error is not None:
             raise pool.error
+
+    def _may_wait(self, call: str, timeout: Any) -> float:
+        """The seconds of a timeout, unless the calling thread must not wait at all."""
+        seconds = require_wait(timeout)
+        pool = self._running_pool()
+        thread = threading.current_thread()
+        if seconds > 0 and pool is not None and thread in pool:
+            raise WaitInWorker(
+                f"{call}() would wait in {thread.name}, a worker thread of this engine. If all "
+                "threads waited, none would be left to run what they wait for. Let a job follow "
+                "instead: as its last step, what you wait for schedules a job that goes on with "
+                "its result. Or look without waiting: timeout=timedelta(0)."
+            )
+        return seconds
 
     def _bind(self, broker: Any) -> None:
         if not isinstance(broker, Broker):

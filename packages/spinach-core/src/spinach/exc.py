@@ -21,6 +21,10 @@
     │   └── ScheduleUncertain                               some jobs have an unknown fate
     ├── WorkerLost                                          the worker process of a job died
     ├── WaitTimeout                (TimeoutError)           a job has not ended yet
+    ├── JobFailed                  (RuntimeError)           the job of the result failed
+    ├── NoResult                   (RuntimeError)           it was cancelled, or expired
+    ├── ResultExpired              (LookupError)            its result is not kept, or no longer
+    ├── ResultTimeout              (TimeoutError)           it has not ended yet
     └── WaitInWorker               (RuntimeError)           a worker thread may not wait for a job
 
 Two of them are TypeErrors and ValueErrors at once, because one check refuses both a wrong type
@@ -33,10 +37,11 @@ Spinach to catch; they are signals of intent rather than errors and stand outsid
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
     from uuid import UUID
 
 __all__ = [
@@ -51,10 +56,14 @@ __all__ = [
     "InvalidName",
     "InvalidTask",
     "JobCancelled",
+    "JobFailed",
     "JobReleased",
     "NestedCall",
+    "NoResult",
     "NotInJob",
     "PayloadTooLarge",
+    "ResultExpired",
+    "ResultTimeout",
     "RetryException",
     "ScheduleUncertain",
     "SpinachError",
@@ -169,6 +178,59 @@ class WorkerLost(SpinachError):
 
 class WaitTimeout(SpinachError, TimeoutError):
     """The jobs have not ended in the time that was given; they go on, and may be waited for."""
+
+
+def _made_again(
+    kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
+    """An error that was pickled, with attributes that its `__init__` requires."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+class JobFailed(SpinachError, RuntimeError):
+    """The job whose result was asked for failed; `error`, `message` and `traceback` say why."""
+
+    def __init__(
+        self, message: str, *, job_id: UUID, error: str, reason: str, traceback: str
+    ) -> None:
+        super().__init__(message)
+        #: Of the job.
+        self.job_id = job_id
+        #: Qualified name of the exception's class, in the last attempt.
+        self.error = error
+        #: The exception as text.
+        self.message = reason
+        #: Formatted; empty when the worker was lost. Long ones were cut.
+        self.traceback = traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+class NoResult(SpinachError, RuntimeError):
+    """The job whose result was asked for was cancelled, or expired before it started."""
+
+    def __init__(
+        self, message: str, *, job_id: UUID, reason: Literal["cancelled", "expired"]
+    ) -> None:
+        super().__init__(message)
+        #: Of the job.
+        self.job_id = job_id
+        #: What ended it.
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+class ResultExpired(SpinachError, LookupError):
+    """The result is not kept any more, or never was asked for; the message says which."""
+
+
+class ResultTimeout(SpinachError, TimeoutError):
+    """The job has not ended in the time that was given; it goes on, and may be asked for again."""
 
 
 class WaitInWorker(SpinachError, RuntimeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 import msgspec
 
@@ -17,8 +17,16 @@ from spinach.record.payload import decode_payload
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from typing_extensions import TypeVar
+
     from spinach.record.ids import StoredId
 
+    # What the task's function returns. A plain `Job` is one of any task.
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
 
 __all__ = ["ARROWS", "Job", "JobStatus"]
 
@@ -64,8 +72,11 @@ ARROWS: Final = frozenset(
 )
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of a job; it does not follow what happens to the job later."""
+class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
+    """A snapshot of a job; it does not follow what happens to the job later.
+
+    `Job[int]` is one whose task returns an int, for type checkers.
+    """
 
     #: Text of `id`.
     id_text: str
@@ -83,6 +94,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     task_kwargs: dict[str, Any] = {}
     #: What its record says of them; None: it was scheduled without any.
     options: RecordOptions | None = None
+    #: Of the engine that scheduled it, where that matters: in what `schedule` answers for a job
+    #: that keeps its result. Empty elsewhere.
+    namespace: str = ""
 
     def __repr__(self) -> str:
         """Without the arguments, which may be secret."""
@@ -114,13 +128,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         expires_ms = None if self.options is None else self.options.expires_ms
         return None if expires_ms is None else from_ms(expires_ms)
 
-    def with_status(self, status: JobStatus) -> Job:
+    @property
+    def keeps_result(self) -> bool:
+        """Whether `Engine.result` can answer what it returned."""
+        return self.options is not None and self.options.keep_ms is not None
+
+    def with_status(self, status: JobStatus) -> Job[R_co]:
         """The same job in another state."""
         if status is self.status:
             return self
         return msgspec.structs.replace(self, status=status)
 
-    def retried_at(self, at: datetime) -> Job:
+    def retried_at(self, at: datetime) -> Job[R_co]:
         """The same job after an attempt that failed, waiting for the next one.
 
         Args:
@@ -131,7 +150,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def job_from_record(stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus) -> Job:
+def job_from_record(
+    stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus
+) -> Job[Any]:
     """Read a job back from what a broker stores.
 
     Raises:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from spinach.clock import as_utc, to_ms
-from spinach.definition.overloads import Scheduling, typed_as
-from spinach.job import Job
+from spinach.definition.overloads import Collecting, Scheduling, typed_as
 from spinach.support.checks import MISSING, at_is_none, missing_position
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.definition.call_options import CallOptions
+    from spinach.job import Job
 
 __all__ = ["BatchWithOptions", "SchedulerWithOptions"]
 
@@ -38,15 +38,15 @@ class SchedulerWithOptions:
 
     __slots__ = ("_options", "_send")
 
-    def __init__(self, send: Send[Job], options: CallOptions) -> None:
+    def __init__(self, send: Send[Job[Any]], options: CallOptions) -> None:
         self._send = send
         self._options = options
 
     def __repr__(self) -> str:
         return f"<SchedulerWithOptions: {self._options!r}>"
 
-    @typed_as(Scheduling[Job].schedule)
-    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
+    @typed_as(Scheduling.schedule)
+    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Schedule a job to start as soon as possible; see `Engine.schedule`.
 
         Raises:
@@ -57,10 +57,10 @@ class SchedulerWithOptions:
             raise missing_position("schedule", "task", kwargs)
         return self._send(self._options, task, None, args, kwargs)
 
-    @typed_as(Scheduling[Job].schedule_at)
+    @typed_as(Scheduling.schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
-    ) -> Job:
+    ) -> Job[Any]:
         """Schedule a job to start at an instant; see `Engine.schedule_at`.
 
         Raises:
@@ -89,14 +89,14 @@ class BatchWithOptions:
     def __repr__(self) -> str:
         return f"<BatchWithOptions: {self._options!r}>"
 
-    @typed_as(Scheduling[None].schedule)
+    @typed_as(Collecting.schedule)
     def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> None:
         """Add a job that starts as soon as possible; see `Batch.schedule`, also for errors."""
         if task is MISSING:
             raise missing_position("schedule", "task", kwargs)
         self._add(self._options, task, None, args, kwargs)
 
-    @typed_as(Scheduling[None].schedule_at)
+    @typed_as(Collecting.schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
     ) -> None:

@@ -94,6 +94,11 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     #: FAILED: why. RETRY: why this attempt failed, shortly and without a traceback, to be shown
     #: until the next one ends; None shows nothing.
     failure: Failure | None = None
+    #: How long the store keeps the end of the job for those who ask for its result, in ms; None:
+    #: not at all. Not with RETRY, RELEASE and PARK, after which the job goes on.
+    keep_ms: int | None = None
+    #: SUCCEEDED with a `keep_ms` only: what the function returned, encoded.
+    result: bytes | None = None
 
 
 def cut_failure(failure: Failure) -> Failure:

@@ -21,13 +21,13 @@ from spinach.exc import (
     RetryException,
     TasksNotAttached,
 )
-from spinach.job import Job
 from spinach.options import SchedulerWithOptions
 from spinach.record.names import check_name
 from spinach.support.checks import (
     MISSING,
     require_callable,
     require_concurrency,
+    require_keep_result,
     require_periodicity,
     require_retries,
     require_time_limit,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from spinach.backoff import Backoff
+    from spinach.job import Job
 
 __all__ = ["AbortException", "Batch", "RetryException", "Scheduler", "Task", "Tasks"]
 
@@ -57,15 +58,15 @@ class Scheduler(Protocol):
         """For the warning about two engines."""
         ...
 
-    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule(self, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """See `Engine.schedule`."""
         ...
 
-    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job:
+    def schedule_at(self, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """See `Engine.schedule_at`."""
         ...
 
-    def schedule_batch(self, batch: Batch) -> list[Job]:
+    def schedule_batch(self, batch: Batch) -> list[Job[Any]]:
         """See `Engine.schedule_batch`."""
         ...
 
@@ -99,6 +100,7 @@ class Tasks:
         periodicity: of tasks that name none; None is not periodic.
         max_concurrency: of tasks that name none; None is no limit.
         backoff: of tasks that name none; None is `Backoff()`.
+        keep_result: of tasks that name none; None keeps no results.
         time_limit: of tasks that name none; None is no limit.
 
     Raises:
@@ -113,6 +115,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        keep_result: timedelta | None = None,
         time_limit: timedelta | None = None,
     ) -> None:
         self._queue = DEFAULT_QUEUE if queue is None else check_name(queue, "queue")
@@ -122,6 +125,7 @@ class Tasks:
         self._periodicity = require_periodicity(periodicity)
         self._max_concurrency = require_concurrency(max_concurrency)
         self._backoff = DEFAULT_BACKOFF if backoff is None else require_backoff(backoff)
+        self._keep_result = require_keep_result(keep_result)
         self._time_limit = require_time_limit(time_limit)
         # Both are replaced whole, so that they can be read without a lock.
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -157,6 +161,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        keep_result: timedelta | None = None,
         time_limit: timedelta | None = None,
         replace: bool = False,
     ) -> Callable[[F], F]:
@@ -178,6 +183,9 @@ class Tasks:
                 with the number of the attempt that failed, from 1, and returns the
                 wait, which 0 ends at once. If it raises, or returns anything else, a
                 warning is logged and `Backoff()` chooses.
+            keep_result: how long the broker keeps what the function returned, or why the job
+                failed, for `Engine.result`: from one second to 366 days. None takes the
+                registry's, which keeps nothing unless it says so.
             time_limit: how long an attempt may run, at least a millisecond; None takes the
                 registry's. When it has passed, `current_job().should_stop` is True, the signal
                 `job_overdue` is sent, and a warning shows where the thread is. Nothing ends the
@@ -210,6 +218,7 @@ class Tasks:
                 periodicity=periodicity,
                 max_concurrency=max_concurrency,
                 backoff=backoff,
+                keep_result=keep_result,
                 time_limit=time_limit,
                 replace=replace,
             )
@@ -226,6 +235,7 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
+        keep_result: timedelta | None = None,
         *,
         time_limit: timedelta | None = None,
         replace: bool = False,
@@ -252,6 +262,9 @@ class Tasks:
                 else require_concurrency(max_concurrency)
             ),
             backoff=self._backoff if backoff is None else require_backoff(backoff),
+            keep_result=(
+                self._keep_result if keep_result is None else require_keep_result(keep_result)
+            ),
             time_limit=(self._time_limit if time_limit is None else require_time_limit(time_limit)),
         )
         if task.periodicity is not None and (problem := task.signature.problem((), {})):
@@ -277,8 +290,8 @@ class Tasks:
         for engine in engines:
             engine._registry_grew()  # noqa: SLF001 - two halves of one link
 
-    @typed_as(Scheduling[Job].schedule)
-    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job:
+    @typed_as(Scheduling.schedule)
+    def schedule(self, task: Any = MISSING, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Schedule on the engine attached last; see `Engine.schedule`.
 
         Raises:
@@ -286,10 +299,10 @@ class Tasks:
         """
         return self._engine().schedule(task, *args, **kwargs)
 
-    @typed_as(Scheduling[Job].schedule_at)
+    @typed_as(Scheduling.schedule_at)
     def schedule_at(
         self, task: Any = MISSING, at: datetime = MISSING, /, *args: Any, **kwargs: Any
-    ) -> Job:
+    ) -> Job[Any]:
         """Schedule on the engine attached last; see `Engine.schedule_at`.
 
         Raises:
@@ -297,7 +310,7 @@ class Tasks:
         """
         return self._engine().schedule_at(task, at, *args, **kwargs)
 
-    def schedule_batch(self, batch: Batch) -> list[Job]:
+    def schedule_batch(self, batch: Batch) -> list[Job[Any]]:
         """Schedule on the engine attached last; see `Engine.schedule_batch`.
 
         Raises:
@@ -332,7 +345,7 @@ class Tasks:
         at: datetime | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-    ) -> Job:
+    ) -> Job[Any]:
         return self._engine()._schedule(options, task, at, args, kwargs)  # noqa: SLF001 - two halves of one link
 
     def _attached(self, engine: Scheduler) -> list[Scheduler]:

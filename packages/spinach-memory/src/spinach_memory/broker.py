@@ -53,10 +53,12 @@ if TYPE_CHECKING:
         FailedPortion,
         FetchTurn,
         FoundJob,
+        JobEnd,
         Place,
     )
     from spinach.clock import Clock
     from spinach.outcome import Outcome
+    from spinach.record.ids import StoredId
     from spinach.retention import FailedRetention
 
     from .queue import Queue
@@ -221,6 +223,7 @@ class MemoryBroker(Broker):
                     replies.append(BeatReply(verdict=Verdict.FENCED))
                     continue
                 member.renew(now_ms)
+                queue.results.trim(now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
                 cancelled = queue.cancelled(member) if queue.cancelling else ()
                 replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead, cancelled=cancelled))
@@ -469,6 +472,20 @@ class MemoryBroker(Broker):
 
     def _portion(self, stored: Queue, portion: FailedPortion) -> tuple[list[str], Cursor | None]:
         return stored.failed.portion(stored.oldest_failed_ms(self._now_ms()), portion)
+
+    # -- results -----------------------------------------------------------
+
+    def job_ends(self, queue: str, stored_ids: Sequence[StoredId]) -> list[JobEnd]:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            now_ms = self._now_ms()
+            return [stored.job_end(stored_id, now_ms) for stored_id in stored_ids]
+
+    def await_end(self, queue: str, stored_id: StoredId, wait_seconds: float) -> JobEnd:
+        """Wait on the broker's clock; a job that ends wakes all who wait for it."""
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            return shelves.await_end(self, stored, stored_id, wait_seconds, self._now_ms)
 
     # -- life --------------------------------------------------------------
 

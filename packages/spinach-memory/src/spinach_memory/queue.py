@@ -9,9 +9,10 @@ from __future__ import annotations
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-from spinach.brokers.calls import CancelReply, CancelVerdict, Place
+from spinach.brokers.calls import CancelReply, CancelVerdict, Ending, JobEnd, Place
 from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
 from spinach.outcome import Lease, OutcomeKind
+from spinach.record.options import keep_ms_of
 from spinach.retention import DEFAULT_RETENTION
 
 from .failed import FailedStore
@@ -19,6 +20,7 @@ from .future import FutureJobs, Timekeeper
 from .jobs import Line, StoredJob, Whereabouts
 from .members import Members
 from .periodic import PeriodicTasks
+from .results import Results, end_of, failed
 from .slots import Limits
 from .waiting import Waiters
 
@@ -36,6 +38,10 @@ __all__ = ["FetchBudget", "Queue", "new_token", "read_token"]
 
 #: Outcomes after which a job would be handed out once more.
 _BACK_TO_THE_QUEUE: Final = (OutcomeKind.RETRY, OutcomeKind.RELEASE, OutcomeKind.PARK)
+
+
+_PENDING = JobEnd(ending=Ending.PENDING)
+_ABSENT = JobEnd(ending=Ending.ABSENT)
 
 
 class FetchBudget:
@@ -81,6 +87,7 @@ class Queue:
         "periodic",
         "progress",
         "ready",
+        "results",
         "retention",
         "timekeeper",
         "waiters",
@@ -99,6 +106,7 @@ class Queue:
         self.failed = FailedStore()
         #: What the failed store keeps: what the member says that joined last.
         self.retention: FailedRetention = DEFAULT_RETENTION
+        self.results = Results()
         #: Have the leases, too.
         self.members = Members()
         #: Stored ids of the leased jobs whose cancel was asked for, in that order.
@@ -364,7 +372,22 @@ class Queue:
             park.append(job)
             # Some waiting process may have asked for this park; which one is not known here.
             self.waiters.wake_all()
+        if outcome.keep_ms is not None:
+            until_ms = after_ms + outcome.keep_ms
+            self.results.keep(job.stored_id, end_of(outcome), until_ms, now_ms)
         return True
+
+    def give_up(self, job: StoredJob, failure: Failure, now_ms: int) -> None:
+        """Fail a job that ended without an outcome of its own."""
+        self.fail(job, failure, now_ms)
+        self.keep_end(job, failed(failure), now_ms)
+
+    def keep_end(self, job: StoredJob, end: JobEnd, now_ms: int) -> None:
+        """Keep the end of a job that has no outcome of its own, if its record asks for that."""
+        keep_ms = keep_ms_of(job.record)
+        if keep_ms is not None:
+            # One ms more than is needed where the clock stood at a whole one.
+            self.results.keep(job.stored_id, end, now_ms + 1 + keep_ms, now_ms)
 
     def end_lease(self, member: Member, stored_id: str) -> StoredJob:
         """Take a job from a member, and the slot from the job; the caller puts it elsewhere."""
@@ -392,6 +415,7 @@ class Queue:
         revived = [self.jobs[i] for i in stored_ids if self.failed.remove(i)]
         for job in revived:
             job.forget_attempts()
+            self.results.forget(job.stored_id)
         self.ready.extend(revived)
         self._wake_due = self._wake_due or bool(revived)
         return len(revived)
@@ -402,6 +426,17 @@ class Queue:
         for stored_id in removed:
             del self.jobs[stored_id]
         return len(removed)
+
+    # -- results -----------------------------------------------------------
+
+    def job_end(self, stored_id: str, now_ms: int) -> JobEnd:
+        """How a job ended, or that it did not, or that nothing is known of it."""
+        found = self.results.get(stored_id, now_ms)
+        if found is not None:
+            return found
+        if stored_id in self.jobs and stored_id not in self.failed:
+            return _PENDING
+        return _ABSENT
 
     # -- what the moves share ----------------------------------------------
 

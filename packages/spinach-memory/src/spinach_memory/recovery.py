@@ -87,7 +87,7 @@ def recover(queue: Queue, member: Member, now_ms: int, source: RandomSource | No
     lost: list[LostJob] = []
     # The failed store keeps the order of the queue, too.
     for job, reason in reversed(given_up):
-        queue.fail(job, Failure(error=WORKER_LOST, message=reason), now_ms)
+        queue.give_up(job, Failure(error=WORKER_LOST, message=reason), now_ms)
         lost.append(
             LostJob(
                 stored_id=job.stored_id,

@@ -8,15 +8,17 @@ from itertools import count
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from spinach.brokers.calls import Ending
+
 from .nested import Guarded, WaitLock
 from .queue import Queue
 from .waiting import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from spinach.brokers.base import Broker
-    from spinach.brokers.calls import Deposit
+    from spinach.brokers.calls import Deposit, JobEnd
 
 __all__ = ["MemoryStore", "Shelves"]
 
@@ -120,6 +122,38 @@ class Shelves(Guarded):
             waiting.remove(waiter)
             if not waiting:
                 del self._waiting[broker]
+
+    def await_end(
+        self,
+        broker: Broker,
+        queue: Queue,
+        stored_id: str,
+        seconds: float,
+        now_ms: Callable[[], int],
+    ) -> JobEnd:
+        """Wait until a job ended, or is not there any more; else PENDING.
+
+        As for `wait`; an interrupt of the broker does not end it.
+
+        Args:
+            broker: of the caller. Its clock measures the time.
+            queue: of the job.
+            stored_id: of the job.
+            seconds: longest wait.
+            now_ms: the store's now.
+        """
+
+        def ended() -> bool:
+            return queue.job_end(stored_id, now_ms()).ending is not Ending.PENDING
+
+        if seconds > 0 and not ended():
+            waiter = Waiter(WaitLock(self))
+            queue.results.add_waiter(stored_id, waiter)
+            try:
+                waiter.wait(broker.clock, seconds, ended)
+            finally:
+                queue.results.remove_waiter(stored_id, waiter)
+        return queue.job_end(stored_id, now_ms())
 
     def interrupt(self, broker: Broker) -> None:
         """End the waits of the broker or, without one, make the next one not happen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .nested import WaitLock
 
 __all__ = ["Waiter", "Waiters"]
+
+#: What a clock is asked for at once, in seconds; waits without an end are several.
+_LONGEST_WAIT_SECONDS: Final = 60 * 60.0
 
 
 class Waiter:
@@ -40,7 +43,7 @@ class Waiter:
         self._condition.notify()
 
     def wait(self, clock: Clock, seconds: float, ready: Callable[[], bool]) -> None:
-        """Return when `ready()`, when interrupted, or after `seconds` of the clock.
+        """Return when `ready()`, when interrupted, or after `seconds` of the clock, if ever.
 
         It may be woken and find that others were faster. Then it goes on waiting.
         """
@@ -50,7 +53,7 @@ class Waiter:
             left = deadline - clock.monotonic()
             if left <= 0:
                 return
-            clock.wait(self._condition, left)
+            clock.wait(self._condition, min(left, _LONGEST_WAIT_SECONDS))
 
 
 class Waiters:

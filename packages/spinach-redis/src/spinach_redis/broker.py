@@ -42,6 +42,7 @@ from spinach_redis.keys import QueueKeys, queues_key
 from spinach_redis.members import MEMBERS_TRIES, KnownMembers, restless
 from spinach_redis.process import PerProcess, ProcessState
 from spinach_redis.producer import version_error
+from spinach_redis.results import JobEnds
 from spinach_redis.server.examine import examine
 from spinach_redis.server.older_jobs import warn_of_jobs
 from spinach_redis.topology.user_settings import URLS, settings_of
@@ -64,12 +65,14 @@ if TYPE_CHECKING:
         FetchTurn,
         FoundJob,
         FoundPage,
+        JobEnd,
         Place,
         PortionReply,
         Turn,
     )
     from spinach.clock import Clock
     from spinach.outcome import Outcome
+    from spinach.record.ids import StoredId
     from spinach.retention import FailedRetention
 
 __all__ = ["RedisBroker", "TurnedClock"]
@@ -330,7 +333,10 @@ class RedisBroker(Broker):
             calls.append(
                 requests.report(names, self._offset(), [outcomes[position] for position in chunk])
             )
-        once = self.wait_replicas > 0 and replies.may_not_start([o.lease for o in outcomes])
+        once = self.wait_replicas > 0 and (
+            replies.may_not_start([o.lease for o in outcomes])
+            or any(o.keep_ms is not None for o in outcomes)
+        )
         verdicts = [Verdict.UNKNOWN] * len(outcomes)
         error: BrokerError | None = None
         answers = self._process.client.ask(*calls, confirmed=once)
@@ -457,6 +463,21 @@ class RedisBroker(Broker):
     def _warn_in_loop(self) -> None:
         if running_loop() is not None:
             warn_of_event_loop("The failed store was asked", "failed.list", self._client_seconds)
+
+    # -- results -----------------------------------------------------------
+
+    def job_ends(self, queue: str, stored_ids: Sequence[StoredId]) -> list[JobEnd]:
+        """See `Broker`; 500 jobs a call, and about 1 MiB of results."""
+        return self._ends(queue).look(stored_ids)
+
+    def await_end(self, queue: str, stored_id: StoredId, wait_seconds: float) -> JobEnd:
+        """See `Broker`; real seconds. It looks at the job, and then waits on the server."""
+        return self._ends(queue).wait(stored_id, wait_seconds)
+
+    def _ends(self, queue: str) -> JobEnds:
+        if running_loop() is not None:
+            warn_of_event_loop("A result was asked for", "result, job", self._client_seconds)
+        return JobEnds(self._process.client, self._keys_of(queue), self._offset())
 
     # -- life --------------------------------------------------------------
 

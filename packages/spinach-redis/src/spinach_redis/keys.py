@@ -39,6 +39,10 @@ parked             hash    park|number → stored id of a job that was set aside
 parked-ends        hash    park → first and last number in `parked`, holes between them
 periodic           zset    task → next due, ms
 periodic-info      hash    task → interval, last declared
+results            hash    stored id → how the job ended, kept for those who ask
+results-until      zset    stored id → instant from which that is not kept any more, ms
+awaited            zset    stored id → instant until which someone waits for its end, ms
+result:<job>       list    end of the job of that stored id that was awaited; expires in seconds
 enqueued           string  jobs ever accepted
 paused             string  while it exists, nothing is handed out
 =================  ======  ======================================================
@@ -58,6 +62,7 @@ __all__ = [
     "BEAT",
     "CANCEL",
     "COUNTS",
+    "ENDS",
     "ENQUEUE",
     "FAILED_FIND",
     "FAILED_PAGE",
@@ -65,6 +70,7 @@ __all__ = [
     "FIND",
     "FIRE",
     "JOIN",
+    "KEPT",
     "LEAVE",
     "LIST",
     "RECONCILE",
@@ -96,7 +102,10 @@ JOIN: Final = (
     "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
     "periodic", "periodic-info",
 )
-BEAT: Final = ("members", "seq", "info", "guard", "cancelling", "progress")
+BEAT: Final = (
+    "members", "seq", "info", "guard", "cancelling", "progress", "results", "results-until",
+    "awaited",
+)
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
     "limits", "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends",
@@ -112,6 +121,8 @@ REPORT: Final = (
     "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
     "brought", "parked", "parked-ends", "members", "info", "guard", "cancelling", "progress",
 )
+#: What a report takes as well, behind the leases of the members, where ends are to be kept.
+KEPT: Final = ("results", "results-until", "awaited")
 TICK: Final = (
     "ready", "future", "retrying", "timekeeper", "marker", "paused", "members", "info",
     "guard", "periodic", "periodic-info",
@@ -120,6 +131,7 @@ RECOVER: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
     "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held", "held-ends",
     "brought", "members", "seq", "info", "guard", "periodic-info", "cancelling", "progress",
+    "results", "results-until", "awaited",
 )
 COUNTS: Final = (
     "version", "ready", "future", "retrying", "members", "seq", "info", "held-ends",
@@ -140,10 +152,13 @@ FAILED_FIND: Final = ("jobs", "attempts", "failed", "errors", "guard")
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors", "guard")
 REVIVE: Final = (
     "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes", "guard",
+    "results", "results-until",
 )
 REVIVE_ALL: Final = (
     "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes", "guard",
+    "results", "results-until",
 )
+ENDS: Final = ("jobs", "failed", "results", "results-until", "awaited")
 # fmt: on
 
 
@@ -181,6 +196,10 @@ class QueueKeys:
     def running(self, member: str) -> bytes:
         """Leases of a member."""
         return self._tag + b"running:" + member.encode()
+
+    def result(self, stored_id: str) -> bytes:
+        """Where those who wait for the end of a job find it."""
+        return self._tag + b"result:" + stored_id.encode()
 
     def of_schema_1(self, kind: str, task: str) -> bytes:
         """A key that schema 1 had for a task: `slots`, `held`, `limit` or `parked`."""

@@ -10,10 +10,12 @@ from spinach.brokers.calls import (
     CancelReply,
     CancelVerdict,
     Cursor,
+    Ending,
     FailedJob,
     FetchReply,
     FireReply,
     FoundJob,
+    JobEnd,
     JoinReply,
     LostJob,
     PeriodicDue,
@@ -41,6 +43,7 @@ __all__ = [
     "cancel_replies",
     "counts_reply",
     "description",
+    "end_of",
     "failed_jobs",
     "failed_page",
     "fetch_reply",
@@ -64,6 +67,9 @@ _VERDICTS: Final = {verdict.name.encode(): verdict for verdict in Verdict}
 
 #: By the characters that report.lua answers.
 _OF_OUTCOMES: Final = {ord("1"): Verdict.APPLIED, ord("0"): Verdict.REFUSED}
+
+#: What ends.lua answers where it has no end.
+_OPEN: Final = {0: JobEnd(ending=Ending.ABSENT), 1: JobEnd(ending=Ending.PENDING)}
 
 #: Of the token of a lease that was given for an idle thread.
 _DIRECT: Final = ord("d")
@@ -360,3 +366,15 @@ def cancel_replies(flat: Sequence[Any]) -> list[CancelReply]:
         CancelReply(verdict=_OF_CANCELS[letter], record=record, retries=retries)
         for letter, record, retries in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     ]
+
+
+def end_of(found: bytes | int) -> JobEnd:
+    """The end of a job, as ends.lua and the list of a result tell it."""
+    if isinstance(found, int):
+        return _OPEN[found]
+    letter, rest = found[:1], found[1:]
+    if letter == b"S":
+        return JobEnd(ending=Ending.SUCCEEDED, result=rest)
+    if letter == b"F":
+        return JobEnd(ending=Ending.FAILED, failure=decode_failure(rest))
+    return JobEnd(ending=Ending.CANCELLED if letter == b"C" else Ending.EXPIRED)

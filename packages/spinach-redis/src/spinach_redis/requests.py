@@ -54,6 +54,7 @@ __all__ = [
     "beat",
     "cancel",
     "counts",
+    "ends",
     "enqueue",
     "failed_bounds",
     "failed_find",
@@ -85,6 +86,13 @@ _KINDS: Final = {
     # To the store it is all one why a job is gone.
     OutcomeKind.EXPIRED: b"S",
     OutcomeKind.CANCELLED: b"S",
+}
+#: The same where the end of the job is kept.
+_KEPT_KINDS: Final = {
+    OutcomeKind.SUCCEEDED: b"s",
+    OutcomeKind.FAILED: b"f",
+    OutcomeKind.EXPIRED: b"x",
+    OutcomeKind.CANCELLED: b"c",
 }
 #: Kinds of which report.lua takes a third argument an outcome.
 _DETAILED: Final = (OutcomeKind.FAILED, OutcomeKind.RETRY)
@@ -247,6 +255,8 @@ def report_chunks(outcomes: Sequence[Outcome]) -> Iterator[list[int]]:
 def _chunks_of_queue(outcomes: Sequence[Outcome], positions: list[int]) -> Iterator[list[int]]:
     failures = {i: outcomes[i].failure for i in positions if outcomes[i].failure is not None}
     sizes = {i: len(encode_failure(failure)) for i, failure in failures.items()}
+    results = {i: outcomes[i].result for i in positions if outcomes[i].result is not None}
+    sizes |= {i: len(result or b"") for i, result in results.items()}
     if len(positions) <= REPORT_CHUNK and sum(sizes.values()) <= MAX_FETCH_BYTES:
         yield positions
         return
@@ -274,30 +284,39 @@ def report(names: QueueKeys, offset: str, outcomes: Sequence[Outcome]) -> Call:
     members: dict[str, int] = {}
     tasks: dict[str, int] = {}
     runs: list[bytes | str] = []
-    for (kind, member, task), run in itertools.groupby(outcomes, _run_of):
+    kept: list[bytes] = []
+    for (kind, member, task, keep_ms), run in itertools.groupby(outcomes, _run_of):
         ended = list(run)
         runs += (
-            _KINDS[kind],
+            _KINDS[kind] if keep_ms is None else _KEPT_KINDS[kind],
             b"%d" % members.setdefault(member, len(members) + 1),
             b"%d" % tasks.setdefault(task, len(tasks) + 1),
             b"%d" % len(ended),
         )
+        if keep_ms is not None:
+            runs.append(b"%d" % keep_ms)
+            if not kept:
+                kept += names.fixed(keys.KEPT)
+            kept += (names.result(outcome.lease.stored_id) for outcome in ended)
         for outcome in ended:
             runs += (outcome.lease.stored_id, outcome.lease.token)
             if kind in _DETAILED:
                 runs.append(_detail(outcome))
+            elif keep_ms is not None and kind is OutcomeKind.SUCCEEDED:
+                runs.append(outcome.result or b"null")
     return Call(
         script.REPORT,
         (
             *names.fixed(keys.REPORT),
             *(names.running(member) for member in members),
+            *kept,
         ),
         (offset, *_FAILED_BOUNDS, b"%d" % len(members), b"%d" % len(tasks), *tasks, *runs),
     )
 
 
-def _run_of(outcome: Outcome) -> tuple[OutcomeKind, str, str]:
-    return outcome.kind, outcome.lease.member, outcome.task
+def _run_of(outcome: Outcome) -> tuple[OutcomeKind, str, str, int | None]:
+    return outcome.kind, outcome.lease.member, outcome.task, outcome.keep_ms
 
 
 def _detail(outcome: Outcome) -> bytes:
@@ -490,6 +509,14 @@ def revive_all(
             *_place(portion.after),
         ),
     )
+
+
+def ends(names: QueueKeys, offset: str, stored_ids: Sequence[str], *, wait_ms: int = 0) -> Call:
+    """How jobs ended; `wait_ms`: how long the caller is going to wait for the only one."""
+    key_list = names.fixed(keys.ENDS)
+    if wait_ms:
+        key_list = (*key_list, names.result(stored_ids[0]))
+    return Call(script.ENDS, key_list, (offset, _MOST_BYTES, b"%d" % wait_ms, *stored_ids))
 
 
 def failed_bounds() -> tuple[bytes, bytes, bytes]:

@@ -227,6 +227,11 @@ class VirtualClock:
         with self._lock:
             return self._at_rest(threads)
 
+    @property
+    def is_reserved(self) -> bool:
+        """Whether only `turn` moves the clock now."""
+        return self._reserved
+
     @contextmanager
     def reserved(self, sleeping: Sleeping | None = None) -> Iterator[None]:
         """For the block only `turn` and jobs that sleep move the clock.
@@ -324,7 +329,7 @@ class VirtualClock:
     def _real_timeout(self, deadline: float | None) -> float | None:
         if deadline is None or self._flows_from is None:
             return None
-        return max(0.0, deadline - self._elapsed().total_seconds())
+        return min(threading.TIMEOUT_MAX, max(0.0, deadline - self._elapsed().total_seconds()))
 
     def _reached(self, wait: _Wait | _Away) -> bool:
         if wait.deadline is None:

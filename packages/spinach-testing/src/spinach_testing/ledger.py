@@ -18,6 +18,8 @@ from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.options import read_options
 from spinach.record.payload import decode_payload
 
+from .awaited import AwaitedResults
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -103,6 +105,8 @@ class Ledger:
     """The jobs of one test in the order they were scheduled; thread safe."""
 
     def __init__(self) -> None:
+        #: Threads that wait for results.
+        self.awaited = AwaitedResults()
         self._lock = threading.Lock()  # guards the entries, what is in them, and the numbers
         self._entries: dict[str, Entry] = {}
         self._next_number = 0

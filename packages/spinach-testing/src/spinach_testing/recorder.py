@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from spinach.brokers.calls import PortionReply, Verdict
+from spinach.brokers.calls import Ending, PortionReply, Verdict
 from spinach.clock import to_ms
 from spinach.const import FAILED_CHUNK
 from spinach.exc import BrokerError
 from spinach.record.ids import job_id_of
 
 from .clock import VirtualClock
+from .errors import UnfinishedJobs
 from .passing import PassingBroker
+from .threads import of_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +31,14 @@ if TYPE_CHECKING:
         FetchReply,
         FetchTurn,
         FireReply,
+        JobEnd,
         ReconcileReply,
         RecoverReply,
         ReportReply,
         Turn,
     )
     from spinach.outcome import Outcome
+    from spinach.record.ids import StoredId
 
     from .ledger import Ledger
 
@@ -162,6 +167,35 @@ class RecordingBroker(PassingBroker):
             replies = self.inner.cancel_jobs(queue, stored_ids)
             self.ledger.cancelled(stored_ids, replies)
             return replies
+
+    # -- results -----------------------------------------------------------
+
+    def await_end(self, queue: str, stored_id: StoredId, wait_seconds: float) -> JobEnd:
+        """See `Broker`. Between the calls of `spinach_worker` no job runs, so that nothing but the
+        time of such a wait passes, at once.
+
+        Raises:
+            UnfinishedJobs: then it would be a wait for ever.
+        """
+        clock = self.clock
+        if wait_seconds > 0 and isinstance(clock, VirtualClock) and not self._at_work(clock):
+            [found] = self.inner.job_ends(queue, [stored_id])
+            if found.ending is not Ending.PENDING:
+                return found
+            if math.isinf(wait_seconds):
+                raise UnfinishedJobs(
+                    "This wait for a result would have no end, since no job runs between the calls "
+                    "of spinach_worker. Call spinach_worker.drain() before you ask for the result, "
+                    "or pass a timeout."
+                )
+            clock.advance(timedelta(seconds=min(wait_seconds, clock.room.total_seconds())))
+            wait_seconds = 0.0
+        with self.ledger.awaited.waiting_for(stored_id):
+            return self.inner.await_end(queue, stored_id, wait_seconds)
+
+    def _at_work(self, clock: VirtualClock) -> bool:
+        """Whether jobs may run meanwhile."""
+        return clock.is_reserved or bool(of_engine(self.namespace))
 
     # -- failed store ------------------------------------------------------
 

@@ -98,8 +98,11 @@ class Recording:
             seconds: real, that they had.
             rest: a list of other jobs, with a heading.
         """
+        awaited = self.ledger.awaited.report(self._line)
+        waiting = f"Waiting for results:\n{awaited}\n" if awaited else ""
         error = DrainTimeout(
-            f"Jobs were not done after {seconds} s. Running:\n{self.running.report()}\n{rest}"
+            f"Jobs were not done after {seconds} s. Running:\n{self.running.report()}\n{waiting}"
+            f"{rest}"
         )
         self._hangs.append((error, self.running.threads()))
         return error
@@ -110,6 +113,13 @@ class Recording:
         for hang, threads in self._hangs:
             if id(hang) in shown:
                 self.told_threads |= threads
+
+    def _line(self, stored_id: str) -> str:
+        """A job of a stored id, on one line."""
+        for entry in self.ledger.entries():
+            if entry.stored_id == stored_id:
+                return listing.line(entry, self.now_ms)
+        return stored_id[1:]
 
     # -- receivers of signals ----------------------------------------------
 

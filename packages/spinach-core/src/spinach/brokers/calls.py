@@ -16,6 +16,7 @@ from spinach.brokers.failed_store import (
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
 from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place
 from spinach.brokers.management import QueueCounts
+from spinach.brokers.results import Ending, JobEnd
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
 from spinach.brokers.working import (
@@ -37,6 +38,7 @@ __all__ = [
     "CancelVerdict",
     "Cursor",
     "Deposit",
+    "Ending",
     "Enrolment",
     "FailedFilter",
     "FailedJob",
@@ -46,6 +48,7 @@ __all__ = [
     "FireReply",
     "FoundJob",
     "FoundPage",
+    "JobEnd",
     "JoinReply",
     "LostJob",
     "PeriodicDue",

@@ -1,19 +1,20 @@
-"""The types of `schedule` and `schedule_at`, written once for all classes that have them."""
+"""The types of `schedule` and `schedule_at`: for engine and registry, and for batches."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from spinach.definition.task import Task
+    from spinach.job import Job
 
-__all__ = ["Scheduling", "typed_as"]
+__all__ = ["Collecting", "Scheduling", "typed_as"]
 
 P = ParamSpec("P")
-Answer_co = TypeVar("Answer_co", covariant=True)
+R = TypeVar("R")
 Declared = TypeVar("Declared")
 
 
@@ -28,45 +29,82 @@ def typed_as(
     return unchanged
 
 
-class Scheduling(Generic[Answer_co]):
-    """How the two methods are called; for type checkers alone.
+class Scheduling:
+    """How the two methods are called where they answer the job; for type checkers alone.
 
-    It is not inherited. Each of the classes has a docstring and a body of its own, and a
-    method that overrides an overloaded one has to repeat the overloads.
+    The job carries the type that the function returns, which `Engine.result` answers. By the name
+    of a task nothing is known of it.
+
+    It is not inherited. Each of the classes has a docstring and a body of its own, and a method
+    that overrides an overloaded one has to repeat the overloads.
     """
 
     @overload
-    def schedule(self: Any, task: str, /, *args: Any, **kwargs: Any) -> Answer_co: ...
+    def schedule(self: Any, task: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
 
     @overload
     def schedule(
-        self: Any, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Answer_co: ...
+        self: Any, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
 
     @overload
-    def schedule(
-        self: Any, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Answer_co: ...
+    def schedule(self: Any, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
 
-    def schedule(self: Any, task: Any, /, *args: Any, **kwargs: Any) -> Answer_co:
+    def schedule(self: Any, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Schedule a job to start as soon as possible; see `Engine.schedule`."""
         raise NotImplementedError
 
     @overload
     def schedule_at(
         self: Any, task: str, at: datetime, /, *args: Any, **kwargs: Any
-    ) -> Answer_co: ...
+    ) -> Job[Any]: ...
+
+    @overload
+    def schedule_at(
+        self: Any, task: Callable[P, R], at: datetime, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    def schedule_at(
+        self: Any, task: Task[P, R], at: datetime, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    def schedule_at(self: Any, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Schedule a job to start at an instant; see `Engine.schedule_at`."""
+        raise NotImplementedError
+
+
+class Collecting:
+    """The same of a batch, which sends nothing yet and answers nothing."""
+
+    @overload
+    def schedule(self: Any, task: str, /, *args: Any, **kwargs: Any) -> None: ...
+
+    @overload
+    def schedule(
+        self: Any, task: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    @overload
+    def schedule(self: Any, task: Task[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+
+    def schedule(self: Any, task: Any, /, *args: Any, **kwargs: Any) -> None:
+        """Add a job that starts as soon as possible; see `Batch.schedule`."""
+        raise NotImplementedError
+
+    @overload
+    def schedule_at(self: Any, task: str, at: datetime, /, *args: Any, **kwargs: Any) -> None: ...
 
     @overload
     def schedule_at(
         self: Any, task: Callable[P, object], at: datetime, /, *args: P.args, **kwargs: P.kwargs
-    ) -> Answer_co: ...
+    ) -> None: ...
 
     @overload
     def schedule_at(
         self: Any, task: Task[P, Any], at: datetime, /, *args: P.args, **kwargs: P.kwargs
-    ) -> Answer_co: ...
+    ) -> None: ...
 
-    def schedule_at(self: Any, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> Answer_co:
-        """Schedule a job to start at an instant; see `Engine.schedule_at`."""
+    def schedule_at(self: Any, task: Any, at: datetime, /, *args: Any, **kwargs: Any) -> None:
+        """Add a job that starts at an instant; see `Batch.schedule_at`."""
         raise NotImplementedError

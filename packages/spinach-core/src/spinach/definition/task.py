@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from spinach.backoff import DEFAULT_BACKOFF, BackoffPolicy
 from spinach.definition.signature import CallSignature
 from spinach.exc import InvalidJobSignatureError, InvalidTask, UnknownTask
 from spinach.record.header import header_line
+from spinach.record.options import NO_OPTIONS, RecordOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
 
 __all__ = ["Task", "Wanted", "check_call", "find_task", "identity"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,18 +38,28 @@ class Task(Generic[P, R]):
     max_concurrency: int | None
     #: How long its jobs wait between a failed attempt and the next one.
     backoff: BackoffPolicy = DEFAULT_BACKOFF
+    #: How long results of its jobs are kept; None: they have none.
+    keep_result: timedelta | None = None
     #: How long an attempt may run before it is told to stop; None: as long as it takes.
     time_limit: timedelta | None = None
     signature: CallSignature = field(init=False, repr=False)
-    #: First line of the record of each of its jobs.
+    #: What the record of each of its jobs says beside the arguments; a call may say more.
+    options: RecordOptions = field(init=False, repr=False)
+    #: First line of the record of each of its jobs, with the flags of these options.
     header: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        options = NO_OPTIONS
+        if self.keep_result is not None:
+            options = RecordOptions(keep_ms=self.keep_result // _MILLISECOND)
         object.__setattr__(self, "signature", CallSignature(self.func))
-        object.__setattr__(
-            self,
-            "header",
-            header_line(max_retries=self.max_retries, queue=self.queue, task=self.name),
+        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "header", self.header_with(options))
+
+    def header_with(self, options: RecordOptions) -> bytes:
+        """First line of the record of a job with these options."""
+        return header_line(
+            max_retries=self.max_retries, queue=self.queue, task=self.name, flags=options.flags
         )
 
 

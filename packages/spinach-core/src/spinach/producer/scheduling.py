@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from spinach.batch import Batch
 from spinach.brokers.calls import Deposit
 from spinach.clock import as_utc, from_ms, to_ms
 from spinach.definition.task import check_call
 from spinach.exc import BrokerError, InvalidArgument
 from spinach.job import Job, JobStatus
-from spinach.record.header import header_line
 from spinach.record.ids import new_ids, stored_id
 from spinach.record.options import NO_OPTIONS
 from spinach.record.payload import complete_payload, encode_arguments
@@ -34,7 +35,7 @@ def schedule_one(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     options: CallOptions | None = None,
-) -> Job:
+) -> Job[Any]:
     """Check, encode and store one job; see `Engine.schedule` and `Engine.options`."""
     task = task_table.resolve(wanted)
     due_ms = None if at is None else to_ms(as_utc(at))
@@ -47,7 +48,7 @@ def schedule_one(
     return job if ready else job.with_status(JobStatus.WAITING)
 
 
-def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> list[Job]:
+def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> list[Job[Any]]:
     """Check, encode and store the jobs of a batch; see `Engine.schedule_batch`."""
     if not isinstance(batch, Batch):
         raise InvalidArgument(
@@ -56,7 +57,7 @@ def schedule_batch(broker: StoringRole, task_table: TaskTable, batch: Any) -> li
         )
     entries = batch.pending()
     now_ms = to_ms(broker.clock.now())
-    jobs: list[Job] = []
+    jobs: list[Job[Any]] = []
     deposits: list[Deposit] = []
     for entry, job_id in zip(entries, new_ids(len(entries)), strict=True):
         task = task_table.resolve(entry.task)
@@ -93,15 +94,19 @@ def _prepare(
     kwargs: dict[str, Any],
     arguments: bytes,
     options: CallOptions | None,
-) -> tuple[Job, Deposit]:
+) -> tuple[Job[Any], Deposit]:
     at_ms = now_ms if due_ms is None else due_ms
-    recorded = None if options is None else options.recorded(at_ms)
+    recorded, header = task.options, task.header
+    if options is not None and (asked := options.recorded(at_ms)) is not None:
+        # How long the result is kept is the task's to say, and the rest the call's.
+        recorded = structs.replace(asked, keep_ms=recorded.keep_ms)
+        header = task.header_with(recorded)
     payload = complete_payload(
         arguments,
         at_ms,
         limit_bytes=broker.max_payload_bytes,
         task=task.name,
-        options=NO_OPTIONS if recorded is None else recorded,
+        options=recorded,
     )
     job = Job(
         id_text=job_id,
@@ -112,12 +117,8 @@ def _prepare(
         max_retries=task.max_retries,
         task_args=args,
         task_kwargs=kwargs,
-        options=recorded,
+        options=None if recorded is NO_OPTIONS else recorded,
+        namespace=broker.namespace if task.keep_result is not None else "",
     )
-    header = task.header
-    if recorded is not None:
-        header = header_line(
-            max_retries=task.max_retries, queue=task.queue, task=task.name, flags=recorded.flags
-        )
     stored = stored_id(job_id, task.max_retries)
     return job, Deposit(task.queue, stored, header + payload, due_ms)

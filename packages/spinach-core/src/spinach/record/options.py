@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-from spinach.record.header import UnreadableRecord
+from spinach.record.header import UnreadableRecord, read_header
 
-__all__ = ["NO_OPTIONS", "RecordOptions", "read_options", "with_options"]
+__all__ = ["NO_OPTIONS", "RecordOptions", "keep_ms_of", "read_options", "with_options"]
 
 
 class RecordOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -70,3 +70,14 @@ def read_options(record: bytes) -> RecordOptions:
         return _DECODE(record[record.index(b"\n") + 1 :]).options
     except (ValueError, msgspec.DecodeError) as exc:
         raise UnreadableRecord(f"The options of the record are damaged: {exc}") from exc
+
+
+def keep_ms_of(record: bytes) -> int | None:
+    """How long the result of a job is kept, in ms.
+
+    None: it is not; or only a newer release can tell, or the record is damaged.
+    """
+    try:
+        return read_options(record).keep_ms if "r" in read_header(record).flags else None
+    except UnreadableRecord:
+        return None

@@ -1,4 +1,4 @@
-"""The arguments and the instant of a job, as JSON behind the first line of its record.
+"""The arguments and the instant of a job, as JSON behind the first line of its record; results.
 
 A payload may get further elements at its end. Values are checked before they are encoded, because
 every JSON encoder turns some of them silently into others.
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from spinach.record.options import RecordOptions
 
-__all__ = ["MAX_ARGUMENT_DEPTH", "complete_payload", "decode_payload", "encode_arguments"]
+__all__ = [
+    "MAX_ARGUMENT_DEPTH",
+    "complete_payload",
+    "decode_payload",
+    "decode_result",
+    "encode_arguments",
+    "encode_result",
+]
 
 #: Nesting of arguments beyond which they are refused. An object that contains itself is refused
 #: by it, too.
@@ -41,6 +48,10 @@ class _Payload(msgspec.Struct, array_like=True, gc=False):
 
 
 _DECODE: Final = msgspec.json.Decoder(_Payload).decode
+_DECODE_RESULT: Final = msgspec.json.Decoder().decode
+
+#: Stands for what a function returned where a place otherwise begins with an argument.
+_RESULT: Final = None
 
 
 def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], *, task: str) -> bytes:
@@ -105,6 +116,49 @@ def complete_payload(
     return payload
 
 
+def encode_result(value: Any, *, limit_bytes: int, task: str) -> bytes:
+    """Encode what a task's function returned, by the rules of arguments.
+
+    A tuple is refused as well. An argument may be one, since a function seldom cares; but who asks
+    for a result is promised the type that the function returns.
+
+    Args:
+        value: to encode.
+        limit_bytes: most bytes allowed.
+        task: for the errors.
+
+    Raises:
+        InvalidArgument: a value that would not come back equal; names its place.
+        PayloadTooLarge: more bytes than the limit.
+    """
+    try:
+        encoded = _ENCODE(_plain(value, task, (_RESULT,)))
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(
+            f"The result of task {task!r} holds text with a lone surrogate "
+            f"({exc.object[exc.start : exc.end]!r}), which is not valid Unicode. "
+            "Return bytes as text in base64 or the like."
+        ) from exc
+    except ValueError as exc:
+        if isinstance(exc, InvalidArgument):
+            raise
+        raise InvalidArgument(
+            f"The result of task {task!r} holds an int with more digits than Python converts "
+            "(sys.get_int_max_str_digits). Return it as text."
+        ) from exc
+    if len(encoded) > limit_bytes:
+        raise PayloadTooLarge(
+            f"The encoded result of task {task!r} has {len(encoded)} bytes, the limit is "
+            f"{limit_bytes}. Store the data elsewhere and return a reference to it."
+        )
+    return encoded
+
+
+def decode_result(encoded: bytes) -> Any:
+    """What a task's function returned, from `encode_result`."""
+    return _DECODE_RESULT(encoded)
+
+
 def decode_payload(record: bytes) -> tuple[list[Any], dict[str, Any], int]:
     """Positional arguments, keyword arguments and instant (ms since 1970) of a record.
 
@@ -118,7 +172,7 @@ def decode_payload(record: bytes) -> tuple[list[Any], dict[str, Any], int]:
     return payload.args, payload.kwargs, payload.at_ms
 
 
-def _plain(value: Any, task: str, path: tuple[str | int, ...]) -> Any:
+def _plain(value: Any, task: str, path: tuple[str | int | None, ...]) -> Any:
     """The value as exact JSON types, or an error that tells where it is not."""
     kind = type(value)
     if kind in _PLAIN:
@@ -130,12 +184,14 @@ def _plain(value: Any, task: str, path: tuple[str | int, ...]) -> Any:
     if len(path) > MAX_ARGUMENT_DEPTH:
         raise InvalidArgument(
             f"{_place(path[:1])} of task {task!r} is nested deeper than {MAX_ARGUMENT_DEPTH} "
-            "levels, or contains itself. Send a flatter structure."
+            f"levels, or contains itself. {_verb(path)} a flatter structure."
         )
     # Subclasses are not asked for what they hold, since they may tell otherwise.
     if isinstance(value, list):
         return [_plain(item, task, (*path, i)) for i, item in enumerate(list.__iter__(value))]
     if isinstance(value, tuple):
+        if path[0] is _RESULT:
+            raise _refused(value, task, path, "a tuple would come back as a list")
         return [_plain(item, task, (*path, i)) for i, item in enumerate(tuple.__iter__(value))]
     if isinstance(value, dict):
         plain = {}
@@ -162,17 +218,27 @@ def _base(value: Any, base: type[Any]) -> Any:
     return float.__pos__(value) if base is float else int.__index__(value)
 
 
-def _refused(value: object, task: str, path: tuple[str | int, ...], reason: str) -> InvalidArgument:
-    where = _place(path)
+def _refused(
+    value: object, task: str, path: tuple[str | int | None, ...], reason: str
+) -> InvalidArgument:
+    where, verb = _place(path), _verb(path)
     return InvalidArgument(
-        f"Cannot send {reprlib.repr(value)} of type {type(value).__name__} in {where} of task "
-        f"{task!r}: {reason}. Send str, int, finite float, bool, None, and lists and dicts of them."
+        f"Cannot {verb.lower()} {reprlib.repr(value)} of type {type(value).__name__} in {where} of "
+        f"task {task!r}: {reason}. {verb} str, int, finite float, bool, None, and lists and dicts "
+        "of them."
     )
 
 
-def _place(path: tuple[str | int, ...]) -> str:
+def _verb(path: tuple[str | int | None, ...]) -> str:
+    return "Return" if path[0] is _RESULT else "Send"
+
+
+def _place(path: tuple[str | int | None, ...]) -> str:
     place, *rest = path
-    where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
+    if place is None:
+        where = "the result"
+    else:
+        where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
     return where + "".join(f"[{step!r}]" for step in rest)
 
 

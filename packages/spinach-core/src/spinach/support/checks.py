@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spinach.const import MAX_RETRIES_LIMIT, MAX_TIME_LIMIT, MIN_PERIODICITY
+from spinach.const import MAX_KEEP_RESULT, MAX_RETRIES_LIMIT, MIN_KEEP_RESULT, MIN_PERIODICITY
 from spinach.exc import InvalidArgument, InvalidTask, SpinachError
 from spinach.record.names import check_name
 from spinach.support.exception_text import class_name, shown
@@ -30,6 +31,7 @@ __all__ = [
     "require_clock",
     "require_concurrency",
     "require_int",
+    "require_keep_result",
     "require_periodicity",
     "require_queues",
     "require_retries",
@@ -253,6 +255,17 @@ def require_periodicity(value: Any) -> timedelta | None:
     return require_timedelta(value, "periodicity", MIN_PERIODICITY, InvalidTask)
 
 
+def require_keep_result(value: Any) -> timedelta | None:
+    """Return a `keep_result`, None for no results, or raise InvalidTask."""
+    if value is None:
+        return None
+    kept = require_timedelta(value, "keep_result", MIN_KEEP_RESULT, InvalidTask)
+    if kept > MAX_KEEP_RESULT:
+        raise InvalidTask(
+            f"keep_result is {value!r}, expected {MAX_KEEP_RESULT.days} days at most. Store what "
+            "is to be kept for longer in a database."
+        )
+    return kept
 def require_time_limit(value: Any) -> timedelta | None:
     """Return a `time_limit`, None for none, or raise InvalidTask."""
     if value is None:

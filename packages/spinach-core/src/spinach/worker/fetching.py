@@ -16,7 +16,7 @@ from spinach.const import MAX_FETCH_BYTES, WORKER_LOST
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach.record.header import READABLE_PARKS, UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
-from spinach.record.options import read_options
+from spinach.record.options import keep_ms_of, read_options
 from spinach.support.forks import leave_child
 from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.worker.buffer import LeasedJob
@@ -356,7 +356,10 @@ class Fetching:
             task = read_header(lease.record).task
         except UnreadableRecord:
             task = ""
-        self._in_flight.post(Outcome(OutcomeKind.FAILED, lease, task, failure=failure))
+        keep_ms = keep_ms_of(lease.record)
+        self._in_flight.post(
+            Outcome(OutcomeKind.FAILED, lease, task, failure=failure, keep_ms=keep_ms)
+        )
         tell_lost(self._in_flight, self._on_lost, lease.queue, lease)
 
     def _now(self) -> float:

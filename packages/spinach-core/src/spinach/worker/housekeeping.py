@@ -204,6 +204,7 @@ class Housekeeping:
             due.due_ms,
             limit_bytes=DEFAULT_MAX_PAYLOAD_BYTES,  # It has a few bytes.
             task=task.name,
+            options=task.options,
         )
         deposit = Deposit(member.queue, stored_id, task.header + payload)
         reply = self._broker.fire(member.queue, due.task, due.due_ms, deposit)

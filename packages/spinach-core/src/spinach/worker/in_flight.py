@@ -58,7 +58,8 @@ class InFlight:
         wake_subscriber: called when a thread goes idle or the buffer runs low.
         wake_arbiter: called when the pool winds up and there is less left to wait for.
         wake_notifier: called when an outcome waits.
-        hurry_notifier: called when an outcome frees a slot that another job may wait for.
+        hurry_notifier: called when another job may wait for an outcome, which frees a slot, or
+            a caller for the result in it.
         on_cancelled: called in a worker thread with the lease of each job that was cancelled
             before it started; None: nobody wants to know.
         tell_empty: wake the arbiter also when nothing is left here.
@@ -182,7 +183,11 @@ class InFlight:
             self._late[worker] = outcome
         else:
             self._post(PendingOutcome(outcome, leased_job.stray))
-            if leased_job.task.max_concurrency is not None:
+            if leased_job.task.max_concurrency is not None or (
+                # Someone may wait for its result. While more jobs wait here, their outcomes leave
+                # together, which costs the server less.
+                outcome.keep_ms is not None and not self._buffer
+            ):
                 self._hurry_notifier()
         if self._closed:
             self._wake_arbiter()

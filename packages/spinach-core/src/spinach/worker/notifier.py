@@ -48,9 +48,9 @@ class ResultNotifier:
         wake_up: set when an outcome waits, and when `ending` is.
         ending: set when the thread should end.
         source: of randomness for the backoff.
-        hurry: set for an outcome that frees a slot of a limited task, and when `ending`
-            is; on the machine's clock, since a clock that a test turns must not stop a
-            report.
+        hurry: set for an outcome that frees a slot of a limited task, or whose result someone
+            may wait for, and when `ending` is; on the machine's clock, since a clock that a test
+            turns must not stop a report.
     """
 
     def __init__(

@@ -24,12 +24,12 @@ from spinach.brokers.calls import Verdict
 from spinach.clock import as_utc, from_ms, to_ms
 from spinach.const import MAX_SHOWN
 from spinach.current import RUNNING, is_overdue
-from spinach.exc import AbortException, BrokerError, RetryException
+from spinach.exc import AbortException, BrokerError, RetryException, SpinachError
 from spinach.job import Job, JobStatus, job_from_record
 from spinach.outcome import Failure, Outcome, OutcomeKind, cut_failure
 from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
-from spinach.record.payload import decode_payload
+from spinach.record.payload import decode_payload, encode_result
 from spinach.support.checks import refuse_unfinished
 from spinach.support.exception_text import class_name, message_of, trace_of, traceback_of
 from spinach.support.forks import PROCESS, end_child, leave_child
@@ -159,7 +159,7 @@ class Worker:
         try:
             if options is not None and has_expired(options, self.clock):
                 tell_expired(lease, self._namespace)
-                return Outcome(OutcomeKind.EXPIRED, lease, task.name)
+                return Outcome(OutcomeKind.EXPIRED, lease, task.name, keep_ms=options.keep_ms)
             args, kwargs, _ = decode_payload(lease.record)
             # Only a receiver or a log handler needs a snapshot; most jobs have neither.
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
@@ -172,18 +172,24 @@ class Worker:
                     task.name, job_id, exc,
                     extra={"job_id": job_id, "task": task.name, "queue": lease.queue},
                 )  # fmt: skip
-            return Outcome(OutcomeKind.FAILED, lease, task.name, failure=describe(exc))
+            return Outcome(
+                OutcomeKind.FAILED, lease, task.name, failure=describe(exc), keep_ms=_keep_ms(work)
+            )
         if job is not None:
             with SHIELD:
                 JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id_text, extra=_extra(job))
             with SHIELD:
                 signals.job_started.send(self._namespace, job=job)
         started = self.clock.monotonic()
+        kept: bytes | None = None
+        refusal: SpinachError | None
         try:
             # On threads like these SystemExit and KeyboardInterrupt are a task's
             # doing, so they fail the job; the thread goes on.
             result = task.func(*args, **kwargs)
             refusal = None if result is None else refuse_unfinished(task.func, result)
+            if options is not None and refusal is None:
+                kept, refusal = self._encoded(work, result)
             del result
         except BaseException as exc:  # noqa: BLE001 - whatever a task raises fails the job only
             if PROCESS.number != self._process:
@@ -197,7 +203,21 @@ class Worker:
         if job is not None or signals.job_finished.receivers:
             with SHIELD:
                 self._tell_success(job or _snapshot(lease), self.clock.monotonic() - started)
-        return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
+        if options is None:
+            return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
+        return Outcome(
+            OutcomeKind.SUCCEEDED, lease, task.name, keep_ms=options.keep_ms, result=kept
+        )
+
+    def _encoded(self, work: LeasedJob, result: object) -> tuple[bytes | None, SpinachError | None]:
+        """What a job returned, where it is to be kept, or why it cannot be."""
+        if _keep_ms(work) is None:
+            return None, None
+        limit_bytes = self._broker.max_payload_bytes
+        try:
+            return encode_result(result, limit_bytes=limit_bytes, task=work.task.name), None
+        except SpinachError as exc:
+            return None, exc
 
     def _tell_success(self, job: Job, seconds: float) -> None:
         with SHIELD:
@@ -228,7 +248,13 @@ class Worker:
         if (early := early_outcome(work, err, stopping=stopping)) is not None:
             outcome = early
         elif final or lease.retries >= header.max_retries:
-            outcome = Outcome(OutcomeKind.FAILED, lease, header.task, failure=describe(err))
+            outcome = Outcome(
+                OutcomeKind.FAILED,
+                lease,
+                header.task,
+                failure=describe(err),
+                keep_ms=_keep_ms(work),
+            )
         else:
             outcome = self._retry(work, err)
         leave_child()
@@ -309,6 +335,11 @@ class Worker:
                     "Job will be retried: %s %s, attempt %d, again %s",
                     job.task_name, job.id_text, job.attempt, when, exc_info=info, extra=extra,
                 )  # fmt: skip
+
+
+def _keep_ms(work: LeasedJob) -> int | None:
+    """How long the end of the job is kept, in ms; None: it is not."""
+    return None if work.options is None else work.options.keep_ms
 
 
 def _snapshot(lease: Lease) -> Job:

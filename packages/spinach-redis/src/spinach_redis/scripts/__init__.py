@@ -11,6 +11,7 @@ __all__ = [
     "BEAT",
     "CANCEL",
     "COUNTS",
+    "ENDS",
     "ENQUEUE",
     "FAILED_FIND",
     "FAILED_PAGE",
@@ -69,7 +70,7 @@ class Script:
 ENQUEUE: Final = Script("enqueue", "wake", "deposit", "schema", first="single")
 FIRE: Final = Script("fire", "members", "wake")
 JOIN: Final = Script("join", "record", "members", "wake", "lanes", "slots", "dismiss")
-BEAT: Final = Script("beat", "members", "leased")
+BEAT: Final = Script("beat", "record", "members", "leased", "results")
 FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots", "gaps")
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
@@ -84,6 +85,7 @@ REPORT: Final = Script(
     "failed",
     "retry",
     "leased",
+    "results",
 )
 TICK: Final = Script("tick", "members", "wake")
 RECOVER: Final = Script(
@@ -96,17 +98,23 @@ RECOVER: Final = Script(
     "retention",
     "failed",
     "retry",
+    "results",
     "dismiss",
     "leased",
 )
 COUNTS: Final = Script("counts", "retention", "failed")
 FIND: Final = Script("find", "lanes", "retention", "look")
 LIST: Final = Script("list", "record", "lanes", "retention", "look")
-CANCEL: Final = Script("cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "look")
+CANCEL: Final = Script(
+    "cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "results", "look"
+)
 FAILED_FIND: Final = Script("failed_find", "retention", "places")
 FAILED_PAGE: Final = Script("failed_page", "record", "retention", "places")
-REVIVE: Final = Script("revive", "wake", "retention", "failed")
-REVIVE_ALL: Final = Script("revive_all", "record", "wake", "retention", "failed", "places")
+REVIVE: Final = Script("revive", "record", "wake", "retention", "failed", "results")
+REVIVE_ALL: Final = Script(
+    "revive_all", "record", "wake", "retention", "failed", "results", "places"
+)
+ENDS: Final = Script("ends", "record", "results")
 
 #: All of them.
 SCRIPTS: Final = (
@@ -128,4 +136,5 @@ SCRIPTS: Final = (
     FAILED_PAGE,
     REVIVE,
     REVIVE_ALL,
+    ENDS,
 )

@@ -7,6 +7,7 @@
 --   guard    hash  see members.lua
 --   cancelling, progress   hash, hash: see leased.lua
 --   running:<member>       hash  stored id -> token
+--   results, results-until, awaited   see results.lua
 -- ARGV
 --   1 clock offset, ms   2 member   then for each job that tells of itself: stored id, token,
 --   `<done> <total> <note>`; a full server leaves that out
@@ -14,7 +15,8 @@
 --   {'APPLIED', member to recover or nil, whether the server is full, leases of the member whose
 --   cancel was asked for: stored id, token of each, a bounded number}
 --   {'FENCED'}
-local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress'}
+local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress', 'results',
+  'results-until', 'awaited'}
 -- Leases to cancel that one answer names.
 local MOST_NAMED = 1000
 local q = named(NAMES, 0)
@@ -66,6 +68,10 @@ end
 call('ZADD', q.members, now + lease_of(q, member), member)
 if ARGV[3] and not full then
   keep_progress()
+end
+-- Here as well, since the next end may be far away, or never come.
+if call('EXISTS', q['results-until'], q.awaited) > 0 then
+  trim_results(q, now)
 end
 return {'APPLIED', name_dead(q, member, now, pause), full and 1 or 0,
   q.has_cancelling and to_cancel() or {}}

@@ -16,6 +16,7 @@
 --   members, seq, info, guard    see members.lua, and retention.lua
 --   cancelling, progress         see leased.lua
 --   periodic-info hash    task -> `<interval> <last declared>`, ms
+--   results, results-until, awaited   see results.lua
 --   running:<member>   hash  stored id -> token, of the dead member
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
@@ -29,10 +30,11 @@
 --   {'REFUSED'}: it is alive, unknown, or no member may be declared dead now
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
-  'members', 'seq', 'info', 'guard', 'periodic-info', 'cancelling', 'progress'}
+  'members', 'seq', 'info', 'guard', 'periodic-info', 'cancelling', 'progress', 'results',
+  'results-until', 'awaited'}
 local q = named(NAMES, 0)
 local running = KEYS[#NAMES + 1]
-local now = now_ms(ARGV[1])
+local now, now_up = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
 local dead = ARGV[5]
 local most, most_bytes, most_losses = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -56,7 +58,7 @@ end
 table.sort(leases, function(one, other) return one[3] > other[3] end)
 
 math.randomseed(tonumber(ARGV[11]))
-local ended, unharmed, retries, failures, lost, bytes = {}, {}, {}, {}, {}, 0
+local ended, unharmed, retries, failures, lost, ends, bytes = {}, {}, {}, {}, {}, {}, 0
 local first, gone = {}, {}
 for i = 1, math.min(most, #leases) do
   first[i] = leases[i][1]
@@ -90,6 +92,10 @@ for i = 1, math.min(most, #leases) do
     table.insert(failures, 1, reason)
     table.insert(failures, 1, id)
     lost[#lost + 1] = {id, record, spent, losses}
+    local keep_ms = keep_ms_of(record)
+    if keep_ms then
+      ends[#ends + 1] = {id, 'F' .. reason, keep_ms}
+    end
   elseif record and direct then
     local most_ms = math.min(cap_ms, base_ms * 2 ^ math.min(losses - 1, 64))
     table.insert(retries, 1, {id, now + math.floor(math.random() * most_ms), 1, ''})
@@ -116,6 +122,7 @@ many('HDEL', q.jobs, gone)
 many('HDEL', q.attempts, gone)
 retry(q, now, retries)
 fail(q, now, failures, bounds)
+keep_ends(q, now, now_up, ends)
 to_front(q.ready, unharmed)
 local more = call('EXISTS', running) == 1
 if more then

@@ -16,19 +16,25 @@
 --   members, info, guard         see members.lua, and retention.lua
 --   cancelling, progress         see leased.lua
 --   running:<member>   hash  stored id -> token, of each member below
+--   where ends are to be kept: results, results-until, awaited   see results.lua, and of each
+--   such outcome, in order: result:<stored id>   list
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
 --   5 count of members   6 count of tasks, the tasks
 --   then for each run of outcomes that have these in common: kind, position of member,
---   position of task, count of outcomes; of each: stored id, token, detail of F and R
---     kind: S succeeded, expired or cancelled, F failed, R retry, L release, P park
---     detail: F the reason; R `+` and a delay in ms, or `=` and an instant in ms, then a space and
---     why the attempt failed where that is to be kept
+--   position of task, count of outcomes, and of kinds in lower case the ms to keep the ends;
+--   of each: stored id, token, detail of F, R, f and s
+--     kind: S succeeded, expired or cancelled, F failed, R retry, L release, P park; where the
+--     end is kept: s succeeded, x expired, c cancelled, f failed
+--     detail: F and f the reason; R `+` and a delay in ms, or `=` and an instant in ms, then a
+--     space and why the attempt failed where that is to be kept; s the encoded result
 -- Reply
 --   one character an outcome: 1 applied, 0 refused
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
   'parked', 'parked-ends', 'members', 'info', 'guard', 'cancelling', 'progress'}
+local KEPT = {'results', 'results-until', 'awaited'}
+local DETAILED = {F = true, R = true, f = true, s = true}
 local q = named(NAMES, 0)
 local now, now_up = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
@@ -48,17 +54,21 @@ for i = 1, #names do
     jobs = {}, parked = {}}
 end
 
--- Which outcomes count.
-local runs, a = {}, 7 + #tasks
+-- Which outcomes count. `list` is the position of the key before the next list for an end.
+local runs, a, list = {}, 7 + #tasks, #NAMES + #members + #KEPT
 while ARGV[a] do
   local kind, member = ARGV[a], members[tonumber(ARGV[a + 1])]
-  local width = (kind == 'F' or kind == 'R') and 3 or 2
-  local first, past = a + 4, a + 4 + width * tonumber(ARGV[a + 3])
+  local width, keep_ms = DETAILED[kind] and 3 or 2, nil
+  local first = a + 4
+  if kind >= 'a' then
+    keep_ms, first = tonumber(ARGV[first]), first + 1
+  end
+  local past = first + width * tonumber(ARGV[a + 3])
   for i = first, past - 1, width do
     member.asked[#member.asked + 1] = ARGV[i]
   end
   runs[#runs + 1] = {kind = kind, member = member, task = tasks[tonumber(ARGV[a + 2])],
-    width = width, first = first, past = past}
+    width = width, first = first, past = past, keep_ms = keep_ms}
   a = past
 end
 for i = 1, #members do
@@ -85,15 +95,15 @@ end
 
 -- Those that do, by kind.
 local verdicts, accepted = {}, 0
-local gone, released, returned, failures, retries = {}, {}, {}, {}, {}
+local gone, released, returned, failures, retries, ends = {}, {}, {}, {}, {}, {}
 local function accept(kind, task, id, detail)
   accepted = accepted + 1
   if task.limited then
     task.jobs[#task.jobs + 1] = id
   end
-  if kind == 'S' or (asked[id] and BACK[kind]) then
+  if kind == 'S' or kind == 's' or kind == 'x' or kind == 'c' or (asked[id] and BACK[kind]) then
     gone[#gone + 1] = id
-  elseif kind == 'F' then
+  elseif kind == 'F' or kind == 'f' then
     failures[#failures + 1] = id
     failures[#failures + 1] = detail
   elseif kind == 'R' then
@@ -116,12 +126,19 @@ for r = 1, #runs do
   local run = runs[r]
   local tokens, ended = run.member.tokens, run.member.ended
   for i = run.first, run.past - 1, run.width do
-    local id = ARGV[i]
+    local id, detail = ARGV[i], run.width == 3 and ARGV[i + 2]
+    if run.keep_ms then
+      list = list + 1
+    end
     if tokens[id] == ARGV[i + 1] then
       tokens[id] = nil
       ended[#ended + 1] = id
       verdicts[#verdicts + 1] = '1'
-      accept(run.kind, run.task, id, run.width == 3 and ARGV[i + 2])
+      accept(run.kind, run.task, id, detail)
+      if run.keep_ms then
+        local letter = string.upper(run.kind)
+        ends[#ends + 1] = {id, letter .. (detail or ''), run.keep_ms, KEYS[list]}
+      end
     else
       verdicts[#verdicts + 1] = '0'
     end
@@ -152,6 +169,12 @@ for i = 1, #tasks do
 end
 retry(q, now, retries)
 fail(q, now, failures, bounds)
+if #ends > 0 then
+  for i = 1, #KEPT do
+    q[KEPT[i]] = KEYS[#NAMES + #members + i]
+  end
+  keep_ends(q, now, now_up, ends)
+end
 to_front(q.ready, released)
 if #returned > 0 and call('EXISTS', q.limits) == 1 then
   many('SADD', q.brought, returned)

@@ -10,13 +10,14 @@
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
 --   guard         hash    the bounds in force, see retention.lua
+--   results, results-until   see results.lua
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
 --   5 `retry` or `discard`   then the stored ids
 -- Reply
 --   how many of the ids were there
 local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes',
-  'guard'}
+  'guard', 'results', 'results-until'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 
@@ -32,6 +33,7 @@ for i = 6, #ARGV do
 end
 local found = take_out(q, ids)
 if ARGV[5] == 'retry' then
+  forget_ends(q, found)
   many('RPUSH', q.ready, found)
   if #found > 0 then
     announce(q)

@@ -20,6 +20,8 @@ _SENT: Final = (
     *("eval", "evalsha", "sadd", "smembers"),
     # Waiting for jobs, and ending the wait.
     *("bzpopmin", "client|id", "client|unblock"),
+    # Waiting for results, also while the server is full.
+    *("blmove", "blpop"),
     # Whether the server may evict jobs. HELLO, which tells its version, is free to all.
     "info",
 )

@@ -44,6 +44,8 @@ def outcome(
     at_ms: int | None = None,
     failure: Failure = FAILURE,
     task: str | None = None,
+    keep_ms: int | None = None,
+    result: bytes | None = None,
 ) -> Outcome:
     """What became of a lease.
 
@@ -54,6 +56,8 @@ def outcome(
         at_ms: RETRY only.
         failure: FAILED only.
         task: None reads it from the record.
+        keep_ms: how long the end of the job is kept; None: not at all.
+        result: SUCCEEDED only, with `keep_ms`.
     """
     retry = kind is OutcomeKind.RETRY
     return Outcome(
@@ -63,6 +67,8 @@ def outcome(
         delay_ms=delay // MILLISECOND if retry and at_ms is None else None,
         at_ms=at_ms if retry else None,
         failure=failure if kind is OutcomeKind.FAILED else None,
+        keep_ms=keep_ms,
+        result=result,
     )
 
 

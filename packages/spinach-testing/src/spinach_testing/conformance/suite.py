@@ -33,6 +33,7 @@ from .behaviours.periodic import PeriodicBehaviour
 from .behaviours.reconciliation import ReconciliationBehaviour
 from .behaviours.recovery import RecoveryBehaviour
 from .behaviours.release import ReleaseBehaviour
+from .behaviours.results import ResultsBehaviour
 from .behaviours.retention import RetentionBehaviour
 from .behaviours.retry import RetryBehaviour
 from .behaviours.schedule import ScheduleBehaviour
@@ -76,6 +77,7 @@ class BrokerConformance(
     CancelBehaviour,
     MatchingBehaviour,
     RetentionBehaviour,
+    ResultsBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
     NamesBehaviour,

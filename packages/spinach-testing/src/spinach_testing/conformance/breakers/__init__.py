@@ -24,6 +24,7 @@ from . import (
     options,
     outcomes,
     producing,
+    results,
     waiting,
 )
 from .base import Breaker, BrokenHarness
@@ -59,6 +60,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
         failed_store,
         jobs,
         matching,
+        results,
     )
     for breaker in _found_in(module)
 )

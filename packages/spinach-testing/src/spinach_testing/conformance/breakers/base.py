@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from spinach.brokers.base import Broker
-    from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn, FoundJob
+    from spinach.brokers.calls import FailedJob, FetchReply, FetchTurn, FoundJob, JobEnd
     from spinach.outcome import Lease
     from spinach.retention import FailedRetention
 
@@ -64,6 +64,8 @@ class Family:
     told_to_cancel: set[tuple[str, str]] = field(default_factory=set)
     #: Queue → what the first member said that its failed store keeps.
     retention: dict[str, FailedRetention] = field(default_factory=dict)
+    #: Stored id → how the job ended, as it was told once.
+    ends: dict[str, JobEnd] = field(default_factory=dict)
 
 
 class Breaker(PassingBroker):

@@ -1,0 +1,48 @@
+-- Tells how jobs ended, and notes that someone waits for the first of them.
+--
+-- KEYS
+--   jobs           hash  stored id -> record
+--   failed         zset  stored id -> instant
+--   results, results-until, awaited   see results.lua
+--   result:<id>    list  of the first id, where the caller is going to wait
+-- ARGV
+--   1 clock offset, ms   2 most bytes of ends in the reply   3 ms that the caller is going to wait
+--   for the first id; 0: it is not   then the stored ids
+-- Reply
+--   for each id its end as results.lua has it; or 1: it has not ended, 0: nothing is known of it,
+--   2: not looked at, since the reply is full
+local NAMES = {'jobs', 'failed', 'results', 'results-until', 'awaited'}
+local q = named(NAMES, 0)
+local list = KEYS[#NAMES + 1]
+local now = now_ms(ARGV[1])
+local most_bytes, wait_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local ids = {}
+for i = 4, #ARGV do
+  ids[i - 3] = ARGV[i]
+end
+local ends, answers, bytes = fields_of(q.results, ids), {}, 0
+for i = 1, #ids do
+  local id, found = ids[i], ends[i]
+  if found and tonumber(call('ZSCORE', q['results-until'], id) or 0) <= now then
+    found = nil
+  end
+  if found and bytes > 0 and bytes + #found > most_bytes then
+    answers[i] = 2
+  elseif found then
+    bytes = bytes + #found
+    answers[i] = found
+  elseif call('HEXISTS', q.jobs, id) == 1 and not call('ZSCORE', q.failed, id) then
+    answers[i] = 1
+  else
+    answers[i] = 0
+  end
+end
+if wait_ms > 0 and answers[1] == 1 then
+  trim_results(q, now)
+  -- What lies there is of an end that counts no more. This admits the write that follows it, too,
+  -- on a server that is full.
+  call('DEL', list)
+  call('ZADD', q.awaited, string.format('%.0f', now + wait_ms), ids[1])
+end
+return answers
