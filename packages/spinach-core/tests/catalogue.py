@@ -282,24 +282,6 @@ def a_result_that_is_not_there_yet() -> None:
     spin.result(spin.schedule("report"), timeout=timedelta(seconds=0.05))
 
 
-def a_worker_that_waits() -> None:
-    """Wait for one job inside another one of the same engine."""
-    refusals: list[WaitInWorker] = []
-    spin = Engine(MemoryBroker())
-    spin.task(name="part", keep_result=timedelta(minutes=5))(print)
-
-    @spin.task(name="whole")
-    def whole() -> None:
-        try:
-            spin.result(spin.schedule("part"), timeout=timedelta(seconds=10))
-        except WaitInWorker as error:
-            refusals.append(error)
-
-    spin.schedule(whole)
-    spin.start_workers(1, stop_when_queue_empty=True)
-    raise refusals[0]
-
-
 def a_task_that_asks_for_a_retry() -> None:
     """Ask, inside a task, to be run again; the engine catches it, `execute` does not."""
     spin = Engine(MemoryBroker())

@@ -217,7 +217,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="cancel of a job in the buffer",
         file="spinach/worker/in_flight.py",
-        before="            self._cancel_early = wanted\n            self._cancel_buffered(wanted)\n",
+        before="            self._cancel_early = wanted\n"
+        "            self._cancel_buffered(wanted)\n",
         after="            self._cancel_early = wanted\n",
         tests=f"{CORE_TESTS}/test_in_flight.py",
         test="test_a_cancelled_job_in_the_buffer_never_starts_and_is_told_of",

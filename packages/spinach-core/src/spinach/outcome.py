@@ -95,7 +95,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     #: until the next one ends; None shows nothing.
     failure: Failure | None = None
     #: How long the store keeps the end of the job for those who ask for its result, in ms; None:
-    #: not at all. Not with RETRY, RELEASE and PARK, after which the job goes on.
+    #: not at all. After RETRY, RELEASE and PARK the job goes on, unless its cancel was asked for.
     keep_ms: int | None = None
     #: SUCCEEDED with a `keep_ms` only: what the function returned, encoded.
     result: bytes | None = None

@@ -407,8 +407,9 @@ class MemoryBroker(Broker):
             stored = shelves.find(self.namespace, queue)
             if stored is None:
                 return [CancelReply(verdict=CancelVerdict.UNKNOWN) for _ in stored_ids]
-            stored.trim_failed(self._now_ms())
-            replies = [stored.cancel(each) for each in stored_ids]
+            now_ms = self._now_ms()
+            stored.trim_failed(now_ms)
+            replies = [stored.cancel(each, now_ms) for each in stored_ids]
             stored.end_call()
             return replies
 

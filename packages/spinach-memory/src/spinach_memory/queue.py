@@ -266,7 +266,7 @@ class Queue:
 
     # -- jobs are taken back -----------------------------------------------
 
-    def cancel(self, stored_id: str) -> CancelReply:
+    def cancel(self, stored_id: str, now_ms: int) -> CancelReply:
         """Take a job back, or note that its worker shall."""
         job = self.jobs.get(stored_id)
         if job is None:
@@ -295,6 +295,7 @@ class Queue:
             if not park:
                 del self.parked[where.lane]
         self.forget(job)
+        self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
         return reply
 
     def cancelled(self, member: Member) -> tuple[tuple[str, str], ...]:
@@ -347,6 +348,9 @@ class Queue:
         if self.cancelling and self.cancel_ended(job.stored_id) and kind in _BACK_TO_THE_QUEUE:
             # It would run once more although it was taken back.
             kind = OutcomeKind.CANCELLED
+            self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
+            self.forget(job)
+            return True
         if (
             kind is OutcomeKind.SUCCEEDED
             or kind is OutcomeKind.EXPIRED
@@ -372,7 +376,7 @@ class Queue:
             park.append(job)
             # Some waiting process may have asked for this park; which one is not known here.
             self.waiters.wake_all()
-        if outcome.keep_ms is not None:
+        if outcome.keep_ms is not None and kind not in _BACK_TO_THE_QUEUE:
             until_ms = after_ms + outcome.keep_ms
             self.results.keep(job.stored_id, end_of(outcome), until_ms, now_ms)
         return True

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from spinach.backoff import jittered_seconds
-from spinach.brokers.calls import LostJob, RecoverReply, Verdict
+from spinach.brokers.calls import Ending, JobEnd, LostJob, RecoverReply, Verdict
 from spinach.const import (
     HOUSEKEEPING_CHUNK,
     LOST_LAST,
@@ -61,6 +61,7 @@ def recover(queue: Queue, member: Member, now_ms: int, source: RandomSource | No
             # Whatever it was to be: nobody wants it any more (I22).
             queue.end_lease(member, stored_id)
             queue.forget(job)
+            queue.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
             cancelled += 1
             continue
         reason = _reason_to_give_up(job) if lease.direct else None

@@ -146,7 +146,7 @@ LIST: Final = FIND
 CANCEL: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused", "limits",
     "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends", "failed",
-    "members", "guard", "cancelled", "cancelling",
+    "members", "guard", "cancelled", "cancelling", "results", "results-until", "awaited",
 )
 FAILED_FIND: Final = ("jobs", "attempts", "failed", "errors", "guard")
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors", "guard")

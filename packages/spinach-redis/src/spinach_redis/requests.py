@@ -87,10 +87,14 @@ _KINDS: Final = {
     OutcomeKind.EXPIRED: b"S",
     OutcomeKind.CANCELLED: b"S",
 }
-#: The same where the end of the job is kept.
+#: The same where an end of the job is to be kept: those that go back to the queue as well, since
+#: they end where their cancel was asked for.
 _KEPT_KINDS: Final = {
     OutcomeKind.SUCCEEDED: b"s",
     OutcomeKind.FAILED: b"f",
+    OutcomeKind.RETRY: b"r",
+    OutcomeKind.RELEASE: b"l",
+    OutcomeKind.PARK: b"p",
     OutcomeKind.EXPIRED: b"x",
     OutcomeKind.CANCELLED: b"c",
 }

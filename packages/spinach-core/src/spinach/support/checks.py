@@ -12,8 +12,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from spinach.const import MAX_RETRIES_LIMIT, MAX_TIME_LIMIT, MIN_PERIODICITY
-from spinach.const import MAX_KEEP_RESULT, MAX_RETRIES_LIMIT, MIN_KEEP_RESULT, MIN_PERIODICITY
+from spinach.const import (
+    MAX_KEEP_RESULT,
+    MAX_RETRIES_LIMIT,
+    MAX_TIME_LIMIT,
+    MIN_KEEP_RESULT,
+    MIN_PERIODICITY,
+)
 from spinach.exc import InvalidArgument, InvalidTask, SpinachError
 from spinach.record.names import check_name
 from spinach.support.exception_text import class_name, shown
@@ -266,6 +271,8 @@ def require_keep_result(value: Any) -> timedelta | None:
             "is to be kept for longer in a database."
         )
     return kept
+
+
 def require_time_limit(value: Any) -> timedelta | None:
     """Return a `time_limit`, None for none, or raise InvalidTask."""
     if value is None:

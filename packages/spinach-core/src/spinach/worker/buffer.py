@@ -55,6 +55,11 @@ class LeasedJob(msgspec.Struct, eq=False):
     #: What its task said last. Any thread writes it, without the lock: it is replaced whole.
     progress: Progress | None = None
 
+    @property
+    def keep_ms(self) -> int | None:
+        """How long the end of the job is to be kept, in ms; None: it is not."""
+        return None if self.options is None else self.options.keep_ms
+
 
 class Buffer:
     """Not thread safe: the lock of the in-flight jobs guards it. Instants are monotonic seconds.

@@ -36,18 +36,20 @@ def early_outcome(work: LeasedJob, err: BaseException, *, stopping: bool) -> Out
     """
     lease, task = work.lease, work.task
     if work.cancelled:
-        return Outcome(OutcomeKind.CANCELLED, lease, task.name)
+        return Outcome(OutcomeKind.CANCELLED, lease, task.name, keep_ms=work.keep_ms)
     kind = type(err)
     if not (issubclass(kind, JobReleased) or (stopping and issubclass(kind, JobCancelled))):
         return None
     if lease.repeatable:
-        return Outcome(OutcomeKind.RELEASE, lease, task.name)
+        return Outcome(OutcomeKind.RELEASE, lease, task.name, keep_ms=work.keep_ms)
     failure = Failure(
         error=class_name(kind),
         message=f"{message_of(err)} {_HAS_STARTED}".strip(),
         traceback=traceback_of(err),
     )
-    return Outcome(OutcomeKind.FAILED, lease, task.name, failure=cut_failure(failure))
+    return Outcome(
+        OutcomeKind.FAILED, lease, task.name, failure=cut_failure(failure), keep_ms=work.keep_ms
+    )
 
 
 def tell_early_end(

@@ -310,7 +310,8 @@ class InFlight:
         for item in items:
             lease, task = item.lease, item.task
             pairs.discard(_pair(lease))
-            self._post(PendingOutcome(Outcome(OutcomeKind.CANCELLED, lease, task.name)))
+            cancelled = Outcome(OutcomeKind.CANCELLED, lease, task.name, keep_ms=item.keep_ms)
+            self._post(PendingOutcome(cancelled))
             if task.max_concurrency is not None:
                 self._hurry_notifier()
             if self._on_cancelled is not None:
@@ -432,7 +433,8 @@ class InFlight:
         yield from self._pending.leases()
 
     def _give_back(self, item: LeasedJob) -> None:
-        self._post(PendingOutcome(Outcome(OutcomeKind.RELEASE, item.lease, item.task.name)))
+        release = Outcome(OutcomeKind.RELEASE, item.lease, item.task.name, keep_ms=item.keep_ms)
+        self._post(PendingOutcome(release))
 
     def _withdraw_all(self) -> None:
         self._withdraw(list(self._buffer))

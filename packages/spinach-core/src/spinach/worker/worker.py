@@ -173,7 +173,7 @@ class Worker:
                     extra={"job_id": job_id, "task": task.name, "queue": lease.queue},
                 )  # fmt: skip
             return Outcome(
-                OutcomeKind.FAILED, lease, task.name, failure=describe(exc), keep_ms=_keep_ms(work)
+                OutcomeKind.FAILED, lease, task.name, failure=describe(exc), keep_ms=work.keep_ms
             )
         if job is not None:
             with SHIELD:
@@ -211,7 +211,7 @@ class Worker:
 
     def _encoded(self, work: LeasedJob, result: object) -> tuple[bytes | None, SpinachError | None]:
         """What a job returned, where it is to be kept, or why it cannot be."""
-        if _keep_ms(work) is None:
+        if work.keep_ms is None:
             return None, None
         limit_bytes = self._broker.max_payload_bytes
         try:
@@ -253,7 +253,7 @@ class Worker:
                 lease,
                 header.task,
                 failure=describe(err),
-                keep_ms=_keep_ms(work),
+                keep_ms=work.keep_ms,
             )
         else:
             outcome = self._retry(work, err)
@@ -269,9 +269,23 @@ class Worker:
         if issubclass(type(err), RetryException):
             at_ms = self._wanted_at(lease, task.name, cast("RetryException", err))
             if at_ms is not None:
-                return Outcome(OutcomeKind.RETRY, lease, task.name, at_ms=at_ms, failure=why)
+                return Outcome(
+                    OutcomeKind.RETRY,
+                    lease,
+                    task.name,
+                    at_ms=at_ms,
+                    failure=why,
+                    keep_ms=work.keep_ms,
+                )
         delay_ms = retry_delay_ms(task, lease, self._source)
-        return Outcome(OutcomeKind.RETRY, lease, task.name, delay_ms=delay_ms, failure=why)
+        return Outcome(
+            OutcomeKind.RETRY,
+            lease,
+            task.name,
+            delay_ms=delay_ms,
+            failure=why,
+            keep_ms=work.keep_ms,
+        )
 
     def _wanted_at(self, lease: Lease, task: str, err: RetryException) -> int | None:
         """The instant that a `RetryException` asks for, in ms since 1970.
@@ -335,11 +349,6 @@ class Worker:
                     "Job will be retried: %s %s, attempt %d, again %s",
                     job.task_name, job.id_text, job.attempt, when, exc_info=info, extra=extra,
                 )  # fmt: skip
-
-
-def _keep_ms(work: LeasedJob) -> int | None:
-    """How long the end of the job is kept, in ms; None: it is not."""
-    return None if work.options is None else work.options.keep_ms
 
 
 def _snapshot(lease: Lease) -> Job:

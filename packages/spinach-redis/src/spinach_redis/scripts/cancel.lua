@@ -9,6 +9,7 @@
 --   members, guard               see members.lua
 --   cancelled                    see gaps.lua
 --   cancelling                   see leased.lua
+--   results, results-until, awaited   see results.lua
 --   running:<member>     of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 most bytes of records in the reply; one larger job comes alone
@@ -20,11 +21,11 @@
 --   {'KEYS', members}: nothing was done, their keys are needed
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends', 'failed',
-  'members', 'guard', 'cancelled', 'cancelling'}
+  'members', 'guard', 'cancelled', 'cancelling', 'results', 'results-until', 'awaited'}
 -- Looked for at once, so that large records do not fill the memory of the server.
 local AT_ONCE = 20
 local q = named(NAMES, 0)
-local now = now_ms(ARGV[1])
+local now, now_up = now_ms(ARGV[1])
 local most_bytes = tonumber(ARGV[2])
 local known = {}
 for i = 1, tonumber(ARGV[3]) do
@@ -88,7 +89,7 @@ local function cancel_some(ids)
       member_of[i] = member_of[i] or (tokens[i] and member)
     end
   end
-  local gone, full = {}, false
+  local gone, ends, full = {}, {}, false
   for i = 1, #ids do
     local id, record = ids[i], not gone[ids[i]] and records[i]
     local letter, answered, retries = 'U', '', 0
@@ -107,12 +108,17 @@ local function cancel_some(ids)
       take_back(id, record, due[i], held[i], parked[i])
       gone[id] = true
       gone[#gone + 1] = id
+      local keep_ms = keep_ms_of(record)
+      if keep_ms then
+        ends[#ends + 1] = {id, 'C', keep_ms}
+      end
     end
     local n = #answer
     answer[n + 1], answer[n + 2], answer[n + 3] = letter, answered, retries
   end
   many('HDEL', q.jobs, gone)
   many('HDEL', q.attempts, gone)
+  keep_ends(q, now, now_up, ends)
   return not full
 end
 

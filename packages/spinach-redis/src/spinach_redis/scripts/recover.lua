@@ -86,6 +86,10 @@ for i = 1, math.min(most, #leases) do
   if asked[id] then
     -- Whatever it was to be: nobody wants it any more (I22).
     gone[#gone + 1] = id
+    local keep_ms = record and keep_ms_of(record)
+    if keep_ms then
+      ends[#ends + 1] = {id, 'C', keep_ms}
+    end
   elseif reason then
     bytes = bytes + #record
     call('HSET', q.attempts, id, attempts_text(spent, losses, false, ''))

@@ -23,9 +23,9 @@
 --   5 count of members   6 count of tasks, the tasks
 --   then for each run of outcomes that have these in common: kind, position of member,
 --   position of task, count of outcomes, and of kinds in lower case the ms to keep the ends;
---   of each: stored id, token, detail of F, R, f and s
---     kind: S succeeded, expired or cancelled, F failed, R retry, L release, P park; where the
---     end is kept: s succeeded, x expired, c cancelled, f failed
+--   of each: stored id, token, detail of F, R, f, r and s
+--     kind: S succeeded, expired or cancelled, F failed, R retry, L release, P park; where an
+--     end is to be kept: s succeeded, x expired, c cancelled, f failed, r, l and p as above
 --     detail: F and f the reason; R `+` and a delay in ms, or `=` and an instant in ms, then a
 --     space and why the attempt failed where that is to be kept; s the encoded result
 -- Reply
@@ -34,7 +34,7 @@ local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 
   'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
   'parked', 'parked-ends', 'members', 'info', 'guard', 'cancelling', 'progress'}
 local KEPT = {'results', 'results-until', 'awaited'}
-local DETAILED = {F = true, R = true, f = true, s = true}
+local DETAILED = {F = true, R = true, f = true, r = true, s = true}
 local q = named(NAMES, 0)
 local now, now_up = now_ms(ARGV[1])
 local bounds = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])}
@@ -61,7 +61,7 @@ while ARGV[a] do
   local width, keep_ms = DETAILED[kind] and 3 or 2, nil
   local first = a + 4
   if kind >= 'a' then
-    keep_ms, first = tonumber(ARGV[first]), first + 1
+    kind, keep_ms, first = string.upper(kind), tonumber(ARGV[first]), first + 1
   end
   local past = first + width * tonumber(ARGV[a + 3])
   for i = first, past - 1, width do
@@ -101,9 +101,9 @@ local function accept(kind, task, id, detail)
   if task.limited then
     task.jobs[#task.jobs + 1] = id
   end
-  if kind == 'S' or kind == 's' or kind == 'x' or kind == 'c' or (asked[id] and BACK[kind]) then
+  if kind == 'S' or kind == 'X' or kind == 'C' or (asked[id] and BACK[kind]) then
     gone[#gone + 1] = id
-  elseif kind == 'F' or kind == 'f' then
+  elseif kind == 'F' then
     failures[#failures + 1] = id
     failures[#failures + 1] = detail
   elseif kind == 'R' then
@@ -135,9 +135,10 @@ for r = 1, #runs do
       ended[#ended + 1] = id
       verdicts[#verdicts + 1] = '1'
       accept(run.kind, run.task, id, detail)
-      if run.keep_ms then
-        local letter = string.upper(run.kind)
-        ends[#ends + 1] = {id, letter .. (detail or ''), run.keep_ms, KEYS[list]}
+      if run.keep_ms and not BACK[run.kind] then
+        ends[#ends + 1] = {id, run.kind .. (detail or ''), run.keep_ms, KEYS[list]}
+      elseif run.keep_ms and asked[id] then
+        ends[#ends + 1] = {id, 'C', run.keep_ms, KEYS[list]}
       end
     else
       verdicts[#verdicts + 1] = '0'

@@ -11,6 +11,7 @@
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
 --   guard         hash    the bounds in force, see retention.lua
+--   results, results-until   see results.lua
 --   taken:<call>  string  what this call was answered
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
@@ -23,7 +24,7 @@
 --   `<how many jobs> <instant> <order> <stored id>`: where to begin next; the number alone when
 --   nothing is left
 local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes',
-  'guard'}
+  'guard', 'results', 'results-until'}
 local q = named(NAMES, 0)
 local taken = KEYS[#NAMES + 1]
 local now = now_ms(ARGV[1])
@@ -80,6 +81,7 @@ if #ids > 0 then
   admit_when_full(q.jobs)
   drop(q, ids, freed)
   if ARGV[5] == 'retry' then
+    forget_ends(q, ids)
     many('RPUSH', q.ready, ids)
     announce(q)
   else
