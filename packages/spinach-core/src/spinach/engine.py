@@ -470,17 +470,6 @@ class Engine:
 
     # -- helpers -----------------------------------------------------------
 
-    def _may_wait(self, call: str) -> None:
-        """Refuse a wait for jobs in a thread that may have to run them."""
-        pool = self._running_pool()
-        thread = threading.current_thread()
-        if pool is not None and thread in pool:
-            raise WaitInWorker(
-                f"{call}() would wait in {thread.name}, a thread of this engine. If all threads "
-                "waited, none would be left to run what they wait for. Let a job follow instead: "
-                "as its last step, what you wait for schedules the job that goes on."
-            )
-
     def _block(self, pool: WorkerPool, shutdown: Shutdown) -> None:
         """Wait for the end of a pool on the calling thread; signals bring it about."""
         signalled = False
@@ -504,10 +493,10 @@ class Engine:
         thread = threading.current_thread()
         if seconds > 0 and pool is not None and thread in pool:
             raise WaitInWorker(
-                f"{call}() would wait in {thread.name}, a worker thread of this engine. If all "
-                "threads waited, none would be left to run what they wait for. Let a job follow "
-                "instead: as its last step, what you wait for schedules a job that goes on with "
-                "its result. Or look without waiting: timeout=timedelta(0)."
+                f"{call}() would wait in {thread.name}, a thread of this engine. If all threads "
+                "waited, none would be left to run what they wait for. Let a job follow instead: "
+                "as its last step, what you wait for schedules the job that goes on. Or look "
+                "without waiting: timeout=timedelta(0)."
             )
         return seconds
 

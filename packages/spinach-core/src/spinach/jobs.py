@@ -8,7 +8,6 @@ import logging
 import threading
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach import signals
@@ -20,13 +19,13 @@ from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
 from spinach.record.ids import job_id_of, stored_id
 from spinach.record.names import check_name
-from spinach.support.checks import require_int, require_timedelta
+from spinach.support.checks import require_int
 from spinach.support.log import JOB_LOGGER
 from spinach.support.shield import SHIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
@@ -124,15 +123,15 @@ class Jobs:
     Args:
         broker: asked for at each call.
         namespace: sender of the signals.
-        may_wait: called with the name of the method before a wait; raises where the thread may
-            not.
+        may_wait: called with the name of the method and its timeout before a wait; returns the
+            seconds, and raises where the thread may not wait.
     """
 
     def __init__(
         self,
         broker: Callable[[], Broker],
         namespace: str,
-        may_wait: Callable[[str], None],
+        may_wait: Callable[[str, timedelta | None], float],
     ) -> None:
         self._broker = broker
         self._namespace = namespace
@@ -283,13 +282,9 @@ class Jobs:
             BrokerError: the broker could not answer.
         """
         wanted = [_wanted(job) for job in jobs]
-        seconds = None
-        if timeout is not None:
-            seconds = require_timedelta(timeout, "timeout", timedelta(0)).total_seconds()
-        if seconds != 0:
-            self._may_wait("jobs.wait")
+        seconds = self._may_wait("jobs.wait", timeout)
         clock = self._broker().clock
-        end = None if seconds is None else clock.monotonic() + seconds
+        end = clock.monotonic() + seconds
         over: dict[int, JobView | None] = {}
         pause = _FIRST_PAUSE
         nobody = threading.Condition()
@@ -298,17 +293,15 @@ class Jobs:
             over.update(self._over(wanted, left))
             if len(over) == len(wanted):
                 return tuple(over[position] for position in range(len(wanted)))
-            if end is not None:
-                remaining = end - clock.monotonic()
-                if remaining <= 0:
-                    raise WaitTimeout(
-                        f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
-                        f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
-                        "they are."
-                    )
-                pause = min(pause, remaining)
+            remaining = end - clock.monotonic()
+            if remaining <= 0:
+                raise WaitTimeout(
+                    f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
+                    f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
+                    "they are."
+                )
             with nobody:
-                clock.wait(nobody, pause)
+                clock.wait(nobody, min(pause, remaining))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _over(
