@@ -104,6 +104,19 @@ SET_ASIDE_CHUNK: Final = 500
 #: Most tasks with parked jobs that one fetch tells of.
 PARKS_TOLD: Final = 100
 
+#: A queue keeps samples of how many jobs came and ended, in two rings: so many slots, each for
+#: a span in ms. The oldest sample of a ring is at least a minute old, and an hour.
+FINE_SAMPLES: Final = 7
+FINE_SAMPLE_MS: Final = 10_000
+COARSE_SAMPLES: Final = 13
+COARSE_SAMPLE_MS: Final = 300_000
+
+#: Most jobs that one call of an operator takes out of a queue.
+PURGE_CHUNK: Final = 1000
+
+#: Most leases of a member, and most holders of the slots of a task, that are told one by one.
+MOST_TOLD: Final = 100
+
 #: Failed jobs that a queue keeps: by number, by age, and by the bytes of their records and
 #: reasons. The bytes never cost the newest one.
 MAX_FAILED: Final = 10_000

@@ -12,6 +12,11 @@ from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.job import Job
+from spinach.operating.limits import Limits
+from spinach.operating.periodic import Periodic
+from spinach.operating.places import Places
+from spinach.operating.queues import Queues
+from spinach.operating.workers import Workers
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
@@ -76,6 +81,17 @@ class Engine:
         self._tasks = Tasks()
         #: Jobs that ended in failure: `list`, `retry`, `discard`.
         self.failed = FailedStore(lambda: self._broker)
+        places = Places(
+            lambda: self._broker, lambda: self._task_table.by_name, self._task_table.resolve
+        )
+        #: Queues: `list`, `get`, `pause`, `resume`, `purge`.
+        self.queues = Queues(places)
+        #: Worker processes of all hosts: `list`.
+        self.workers = Workers(places)
+        #: How many jobs of a task run at once: `list`, `set`.
+        self.limits = Limits(places)
+        #: Periodic tasks: `list`, `run_now`, `pause`, `resume`.
+        self.periodic = Periodic(places, self.schedule)
         # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
         self._pool: WorkerPool | None = None

@@ -12,7 +12,10 @@ from spinach.brokers.calls import (
     FetchReply,
     FireReply,
     JoinReply,
+    PurgeReply,
     QueueCounts,
+    QueueMembers,
+    QueueSurvey,
     ReconcileReply,
     RecoverReply,
     ReportReply,
@@ -25,6 +28,7 @@ from spinach.clock import to_ms
 from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BYTES
 from spinach.exc import InvalidArgument
 
+from . import operating
 from .counts import count, earliest
 from .members import Member
 from .queue import FetchBudget
@@ -37,11 +41,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.backoff import RandomSource
-    from spinach.brokers.calls import Cursor, Deposit, Enrolment, FailedJob, FetchTurn
+    from spinach.brokers.calls import (
+        Cursor,
+        Deposit,
+        Enrolment,
+        FailedJob,
+        FetchTurn,
+        LimitState,
+        PeriodicState,
+    )
+    from spinach.brokers.operating import Purgeable
     from spinach.clock import Clock
     from spinach.outcome import Outcome
 
     from .queue import Queue
+    from .store import Shelves
 
 __all__ = ["MemoryBroker"]
 
@@ -130,6 +144,7 @@ class MemoryBroker(Broker):
                 if anew:
                     stored.declare_anew(known, enrolment, now_ms)
                     stored.end_call()
+            self._take_sample(shelves, stored, now_ms)
             next_ms = stored.periodic.next_due_ms(enrolment.periodic)
             return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
 
@@ -166,16 +181,19 @@ class MemoryBroker(Broker):
         member = queue.members.admit(turn)
         if isinstance(member, Verdict):
             return FetchReply(verdict=member)
-        leases = queue.take(member, turn.parks, budget)
+        paused = queue.paused
+        leases = () if paused else queue.take(member, turn.parks, budget)
         keeps_time = queue.timekeeper.offer(member.name, now_ms)
         return FetchReply(
             verdict=Verdict.APPLIED,
             leases=leases,
             lease_count=None if leases else len(member.running),
-            more=bool(queue.ready) or any(task in queue.parked for task in turn.parks),
-            parks=queue.park_names() if queue.parked else (),
+            more=not paused
+            and (bool(queue.ready) or any(task in queue.parked for task in turn.parks)),
+            parks=queue.park_names() if queue.parked and not paused else (),
             next_due_in_ms=_until(queue.future.next_due_ms, now_ms) if keeps_time else None,
             dead=queue.members.claim_dead(member, now_ms),
+            paused=paused,
         )
 
     def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
@@ -192,6 +210,7 @@ class MemoryBroker(Broker):
                     replies.append(BeatReply(verdict=Verdict.FENCED))
                     continue
                 member.renew(now_ms)
+                self._take_sample(shelves, queue, now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
                 replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead))
         return replies
@@ -337,6 +356,54 @@ class MemoryBroker(Broker):
     def queues(self) -> list[str]:
         with self.store.shelves() as shelves, shelves.lock:
             return shelves.queue_names(self.namespace)
+
+    # -- operating ---------------------------------------------------------
+
+    def survey(self, queue: str) -> QueueSurvey:
+        with self.store.shelves() as shelves, shelves.lock:
+            now_ms = self._now_ms()
+            stored = shelves.find(self.namespace, queue)
+            if stored is None:
+                return QueueSurvey(queue=queue, now_ms=now_ms)
+            return operating.survey(stored, now_ms)
+
+    def set_paused(self, queue: str, *, paused: bool) -> bool:
+        with self.store.shelves() as shelves, shelves.lock:
+            return shelves.queue(self.namespace, queue).pause(paused=paused)
+
+    def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
+        with self.store.shelves() as shelves, shelves.lock:
+            return operating.purge(shelves.queue(self.namespace, queue), status, limit)
+
+    def members(self, queue: str) -> QueueMembers:
+        with self.store.shelves() as shelves, shelves.lock:
+            return operating.members(shelves.queue(self.namespace, queue), self._now_ms())
+
+    def set_limit(self, queue: str, task: str, limit: int | None) -> None:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            stored.set_limit(task, limit)
+            stored.end_call()
+
+    def limits(self, queue: str) -> list[LimitState]:
+        with self.store.shelves() as shelves, shelves.lock:
+            return operating.limits(shelves.queue(self.namespace, queue))
+
+    def periodic_tasks(self, queue: str) -> list[PeriodicState]:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            return operating.periodic_tasks(stored, self._now_ms())
+
+    def set_periodic_paused(self, queue: str, task: str, *, paused: bool) -> bool | None:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            return stored.periodic.pause(task, self._now_ms(), paused=paused)
+
+    @staticmethod
+    def _take_sample(shelves: Shelves, queue: Queue, now_ms: int) -> None:
+        if queue.flow.due(now_ms):
+            newest = int(shelves.new_token())
+            queue.flow.take(operating.sample(queue, now_ms, newest))
 
     # -- failed store ------------------------------------------------------
 

@@ -14,6 +14,7 @@ from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
 from spinach.outcome import Lease, OutcomeKind
 
 from .failed import FailedStore
+from .flow import Flow
 from .future import FutureJobs, Timekeeper
 from .jobs import StoredJob
 from .members import Members
@@ -64,6 +65,7 @@ class Queue:
         "_wake_due",
         "enqueued",
         "failed",
+        "flow",
         "future",
         "jobs",
         "limits",
@@ -71,6 +73,7 @@ class Queue:
         "members",
         "name",
         "parked",
+        "paused",
         "periodic",
         "ready",
         "timekeeper",
@@ -93,6 +96,9 @@ class Queue:
         self.periodic = PeriodicTasks()
         self.timekeeper = Timekeeper()
         self.waiters = Waiters()
+        self.flow = Flow()
+        #: An operator has paused it: nothing is handed out.
+        self.paused = False
         #: Jobs ever accepted.
         self.enqueued = 0
         #: Whether it ever took a job or a member. Before that it is not shown to users.
@@ -112,8 +118,8 @@ class Queue:
 
     def takeable(self, parks: Iterable[str] = ()) -> bool:
         """Whether a fetch that asks for these parks finds something to do."""
-        return (
-            bool(self.ready) or self.timekeeper.wanted or any(task in self.parked for task in parks)
+        return self.timekeeper.wanted or (
+            not self.paused and (bool(self.ready) or any(task in self.parked for task in parks))
         )
 
     def end_call(self) -> None:
@@ -127,8 +133,18 @@ class Queue:
 
     def wake(self) -> None:
         """Wake one waiting process if there is something to take."""
-        if self.ready or self.timekeeper.wanted:
+        if (self.ready and not self.paused) or self.timekeeper.wanted:
             self.waiters.wake_one()
+
+    def pause(self, *, paused: bool) -> bool:
+        """Pause it, or let it go on; whether it was not so before."""
+        changed, self.paused = paused is not self.paused, paused
+        self.listed = True
+        self.wake()
+        if not paused and self.parked:
+            # Which process asked for these parks is not known here.
+            self.waiters.wake_all()
+        return changed
 
     # -- jobs come ---------------------------------------------------------
 
@@ -155,6 +171,10 @@ class Queue:
         limits = member.enrolment.limits
         if limits:
             self._bring_back(self.limits.declare(member.name, limits, self._leased_jobs()))
+
+    def set_limit(self, task: str, limit: int | None) -> None:
+        """Let the limit of an operator take effect, or that of the members again."""
+        self._bring_back(self.limits.set(task, limit, self._leased_jobs()))
 
     def declare_anew(self, member: Member, enrolment: Enrolment, now_ms: int) -> None:
         """Replace what a member declares; its leases stay."""
@@ -290,6 +310,7 @@ class Queue:
         for job in revived:
             job.forget_attempts()
         self.ready.extend(revived)
+        self.flow.revived += len(revived)
         self._wake_due = self._wake_due or bool(revived)
         return len(revived)
 

@@ -35,7 +35,9 @@ parked             hash    park|number → stored id of a job that was set aside
 parked-ends        hash    park → first and last number in `parked`
 periodic           zset    task → next due, ms
 periodic-info      hash    task → interval, last declared
+periodic-paused    hash    task that an operator paused → when it was due, ms
 enqueued           string  jobs ever accepted
+flow               hash    jobs revived and purged, and samples of how many came and ended
 paused             string  while it exists, nothing is handed out
 =================  ======  ======================================================
 
@@ -59,12 +61,20 @@ __all__ = [
     "FIRE",
     "JOIN",
     "LEAVE",
+    "LIMIT",
+    "LIMITS",
+    "PAUSE",
+    "PERIODIC",
+    "PURGE",
     "RECONCILE",
     "RECOVER",
     "REPORT",
     "REVIVE",
     "SCHEMA",
+    "SURVEY",
+    "SUSPEND",
     "TICK",
+    "WORKERS",
     "QueueKeys",
     "queues_key",
 ]
@@ -80,14 +90,16 @@ ENQUEUE: Final = (
 )
 FIRE: Final = (
     "jobs", "ready", "future", "timekeeper", "marker", "paused", "enqueued", "periodic",
-    "periodic-info", "guard", "members", "info",
+    "periodic-info", "periodic-paused", "guard", "members", "info",
 )
 JOIN: Final = (
     "version", "members", "seq", "info", "guard", "limits", "declared", "slots", "held",
     "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
-    "periodic", "periodic-info",
+    "periodic", "periodic-info", "periodic-paused", "failed", "enqueued", "leases", "flow",
 )
-BEAT: Final = ("members", "seq", "info", "guard")
+BEAT: Final = (
+    "members", "seq", "info", "guard", "jobs", "failed", "enqueued", "leases", "flow",
+)
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
     "limits", "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends",
@@ -105,7 +117,7 @@ REPORT: Final = (
 )
 TICK: Final = (
     "ready", "future", "retrying", "timekeeper", "marker", "paused", "members", "info",
-    "guard", "periodic", "periodic-info",
+    "guard", "periodic", "periodic-info", "periodic-paused",
 )
 RECOVER: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
@@ -119,7 +131,25 @@ COUNTS: Final = (
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors")
 REVIVE: Final = (
     "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes",
+    "flow",
 )
+SURVEY: Final = ("version", "jobs", "ready", "paused", "failed", "enqueued", "flow")
+PAUSE: Final = ("version", "ready", "future", "timekeeper", "marker", "paused")
+PURGE: Final = (
+    "version", "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker",
+    "paused", "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held",
+    "held-ends", "brought", "parked", "parked-ends", "flow",
+)
+WORKERS: Final = (
+    "version", "members", "seq", "info", "jobs", "attempts", "leases", "flow",
+)
+LIMIT: Final = (
+    "version", "members", "jobs", "limits", "declared", "slots", "held", "held-ends",
+    "brought", "ready", "future", "timekeeper", "marker", "paused",
+)
+LIMITS: Final = ("version", "limits", "declared", "slots", "held", "held-ends")
+PERIODIC: Final = ("version", "periodic", "periodic-info", "periodic-paused")
+SUSPEND: Final = ("version", "periodic", "periodic-info", "periodic-paused")
 # fmt: on
 
 

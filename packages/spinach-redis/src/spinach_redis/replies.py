@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spinach.brokers.calls import Turn
 
 __all__ = [
+    "attempts",
     "beat_reply",
     "counts_reply",
     "description",
@@ -70,8 +71,8 @@ def _ms(us: int | None) -> float | None:
     return None if us is None else us / 1000
 
 
-def _attempts(value: bytes | None) -> tuple[int, int]:
-    """Retries and losses."""
+def attempts(value: bytes | None) -> tuple[int, int]:
+    """Retries and losses, of what the scripts keep of a job's attempts."""
     if value is None:
         return 0, 0
     retries, losses, _direct_only = value.split(b",")
@@ -88,7 +89,7 @@ def _leases(turn: Turn, flat: Sequence[Any]) -> tuple[Lease, ...]:
     for stored_id, token, record, counted in zip(
         flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True
     ):
-        retries, losses = (0, 0) if counted is None else _attempts(counted)
+        retries, losses = (0, 0) if counted is None else attempts(counted)
         leases.append(
             Lease(
                 turn.queue,
@@ -245,7 +246,7 @@ def failed_jobs(reply: Any) -> list[FailedJob]:
     jobs = []
     for at in range(0, len(reply), 6):
         stored_id, record, counted, reason, instant, order = reply[at : at + 6]
-        retries, losses = _attempts(counted)
+        retries, losses = attempts(counted)
         jobs.append(
             FailedJob(
                 stored_id=stored_id.decode(),

@@ -19,13 +19,16 @@ from abc import abstractmethod
 from spinach.brokers.failed_store import FailedStoreRole
 from spinach.brokers.housekeeping import HousekeepingRole
 from spinach.brokers.management import ManagementRole
+from spinach.brokers.operating import OperatingRole
 from spinach.brokers.storing import StoringRole
 from spinach.brokers.working import WorkingRole
 
 __all__ = ["Broker"]
 
 
-class Broker(StoringRole, WorkingRole, HousekeepingRole, ManagementRole, FailedStoreRole):
+class Broker(
+    StoringRole, WorkingRole, HousekeepingRole, ManagementRole, OperatingRole, FailedStoreRole
+):
     """Stores jobs and hands them out under leases.
 
     One instance is one worker process in the eyes of the store and serves one
@@ -33,8 +36,8 @@ class Broker(StoringRole, WorkingRole, HousekeepingRole, ManagementRole, FailedS
     Every method may be called from any thread at any time, and survives a fork:
     in the child the instance opens connections of its own.
 
-    **Failure.** `enqueue`, `queues` and the methods on the failed store raise
-    `BrokerError`. The methods that workers call (those of the working and housekeeping roles,
+    **Failure.** `enqueue`, `queues`, the methods for operators and those on the failed store
+    raise `BrokerError`. The methods that workers call (those of the working and housekeeping roles,
     and `counts`) never raise for what passes by itself, such as a server that is down: they answer
     `Verdict.UNKNOWN` with the error, because the engine has to go on, and what it
     does next depends on not knowing whether the call was carried out. They raise

@@ -9,6 +9,16 @@ from __future__ import annotations
 from spinach.brokers.failed_store import Cursor, FailedJob
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
 from spinach.brokers.management import QueueCounts
+from spinach.brokers.operating import (
+    FlowSample,
+    LimitState,
+    MemberLease,
+    MemberState,
+    PeriodicState,
+    PurgeReply,
+    QueueMembers,
+    QueueSurvey,
+)
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
 from spinach.brokers.working import (
@@ -31,10 +41,18 @@ __all__ = [
     "FetchReply",
     "FetchTurn",
     "FireReply",
+    "FlowSample",
     "JoinReply",
+    "LimitState",
     "LostJob",
+    "MemberLease",
+    "MemberState",
     "PeriodicDue",
+    "PeriodicState",
+    "PurgeReply",
     "QueueCounts",
+    "QueueMembers",
+    "QueueSurvey",
     "ReconcileReply",
     "RecoverReply",
     "ReportReply",

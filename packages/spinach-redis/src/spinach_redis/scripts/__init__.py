@@ -16,12 +16,20 @@ __all__ = [
     "FIRE",
     "JOIN",
     "LEAVE",
+    "LIMIT",
+    "LIMITS",
+    "PAUSE",
+    "PERIODIC",
+    "PURGE",
     "RECONCILE",
     "RECOVER",
     "REPORT",
     "REVIVE",
     "SCRIPTS",
+    "SURVEY",
+    "SUSPEND",
     "TICK",
+    "WORKERS",
     "Script",
 ]
 
@@ -62,20 +70,30 @@ class Script:
 
 
 ENQUEUE: Final = Script("enqueue", "wake", "deposit", "schema", first="single")
-FIRE: Final = Script("fire", "members", "wake")
-JOIN: Final = Script("join", "record", "members", "wake", "lanes", "slots", "dismiss")
-BEAT: Final = Script("beat", "members")
+FIRE: Final = Script("fire", "members", "wake", "grid")
+JOIN: Final = Script(
+    "join", "record", "members", "wake", "lanes", "slots", "occupy", "dismiss", "grid", "flow"
+)
+BEAT: Final = Script("beat", "members", "flow")
 FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots")
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
 REPORT: Final = Script("report", "record", "members", "wake", "lanes", "slots", "failed", "retry")
-TICK: Final = Script("tick", "members", "wake")
+TICK: Final = Script("tick", "members", "wake", "grid")
 RECOVER: Final = Script(
     "recover", "record", "members", "wake", "lanes", "slots", "failed", "retry", "dismiss"
 )
-COUNTS: Final = Script("counts", "failed")
+COUNTS: Final = Script("counts", "failed", "grid")
 FAILED_PAGE: Final = Script("failed_page")
 REVIVE: Final = Script("revive", "wake", "failed")
+SURVEY: Final = Script("survey", "steer", "flow")
+PAUSE: Final = Script("pause", "wake", "steer")
+PURGE: Final = Script("purge", "wake", "lanes", "slots", "failed", "steer")
+WORKERS: Final = Script("workers", "record", "steer")
+LIMIT: Final = Script("limit", "record", "wake", "lanes", "slots", "occupy", "steer")
+LIMITS: Final = Script("limits", "lanes", "slots", "steer")
+PERIODIC: Final = Script("periodic", "grid", "steer")
+SUSPEND: Final = Script("suspend", "grid", "steer")
 
 #: All of them.
 SCRIPTS: Final = (
@@ -92,4 +110,12 @@ SCRIPTS: Final = (
     COUNTS,
     FAILED_PAGE,
     REVIVE,
+    SURVEY,
+    PAUSE,
+    PURGE,
+    WORKERS,
+    LIMIT,
+    LIMITS,
+    PERIODIC,
+    SUSPEND,
 )

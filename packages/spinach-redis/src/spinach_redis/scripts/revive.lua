@@ -9,12 +9,14 @@
 --   failed        zset    stored id -> instant
 --   errors        hash    stored id -> reason
 --   failed-bytes  string  size of records and reasons of the failed
+--   flow          hash    see flow.lua
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds of the failed store: number, age in ms, bytes
 --   5 `retry` or `discard`   then the stored ids
 -- Reply
 --   how many of the ids were there
-local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes'}
+local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes',
+  'flow'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 
@@ -31,6 +33,7 @@ local found = take_out(q, ids)
 if ARGV[5] == 'retry' then
   many('RPUSH', q.ready, found)
   if #found > 0 then
+    call('HINCRBY', q.flow, 'revived', #found)
     announce(q)
   end
 else
