@@ -80,7 +80,7 @@ class Life:
             broker,
             name="living",
             limits={"mail.slow": 1, "mail.brisk": 1},
-            periodic={"report": 86_400_000},
+            periodic={"report": 86_400_000, "audit": 86_400_000},
             info={"host": "here", "pid": "1"},
         )
         doomed = Member(broker, name="doomed")
@@ -120,6 +120,10 @@ class Life:
         self._fetch(living, idle=5)
         self._report(Outcome(OutcomeKind.SUCCEEDED, self._held["1brisk-0"], "mail.brisk"))
         self._enqueue(job("1future", due_ms=FAR_MS), job("0future", due_ms=FAR_MS), job("1ready"))
+
+        # What an operator sets.
+        assert broker.set_paused(QUEUE, paused=True)
+        assert broker.set_periodic_paused(QUEUE, "audit", paused=True)
 
 
 def layout(client: Redis, namespace: str) -> dict[str, Any]:
@@ -174,8 +178,6 @@ def changed(difference: list[str], proposal: Path) -> str:
 def found(new_broker: Callable[..., RedisBroker], server: Server, namespace: str) -> dict[str, Any]:
     Life(new_broker).lead()
     with server.client() as client:
-        # Nothing in this release writes it; people do, to halt a queue.
-        client.set(f"{{{namespace}/{QUEUE}}}:paused", "1")
         return {"schema": VERSION, "keys": layout(client, namespace)}
 
 

@@ -111,6 +111,7 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
 #: sends more than a server keeps for whoever monitors it.
 COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing)Behaviour"
+    r"|(Pausing|Purging|Overrides)Behaviour|LookingBehaviour::test_(?!.*bounded)"
     r"|FailedStoreBehaviour::test_(?!.*(number|many|old|age|bytes))"
 )
 
@@ -170,7 +171,7 @@ def test_nothing_but_sessions_and_counters_is_left_of_jobs_that_are_done(
     tag = f"{{{namespace}/{QUEUE}}}:"
     with server.client() as client:
         left = {key.decode().removeprefix(tag).split(":")[0] for key in client.keys(f"{tag}*")}
-    assert left == {"version", "enqueued", "leases", "guard", "producer"}
+    assert left == {"version", "enqueued", "leases", "guard", "flow", "producer"}
 
 
 def test_paused_queue_hands_out_nothing_and_wakes_nobody(

@@ -37,8 +37,8 @@ Purgeable: TypeAlias = Literal["queued", "waiting", "failed"]
 class FlowSample(msgspec.Struct, frozen=True, kw_only=True):
     """How many jobs had come into a queue, and how many had ended, at an instant.
 
-    A join or a beat takes one where the last one is of an earlier span: see `FINE_SAMPLE_MS` and its
-    neighbours in `spinach.const`. Only differences of two samples mean something.
+    Joins and beats take one where the last one is of an earlier span: see `FINE_SAMPLE_MS` and
+    its neighbours in `spinach.const`. Only differences of two samples mean something.
     """
 
     #: In ms since 1970 on the store's clock.

@@ -13,7 +13,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import clock, failed_store, fetching, housekeeping, nesting, outcomes, producing, waiting
+from . import (
+    clock,
+    failed_store,
+    fetching,
+    housekeeping,
+    nesting,
+    operating,
+    outcomes,
+    producing,
+    waiting,
+)
 from .base import Breaker, BrokenHarness
 from .trial import rejections
 
@@ -44,6 +54,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
         clock,
         waiting,
         failed_store,
+        operating,
     )
     for breaker in _found_in(module)
 )

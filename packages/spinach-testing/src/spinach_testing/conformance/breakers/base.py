@@ -49,6 +49,8 @@ class Family:
     failed: list[str] = field(default_factory=list)
     #: Large ones among them, as they were listed.
     large: dict[str, FailedJob] = field(default_factory=dict)
+    #: Jobs that are counted where they should not be.
+    miscounted: int = 0
     #: Queues whose failed jobs were asked for.
     asked: set[str] = field(default_factory=set)
 
