@@ -29,6 +29,7 @@ from spinach.exc import (
     ScheduleUncertain,
     SpinachError,
     TasksNotAttached,
+    UnknownQueue,
     UnknownTask,
     WorkerLost,
     WorkersRunning,
@@ -44,6 +45,13 @@ def unknown_task() -> None:
     spin = Engine(MemoryBroker())
     spin.task(name="mail.send")(print)
     spin.schedule("mail.sned", "hello")
+
+
+def unknown_queue() -> None:
+    """Pause a queue whose name is misspelled."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="mail.send", queue="mail")(print)
+    spin.queues.pause("mial")
 
 
 def arguments_that_do_not_fit() -> None:
@@ -242,6 +250,7 @@ def any_error() -> None:
 CATALOGUE: dict[type[Exception], Callable[[], None]] = {
     SpinachError: any_error,
     UnknownTask: unknown_task,
+    UnknownQueue: unknown_queue,
     InvalidJobSignatureError: arguments_that_do_not_fit,
     InvalidTask: not_a_task,
     DuplicateTask: a_name_twice,

@@ -214,9 +214,9 @@ def _flag(value: bool) -> bytes:
     return b"1" if value else b"0"
 
 
-def _samples(values: Sequence[bytes]) -> tuple[FlowSample, ...]:
+def _samples(flow: Sequence[bytes]) -> tuple[FlowSample, ...]:
     """The samples among the values of `flow`, where single numbers stand as well."""
-    parts = [value.split() for value in values]
+    parts = [value.split() for value in flow[1::2]]
     return tuple(
         FlowSample(at_ms=int(at), came=int(came), ended=int(ended), leases=int(leases))
         for at, came, ended, leases in (part for part in parts if len(part) == 4)

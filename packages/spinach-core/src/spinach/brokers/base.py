@@ -2,7 +2,7 @@
 
 Each method is one atomic operation on the store; what it reads and writes is
 told in its docstring, and `docs/design/states.md` holds the invariants (I1 to
-I21) that all of them keep. A broker holds no job and decides nothing: buffer,
+I22) that all of them keep. A broker holds no job and decides nothing: buffer,
 retries and timing are the engine's. It carries no thread of its own.
 
 A broker never compares a client's clock with the store's: replies carry

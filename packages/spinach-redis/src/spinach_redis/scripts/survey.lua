@@ -12,7 +12,7 @@
 --   1 clock offset, ms   2 schema
 -- Reply
 --   {'APPLIED', now in ms, whether it is paused, record of the first ready job or nil, how many
---    came and how many ended ever, samples}
+--    came and how many ended ever, the fields of `flow`}
 --   {'VERSION', schema found}
 local NAMES = {'version', 'jobs', 'ready', 'paused', 'failed', 'enqueued', 'flow'}
 -- Ids at the head of `ready` that may be without a record.
@@ -32,4 +32,4 @@ for i = 1, #ids do
   end
 end
 local came, ended = came_and_ended(q)
-return {'APPLIED', now, call('EXISTS', q.paused), first, came, ended, call('HVALS', q.flow)}
+return {'APPLIED', now, call('EXISTS', q.paused), first, came, ended, call('HGETALL', q.flow)}

@@ -14,7 +14,7 @@
 --   1 clock offset, ms   2 schema   3 most leases that are told of a member
 --   4 most bytes of records that are read   then members
 -- Reply
---   {'APPLIED', now in ms, all members, leases ever given, samples, of each member of the call:
+--   {'APPLIED', now in ms, all members, leases ever given, the fields of `flow`, of each member:
 --    nil, or end of its lease, whether it is alive, info, count of leases, the oldest of them:
 --    stored id, token, task or nil, attempts or nil for each}
 --   {'VERSION', schema found}
@@ -67,4 +67,4 @@ for i = 5, #ARGV do
   end
 end
 return {'APPLIED', now, call('ZRANGE', q.members, 0, -1), tonumber(call('GET', q.leases) or 0),
-  call('HVALS', q.flow), answers}
+  call('HGETALL', q.flow), answers}
