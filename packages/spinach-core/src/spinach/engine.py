@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from spinach.brokers.base import Broker
@@ -12,11 +13,7 @@ from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.job import Job
-from spinach.operating.limits import Limits
-from spinach.operating.periodic import Periodic
 from spinach.operating.places import Places
-from spinach.operating.queues import Queues
-from spinach.operating.workers import Workers
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
 from spinach.queues import NO_CHOICE, AllQueues, QueueChoice
@@ -34,6 +31,10 @@ if TYPE_CHECKING:
 
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
+    from spinach.operating.limits import Limits
+    from spinach.operating.periodic import Periodic
+    from spinach.operating.queues import Queues
+    from spinach.operating.workers import Workers
 
 __all__ = ["Engine"]
 
@@ -81,17 +82,9 @@ class Engine:
         self._tasks = Tasks()
         #: Jobs that ended in failure: `list`, `retry`, `discard`.
         self.failed = FailedStore(lambda: self._broker)
-        places = Places(
+        self._places = Places(
             lambda: self._broker, lambda: self._task_table.by_name, self._task_table.resolve
         )
-        #: Queues: `list`, `get`, `pause`, `resume`, `purge`.
-        self.queues = Queues(places)
-        #: Worker processes of all hosts: `list`.
-        self.workers = Workers(places)
-        #: How many jobs of a task run at once: `list`, `set`.
-        self.limits = Limits(places)
-        #: Periodic tasks: `list`, `run_now`, `pause`, `resume`.
-        self.periodic = Periodic(places, self.schedule)
         # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
         self._pool: WorkerPool | None = None
@@ -261,6 +254,39 @@ class Engine:
         if task is MISSING:
             raise missing_position("execute", "task", kwargs)
         return self._task_table.resolve(task).func(*args, **kwargs)
+
+    # -- operators ---------------------------------------------------------
+    #
+    # Each imports its module at the first look: most programs never look, and the import of
+    # every program would pay for it.
+
+    @cached_property
+    def queues(self) -> Queues:
+        """Queues: `list`, `get`, `pause`, `resume`, `purge`."""
+        from spinach.operating.queues import Queues
+
+        return Queues(self._places)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Worker processes on all hosts: `list`."""
+        from spinach.operating.workers import Workers
+
+        return Workers(self._places)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How many jobs of a task run at once: `list`, `set`."""
+        from spinach.operating.limits import Limits
+
+        return Limits(self._places)
+
+    @cached_property
+    def periodic(self) -> Periodic:
+        """Periodic tasks: `list`, `run_now`, `pause`, `resume`."""
+        from spinach.operating.periodic import Periodic
+
+        return Periodic(self._places, self.schedule)
 
     # -- workers -----------------------------------------------------------
 
