@@ -220,7 +220,7 @@ class Queues:
 
 def _chosen(status: Any) -> list[tuple[Purgeable, Callable[[QueueCounts], int]]]:
     several = isinstance(status, Iterable) and not isinstance(status, (str, bytes))
-    wanted = [*status] if several else [status]
+    wanted: list[Any] = [*status] if several else [status]
     for each in wanted:
         if each is JobStatus.RUNNING:
             raise InvalidArgument(

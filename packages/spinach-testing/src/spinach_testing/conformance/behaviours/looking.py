@@ -170,8 +170,8 @@ class LookingBehaviour(BrokerBehaviour):
             lab.live(HOUR / 6, process)
         survey = lab.client.survey(QUEUE)
         assert len(survey.samples) <= FINE_SAMPLES + COARSE_SAMPLES
+        ages = [survey.now_ms - each.at_ms for each in survey.samples]
         for span in (MINUTE, HOUR):
-            ages = [survey.now_ms - each.at_ms for each in survey.samples]
             old_enough = [age for age in ages if age >= span // MILLISECOND]
             assert min(old_enough) <= span // MILLISECOND * 5 // 4 + TOLERANCE_MS // 2
         [hour] = {

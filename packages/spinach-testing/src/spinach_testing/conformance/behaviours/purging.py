@@ -71,7 +71,7 @@ class PurgingBehaviour(BrokerBehaviour):
     @holds("I1", "I22")
     def test_purge_of_an_empty_queue_removes_nothing(self, lab: Lab) -> None:
         for status in ("queued", "waiting", "failed"):
-            reply = lab.client.purge(QUEUE, status, ALL)  # type: ignore[arg-type] # they are such
+            reply = lab.client.purge(QUEUE, status, ALL)
             assert (reply.removed, reply.more) == (0, False)
 
     @holds("I1", "I19", "I22")
@@ -123,7 +123,7 @@ class PurgingBehaviour(BrokerBehaviour):
         lab.enqueue(deposit(), deposit())
         first, second = process.take(idle=2)
         for status in ("queued", "waiting", "failed"):
-            lab.client.purge(QUEUE, status, ALL)  # type: ignore[arg-type] # they are such
+            lab.client.purge(QUEUE, status, ALL)
         process.succeed(first)
         process.fail(second)
         assert lab.counts().failed == 1
