@@ -62,8 +62,8 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
-`report`, `recover`, `reconcile`, `leave`, `join`, `counts`, `workers` and `limit`. `producer:<session>` is taken by
-`enqueue`.
+`report`, `recover`, `reconcile`, `leave`, `join`, `counts`, `workers` and `limit`.
+`producer:<session>` is taken by `enqueue`.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -96,8 +96,8 @@ operator has set.
 [Operating](../guides/operating.md) has the calls for all of it. Where no Python is at hand:
 
 `SET {shop/mail}:paused 1` stops the queue `mail`: no process takes a job of it any more, and
-what runs ends. `DEL` lets it go on, after five seconds at the latest; `queues.resume` wakes a worker
-at once. Each worker process logs a WARNING when it meets the pause, and a line when it is over.
+what runs ends. `DEL` lets it go on, after five seconds at the latest; `queues.resume` wakes a
+worker at once. Each worker process logs a WARNING when it meets the pause, and a line when it is over.
 
 `HSET {shop/mail}:limits mail.send 3` lets at most three jobs of a limited task run, whatever the
 releases declare. An empty value leaves it to them again. A task that had no limit needs

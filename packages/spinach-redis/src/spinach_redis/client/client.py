@@ -220,7 +220,7 @@ class RedisClient:
                 answer.health.failed(error)
                 raise BrokerError(
                     f"{error} Whether the call was carried out is unknown: "
-                    "look at the failed store before you repeat it."
+                    "look at the queue and its failed store before you repeat it."
                 ) from cause
             pause = retry.pause(cause, answer)
             if pause is None:
