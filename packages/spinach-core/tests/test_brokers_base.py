@@ -13,6 +13,7 @@ from spinach.brokers import (
     failed_store,
     housekeeping,
     management,
+    operating,
     role,
     storing,
     verdict,
@@ -77,7 +78,7 @@ def test_another_owner_is_refused_and_both_namespaces_are_named() -> None:
 
 
 #: One for each role.
-ROLES = (storing, working, housekeeping, management, failed_store)
+ROLES = (storing, working, housekeeping, management, operating, failed_store)
 
 
 @pytest.mark.parametrize(

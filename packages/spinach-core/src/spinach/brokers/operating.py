@@ -24,7 +24,6 @@ __all__ = [
     "OperatingRole",
     "PeriodicState",
     "PurgeReply",
-    "Purgeable",
     "QueueMembers",
     "QueueSurvey",
 ]
