@@ -97,7 +97,8 @@ operator has set.
 
 `SET {shop/mail}:paused 1` stops the queue `mail`: no process takes a job of it any more, and
 what runs ends. `DEL` lets it go on, after five seconds at the latest; `queues.resume` wakes a
-worker at once. Each worker process logs a WARNING when it meets the pause, and a line when it is over.
+worker at once. Each worker process logs a WARNING when it meets the pause, and a line when it is
+over.
 
 `HSET {shop/mail}:limits mail.send 3` lets at most three jobs of a limited task run, whatever the
 releases declare. An empty value leaves it to them again. A task that had no limit needs
