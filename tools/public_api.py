@@ -31,6 +31,11 @@ PUBLIC = (
     "spinach.exc",
     "spinach.failed",
     "spinach.job",
+    "spinach.operating.flow",
+    "spinach.operating.limits",
+    "spinach.operating.periodic",
+    "spinach.operating.queues",
+    "spinach.operating.workers",
     "spinach.outcome",
     "spinach.signals",
     "spinach.task",
@@ -53,6 +58,7 @@ ROLES = (
     "spinach.brokers.working",
     "spinach.brokers.housekeeping",
     "spinach.brokers.management",
+    "spinach.brokers.operating",
     "spinach.brokers.failed_store",
 )
 

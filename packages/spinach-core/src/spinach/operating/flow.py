@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.calls import FlowSample, MemberLease, QueueSurvey
 
-__all__ = ["Flow", "flow_over", "given_between"]
+__all__ = ["Flow"]
 
 _MILLISECOND = timedelta(milliseconds=1)
 
