@@ -160,6 +160,7 @@ def test_a_queue_of_another_schema_is_left_alone(
         ]
 
 
+@pytest.mark.concurrency
 def test_a_large_purge_lets_others_in(new_broker: NewBroker) -> None:
     broker, other = new_broker(), new_broker()
     for _ in range(10):
