@@ -63,9 +63,10 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
-`report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list` and `cancel`.
-`producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`. These two expire. The
-sizes in `guard` are those of `cancelling` and `progress`, where they are not 0.
+`report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list`, `cancel`,
+`workers` and `limit`. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`.
+These two expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
+not 0.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -89,20 +90,25 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
+| `flow` | 22 small fields |
 | all others | one small value |
 
 When the last job is done and the last worker has left, what stays is `version`, `guard`,
-`leases`, `enqueued`, `failed-bytes`, the failed jobs, the periodic tasks, and the limits that an
+`leases`, `enqueued`, `flow`, `failed-bytes`, the failed jobs, the periodic tasks, and what an
 operator has set.
 
 ## What an operator may do
 
+[Operating](../guides/operating.md) has the calls for all of it. Where no Python is at hand:
+
 `SET {shop/mail}:paused 1` stops the queue `mail`: no process takes a job of it any more, and
-what runs ends. `DEL` lets it go on, after five seconds at the latest. Each worker process logs a
-WARNING when it meets the pause, and a line when it is over.
+what runs ends. `DEL` lets it go on, after five seconds at the latest; `queues.resume` wakes a
+worker at once. Each worker process logs a WARNING when it meets the pause, and a line when it is
+over.
 
 `HSET {shop/mail}:limits mail.send 3` lets at most three jobs of a limited task run, whatever the
-releases declare. An empty value leaves it to them again.
+releases declare. An empty value leaves it to them again. A task that had no limit needs
+`limits.set`, which counts the jobs that run already.
 """
 
 MESSAGES_HEAD = """\

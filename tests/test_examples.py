@@ -30,10 +30,10 @@ TESTED = {name for name in ALL if name.startswith("testing/")}
 #: Arguments that keep a measurement short.
 ARGUMENTS = {"measure.py": ["2000"]}
 
-#: Jobs fail in these, workers die, or logging is set up, as by a web server.
+#: Jobs fail in these, workers die, queues are paused, or logging is set up, as by a web server.
 TELLING = {
     "break_it.py", "embedded.py", "failed_store.py", "graceful_stop.py", "lost_worker.py",
-    "results.py", "retries.py", "separate.py", "signals.py", "worker.py",
+    "operating.py", "results.py", "retries.py", "separate.py", "signals.py", "worker.py",
 }  # fmt: skip
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")

@@ -25,6 +25,7 @@ from spinach.brokers.calls import (
 from spinach.brokers.failed_store import FailedStoreRole
 from spinach.brokers.housekeeping import HousekeepingRole
 from spinach.brokers.management import ManagementRole
+from spinach.brokers.operating import OperatingRole, PurgeReply
 from spinach.brokers.storing import StoringRole
 from spinach.brokers.working import WorkingRole
 from spinach.clock import Clock
@@ -42,12 +43,15 @@ def use(
     working: WorkingRole,
     housekeeping: HousekeepingRole,
     management: ManagementRole,
+    operating: OperatingRole,
     failed_store: FailedStoreRole,
 ) -> None:
     assert_type(storing.enqueue([Deposit("q", stored_id("x", 1), b"")]), list[bool])
     assert_type(working.report([]), ReportReply)
     assert_type(housekeeping.recover("q", "m"), RecoverReply)
     assert_type(management.counts(["q"]), list[QueueCounts])
+    assert_type(operating.purge("q", "queued", 1), PurgeReply)
+    operating.purge("q", "running", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(failed_store.retry_failed("q", []), int)
     assert_type(failed_store.find_failed(["q"], []), list[FailedJob])
     portion = FailedPortion(matching=FailedFilter(task="t"), until=Cursor(0, 0, ""))
@@ -55,10 +59,10 @@ def use(
     assert_type(failed_store.discard_matching("q", portion).after, Cursor | None)
     assert_type(storing.clock, Clock)
     storing.recover("q", "m")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-    use(working, working, working, working, working)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    use(working, working, working, working, working, working)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-use(broker, broker, broker, broker, broker)
+use(broker, broker, broker, broker, broker, broker)
 
 
 class Half(Broker):

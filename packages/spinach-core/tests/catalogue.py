@@ -36,6 +36,7 @@ from spinach.exc import (
     ScheduleUncertain,
     SpinachError,
     TasksNotAttached,
+    UnknownQueue,
     UnknownTask,
     WaitInWorker,
     WaitTimeout,
@@ -79,6 +80,13 @@ def a_worker_that_waits() -> None:
     spin.schedule(whole)
     spin.start_workers(1, stop_when_queue_empty=True)
     raise refusals[0]
+
+
+def unknown_queue() -> None:
+    """Pause a queue whose name is misspelled."""
+    spin = Engine(MemoryBroker())
+    spin.task(name="mail.send", queue="mail")(print)
+    spin.queues.pause("mial")
 
 
 def arguments_that_do_not_fit() -> None:
@@ -351,6 +359,7 @@ def any_error() -> None:
 CATALOGUE: dict[type[Exception], Callable[[], None]] = {
     SpinachError: any_error,
     UnknownTask: unknown_task,
+    UnknownQueue: unknown_queue,
     InvalidJobSignatureError: arguments_that_do_not_fit,
     InvalidTask: not_a_task,
     DuplicateTask: a_name_twice,

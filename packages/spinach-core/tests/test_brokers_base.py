@@ -14,6 +14,7 @@ from spinach.brokers import (
     housekeeping,
     jobs,
     management,
+    operating,
     results,
     role,
     storing,
@@ -79,7 +80,7 @@ def test_another_owner_is_refused_and_both_namespaces_are_named() -> None:
 
 
 #: One for each role.
-ROLES = (storing, working, housekeeping, management, jobs, failed_store, results)
+ROLES = (storing, working, housekeeping, management, operating, jobs, failed_store, results)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,9 @@ def test_a_membership_tells_people_who_it_is(bench: Bench) -> None:
     assert seen[0].info == {
         "host": platform.node(),
         "pid": str(os.getpid()),
+        # What its memberships have in common, and no other process.
+        "process": seen[1].info["process"],
+        "threads": "1",
         "version": __version__,
     }
     assert seen[0].lease_ms == 30_000

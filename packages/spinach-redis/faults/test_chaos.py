@@ -116,7 +116,7 @@ def test_everything_at_random(
     rng: random.Random,
     record: Record,
     kind: str,
-) -> None:  # I1 to I21
+) -> None:  # I1 to I24
     seconds = rounds(full=60, bounded=4 if kind == "server" else 0)
     namespace = f"chaos-{uuid.uuid4().hex[:12]}"
     with SITES[kind](rng, namespace, WORKERS) as site:

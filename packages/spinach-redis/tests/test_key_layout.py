@@ -89,7 +89,7 @@ class Life:
             broker,
             name="living",
             limits={"mail.slow": 1, "mail.brisk": 1},
-            periodic={"report": 86_400_000},
+            periodic={"report": 86_400_000, "audit": 86_400_000},
             info={"host": "here", "pid": "1"},
         )
         doomed = Member(broker, name="doomed")
@@ -160,6 +160,8 @@ class Life:
             CancelVerdict.CANCELLED,
             CancelVerdict.REQUESTED,
         ]
+        # What an operator sets.
+        assert broker.set_periodic_paused(QUEUE, "audit", paused=True)
 
 
 def layout(client: Redis, namespace: str) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def changed(difference: list[str], proposal: Path) -> str:
 def found(new_broker: Callable[..., RedisBroker], server: Server, namespace: str) -> dict[str, Any]:
     Life(new_broker).lead()
     with server.client() as client:
-        # Nothing in this release writes it; people do, to halt a queue.
+        # As an operator's pause does, which would take the marker away.
         client.set(f"{{{namespace}/{QUEUE}}}:paused", "1")
         return {"schema": VERSION, "keys": layout(client, namespace)}
 

@@ -126,6 +126,16 @@ def everything(broker: RedisBroker, server: Server) -> None:
     broker.counts([QUEUE])
     results(broker, server, other)
     broker.leave(other.turn())
+    for paused in (True, False):
+        broker.set_paused(QUEUE, paused=paused)
+        broker.set_periodic_paused(QUEUE, TASK, paused=paused)
+    broker.survey(QUEUE)
+    broker.members(QUEUE)
+    broker.set_limit(QUEUE, "another", 1)
+    broker.limits(QUEUE)
+    broker.periodic_tasks(QUEUE)
+    for status in ("queued", "waiting", "failed"):
+        broker.purge(QUEUE, status, 100)
     assert broker.queues() == [QUEUE]
 
 

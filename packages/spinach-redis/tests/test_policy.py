@@ -18,6 +18,10 @@ from spinach_redis.failure import encode_failure
 SHARED = {
     ("fetch", "MOST_HELD"): const.SET_ASIDE_CHUNK,
     ("fetch", "PARKS_TOLD"): const.PARKS_TOLD,
+    ("shared/flow", "COARSE"): const.COARSE_SAMPLES,
+    ("shared/flow", "COARSE_MS"): const.COARSE_SAMPLE_MS,
+    ("shared/flow", "FINE"): const.FINE_SAMPLES,
+    ("shared/flow", "FINE_MS"): const.FINE_SAMPLE_MS,
     ("shared/failed", "TRIM"): const.HOUSEKEEPING_CHUNK,
     ("shared/look", "MOST_COUNTED"): const.MOST_COUNTED,
     ("shared/members", "NAMING_MS"): const.NAMING_MS,
@@ -39,6 +43,7 @@ OWN = {
     "MOST_NAMED": 1000,
     "MOST_US": 2**53,
     "MOVES": 500,
+    "NEVER": 2**53,
     "PEEK": 100,
     "PORTION": 1000,
     "RECORDS": 100,

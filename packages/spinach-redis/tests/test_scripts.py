@@ -126,6 +126,7 @@ COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing|Retention)Behaviour"
     r"|(Finding|Cancel)Behaviour::test_(?!.*(pages|many))"
     r"|FindingBehaviour::test_pages_of_a_place"
+    r"|(Pausing|Purging|Overrides)Behaviour|LookingBehaviour::test_(?!.*bounded)"
     r"|(FailedStore|Matching|Results)Behaviour::"
     r"test_(?!.*(number|many|old|age|bytes?|bounded|page|large))"
 )
@@ -186,7 +187,7 @@ def test_nothing_but_sessions_and_counters_is_left_of_jobs_that_are_done(
     tag = f"{{{namespace}/{QUEUE}}}:"
     with server.client() as client:
         left = {key.decode().removeprefix(tag).split(":")[0] for key in client.keys(f"{tag}*")}
-    assert left == {"version", "enqueued", "leases", "guard", "producer"}
+    assert left == {"version", "enqueued", "leases", "guard", "flow", "producer"}
 
 
 def test_paused_queue_hands_out_nothing_and_wakes_nobody(

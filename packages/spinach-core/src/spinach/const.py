@@ -115,6 +115,19 @@ MOST_COUNTED: Final = 1000
 #: Most tasks with parked jobs that one fetch tells of.
 PARKS_TOLD: Final = 100
 
+#: A queue keeps samples of how many jobs came and ended, in two rings: so many slots, each for
+#: a span in ms. The oldest sample of a ring is at least a minute old, and an hour.
+FINE_SAMPLES: Final = 7
+FINE_SAMPLE_MS: Final = 10_000
+COARSE_SAMPLES: Final = 13
+COARSE_SAMPLE_MS: Final = 300_000
+
+#: Most jobs that one call of an operator takes out of a queue.
+PURGE_CHUNK: Final = 1000
+
+#: Most leases of a member, and most holders of the slots of a task, that are told one by one.
+MOST_TOLD: Final = 100
+
 #: Most failed jobs that one call looks at, of those that look for some of them.
 FAILED_CHUNK: Final = 500
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from spinach.brokers.base import Broker
@@ -14,6 +15,7 @@ from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WaitInWorker, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.jobs import Jobs
+from spinach.operating.places import Places
 from spinach.options import SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
     from spinach.backoff import RandomSource
     from spinach.batch import Batch
     from spinach.job import Job
+    from spinach.operating.limits import Limits
+    from spinach.operating.periodic import Periodic
+    from spinach.operating.queues import Queues
+    from spinach.operating.workers import Workers
 
 __all__ = ["Engine"]
 
@@ -87,6 +93,9 @@ class Engine:
         self._tasks = Tasks()
         #: Jobs that ended in failure, to look at, to run again, to forget.
         self.failed = FailedStore(lambda: self._broker, self._task_table.resolve)
+        self._places = Places(
+            lambda: self._broker, lambda: self._task_table.by_name, self._task_table.resolve
+        )
         # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
         self._pool: WorkerPool | None = None
@@ -338,6 +347,39 @@ class Engine:
         if task is MISSING:
             raise missing_position("execute", "task", kwargs)
         return self._task_table.resolve(task).func(*args, **kwargs)
+
+    # -- operators ---------------------------------------------------------
+    #
+    # Each imports its module at the first look: most programs never look, and the import of
+    # every program would pay for it.
+
+    @cached_property
+    def queues(self) -> Queues:
+        """Queues: `list`, `get`, `pause`, `resume`, `purge`."""
+        from spinach.operating.queues import Queues
+
+        return Queues(self._places)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Worker processes on all hosts: `list`."""
+        from spinach.operating.workers import Workers
+
+        return Workers(self._places)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How many jobs of a task run at once: `list`, `set`."""
+        from spinach.operating.limits import Limits
+
+        return Limits(self._places)
+
+    @cached_property
+    def periodic(self) -> Periodic:
+        """Periodic tasks: `list`, `run_now`, `pause`, `resume`."""
+        from spinach.operating.periodic import Periodic
+
+        return Periodic(self._places, self.schedule)
 
     # -- workers -----------------------------------------------------------
 

@@ -4,6 +4,7 @@
 
     SpinachError
     ├── UnknownTask                (LookupError)            no such task on this engine
+    ├── UnknownQueue               (LookupError)            no such queue in this namespace
     ├── InvalidJobSignatureError   (TypeError)              arguments do not fit the task
     ├── InvalidTask                (TypeError, ValueError)  this cannot be a task
     ├── DuplicateTask              (ValueError)             the name is taken
@@ -68,6 +69,7 @@ __all__ = [
     "ScheduleUncertain",
     "SpinachError",
     "TasksNotAttached",
+    "UnknownQueue",
     "UnknownTask",
     "WaitInWorker",
     "WaitTimeout",
@@ -82,6 +84,10 @@ class SpinachError(Exception):
 
 class UnknownTask(SpinachError, LookupError):
     """The task is not registered on this engine; attach its registry first."""
+
+
+class UnknownQueue(SpinachError, LookupError):
+    """No job, worker or attached task ever named this queue; look for a misspelled name."""
 
 
 class InvalidJobSignatureError(SpinachError, TypeError):

@@ -17,7 +17,10 @@ from spinach.brokers.calls import (
     FoundPage,
     JoinReply,
     PortionReply,
+    PurgeReply,
     QueueCounts,
+    QueueMembers,
+    QueueSurvey,
     ReconcileReply,
     RecoverReply,
     ReportReply,
@@ -31,6 +34,7 @@ from spinach.const import DEFAULT_LEASE, DEFAULT_MAX_PAYLOAD_BYTES, MAX_FETCH_BY
 from spinach.exc import InvalidArgument
 from spinach.retention import DEFAULT_RETENTION
 
+from . import operating
 from .counts import count, earliest
 from .finding import find, page, read_cursor
 from .members import Member
@@ -54,14 +58,18 @@ if TYPE_CHECKING:
         FetchTurn,
         FoundJob,
         JobEnd,
+        LimitState,
+        PeriodicState,
         Place,
     )
+    from spinach.brokers.operating import Purgeable
     from spinach.clock import Clock
     from spinach.outcome import Outcome
     from spinach.record.ids import StoredId
     from spinach.retention import FailedRetention
 
     from .queue import Queue
+    from .store import Shelves
 
 __all__ = ["MemoryBroker"]
 
@@ -159,6 +167,7 @@ class MemoryBroker(Broker):
                     stored.declare_anew(known, enrolment, now_ms)
                     stored.end_call()
             stored.retention = self.failed_retention
+            self._take_sample(shelves, stored, now_ms)
             next_ms = stored.periodic.next_due_ms(enrolment.periodic)
             return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
 
@@ -195,16 +204,19 @@ class MemoryBroker(Broker):
         member = queue.members.admit(turn)
         if isinstance(member, Verdict):
             return FetchReply(verdict=member)
-        leases = queue.take(member, turn.parks, budget, now_ms)
+        paused = queue.paused
+        leases = () if paused else queue.take(member, turn.parks, budget, now_ms)
         keeps_time = queue.timekeeper.offer(member.name, now_ms)
         return FetchReply(
             verdict=Verdict.APPLIED,
             leases=leases,
             lease_count=None if leases else len(member.running),
-            more=bool(queue.ready) or any(task in queue.parked for task in turn.parks),
-            parks=queue.park_names() if queue.parked else (),
+            more=not paused
+            and (bool(queue.ready) or any(task in queue.parked for task in turn.parks)),
+            parks=queue.park_names() if queue.parked and not paused else (),
             next_due_in_ms=_until(queue.future.next_due_ms, now_ms) if keeps_time else None,
             dead=queue.members.claim_dead(member, now_ms),
+            paused=paused,
         )
 
     def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
@@ -224,6 +236,7 @@ class MemoryBroker(Broker):
                     continue
                 member.renew(now_ms)
                 queue.results.trim(now_ms)
+                self._take_sample(shelves, queue, now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
                 cancelled = queue.cancelled(member) if queue.cancelling else ()
                 replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead, cancelled=cancelled))
@@ -370,6 +383,54 @@ class MemoryBroker(Broker):
     def queues(self) -> list[str]:
         with self.store.shelves() as shelves, shelves.lock:
             return shelves.queue_names(self.namespace)
+
+    # -- operating ---------------------------------------------------------
+
+    def survey(self, queue: str) -> QueueSurvey:
+        with self.store.shelves() as shelves, shelves.lock:
+            now_ms = self._now_ms()
+            stored = shelves.find(self.namespace, queue)
+            if stored is None:
+                return QueueSurvey(queue=queue, now_ms=now_ms)
+            return operating.survey(stored, now_ms)
+
+    def set_paused(self, queue: str, *, paused: bool) -> bool:
+        with self.store.shelves() as shelves, shelves.lock:
+            return shelves.queue(self.namespace, queue).pause(paused=paused)
+
+    def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
+        with self.store.shelves() as shelves, shelves.lock:
+            return operating.purge(shelves.queue(self.namespace, queue), status, limit)
+
+    def members(self, queue: str) -> QueueMembers:
+        with self.store.shelves() as shelves, shelves.lock:
+            return operating.members(shelves.queue(self.namespace, queue), self._now_ms())
+
+    def set_limit(self, queue: str, task: str, limit: int | None) -> None:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            stored.set_limit(task, limit)
+            stored.end_call()
+
+    def limits(self, queue: str) -> list[LimitState]:
+        with self.store.shelves() as shelves, shelves.lock:
+            return operating.limits(shelves.queue(self.namespace, queue))
+
+    def periodic_tasks(self, queue: str) -> list[PeriodicState]:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            return operating.periodic_tasks(stored, self._now_ms())
+
+    def set_periodic_paused(self, queue: str, task: str, *, paused: bool) -> bool | None:
+        with self.store.shelves() as shelves, shelves.lock:
+            stored = shelves.queue(self.namespace, queue)
+            return stored.periodic.pause(task, self._now_ms(), paused=paused)
+
+    @staticmethod
+    def _take_sample(shelves: Shelves, queue: Queue, now_ms: int) -> None:
+        if queue.flow.due(now_ms):
+            newest = int(shelves.new_token())
+            queue.flow.take(operating.sample(queue, now_ms, newest))
 
     # -- jobs --------------------------------------------------------------
 

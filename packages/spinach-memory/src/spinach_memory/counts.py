@@ -17,7 +17,7 @@ def count(queue: Queue, now_ms: int) -> QueueCounts:
     alive = [member for member in queue.members if member.alive(now_ms)]
     leased = sum(len(member.running) for member in alive)
     declared = {task for member in alive for task in member.enrolment.periodic}
-    next_ms = earliest(queue.future.next_due_ms, queue.periodic.next_due_ms(declared))
+    next_ms = earliest(queue.future.next_due_ms, queue.periodic.next_due_ms(declared, running=True))
     return QueueCounts(
         verdict=Verdict.APPLIED,
         queue=queue.name,

@@ -100,6 +100,10 @@ class FailedStore:
                 self._forget(stored_id)
         return dropped
 
+    def oldest(self, limit: int) -> list[str]:
+        """The stored ids of the oldest ones."""
+        return [cursor.stored_id for cursor in self._cursors[:limit]]
+
     def remove(self, stored_id: str) -> bool:
         """Take a job out; whether it was there."""
         entry = self._entries.get(stored_id)

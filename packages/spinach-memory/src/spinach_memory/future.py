@@ -12,6 +12,8 @@ from spinach.const import RENEWAL_MS, TIMEKEEPER_MS
 from .jobs import Whereabouts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .jobs import StoredJob
 
 __all__ = ["FutureJobs", "Timekeeper"]
@@ -51,6 +53,14 @@ class FutureJobs:
         if job.retries:
             self.retrying += 1
         return first
+
+    def drain(self) -> Iterator[StoredJob]:
+        """Take out one job after the other, the earliest first."""
+        while self._heap:
+            job = heapq.heappop(self._heap)[2]
+            if job.retries:
+                self.retrying -= 1
+            yield job
 
     def pop_due(self, now_ms: int, limit: int) -> list[StoredJob]:
         """Take out jobs whose instant has come, the earliest first, `limit` at most."""

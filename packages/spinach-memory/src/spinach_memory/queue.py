@@ -16,6 +16,7 @@ from spinach.record.options import keep_ms_of
 from spinach.retention import DEFAULT_RETENTION
 
 from .failed import FailedStore
+from .flow import Flow
 from .future import FutureJobs, Timekeeper
 from .jobs import Line, StoredJob, Whereabouts
 from .members import Members
@@ -77,6 +78,7 @@ class Queue:
         "cancelling",
         "enqueued",
         "failed",
+        "flow",
         "future",
         "jobs",
         "limits",
@@ -84,6 +86,7 @@ class Queue:
         "members",
         "name",
         "parked",
+        "paused",
         "periodic",
         "progress",
         "ready",
@@ -116,6 +119,9 @@ class Queue:
         self.periodic = PeriodicTasks()
         self.timekeeper = Timekeeper()
         self.waiters = Waiters()
+        self.flow = Flow()
+        #: An operator has paused it: nothing is handed out.
+        self.paused = False
         #: Jobs ever accepted.
         self.enqueued = 0
         #: Whether it ever took a job or a member. Before that it is not shown to users.
@@ -135,8 +141,8 @@ class Queue:
 
     def takeable(self, parks: Iterable[str] = ()) -> bool:
         """Whether a fetch that asks for these parks finds something to do."""
-        return (
-            bool(self.ready) or self.timekeeper.wanted or any(task in self.parked for task in parks)
+        return self.timekeeper.wanted or (
+            not self.paused and (bool(self.ready) or any(task in self.parked for task in parks))
         )
 
     def end_call(self) -> None:
@@ -150,8 +156,18 @@ class Queue:
 
     def wake(self) -> None:
         """Wake one waiting process if there is something to take."""
-        if self.ready or self.timekeeper.wanted:
+        if (self.ready and not self.paused) or self.timekeeper.wanted:
             self.waiters.wake_one()
+
+    def pause(self, *, paused: bool) -> bool:
+        """Pause it, or let it go on; whether it was not so before."""
+        changed, self.paused = paused is not self.paused, paused
+        self.listed = True
+        self.wake()
+        if not paused and self.parked:
+            # Which process asked for these parks is not known here.
+            self.waiters.wake_all()
+        return changed
 
     # -- jobs come ---------------------------------------------------------
 
@@ -178,6 +194,10 @@ class Queue:
         limits = member.enrolment.limits
         if limits:
             self._bring_back(self.limits.declare(member.name, limits, self._leased_jobs()))
+
+    def set_limit(self, task: str, limit: int | None) -> None:
+        """Let the limit of an operator take effect, or that of the members again."""
+        self._bring_back(self.limits.set(task, limit, self._leased_jobs()))
 
     def declare_anew(self, member: Member, enrolment: Enrolment, now_ms: int) -> None:
         """Replace what a member declares; its leases stay."""
@@ -421,6 +441,7 @@ class Queue:
             job.forget_attempts()
             self.results.forget(job.stored_id)
         self.ready.extend(revived)
+        self.flow.revived += len(revived)
         self._wake_due = self._wake_due or bool(revived)
         return len(revived)
 

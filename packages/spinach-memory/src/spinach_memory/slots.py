@@ -23,12 +23,14 @@ _ORDER: Final = attrgetter("order")
 class TaskSlots:
     """The slots of one limited task and the jobs that wait for one."""
 
-    __slots__ = ("declared", "held", "limit", "taken")
+    __slots__ = ("declared", "held", "limit", "override", "taken")
 
     def __init__(self) -> None:
         #: Member → the limit it declares.
         self.declared: dict[str, int] = {}
-        #: The limit in force, the lowest declared one.
+        #: What an operator set in the place of these; None: nothing.
+        self.override: int | None = None
+        #: The limit in force, that of the operator or the lowest declared one.
         self.limit = 1
         #: Slots taken; more than the limit for a while after it was lowered.
         self.taken = 0
@@ -66,7 +68,7 @@ class TaskSlots:
 
 
 class Limits:
-    """The limited tasks of a queue. A task that no member limits has no slots."""
+    """The limited tasks of a queue. A task that nobody limits has no slots."""
 
     __slots__ = ("_orders", "occupied", "tasks")
 
@@ -122,21 +124,43 @@ class Limits:
         Returns:
             Jobs to put to the front of the queue, in order.
         """
-        fresh = {task: TaskSlots() for task in limits if task not in self.tasks}
-        if fresh:
-            self.tasks.update(fresh)
-            for job in leased:
-                slots = fresh.get(task_of(job.record) or "")
-                if slots is not None:
-                    # Should it come back, it goes before those that wait by then.
-                    job.order = job.order or next(self._orders)
-                    self.occupy(job, slots)
+        self._add(limits, leased)
         promoted: list[StoredJob] = []
         for task, limit in limits.items():
             self.tasks[task].declared[member] = max(1, limit)
             promoted += self._changed(task)
         promoted.sort(key=_ORDER)
         return promoted
+
+    def set(self, task: str, limit: int | None, leased: Iterable[StoredJob]) -> list[StoredJob]:
+        """Take note of the limit that an operator set.
+
+        Args:
+            task: its name.
+            limit: at least 1; None leaves it to the members.
+            leased: as for `declare`.
+
+        Returns:
+            Jobs to put to the front of the queue, in order.
+        """
+        if limit is not None:
+            self._add((task,), leased)
+        elif task not in self.tasks:
+            return []
+        self.tasks[task].override = limit
+        return self._changed(task)
+
+    def _add(self, tasks: Iterable[str], leased: Iterable[StoredJob]) -> None:
+        fresh = {task: TaskSlots() for task in tasks if task not in self.tasks}
+        if not fresh:
+            return
+        self.tasks.update(fresh)
+        for job in leased:
+            slots = fresh.get(task_of(job.record) or "")
+            if slots is not None:
+                # Should it come back, it goes before those that wait by then.
+                job.order = job.order or next(self._orders)
+                self.occupy(job, slots)
 
     def withdraw(self, member: str, kept: Container[str] = ()) -> list[StoredJob]:
         """Forget the limits of a member.
@@ -157,8 +181,9 @@ class Limits:
 
     def _changed(self, task: str) -> list[StoredJob]:
         slots = self.tasks[task]
-        if slots.declared:
-            slots.limit = min(slots.declared.values())
+        if slots.override is not None or slots.declared:
+            lowest = slots.override
+            slots.limit = min(slots.declared.values()) if lowest is None else lowest
             return slots.promote(slots.held.jobs)
         del self.tasks[task]
         released = [_ready_again(job) for job in slots.held if not job.cancelled]

@@ -19,7 +19,10 @@ from spinach.brokers.calls import (
     FetchReply,
     FireReply,
     JoinReply,
+    PurgeReply,
     QueueCounts,
+    QueueMembers,
+    QueueSurvey,
     ReconcileReply,
     RecoverReply,
     ReportReply,
@@ -40,6 +43,7 @@ from spinach_redis.fetching import Fetch
 from spinach_redis.jobs import Jobs
 from spinach_redis.keys import QueueKeys, queues_key
 from spinach_redis.members import MEMBERS_TRIES, KnownMembers, restless
+from spinach_redis.operating import Operating
 from spinach_redis.process import PerProcess, ProcessState
 from spinach_redis.producer import version_error
 from spinach_redis.results import JobEnds
@@ -66,10 +70,13 @@ if TYPE_CHECKING:
         FoundJob,
         FoundPage,
         JobEnd,
+        LimitState,
+        PeriodicState,
         Place,
         PortionReply,
         Turn,
     )
+    from spinach.brokers.operating import Purgeable
     from spinach.clock import Clock
     from spinach.outcome import Outcome
     from spinach.record.ids import StoredId
@@ -388,6 +395,47 @@ class RedisBroker(Broker):
         call = Command(b"SMEMBERS", queues, key=queues)
         listed = self._process.client.call(call, repeatable=True)
         return replies.names(listed)
+
+    # -- operating ---------------------------------------------------------
+
+    def survey(self, queue: str) -> QueueSurvey:
+        """See `Broker`."""
+        return self._operating(queue).survey()
+
+    def set_paused(self, queue: str, *, paused: bool) -> bool:
+        """See `Broker`."""
+        changed = self._operating(queue).set_paused(paused=paused)
+        self._list_queue(queue)
+        return changed
+
+    def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
+        """See `Broker`. Not repeated where an answer was lost: the error says so."""
+        return self._operating(queue).purge(status, limit)
+
+    def members(self, queue: str) -> QueueMembers:
+        """See `Broker`; fifty members a call."""
+        return self._operating(queue).members()
+
+    def set_limit(self, queue: str, task: str, limit: int | None) -> None:
+        """See `Broker`."""
+        self._operating(queue).set_limit(task, limit)
+
+    def limits(self, queue: str) -> list[LimitState]:
+        """See `Broker`."""
+        return self._operating(queue).limits()
+
+    def periodic_tasks(self, queue: str) -> list[PeriodicState]:
+        """See `Broker`."""
+        return self._operating(queue).periodic_tasks()
+
+    def set_periodic_paused(self, queue: str, task: str, *, paused: bool) -> bool | None:
+        """See `Broker`."""
+        return self._operating(queue).set_periodic_paused(task, paused=paused)
+
+    def _operating(self, queue: str) -> Operating:
+        if running_loop() is not None:
+            warn_of_event_loop("A queue was looked at", "queues.list", self._client_seconds)
+        return Operating(self._process.client, self._keys_of(queue), self._offset(), queue)
 
     # -- jobs --------------------------------------------------------------
 

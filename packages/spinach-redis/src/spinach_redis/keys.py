@@ -39,11 +39,13 @@ parked             hash    park|number → stored id of a job that was set aside
 parked-ends        hash    park → first and last number in `parked`, holes between them
 periodic           zset    task → next due, ms
 periodic-info      hash    task → interval, last declared
+periodic-paused    hash    task that an operator paused → when it was due, ms
 results            hash    stored id → how the job ended, kept for those who ask
 results-until      zset    stored id → instant from which that is not kept any more, ms
 awaited            zset    stored id → instant until which someone waits for its end, ms
 result:<job>       list    end of the job of that stored id that was awaited; expires in seconds
 enqueued           string  jobs ever accepted
+flow               hash    jobs revived and purged, and samples of how many came and ended
 paused             string  while it exists, nothing is handed out
 =================  ======  ======================================================
 
@@ -72,14 +74,22 @@ __all__ = [
     "JOIN",
     "KEPT",
     "LEAVE",
+    "LIMIT",
+    "LIMITS",
     "LIST",
+    "PAUSE",
+    "PERIODIC",
+    "PURGE",
     "RECONCILE",
     "RECOVER",
     "REPORT",
     "REVIVE",
     "REVIVE_ALL",
     "SCHEMA",
+    "SURVEY",
+    "SUSPEND",
     "TICK",
+    "WORKERS",
     "QueueKeys",
     "queues_key",
 ]
@@ -95,16 +105,15 @@ ENQUEUE: Final = (
 )
 FIRE: Final = (
     "jobs", "ready", "future", "timekeeper", "marker", "paused", "enqueued", "periodic",
-    "periodic-info", "guard", "members", "info",
+    "periodic-info", "periodic-paused", "guard", "members", "info",
 )
 JOIN: Final = (
     "version", "members", "seq", "info", "guard", "limits", "declared", "slots", "held",
     "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
-    "periodic", "periodic-info",
+    "periodic", "periodic-info", "periodic-paused", "failed", "enqueued", "leases", "flow",
 )
 BEAT: Final = (
-    "members", "seq", "info", "guard", "cancelling", "progress", "results", "results-until",
-    "awaited",
+    "members", "seq", "info", "guard", "jobs", "failed", "enqueued", "leases", "flow",
 )
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
@@ -125,7 +134,7 @@ REPORT: Final = (
 KEPT: Final = ("results", "results-until", "awaited")
 TICK: Final = (
     "ready", "future", "retrying", "timekeeper", "marker", "paused", "members", "info",
-    "guard", "periodic", "periodic-info",
+    "guard", "periodic", "periodic-info", "periodic-paused",
 )
 RECOVER: Final = (
     "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
@@ -152,13 +161,30 @@ FAILED_FIND: Final = ("jobs", "attempts", "failed", "errors", "guard")
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors", "guard")
 REVIVE: Final = (
     "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes", "guard",
-    "results", "results-until",
+    "results", "results-until", "flow",
 )
 REVIVE_ALL: Final = (
     "jobs", "ready", "attempts", "marker", "paused", "failed", "errors", "failed-bytes", "guard",
-    "results", "results-until",
+    "results", "results-until", "flow",
 )
 ENDS: Final = ("jobs", "failed", "results", "results-until", "awaited")
+SURVEY: Final = ("version", "jobs", "ready", "paused", "failed", "enqueued", "flow")
+PAUSE: Final = ("version", "ready", "future", "timekeeper", "marker", "paused")
+PURGE: Final = (
+    "version", "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker",
+    "paused", "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held",
+    "held-ends", "brought", "parked", "parked-ends", "flow", "cancelled", "guard",
+)
+WORKERS: Final = (
+    "version", "members", "seq", "info", "jobs", "attempts", "leases", "flow",
+)
+LIMIT: Final = (
+    "version", "members", "jobs", "limits", "declared", "slots", "held", "held-ends",
+    "brought", "ready", "future", "timekeeper", "marker", "paused",
+)
+LIMITS: Final = ("version", "limits", "declared", "slots", "held", "held-ends")
+PERIODIC: Final = ("version", "periodic", "periodic-info", "periodic-paused")
+SUSPEND: Final = ("version", "periodic", "periodic-info", "periodic-paused")
 # fmt: on
 
 

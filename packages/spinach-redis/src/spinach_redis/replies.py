@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FailedPage",
+    "attempts",
     "beat_reply",
     "cancel_replies",
     "counts_reply",
@@ -88,8 +89,8 @@ def _ms(us: int | None) -> float | None:
     return None if us is None else us / 1000
 
 
-def _attempts(value: bytes | None) -> tuple[int, int]:
-    """Retries and losses."""
+def attempts(value: bytes | None) -> tuple[int, int]:
+    """Retries and losses, of what the scripts keep of a job's attempts."""
     if value is None:
         return 0, 0
     retries, losses, _rest = value.split(b",", 2)
@@ -106,7 +107,7 @@ def _leases(turn: Turn, flat: Sequence[Any]) -> tuple[Lease, ...]:
     for stored_id, token, record, counted in zip(
         flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True
     ):
-        retries, losses = (0, 0) if counted is None else _attempts(counted)
+        retries, losses = (0, 0) if counted is None else attempts(counted)
         leases.append(
             Lease(
                 turn.queue,
@@ -296,7 +297,7 @@ def failed_jobs(reply: Any) -> list[FailedJob]:
     jobs = []
     for at in range(0, len(reply), 6):
         stored_id, record, counted, reason, instant, order = reply[at : at + 6]
-        retries, losses = _attempts(counted)
+        retries, losses = attempts(counted)
         jobs.append(
             FailedJob(
                 stored_id=stored_id.decode(),
@@ -315,7 +316,7 @@ def found_job(queue: str, reply: Any) -> FoundJob:
     """A job as look.lua tells of it."""
     stored_id, record, counted, place, ahead, exact, lane = reply[:7]
     due, member, info, token, asked, progress, failed, reason = reply[7:]
-    retries, losses = _attempts(counted)
+    retries, losses = attempts(counted)
     if reason is None and counted is not None:
         reason = counted.partition(b" ")[2] or None
     return FoundJob(

@@ -180,7 +180,7 @@ class Session:
             )
 
     def _idle(self, count: QueueCounts) -> bool:
-        """Whether the queue has nothing to do now.
+        """Whether the queue has nothing to do now. One that is paused hands out nothing.
 
         Not while it has no living member: the clock may have passed the workers' leases, and the
         store counts ticks of periodic tasks again only after their next heartbeat.
@@ -197,7 +197,7 @@ class Session:
         # later, so the clock has to go on although jobs are due.
         return (
             count.members > 0
-            and not count.ready
+            and (not count.ready or self._recording.broker.survey(count.queue).paused)
             and count.leased <= leased_by_crashed
             and (not due or held > 0)
         )

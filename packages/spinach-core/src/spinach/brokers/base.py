@@ -2,7 +2,7 @@
 
 Each method is one atomic operation on the store; what it reads and writes is
 told in its docstring, and `docs/design/states.md` holds the invariants (I1 to
-I23) that all of them keep. A broker holds no job and decides nothing: buffer,
+I24) that all of them keep. A broker holds no job and decides nothing: buffer,
 retries and timing are the engine's. It carries no thread of its own.
 
 A broker never compares a client's clock with the store's: replies carry
@@ -20,6 +20,7 @@ from spinach.brokers.failed_store import FailedStoreRole
 from spinach.brokers.housekeeping import HousekeepingRole
 from spinach.brokers.jobs import JobsRole
 from spinach.brokers.management import ManagementRole
+from spinach.brokers.operating import OperatingRole
 from spinach.brokers.results import ResultsRole
 from spinach.brokers.storing import StoringRole
 from spinach.brokers.working import WorkingRole
@@ -32,6 +33,7 @@ class Broker(
     WorkingRole,
     HousekeepingRole,
     ManagementRole,
+    OperatingRole,
     JobsRole,
     FailedStoreRole,
     ResultsRole,
@@ -43,9 +45,9 @@ class Broker(
     Every method may be called from any thread at any time, and survives a fork:
     in the child the instance opens connections of its own.
 
-    **Failure.** `enqueue`, `queues` and the methods on jobs, the failed store and results raise
-    `BrokerError`. The methods that workers call (those of the working and housekeeping roles,
-    and `counts`) never raise for what passes by itself, such as a server that is down: they answer
+    **Failure.** `enqueue`, `queues` and the methods for operators, on jobs, the failed store and
+    results raise `BrokerError`. The methods that workers call (those of the working and
+    housekeeping roles, and `counts`) never raise for what passes by itself, such as a server that is down: they answer
     `Verdict.UNKNOWN` with the error, because the engine has to go on, and what it
     does next depends on not knowing whether the call was carried out. They raise
     `BrokerError` for what needs a person, such as a password that is refused at the first

@@ -16,6 +16,16 @@ from spinach.brokers.failed_store import (
 from spinach.brokers.housekeeping import FireReply, LostJob, PeriodicDue, RecoverReply, TickReply
 from spinach.brokers.jobs import CancelReply, CancelVerdict, FoundJob, FoundPage, Place
 from spinach.brokers.management import QueueCounts
+from spinach.brokers.operating import (
+    FlowSample,
+    LimitState,
+    MemberLease,
+    MemberState,
+    PeriodicState,
+    PurgeReply,
+    QueueMembers,
+    QueueSurvey,
+)
 from spinach.brokers.results import Ending, JobEnd
 from spinach.brokers.storing import Deposit
 from spinach.brokers.verdict import TurnReply, Verdict
@@ -46,15 +56,23 @@ __all__ = [
     "FetchReply",
     "FetchTurn",
     "FireReply",
+    "FlowSample",
     "FoundJob",
     "FoundPage",
     "JobEnd",
     "JoinReply",
+    "LimitState",
     "LostJob",
+    "MemberLease",
+    "MemberState",
     "PeriodicDue",
+    "PeriodicState",
     "Place",
     "PortionReply",
+    "PurgeReply",
     "QueueCounts",
+    "QueueMembers",
+    "QueueSurvey",
     "ReconcileReply",
     "RecoverReply",
     "ReportReply",

@@ -49,7 +49,8 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     limits: Mapping[str, int] = {}
     #: Task → period in ms.
     periodic: Mapping[str, int] = {}
-    #: For people who look at the store: host, process id, version.
+    #: For people who look at the store: host, process id, version, number of threads; and what
+    #: the memberships of a process have in common.
     info: Mapping[str, str] = {}
     #: 0 to join. A member that declares something else from now on gives its next number, as in
     #: a `Turn`.

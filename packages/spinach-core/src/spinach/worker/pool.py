@@ -10,6 +10,7 @@ import functools
 import os
 import platform
 import threading
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -112,6 +113,14 @@ class WorkerPool:
         )
         # Tasks that a warning has named, with their queue.
         self._left_out: set[tuple[str, str]] = set()
+        #: What the process says of itself when it joins a queue.
+        self._info = {
+            "host": platform.node(),
+            "pid": str(os.getpid()),
+            "process": uuid.uuid4().hex,
+            "threads": str(options.number),
+            "version": VERSION,
+        }
         self._memberships = Memberships(self._declare, self._in_flight, options.source)
         conditions = Conditions(broker, lambda name: name in self._memberships.declaration().tasks)
         self._keep_alive = KeepAlive(
@@ -343,7 +352,7 @@ class WorkerPool:
             # A queue that was joined is kept, also when its last task goes.
             (*consumed, *self._options.queues.queues(tasks)),
             lease_ms=int(self._broker.lease.total_seconds() * 1000),
-            info={"host": platform.node(), "pid": str(os.getpid()), "version": VERSION},
+            info=self._info,
         )
 
     def _tell_lost(self, job: Job) -> None:

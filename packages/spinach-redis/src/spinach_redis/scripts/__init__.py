@@ -20,14 +20,22 @@ __all__ = [
     "FIRE",
     "JOIN",
     "LEAVE",
+    "LIMIT",
+    "LIMITS",
     "LIST",
+    "PAUSE",
+    "PERIODIC",
+    "PURGE",
     "RECONCILE",
     "RECOVER",
     "REPORT",
     "REVIVE",
     "REVIVE_ALL",
     "SCRIPTS",
+    "SURVEY",
+    "SUSPEND",
     "TICK",
+    "WORKERS",
     "Script",
 ]
 
@@ -68,9 +76,11 @@ class Script:
 
 
 ENQUEUE: Final = Script("enqueue", "wake", "deposit", "schema", first="single")
-FIRE: Final = Script("fire", "members", "wake")
-JOIN: Final = Script("join", "record", "members", "wake", "lanes", "slots", "dismiss")
-BEAT: Final = Script("beat", "record", "members", "leased", "results")
+FIRE: Final = Script("fire", "members", "wake", "grid")
+JOIN: Final = Script(
+    "join", "record", "members", "wake", "lanes", "slots", "occupy", "dismiss", "grid", "flow"
+)
+BEAT: Final = Script("beat", "record", "members", "leased", "results", "flow")
 FETCH: Final = Script("fetch", "record", "members", "wake", "lanes", "slots", "gaps")
 RECONCILE: Final = Script("reconcile", "members")
 LEAVE: Final = Script("leave", "members", "wake", "lanes", "slots", "dismiss")
@@ -87,7 +97,7 @@ REPORT: Final = Script(
     "leased",
     "results",
 )
-TICK: Final = Script("tick", "members", "wake")
+TICK: Final = Script("tick", "members", "wake", "grid")
 RECOVER: Final = Script(
     "recover",
     "record",
@@ -102,7 +112,7 @@ RECOVER: Final = Script(
     "dismiss",
     "leased",
 )
-COUNTS: Final = Script("counts", "retention", "failed")
+COUNTS: Final = Script("counts", "retention", "failed", "grid")
 FIND: Final = Script("find", "lanes", "retention", "look")
 LIST: Final = Script("list", "record", "lanes", "retention", "look")
 CANCEL: Final = Script(
@@ -115,6 +125,14 @@ REVIVE_ALL: Final = Script(
     "revive_all", "record", "wake", "retention", "failed", "results", "places"
 )
 ENDS: Final = Script("ends", "record", "results")
+SURVEY: Final = Script("survey", "steer", "flow")
+PAUSE: Final = Script("pause", "wake", "steer")
+PURGE: Final = Script("purge", "wake", "lanes", "slots", "gaps", "retention", "failed", "steer")
+WORKERS: Final = Script("workers", "record", "steer")
+LIMIT: Final = Script("limit", "record", "wake", "lanes", "slots", "occupy", "steer")
+LIMITS: Final = Script("limits", "lanes", "slots", "steer")
+PERIODIC: Final = Script("periodic", "grid", "steer")
+SUSPEND: Final = Script("suspend", "grid", "steer")
 
 #: All of them.
 SCRIPTS: Final = (
@@ -137,4 +155,12 @@ SCRIPTS: Final = (
     REVIVE,
     REVIVE_ALL,
     ENDS,
+    SURVEY,
+    PAUSE,
+    PURGE,
+    WORKERS,
+    LIMIT,
+    LIMITS,
+    PERIODIC,
+    SUSPEND,
 )

@@ -8,6 +8,7 @@
 --   cancelling, progress   hash, hash: see leased.lua
 --   running:<member>       hash  stored id -> token
 --   results, results-until, awaited   see results.lua
+--   jobs, failed, enqueued, leases, flow   for a sample, see flow.lua
 -- ARGV
 --   1 clock offset, ms   2 member   then for each job that tells of itself: stored id, token,
 --   `<done> <total> <note>`; a full server leaves that out
@@ -16,7 +17,7 @@
 --   cancel was asked for: stored id, token of each, a bounded number}
 --   {'FENCED'}
 local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress', 'results',
-  'results-until', 'awaited'}
+  'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'leases', 'flow'}
 -- Leases to cancel that one answer names.
 local MOST_NAMED = 1000
 local q = named(NAMES, 0)
@@ -73,5 +74,6 @@ end
 if call('EXISTS', q['results-until'], q.awaited) > 0 then
   trim_results(q, now)
 end
+take_sample(q, now)
 return {'APPLIED', name_dead(q, member, now, pause), full and 1 or 0,
   q.has_cancelling and to_cancel() or {}}

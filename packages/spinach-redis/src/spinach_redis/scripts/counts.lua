@@ -70,7 +70,8 @@ for i = 1, tonumber(ARGV[6]) do
         local info = call('HGET', q.info, members[j]) or ''
         for task in string.gmatch(string.match(info, '^%d+ ([^\n]*)') or '', '%S+') do
           local instant = tonumber(call('ZSCORE', q.periodic, task))
-          if instant then
+          -- One that is paused is not due.
+          if instant and instant < NEVER then
             due = math.min(due or instant, instant)
           end
         end

@@ -13,6 +13,8 @@
 --   ready, future, timekeeper, marker, paused  for the wake-up, see wake.lua
 --   periodic       zset    task -> next due
 --   periodic-info  hash    task -> `<interval> <last declared>`, ms
+--   periodic-paused  hash  see grid.lua
+--   failed, enqueued, leases, flow  for a sample, see flow.lua
 --   running:<member>       of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 schema   3 member   4 lease, ms   5 info   6 time after
@@ -30,9 +32,7 @@
 --   {'VERSION', schema found}: nothing was done
 local NAMES = {'version', 'members', 'seq', 'info', 'guard', 'limits', 'declared', 'slots', 'held',
   'held-ends', 'brought', 'jobs', 'ready', 'future', 'timekeeper', 'marker', 'paused', 'periodic',
-  'periodic-info'}
--- Read at once, so that large ones do not fill the memory of the server.
-local RECORDS = 100
+  'periodic-info', 'periodic-paused', 'failed', 'enqueued', 'leases', 'flow'}
 local q = named(NAMES, 0)
 local now, _, now_us = now_ms(ARGV[1])
 local member, lease = ARGV[3], tonumber(ARGV[4])
@@ -59,9 +59,8 @@ if (known or anew) and call('HEXISTS', q.seq, member) == 0 then
 end
 local declares = anew or not known
 
--- A limit where there was none has to count the jobs that are leased without one. Only this
--- looks at all leases of a queue, once for a limit that is new. Slots may be left from an
--- earlier limit, which went with the last member that declared it.
+-- See occupy.lua. Slots may be left from an earlier limit, which went with the last member that
+-- declared it.
 local fresh = {}
 if declares and #limited > 0 then
   local overrides = fields_of(q.limits, limited)
@@ -90,6 +89,7 @@ end
 local longest = call('ZCARD', q.members) > 0 and tonumber(call('HGET', q.guard, 'lease')) or 0
 call('HSET', q.guard, 'lease', math.max(longest, lease), 'retention', ARGV[8])
 call('ZADD', q.members, now + lease, member)
+take_sample(q, now)
 local former = {}
 if anew then
   local info = call('HGET', q.info, member) or ''
@@ -105,24 +105,7 @@ if declares then
     call('HSET', q.seq, member, 0)
   end
   if next(fresh) then
-    local slots = {}
-    for _, key in pairs(running) do
-      local leases, ids = call('HGETALL', key), {}
-      for i = 1, #leases, 2 do
-        ids[#ids + 1] = leases[i]
-      end
-      for i = 1, #ids, RECORDS do
-        local last = math.min(i + RECORDS - 1, #ids)
-        local records = call('HMGET', q.jobs, unpack(ids, i, last))
-        for j = 1, #records do
-          local task = task_of(records[j])
-          if task and fresh[task] then
-            slots[#slots + 1], slots[#slots + 2] = 0, task .. '|' .. ids[i + j - 1]
-          end
-        end
-      end
-    end
-    many('ZADD', q.slots, slots)
+    occupy_leased(q, running, fresh)
   end
   for i = 1, #limited do
     local task = limited[i]
@@ -137,13 +120,17 @@ if declares then
   for i = 1, #periods do
     local task, interval = periods[i][1], periods[i][2]
     local due = tonumber(call('ZSCORE', q.periodic, task))
-    call('ZADD', q.periodic, math.min(due or now + interval, now + interval), task)
+    -- One that is paused stays so.
+    if due ~= NEVER then
+      call('ZADD', q.periodic, math.min(due or now + interval, now + interval), task)
+    end
     call('HSET', q['periodic-info'], task, string.format('%.0f %.0f', interval, now))
   end
   local seen = call('HRANDFIELD', q['periodic-info'], 100, 'WITHVALUES')
   for i = 1, #seen, 2 do
     if tonumber(string.match(seen[i + 1], '%d+$')) < now - tonumber(ARGV[6]) then
       call('HDEL', q['periodic-info'], seen[i])
+      call('HDEL', q['periodic-paused'], seen[i])
       call('ZREM', q.periodic, seen[i])
     end
   end
@@ -152,6 +139,7 @@ end
 for i = 1, #periods do
   local due = tonumber(call('ZSCORE', q.periodic, periods[i][1]))
   if due then
+    due = look_at(q, periods[i][1], due, periods[i][2], now)
     earliest = math.min(earliest or due, due)
   end
 end

@@ -11,13 +11,14 @@
 --   failed-bytes  string  size of records and reasons of the failed
 --   guard         hash    the bounds in force, see retention.lua
 --   results, results-until   see results.lua
+--   flow          hash    see flow.lua
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
 --   5 `retry` or `discard`   then the stored ids
 -- Reply
 --   how many of the ids were there
 local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes',
-  'guard', 'results', 'results-until'}
+  'guard', 'results', 'results-until', 'flow'}
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 
@@ -36,6 +37,7 @@ if ARGV[5] == 'retry' then
   forget_ends(q, found)
   many('RPUSH', q.ready, found)
   if #found > 0 then
+    call('HINCRBY', q.flow, 'revived', #found)
     announce(q)
   end
 else

@@ -9,13 +9,14 @@
 --   members, info, guard         see members.lua
 --   periodic      zset    task -> next due
 --   periodic-info hash    task -> `<interval> <last declared>`, ms
+--   periodic-paused  hash  see grid.lua
 -- ARGV
 --   1 clock offset, ms   2 most jobs   then the periodic tasks that the caller declares
 -- Reply
 --   {us until a job is due next or nil, due: task, instant for each,
 --   us until a task is due next or nil}
 local NAMES = {'ready', 'future', 'retrying', 'timekeeper', 'marker', 'paused', 'members', 'info',
-  'guard', 'periodic', 'periodic-info'}
+  'guard', 'periodic', 'periodic-info', 'periodic-paused'}
 local DAY_MS = 24 * 60 * 60 * 1000
 local q = named(NAMES, 0)
 local now, _, now_us = now_ms(ARGV[1])
@@ -35,7 +36,9 @@ for i = 3, #ARGV do
   local task = ARGV[i]
   local instant = tonumber(call('ZSCORE', q.periodic, task))
   local interval, seen = string.match(call('HGET', q['periodic-info'], task) or '', '^(%d+) (%d+)$')
-  if instant and interval and instant > now + tonumber(interval) + STEP_MS then
+  if instant == NEVER then
+    instant = look_at(q, task, instant, tonumber(interval), now)
+  elseif instant and interval and instant > now + tonumber(interval) + STEP_MS then
     -- The clock was set back: the task does not wait for it to catch up.
     instant = now + tonumber(interval)
     call('ZADD', q.periodic, instant, task)

@@ -11,7 +11,7 @@ __all__ = ["BROKER_INVARIANTS", "holds", "invariants_of"]
 
 #: Those that a broker keeps. I16 and I17 are kept inside a worker process,
 #: where no broker has a say.
-BROKER_INVARIANTS = tuple(f"I{n}" for n in range(1, 24) if n not in (16, 17))
+BROKER_INVARIANTS = tuple(f"I{n}" for n in range(1, 25) if n not in (16, 17))
 
 _ATTRIBUTE = "__spinach_invariants__"
 

@@ -22,14 +22,18 @@ from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour
 from .behaviours.life import LifeBehaviour
 from .behaviours.limits import LimitsBehaviour
+from .behaviours.looking import LookingBehaviour
 from .behaviours.matching import MatchingBehaviour
 from .behaviours.names import NamesBehaviour
 from .behaviours.namespaces import NamespacesBehaviour
 from .behaviours.nested import NestedBehaviour
 from .behaviours.options import OptionsBehaviour
 from .behaviours.outcome import OutcomeBehaviour
+from .behaviours.overrides import OverridesBehaviour
 from .behaviours.parks import ParksBehaviour
+from .behaviours.pausing import PausingBehaviour
 from .behaviours.periodic import PeriodicBehaviour
+from .behaviours.purging import PurgingBehaviour
 from .behaviours.reconciliation import ReconciliationBehaviour
 from .behaviours.recovery import RecoveryBehaviour
 from .behaviours.release import ReleaseBehaviour
@@ -78,6 +82,10 @@ class BrokerConformance(
     MatchingBehaviour,
     RetentionBehaviour,
     ResultsBehaviour,
+    PausingBehaviour,
+    PurgingBehaviour,
+    OverridesBehaviour,
+    LookingBehaviour,
     WakeupBehaviour,
     NamespacesBehaviour,
     NamesBehaviour,

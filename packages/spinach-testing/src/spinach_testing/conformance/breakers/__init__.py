@@ -21,6 +21,7 @@ from . import (
     jobs,
     matching,
     nesting,
+    operating,
     options,
     outcomes,
     producing,
@@ -60,6 +61,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
         failed_store,
         jobs,
         matching,
+        operating,
         results,
     )
     for breaker in _found_in(module)

@@ -54,6 +54,8 @@ class Family:
     large: dict[str, FailedJob] = field(default_factory=dict)
     #: Stored id → record, as it was to be stored.
     records: dict[str, bytes] = field(default_factory=dict)
+    #: Jobs that are counted where they should not be.
+    miscounted: int = 0
     #: Queues whose failed jobs were asked for.
     asked: set[str] = field(default_factory=set)
     #: The last job of the last page.

@@ -1,0 +1,98 @@
+-- Forgets jobs of one status, a bounded number a call, the first ones first.
+--
+-- KEYS
+--   version       string  schema of the queue
+--   jobs          hash    stored id -> record
+--   ready         list    stored ids
+--   future        zset    stored id -> due
+--   retrying      set     those ids of `future` that wait for a retry
+--   attempts      hash    stored id -> `<retries>,<losses>,<direct-only>`
+--   timekeeper, marker, paused   for the wake-up, see wake.lua
+--   failed        zset    stored id -> instant
+--   errors        hash    stored id -> reason
+--   failed-bytes  string  size of records and reasons of the failed
+--   limits, declared, slots, held, held-ends, brought   see slots.lua
+--   parked, parked-ends          hash, hash: the lane of each park, see lanes.lua
+--   flow          hash    see flow.lua
+--   cancelled     set     see gaps.lua
+--   guard         hash    the bounds in force, see retention.lua
+-- ARGV
+--   1 clock offset, ms   2 schema   3 `queued`, `waiting` or `failed`   4 most jobs
+-- Reply
+--   {'APPLIED', jobs that were forgotten, 1 if there are more}
+--   {'VERSION', schema found}
+local NAMES = {'version', 'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker',
+  'paused', 'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends',
+  'brought', 'parked', 'parked-ends', 'flow', 'cancelled', 'guard'}
+local LANES = 100
+local q = named(NAMES, 0)
+local now = now_ms(ARGV[1])
+local status, left = ARGV[3], tonumber(ARGV[4])
+
+local other = foreign(q, ARGV[2])
+if other then
+  return {'VERSION', other}
+end
+admit_when_full(q.ready)
+local removed = 0
+
+-- Forgets the jobs of these ids, which were taken out of their place.
+local function forget(ids)
+  for i = 1, #ids, PORTION do
+    local last = math.min(i + PORTION - 1, #ids)
+    removed = removed + call('HDEL', q.jobs, unpack(ids, i, last))
+    call('HDEL', q.attempts, unpack(ids, i, last))
+  end
+  left = left - #ids
+end
+
+-- The same for the lanes of one place, some at a time.
+local function forget_lanes(entries, ends, after)
+  local names = call('HRANDFIELD', ends, LANES)
+  for i = 1, #names do
+    if left <= 0 then
+      return
+    end
+    local lane = lane_of(entries, ends, names[i])
+    local ids = head_of(lane, left)
+    drop_head(lane, #ids)
+    forget(ids)
+    if after then
+      after(names[i])
+    end
+  end
+end
+
+local more
+if status == 'queued' then
+  local ids = call('LPOP', q.ready, left) or {}
+  many('SREM', q.brought, ids)
+  many('SREM', q.cancelled, ids)
+  forget(ids)
+  close_up(q)
+  local limits = limits_of(q)
+  forget_lanes(q.held, q['held-ends'], function(task)
+    local limit = limit_of(q, limits, task)
+    if limit and not limit.n then
+      fill_slots(q, limit)
+    end
+  end)
+  forget_lanes(q.parked, q['parked-ends'])
+  more = call('EXISTS', q.ready, q['held-ends'], q['parked-ends']) > 0
+elseif status == 'waiting' then
+  local ids = call('ZRANGE', q.future, 0, left - 1)
+  many('ZREM', q.future, ids)
+  many('SREM', q.retrying, ids)
+  forget(ids)
+  more = call('EXISTS', q.future) > 0
+else
+  local ids = take_out(q, call('ZRANGE', q.failed, 0, left - 1))
+  forget(ids)
+  more = call('EXISTS', q.failed) > 0
+end
+if status ~= 'failed' and removed > 0 then
+  -- They did not end, so they do not count for the rate at which jobs do.
+  call('HINCRBY', q.flow, 'purged', removed)
+end
+wake(q, now)
+return {'APPLIED', removed, more and 1 or 0}

@@ -1,0 +1,7 @@
+-- What steers a queue is refused where another release keeps it in another way.
+
+-- The schema found, if it is not ours.
+local function foreign(q, schema)
+  local version = call('GET', q.version)
+  return version and version ~= schema and version
+end
