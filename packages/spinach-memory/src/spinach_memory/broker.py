@@ -429,7 +429,7 @@ class MemoryBroker(Broker):
     @staticmethod
     def _take_sample(shelves: Shelves, queue: Queue, now_ms: int) -> None:
         if queue.flow.due(now_ms):
-            newest = int(shelves.new_token())
+            newest = shelves.new_number()
             queue.flow.take(operating.sample(queue, now_ms, newest))
 
     # -- jobs --------------------------------------------------------------

@@ -60,6 +60,8 @@ class FutureJobs:
             job = heapq.heappop(self._heap)[2]
             if job.retries:
                 self.retrying -= 1
+            if self._cancelled:
+                self._close_up()
             yield job
 
     def pop_due(self, now_ms: int, limit: int) -> list[StoredJob]:

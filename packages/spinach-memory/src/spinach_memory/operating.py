@@ -18,13 +18,14 @@ from spinach.brokers.calls import (
 from spinach.const import MOST_TOLD
 
 from .jobs import task_of
+from .queue import read_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spinach.brokers.operating import Purgeable
 
-    from .jobs import StoredJob
+    from .jobs import Line, StoredJob
     from .members import Member
     from .queue import Queue
 
@@ -68,7 +69,7 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
     source = _queued(queue) if status == "queued" else queue.future.drain()
     removed = 0
     for job in islice(source, limit):
-        del queue.jobs[job.stored_id]
+        queue.forget(job)
         removed += 1
     queue.flow.purged += removed
     if status == "waiting":
@@ -78,17 +79,22 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
 
 def _queued(queue: Queue) -> Iterator[StoredJob]:
     """Take out what is ready, then what is held, then what is parked."""
-    while queue.ready:
-        yield queue.ready.popleft()
+    yield from _drain(queue.ready)
     for slots in queue.limits.tasks.values():
-        while slots.held:
-            yield slots.held.popleft()
+        yield from _drain(slots.held)
     for task, park in list(queue.parked.items()):
-        while park:
-            job = park.popleft()
+        for job in _drain(park):
             if not park:
                 del queue.parked[task]
             yield job
+
+
+def _drain(line: Line) -> Iterator[StoredJob]:
+    """Take out one job after the other, the first one first."""
+    while line:
+        job = line.popleft()
+        line.close_up()
+        yield job
 
 
 def members(queue: Queue, now_ms: int) -> QueueMembers:
@@ -101,7 +107,9 @@ def members(queue: Queue, now_ms: int) -> QueueMembers:
 
 
 def _member(queue: Queue, member: Member, now_ms: int) -> MemberState:
-    told = sorted(member.running.values(), key=lambda lease: (not lease.direct, int(lease.token)))
+    told = sorted(
+        member.running.values(), key=lambda lease: (not lease.direct, read_token(lease.token))
+    )
     return MemberState(
         member=member.name,
         info=member.enrolment.info,
@@ -114,7 +122,7 @@ def _member(queue: Queue, member: Member, now_ms: int) -> MemberState:
                 task=task_of(lease.record),
                 retries=lease.retries,
                 direct=lease.direct,
-                order=int(lease.token),
+                order=read_token(lease.token)[0],
             )
             for lease in told[:MOST_TOLD]
         ),

@@ -297,6 +297,8 @@ class Queue:
             self.cancelling[stored_id] = None
             return CancelReply(verdict=CancelVerdict.REQUESTED)
         reply = CancelReply(verdict=CancelVerdict.CANCELLED, record=job.record, retries=job.retries)
+        # Before its record goes.
+        self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
         where = job.where
         if where is None:
             if job.order and (slots := self.limits.slots_of(job)) is not None:
@@ -315,7 +317,6 @@ class Queue:
             if not park:
                 del self.parked[where.lane]
         self.forget(job)
-        self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
         return reply
 
     def cancelled(self, member: Member) -> tuple[tuple[str, str], ...]:

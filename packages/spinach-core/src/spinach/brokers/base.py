@@ -47,9 +47,9 @@ class Broker(
 
     **Failure.** `enqueue`, `queues` and the methods for operators, on jobs, the failed store and
     results raise `BrokerError`. The methods that workers call (those of the working and
-    housekeeping roles, and `counts`) never raise for what passes by itself, such as a server that is down: they answer
-    `Verdict.UNKNOWN` with the error, because the engine has to go on, and what it
-    does next depends on not knowing whether the call was carried out. They raise
+    housekeeping roles, and `counts`) never raise for what passes by itself, such as a server that
+    is down: they answer `Verdict.UNKNOWN` with the error, because the engine has to go on, and
+    what it does next depends on not knowing whether the call was carried out. They raise
     `BrokerError` for what needs a person, such as a password that is refused at the first
     call. One that was accepted before may be refused for a while: that passes, too.
 
