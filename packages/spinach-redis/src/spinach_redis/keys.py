@@ -113,7 +113,8 @@ JOIN: Final = (
     "periodic", "periodic-info", "periodic-paused", "failed", "enqueued", "leases", "flow",
 )
 BEAT: Final = (
-    "members", "seq", "info", "guard", "jobs", "failed", "enqueued", "leases", "flow",
+    "members", "seq", "info", "guard", "cancelling", "progress", "results", "results-until",
+    "awaited", "jobs", "failed", "enqueued", "leases", "flow",
 )
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",

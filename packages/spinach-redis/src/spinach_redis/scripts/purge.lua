@@ -54,8 +54,8 @@ local function forget_lanes(entries, ends, after)
       return
     end
     local lane = lane_of(entries, ends, names[i])
-    local ids = head_of(lane, left)
-    drop_head(lane, #ids)
+    local ids, numbers = head_of(lane, left)
+    drop_head(lane, ids, numbers, #ids)
     forget(ids)
     if after then
       after(names[i])

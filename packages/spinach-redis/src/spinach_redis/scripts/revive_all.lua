@@ -12,6 +12,7 @@
 --   failed-bytes  string  size of records and reasons of the failed
 --   guard         hash    the bounds in force, see retention.lua
 --   results, results-until   see results.lua
+--   flow          hash    see flow.lua
 --   taken:<call>  string  what this call was answered
 -- ARGV
 --   1 clock offset, ms   2 to 4 bounds by default: number, age in ms, bytes
@@ -24,7 +25,7 @@
 --   `<how many jobs> <instant> <order> <stored id>`: where to begin next; the number alone when
 --   nothing is left
 local NAMES = {'jobs', 'ready', 'attempts', 'marker', 'paused', 'failed', 'errors', 'failed-bytes',
-  'guard', 'results', 'results-until'}
+  'guard', 'results', 'results-until', 'flow'}
 local q = named(NAMES, 0)
 local taken = KEYS[#NAMES + 1]
 local now = now_ms(ARGV[1])
@@ -82,6 +83,7 @@ if #ids > 0 then
   drop(q, ids, freed)
   if ARGV[5] == 'retry' then
     forget_ends(q, ids)
+    call('HINCRBY', q.flow, 'revived', #ids)
     many('RPUSH', q.ready, ids)
     announce(q)
   else
