@@ -320,7 +320,7 @@ def test_worker_thread_may_look_and_not_wait(shop: Shop) -> None:
             lambda: shop.spin.result(part, timeout=SECOND),
             lambda: shop.spin.results([part], timeout=None),
         ):
-            with pytest.raises(WaitInWorker, match=r"(?s)worker thread of this engine.*follow"):
+            with pytest.raises(WaitInWorker, match=r"(?s)a thread of this engine.*follow"):
                 wait()
         with pytest.raises(ResultTimeout):
             shop.spin.result(part, timeout=timedelta(0))
