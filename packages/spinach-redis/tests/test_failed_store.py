@@ -32,7 +32,7 @@ class Store:
         self._tag = f"{{{namespace}/{QUEUE}}}:"
 
     def fail(self, count: int, *, size: int = 2) -> list[str]:
-        """Let so many jobs of a payload of `size` bytes fail, in one report."""
+        """Let `count` jobs of a payload of `size` bytes fail, in one report."""
         jobs = [deposit(max_retries=0, payload=b"x" * size) for _ in range(count)]
         self.broker.enqueue(jobs)
         leases = []
