@@ -202,7 +202,7 @@ def depth(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def explore(session: nox.Session) -> None:
-    """Explore the interleavings of a whole worker process; takes about ten minutes."""
+    """Explore the interleavings of a whole worker process; takes a quarter of an hour."""
     install_editable(session)
     session.install(*test_groups())
     session.run("python", "-m", "pytest", "-m", "exhaustive", "--durations=0", *session.posargs)

@@ -21,7 +21,7 @@ SOURCES = [
 ]
 #: Threads and objects that users meet under these names.
 PARTS = {"arbiter", "engine", "result notifier", "subscriber"}
-#: So many ideas, beside the parts, may have a word of our own.
+#: The number of ideas, beside the parts, that may have a word of our own.
 MOST_OWN_WORDS = 12
 
 #: Words that meant something here once. The field has others for it: worker pool, jobs in flight,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 #: Modules that people import from. What they offer is what their `__all__` names, and
-#: what `spinach` looks up on size.
+#: what `spinach` imports on demand.
 PUBLIC = (
     "spinach",
     "spinach.brokers.base",
@@ -157,7 +157,7 @@ def definitions(module: str, name: str) -> tuple[Definition, ...]:
 
 
 def exported(module: str) -> list[str]:
-    """What a module offers: its `__all__`, and the brokers that `spinach` looks up."""
+    """What a module offers: its `__all__`, and the brokers that `spinach` imports on demand."""
     names: list[str] = []
     for node in statements(tree(module).body):
         if names_of(node) == ["__all__"]:

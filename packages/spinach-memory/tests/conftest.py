@@ -25,7 +25,7 @@ class WatchedClock(WallClock):
         self._begun = threading.Semaphore(0)
 
     def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
-        # The waiting thread holds the store's lock until it really waits, so whoever
+        # The waiting thread holds the store's lock until it really waits, so a thread that
         # sees this and takes the lock afterwards comes later.
         self._begun.release()
         return super().wait(condition, timeout_seconds)

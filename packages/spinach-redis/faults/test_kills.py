@@ -42,8 +42,8 @@ def test_killed_worker_loses_no_job_and_doubles_none(
 ) -> None:  # I3, I4, I7, I11
     with server.client() as client:
         name = version_of(client)
-    # So many at once that waiting takes most of the time, and not so many that the
-    # machine is too busy to beat.
+    # Enough at once that waiting takes most of the time, and few enough that the machine is not
+    # too busy to beat.
     waves = [[point] * 25 for point in POINTS] if full else [list(POINTS)]
     for wave in waves:
         started = time.monotonic()

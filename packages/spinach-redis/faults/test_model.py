@@ -333,7 +333,7 @@ class Brokers(RuleBasedStateMachine):
     @precondition(lambda self: self.members)
     @rule(process=processes, which=st.integers(0))
     def recover(self, process: str, which: int) -> None:
-        """Whoever it is, dead or alive."""
+        """Recover any member, dead or alive."""
         (_, queue), (member, _, _) = list(self.members.items())[which % len(self.members)]
         applied = [side.recover(process, queue, member) for side in self.sides]
         assert applied[0] == applied[1]

@@ -259,7 +259,7 @@ def test_batch_that_gets_on_may_take_longer(
 
 
 class SlowLine:
-    """Passes on what a client sends, so many bytes a second, and answers at once."""
+    """Passes on what a client sends at `bytes_a_second`, and answers at once."""
 
     def __init__(self, server: Server, bytes_a_second: int) -> None:
         self._listener = socket.socket()

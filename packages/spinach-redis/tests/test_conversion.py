@@ -280,7 +280,7 @@ class Stopped(Exception):
 
 
 class Mortal:
-    """Asks so many times, then dies."""
+    """Makes `calls` calls, then dies."""
 
     def __init__(self, reach: RedisClient, calls: int) -> None:
         self._caller = reach

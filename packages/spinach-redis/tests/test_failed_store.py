@@ -33,7 +33,7 @@ class Store:
         Member(self._new_broker(failed_retention=retention))
 
     def fail(self, count: int, *, size: int = 2) -> list[str]:
-        """Let so many jobs of a payload of `size` bytes fail, in one report."""
+        """Let `count` jobs of a payload of `size` bytes fail, in one report."""
         jobs = [deposit(max_retries=0, payload=b"x" * size) for _ in range(count)]
         self.broker.enqueue(jobs)
         leases = []

@@ -175,7 +175,7 @@ def test_primary_that_stepped_down_is_left_for_the_new_one(
     # Nobody is connected to it any more.
     assert broker.counts([QUEUE])[0].leased == 2
     lines = [record.getMessage() for record in caplog.records]
-    assert len([line for line in lines if "trying on" in line]) <= 1, lines
+    assert len([line for line in lines if "is unavailable, retrying" in line]) <= 1, lines
     assert all(SERVICE in line for line in lines)
 
 

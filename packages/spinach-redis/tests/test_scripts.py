@@ -121,7 +121,7 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
 
 
 #: Behaviours that together call every script, with limits, parks and dead members; none that
-#: sends more than a server keeps for whoever monitors it.
+#: sends more than a server keeps for a client that monitors it.
 COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing|Retention)Behaviour"
     r"|(Finding|Cancel)Behaviour::test_(?!.*(pages|many))"

@@ -55,7 +55,7 @@ class WaitingFetch:
 
 
 def until_blocked(*servers: Server, count: int = 1) -> None:
-    """Wait until so many connections wait on these servers."""
+    """Wait until `count` connections wait on these servers."""
     until(lambda: sum(map(blocked, servers)) >= count, f"{count} waits", PROMPT_SECONDS)
 
 

@@ -157,9 +157,8 @@ class Run:
     def wake(self, name: str) -> None:
         self._threads[name].asleep = False
 
-    def position(self, known: dict[int, int] | None = None) -> tuple[object, ...]:
-        """Where each thread stands, with its local variables; see `summary`."""
-        known = {} if known is None else known
+    def position(self, known: dict[int, int]) -> tuple[object, ...]:
+        """Where each thread stands, with its local variables; `known` as for `summary`."""
         stands: list[object] = []
         for name, thread in self._threads.items():
             frame = thread.greenlet.gr_frame if not thread.greenlet.dead else None
@@ -286,15 +285,14 @@ def explore(
         path[-1].choice = path[-1].rest.pop(0)
 
 
-def summary(value: Any, known: dict[int, int] | None = None) -> Any:
+def summary(value: Any, known: dict[int, int]) -> Any:
     """What an object holds, as something hashable.
 
     Args:
         value: the object.
         known: id → number of each object that was told before in the same state; it is told by
-            its number from then on. None: none was.
+            its number from then on.
     """
-    known = {} if known is None else known
     if value is None or isinstance(value, (bool, int, float, str, bytes, enum.Enum)):
         return value
     if isinstance(value, Lease):
