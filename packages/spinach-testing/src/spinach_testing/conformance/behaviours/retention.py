@@ -52,6 +52,8 @@ class RetentionBehaviour(BrokerBehaviour):
         # The client was told of nothing, and its own broker would keep them for longer.
         assert ids(lab.client.failed_jobs(QUEUE)) == [new.stored_id]
         assert lab.client.find_failed([QUEUE], [old.stored_id]) == []
+        assert ids(lab.client.find_jobs([QUEUE], ids([old, new]))) == [new.stored_id]
+        assert ids(lab.client.list_jobs(QUEUE).jobs) == [new.stored_id]
         newest = lab.client.failed_jobs(QUEUE)[0].cursor
         portion = FailedPortion(matching=FailedFilter(), until=newest)
         assert lab.client.retry_matching(QUEUE, portion).count == 1
@@ -73,6 +75,8 @@ class RetentionBehaviour(BrokerBehaviour):
         lab.advance(2 * MAX_FAILED_AGE)
         assert lab.counts().failed == 1
         assert ids(lab.client.failed_jobs(QUEUE)) == [job.stored_id]
+        assert ids(lab.client.find_jobs([QUEUE], [job.stored_id])) == [job.stored_id]
+        assert ids(lab.client.list_jobs(QUEUE).jobs) == [job.stored_id]
         assert lab.client.retry_failed(QUEUE, [job.stored_id]) == 1
 
     @holds("I19")
