@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from spinach import signals
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
+from spinach.definition.task import name_of_task
 from spinach.exc import InvalidArgument, WaitTimeout
-from spinach.job import Job, JobStatus, job_from_record
+from spinach.job import Job, JobStatus, job_from_record, log_fields, stored_ids_of
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
-from spinach.record.ids import job_id_of, stored_id
+from spinach.record.ids import job_id_of
 from spinach.record.names import check_name
 from spinach.support.checks import require_int
 from spinach.support.log import JOB_LOGGER
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
+    from spinach.definition.task import Task, Wanted
     from spinach.record.ids import StoredId
 
 __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place", "Progress"]
@@ -54,9 +56,9 @@ _STATUS: Final = {place: status for status, places in _PLACES.items() for place 
 class JobWorker:
     """The worker process that has a job."""
 
-    #: As the process told of itself; empty where that is not known any more.
-    host: str
-    pid: str
+    #: As the process told them; None where that is not known any more.
+    host: str | None
+    pid: int | None
     #: Its membership in the queue, as logs name it.
     member: str
     #: Aware, UTC: since when it has the job; None where that is not known.
@@ -123,6 +125,7 @@ class Jobs:
     Args:
         broker: asked for at each call.
         namespace: sender of the signals.
+        resolve: finds the task of a function; raises UnknownTask.
         may_wait: called with the name of the method and its timeout before a wait; returns the
             seconds, and raises where the thread may not wait.
     """
@@ -131,10 +134,12 @@ class Jobs:
         self,
         broker: Callable[[], Broker],
         namespace: str,
+        resolve: Callable[[Any], Task[..., Any]],
         may_wait: Callable[[str, timedelta | None], float],
     ) -> None:
         self._broker = broker
         self._namespace = namespace
+        self._resolve = resolve
         self._may_wait = may_wait
 
     def get(self, job: Job | uuid.UUID | str) -> JobView | None:
@@ -149,21 +154,21 @@ class Jobs:
             cancelled, was discarded, or was trimmed from the failed store.
 
         Raises:
-            InvalidArgument: neither a job nor an id.
+            InvalidArgument: neither a job nor an id, or a job of another namespace.
             BrokerError: the broker could not answer.
         """
         broker = self._broker()
-        wanted = _wanted(job)
+        wanted = _wanted(job, self._namespace)
         queues = [wanted.queue] if wanted.queue is not None else broker.queues()
         found = broker.find_jobs(queues, wanted.stored_ids)
-        return _view(found[0]) if found else None
+        return self._view(found[0]) if found else None
 
     def list(
         self,
         queue: str,
         *,
         status: JobStatus | None = None,
-        task: str | None = None,
+        task: Wanted | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> JobsPage:
@@ -179,36 +184,37 @@ class Jobs:
             queue: to look into.
             status: WAITING, QUEUED, RUNNING or FAILED; None lists all. Jobs in other states are
                 not kept.
-            task: name of the task of the jobs; None lists all.
+            task: of the jobs: its name, its function, or the `Task`; None lists all. By name it
+                need not be attached to the engine.
             cursor: of the page before, which was asked for with the same queue, status and task;
                 None begins.
             limit: how many to return at most, up to 1,000.
 
         Raises:
             InvalidName: bad name of the queue or the task.
-            InvalidArgument: a status that no job here has, a limit out of range, or a cursor that
-                is none, or that of another listing.
+            InvalidArgument: a status that no job here has, nothing that names a task, a limit out
+                of range, or a cursor that is none, or that of another listing.
+            UnknownTask: the function is no task of this engine.
             BrokerError: the broker could not answer.
         """
         check_name(queue, "queue")
-        if task is not None:
-            check_name(task, "task")
+        name = None if task is None else name_of_task(task, self._resolve)
         if status is not None and status not in _PLACES:
             raise InvalidArgument(
                 f"status is {status!r}, expected JobStatus.WAITING, QUEUED, RUNNING or FAILED. "
                 "A job in another state is not kept, so that none can be listed."
             )
         require_int(limit, "limit", 1, _MOST)
-        listing = [queue, "" if status is None else status.value, task or ""]
+        listing = [queue, "" if status is None else status.value, name or ""]
         page = self._broker().list_jobs(
             queue,
             places=() if status is None else _PLACES[status],
-            task=task,
+            task=name,
             cursor=_read_cursor(cursor, listing),
             limit=limit,
         )
         return JobsPage(
-            jobs=tuple(map(_view, page.jobs)),
+            jobs=tuple(map(self._view, page.jobs)),
             cursor=None if page.cursor is None else _write_cursor(listing, page.cursor),
         )
 
@@ -231,10 +237,11 @@ class Jobs:
             the job is over, or there never was one).
 
         Raises:
-            InvalidArgument: neither a job nor an id; nothing was cancelled.
+            InvalidArgument: neither a job nor an id, or a job of another namespace; nothing was
+                cancelled.
             BrokerError: the broker could not answer, and some may be cancelled.
         """
-        wanted = [_wanted(job) for job in jobs]
+        wanted = [_wanted(job, self._namespace) for job in jobs]
         broker = self._broker()
         listed: Sequence[str] | None = None
         # Queue → positions, and the stored ids to cancel there.
@@ -278,10 +285,11 @@ class Jobs:
         Raises:
             WaitTimeout: one of them is not over.
             WaitInWorker: called in one of this engine's own threads, and the timeout is not 0.
-            InvalidArgument: neither a job nor an id, or a timeout that makes no sense.
+            InvalidArgument: neither a job nor an id, a job of another namespace, or a timeout
+                that makes no sense.
             BrokerError: the broker could not answer.
         """
-        wanted = [_wanted(job) for job in jobs]
+        wanted = [_wanted(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
         clock = self._broker().clock
         end = clock.monotonic() + seconds
@@ -322,8 +330,45 @@ class Jobs:
             if not there:
                 over[position] = None
             elif there[0].place is Place.FAILED:
-                over[position] = _view(there[0])
+                over[position] = self._view(there[0])
         return over
+
+    def _view(self, found: FoundJob) -> JobView:
+        """What users see of a job."""
+        place = found.place
+        status = _STATUS[place]
+        try:
+            job = job_from_record(
+                found.stored_id,
+                found.record,
+                retries=found.retries,
+                status=status,
+                namespace=self._namespace,
+            )
+        except UnreadableRecord:
+            job = None
+        failure = found.failure
+        return JobView(
+            id=uuid.UUID(job_id_of(found.stored_id)),
+            status=status,
+            place=place,
+            queue=found.queue,
+            job=job,
+            exact=found.ahead_exact and (place is not Place.LEASED or found.direct),
+            ahead=found.ahead,
+            held_by=found.lane if place is Place.HELD else None,
+            parked_because=_parked_because(found) if place is Place.PARKED else None,
+            worker=_worker_of(found) if place is Place.LEASED else None,
+            waiting_until=None if found.due_ms is None else from_ms(found.due_ms),
+            failed_at=None if found.failed_ms is None else from_ms(found.failed_ms),
+            attempts=found.retries,
+            losses=found.losses,
+            error="" if failure is None else failure.error,
+            message="" if failure is None else failure.message,
+            traceback="" if failure is None else failure.traceback,
+            progress=found.progress,
+            cancel_requested=found.cancel_requested,
+        )
 
     def _tell(self, stored: StoredId, reply: CancelReply) -> None:
         """Log that a job was cancelled, and send the signal."""
@@ -331,15 +376,18 @@ class Jobs:
             return
         try:
             job = job_from_record(
-                stored, reply.record, retries=reply.retries, status=JobStatus.CANCELLED
+                stored,
+                reply.record,
+                retries=reply.retries,
+                status=JobStatus.CANCELLED,
+                namespace=self._namespace,
             )
         except UnreadableRecord:
             return  # Only a newer release can tell what it was.
         with SHIELD:
             JOB_LOGGER.info(
-                "Job cancelled: %s %s", job.task_name, job.id_text,
-                extra={"job_id": job.id_text, "task": job.task_name, "queue": job.queue},
-            )  # fmt: skip
+                "Job cancelled: %s %s", job.task_name, job.id_text, extra=log_fields(job)
+            )
         with SHIELD:
             signals.job_cancelled.send(self._namespace, job=job)
 
@@ -354,59 +402,14 @@ class _Wanted:
     stored_ids: tuple[StoredId, ...]
 
 
-def _wanted(job: Any) -> _Wanted:
+def _wanted(job: Any, namespace: str) -> _Wanted:
     """What to look for.
 
     Raises:
-        InvalidArgument: neither a job nor an id.
+        InvalidArgument: neither a job nor an id, or a job of another namespace.
     """
-    if isinstance(job, Job):
-        return _Wanted(job.queue, (stored_id(job.id_text, job.max_retries),))
-    job_id = job if isinstance(job, uuid.UUID) else None
-    if isinstance(job, str):
-        try:
-            job_id = uuid.UUID(job)
-        except ValueError:
-            job_id = None
-    if job_id is None:
-        raise InvalidArgument(
-            f"{job!r} of type {type(job).__name__} is neither a job nor the id of one. Pass what "
-            "schedule() answered, its id, or the text of its id."
-        )
-    text = str(job_id)
-    return _Wanted(None, (stored_id(text, 0), stored_id(text, 1)))
-
-
-def _view(found: FoundJob) -> JobView:
-    """What users see of a job."""
-    place = found.place
-    status = _STATUS[place]
-    try:
-        job = job_from_record(found.stored_id, found.record, retries=found.retries, status=status)
-    except UnreadableRecord:
-        job = None
-    failure = found.failure
-    return JobView(
-        id=uuid.UUID(job_id_of(found.stored_id)),
-        status=status,
-        place=place,
-        queue=found.queue,
-        job=job,
-        exact=found.ahead_exact and (place is not Place.LEASED or found.direct),
-        ahead=found.ahead,
-        held_by=found.lane if place is Place.HELD else None,
-        parked_because=_parked_because(found) if place is Place.PARKED else None,
-        worker=_worker_of(found) if place is Place.LEASED else None,
-        waiting_until=None if found.due_ms is None else from_ms(found.due_ms),
-        failed_at=None if found.failed_ms is None else from_ms(found.failed_ms),
-        attempts=found.retries,
-        losses=found.losses,
-        error="" if failure is None else failure.error,
-        message="" if failure is None else failure.message,
-        traceback="" if failure is None else failure.traceback,
-        progress=found.progress,
-        cancel_requested=found.cancel_requested,
-    )
+    queue = job.queue if isinstance(job, Job) else None
+    return _Wanted(queue, stored_ids_of(job, namespace))
 
 
 def _parked_because(found: FoundJob) -> str:
@@ -418,9 +421,10 @@ def _parked_because(found: FoundJob) -> str:
 
 
 def _worker_of(found: FoundJob) -> JobWorker:
+    pid = found.info.get("pid", "")
     return JobWorker(
-        host=found.info.get("host", ""),
-        pid=found.info.get("pid", ""),
+        host=found.info.get("host"),
+        pid=int(pid) if pid.isdecimal() else None,
         member=found.member,
         since=None if found.leased_ms is None else from_ms(found.leased_ms),
     )

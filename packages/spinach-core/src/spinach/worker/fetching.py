@@ -360,7 +360,7 @@ class Fetching:
         self._in_flight.post(
             Outcome(OutcomeKind.FAILED, lease, task, failure=failure, keep_ms=keep_ms)
         )
-        tell_lost(self._in_flight, self._on_lost, lease.queue, lease)
+        tell_lost(self._in_flight, self._on_lost, self._broker.namespace, lease.queue, lease)
 
     def _now(self) -> float:
         return self._clock.monotonic() + _TOLERANCE_SECONDS
