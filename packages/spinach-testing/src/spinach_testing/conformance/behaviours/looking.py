@@ -97,8 +97,8 @@ class LookingBehaviour(BrokerBehaviour):
         given: dict[str, tuple[int, int]] = {}
         for extra in (0, 1):
             before = lab.now_ms()
-            [lease] = process.take(idle=1 - extra, extra=extra)
-            given[lease.stored_id] = before, lab.now_ms()
+            [taken] = process.take(idle=1 - extra, extra=extra)
+            given[taken.stored_id] = before, lab.now_ms()
             lab.live(MINUTE, process)
         # Neither beats nor a reconciliation give a lease anew.
         process.reconcile()
