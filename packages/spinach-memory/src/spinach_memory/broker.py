@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from spinach.retention import FailedRetention
 
     from .queue import Queue
-    from .store import Shelves
 
 __all__ = ["MemoryBroker"]
 
