@@ -51,7 +51,7 @@ _RECORD = header_line(max_retries=3, queue=QUEUE, task="letters.send") + b"[[123
 
 def main() -> int:
     """Measure; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true")
     parser.add_argument("jobs", type=int, nargs="?", default=JOBS)
     options = parser.parse_args()
@@ -91,9 +91,15 @@ def measure(spin: Engine, broker: RedisBroker, ids: Sequence[uuid.UUID]) -> list
         if max(spans) > GOAL_MS:
             missed.append(f"{name}, {count:,} jobs")
 
+    def get(first: int) -> Callable[[int], object]:
+        return lambda number: spin.jobs.get(ids[first + number])
+
+    def cancel(first: int) -> Callable[[int], object]:
+        return lambda number: spin.jobs.cancel(ids[first + number])
+
     def all_of(when: str) -> None:
         for place, first in places.items():
-            timed(f"get, {place}{when}", lambda n, at=first: spin.jobs.get(ids[at + n]))
+            timed(f"get, {place}{when}", get(first))
         timed(f"counts{when}", lambda _: broker.counts([QUEUE]))
         timed(f"one page of 100{when}", lambda _: spin.jobs.list(QUEUE))
         timed(f"one page, of 5 running{when}", lambda _: running(spin))
@@ -105,7 +111,7 @@ def measure(spin: Engine, broker: RedisBroker, ids: Sequence[uuid.UUID]) -> list
     for place, first in places.items():
         # Others than those that are asked for above.
         at = first + CALLS if place == "head" else first - CALLS
-        timed(f"cancel, {place}", lambda n, at=at: spin.jobs.cancel(ids[at + n]))
+        timed(f"cancel, {place}", cancel(at))
     if count < 400_000:
         return missed
     scattered = ids[1000:100_000:2]

@@ -122,6 +122,6 @@ def test_worker_tells_of_a_pause_and_of_its_end(
 def test_description_of_the_dead_is_read_whatever_release_wrote_it(
     info: bytes, told: dict[str, str]
 ) -> None:
-    reply = replies.recover_reply([b"APPLIED", 0, [], 4, 3, info])
+    reply = replies.recover_reply([b"APPLIED", 0, [], 4, 3, info, 0])
     assert (reply.verdict, reply.ready, reply.retrying) == (Verdict.APPLIED, 4, 3)
     assert reply.info == told

@@ -35,6 +35,7 @@ OWN = {
     "AT_ONCE": 20,
     "DAY_MS": 24 * 60 * 60 * 1000,
     "FIRST": 5,
+    "FIRST_IDS": 100,
     "FIRST_PEEK": 10,
     "LANES": 100,
     "MOST_GAPS": 10_000,
@@ -48,6 +49,8 @@ OWN = {
     "PORTION": 1000,
     "RECORDS": 100,
     "SAME_INSTANT": 2048,
+    "SIGNAL_MS": 10_000,
+    "TRIM_RESULTS": 100,
 }
 
 
@@ -79,8 +82,9 @@ def test_each_number_of_the_scripts_is_shared_or_the_servers_own() -> None:
 
 def test_memory_broker_has_no_number_of_its_own() -> None:
     for file in files(spinach_memory).iterdir():
-        # How long a clock has to stand until somebody is told concerns no other broker.
-        if file.name.endswith(".py") and file.name != "stopped_clock.py":
+        # How long a clock has to stand until somebody is told, and how long a clock is asked to
+        # wait at once, concern no other broker.
+        if file.name.endswith(".py") and file.name not in ("stopped_clock.py", "waiting.py"):
             text = file.read_text(encoding="utf-8")
             assert re.findall(r"^_?[A-Z_]+(?:: Final)? = [0-9].*", text, re.M) == [], file.name
 

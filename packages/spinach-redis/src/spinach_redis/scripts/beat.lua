@@ -70,10 +70,9 @@ call('ZADD', q.members, now + lease_of(q, member), member)
 if ARGV[3] and not full then
   keep_progress()
 end
--- Here as well, since the next end may be far away, or never come.
-if call('EXISTS', q['results-until'], q.awaited) > 0 then
+-- Results are trimmed here as well, since the next end may be far away, or never come.
+if take_sample(q, now) and call('EXISTS', q['results-until'], q.awaited) > 0 then
   trim_results(q, now)
 end
-take_sample(q, now)
 return {'APPLIED', name_dead(q, member, now, pause), full and 1 or 0,
   q.has_cancelling and to_cancel() or {}}

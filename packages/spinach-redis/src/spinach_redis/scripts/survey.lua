@@ -15,8 +15,8 @@
 --    came and how many ended ever, the fields of `flow`}
 --   {'VERSION', schema found}
 local NAMES = {'version', 'jobs', 'ready', 'paused', 'failed', 'enqueued', 'flow'}
--- Ids at the head of `ready` that may be without a record.
-local MOST_GAPS = 100
+-- Ids at the head of `ready` among which the first one with a record is looked for.
+local FIRST_IDS = 100
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 
@@ -24,7 +24,7 @@ local other = foreign(q, ARGV[2])
 if other then
   return {'VERSION', other}
 end
-local ids, first = call('LRANGE', q.ready, 0, MOST_GAPS - 1), false
+local ids, first = call('LRANGE', q.ready, 0, FIRST_IDS - 1), false
 for i = 1, #ids do
   first = call('HGET', q.jobs, ids[i])
   if first then

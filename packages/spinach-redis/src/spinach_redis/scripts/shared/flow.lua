@@ -18,7 +18,7 @@ local function came_and_ended(q)
   return came, came - there - tonumber(counted[2] or 0)
 end
 
--- Takes a sample for each ring whose slot has none of this span yet.
+-- Takes a sample for each ring whose slot has none of this span yet; whether there was one.
 local function take_sample(q, now)
   local rings = {{'fine', FINE, FINE_MS}, {'coarse', COARSE, COARSE_MS}}
   local slots = {}
@@ -34,7 +34,7 @@ local function take_sample(q, now)
     end
   end
   if #stale == 0 then
-    return
+    return false
   end
   local came, ended = came_and_ended(q)
   local text = string.format('%.0f %.0f %.0f %.0f', now, came, ended,
@@ -42,4 +42,5 @@ local function take_sample(q, now)
   for i = 1, #stale do
     call('HSET', q.flow, stale[i], text)
   end
+  return true
 end
