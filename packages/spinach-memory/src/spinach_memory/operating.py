@@ -74,6 +74,8 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
     queue.flow.purged += removed
     if status == "waiting":
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
+    # Some of those that are gone may have come back for a free slot: it is for the next ones now.
+    queue.fill_slots()
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 

@@ -77,6 +77,14 @@ if status == 'queued' then
       fill_slots(q, limit)
     end
   end)
+  -- Some of those that are gone may have come back for a free slot: it is for the next ones now.
+  local lanes = call('HRANDFIELD', q['held-ends'], LANES)
+  for i = 1, #lanes do
+    local limit = limit_of(q, limits, lanes[i])
+    if limit and call('SCARD', q.brought) <= MOVES then
+      fill_slots(q, limit)
+    end
+  end
   forget_lanes(q.parked, q['parked-ends'])
   more = call('EXISTS', q.ready, q['held-ends'], q['parked-ends']) > 0
 elseif status == 'waiting' then
