@@ -1,7 +1,9 @@
 """A program of an operator who retries, discards and purges without an end, until it is killed.
 
 What it does goes to its output, one line each, which begins with its process id: `begun`, then
-`done` with how many jobs it was told of, or `broke`. Run as `python steering.py URL NAMESPACE SEED`.
+`done` with how many jobs it was told of, or `broke`.
+
+Run as `python steering.py URL NAMESPACE SEED`.
 """
 
 from __future__ import annotations
