@@ -78,15 +78,14 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
         if not queue.future:
             queue.timekeeper.wanted = False
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
+    # Some of those that are gone may have come back for a free slot: it is for the next ones now.
+    queue.fill_slots()
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 
 def _queued(queue: Queue) -> Iterator[StoredJob]:
     """Take out what is ready, then what is held, then what is parked."""
-    for job in _drain(queue.ready):
-        # It may bring a held job to the front, which is the next one then.
-        queue.pass_on_slot(job)
-        yield job
+    yield from _drain(queue.ready)
     for slots in queue.limits.tasks.values():
         yield from _drain(slots.held)
     for task, park in list(queue.parked.items()):
