@@ -54,9 +54,9 @@ _STATUS: Final = {place: status for status, places in _PLACES.items() for place 
 class JobWorker:
     """The worker process that has a job."""
 
-    #: As the process told of itself; empty where that is not known any more.
-    host: str
-    pid: str
+    #: As the process told of itself; None where that is not known.
+    host: str | None
+    pid: int | None
     #: Its membership in the queue, as logs name it.
     member: str
     #: Aware, UTC: since when it has the job; None where that is not known.
@@ -418,9 +418,10 @@ def _parked_because(found: FoundJob) -> str:
 
 
 def _worker_of(found: FoundJob) -> JobWorker:
+    pid = found.info.get("pid", "")
     return JobWorker(
-        host=found.info.get("host", ""),
-        pid=found.info.get("pid", ""),
+        host=found.info.get("host"),
+        pid=int(pid) if pid.isdecimal() else None,
         member=found.member,
         since=None if found.leased_ms is None else from_ms(found.leased_ms),
     )

@@ -276,6 +276,25 @@ class ForgetsWhichLeasesWereDirect(Breaker):
         return structs.replace(found, members=changed)
 
 
+class TellsLeasesAsOldAsTheLastBeat(Breaker):
+    """Tells of each lease as if it had been given with the last proof of life."""
+
+    breaks = "I24"
+
+    def members(self, queue: str) -> QueueMembers:
+        found = super().members(queue)
+        changed = tuple(
+            structs.replace(
+                each,
+                leases=tuple(
+                    structs.replace(lease, leased_ms=each.seen_ms) for lease in each.leases
+                ),
+            )
+            for each in found.members
+        )
+        return structs.replace(found, members=changed)
+
+
 class CountsRetriesAsEnds(Breaker):
     """Counts a job that is to be retried as one that ended."""
 
@@ -312,6 +331,3 @@ class TakesNoSamples(Breaker):
 
     def survey(self, queue: str) -> QueueSurvey:
         return structs.replace(super().survey(queue), samples=())
-
-    def members(self, queue: str) -> QueueMembers:
-        return structs.replace(super().members(queue), samples=())
