@@ -62,10 +62,16 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
     removed = 0
     for job in islice(source, limit):
         queue.forget(job)
+        # Nothing else tells those who wait for its end that there will be none.
+        queue.results.wake(job.stored_id)
         removed += 1
     queue.flow.purged += removed
     if status == "waiting":
+        if not queue.future:
+            queue.timekeeper.wanted = False
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
+    # Some of those that are gone may have come back for a free slot: it is for the next ones now.
+    queue.fill_slots()
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 

@@ -63,20 +63,43 @@ local function forget_lanes(entries, ends, after)
   end
 end
 
+-- How many of these ready jobs had come to the front for a slot, by task.
+local function brought_of(ids)
+  local counts = {}
+  for i = 1, #ids, PORTION do
+    local part = {unpack(ids, i, math.min(i + PORTION - 1, #ids))}
+    local brought = call('SMISMEMBER', q.brought, unpack(part))
+    for j = 1, #part do
+      local task = brought[j] == 1 and task_of(call('HGET', q.jobs, part[j]))
+      if task then
+        counts[task] = (counts[task] or 0) + 1
+      end
+    end
+  end
+  return counts
+end
+
 local more
 if status == 'queued' then
-  local ids = call('LPOP', q.ready, left) or {}
+  local ids, limits = call('LPOP', q.ready, left) or {}, limits_of(q)
+  local brought = next(limits) and brought_of(ids) or {}
   many('SREM', q.brought, ids)
   many('SREM', q.cancelled, ids)
   forget(ids)
   close_up(q)
-  local limits = limits_of(q)
   forget_lanes(q.held, q['held-ends'], function(task)
     local limit = limit_of(q, limits, task)
     if limit and not limit.n then
       fill_slots(q, limit)
     end
   end)
+  for task, count in pairs(brought) do
+    local limit = limit_of(q, limits, task)
+    if limit then
+      -- A slot may be free for them, and is for the next ones now.
+      bring_back(q, limit, count)
+    end
+  end
   forget_lanes(q.parked, q['parked-ends'])
   more = call('EXISTS', q.ready, q['held-ends'], q['parked-ends']) > 0
 elseif status == 'waiting' then

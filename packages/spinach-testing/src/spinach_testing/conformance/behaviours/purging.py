@@ -117,6 +117,19 @@ class PurgingBehaviour(BrokerBehaviour):
         process.succeed(lease)
         assert len(process.take(idle=5)) == 1
 
+    @holds("I10", "I14", "I24")
+    def test_slot_of_a_job_that_is_purged_is_for_the_next_one(self, lab: Lab) -> None:
+        process = lab.process(limits={LIMITED: 1})
+        jobs = [deposit(LIMITED) for _ in range(3)]
+        lab.enqueue(*jobs)
+        [lease] = process.take(idle=5)
+        process.succeed(lease)
+        # The second one is back in line, and the third one still held.
+        assert places(lab)[:2] == (1, 1)
+        reply = lab.client.purge(QUEUE, "queued", 1)
+        assert (reply.removed, reply.more) == (1, True)
+        assert ids(process.take(idle=5)) == ids(jobs[2:])
+
     @holds("I5", "I24")
     def test_purge_leaves_leases_in_force(self, lab: Lab) -> None:
         process = lab.process()
