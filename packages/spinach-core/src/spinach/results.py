@@ -155,8 +155,8 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
         case Ending.ABSENT:
             raise ResultExpired(
                 f"The result of job {job.id_text} ({job.task_name}) is not kept any more, or the "
-                "job was removed before it ran. Ask sooner, or let the task keep its results for longer: "
-                "@tasks.task(name=..., keep_result=...)."
+                "job was removed before it ran. Ask sooner, or let the task keep its results for "
+                "longer: @tasks.task(name=..., keep_result=...)."
             )
 
 
