@@ -146,7 +146,7 @@ class Jobs:
 
         Returns:
             None: there is no such job any more, or there never was. It succeeded, expired, was
-            cancelled, was discarded, or was trimmed from the failed store.
+            cancelled, purged or discarded, or was trimmed from the failed store.
 
         Raises:
             InvalidArgument: neither a job nor an id.
