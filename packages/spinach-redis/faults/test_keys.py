@@ -23,7 +23,7 @@ from spinach.brokers.calls import (
     Turn,
     Verdict,
 )
-from spinach.const import MAX_PERIODIC_SILENCE
+from spinach.const import FAILED_CHUNK, MAX_PERIODIC_SILENCE
 from spinach.outcome import Lease, Outcome, OutcomeKind
 from spinach.progress import Progress
 from spinach.retention import DEFAULT_RETENTION
@@ -287,15 +287,49 @@ def test_one_answer_has_a_bounded_number_of_results(bench: Bench) -> None:  # I1
     assert reply == [b"S" + large, 2, 2]
 
 
+def test_one_look_at_jobs_has_a_bounded_answer(bench: Bench) -> None:  # I19
+    jobs = [deposit(payload=b'["' + b"x" * 100_000 + b'"]') for _ in range(50)]
+    bench.broker.enqueue(jobs)
+    stored_ids = [job.stored_id for job in jobs]
+    call = requests.find(bench.names, "0", (), stored_ids)
+    _, looked, found = bench.broker._process.client.call(call, repeatable=True)
+    assert (looked, len(found)) == (20, 20)
+    assert len(bench.broker.find_jobs([QUEUE], stored_ids)) == 50
+    assert len(bench.broker.list_jobs(QUEUE, limit=50).jobs) == 10
+
+
 # -- the failed store ---------------------------------------------------------------
 
 
-def fail(bench: Bench, number: int) -> None:
+def fail(bench: Bench, number: int, payload: bytes = b"[]") -> None:
     """So many jobs fail."""
     member = Member(bench.broker)
-    bench.broker.enqueue([deposit() for _ in range(number)])
+    bench.broker.enqueue([deposit(payload=payload) for _ in range(number)])
     while leases := member.take(100):
         bench.report(OutcomeKind.FAILED, *leases)
+
+
+def page(bench: Bench, matching: FailedFilter) -> replies.FailedPage:
+    """One call, as a page makes several of."""
+    call = requests.failed_page(bench.names, "0", skip=0, limit=1000, after=None, matching=matching)
+    return replies.failed_page(bench.broker._process.client.call(call, repeatable=True))
+
+
+def test_one_call_looks_at_a_bounded_number_of_failed_jobs(bench: Bench) -> None:  # I19
+    fail(bench, FAILED_CHUNK + 20)
+    found = page(bench, FailedFilter(task="another"))
+    assert found.jobs == []
+    assert found.after is not None
+    assert len(bench.broker.failed_jobs(QUEUE, limit=1000)) == FAILED_CHUNK + 20
+    assert bench.broker.failed_jobs(QUEUE, matching=FailedFilter(task="another")) == []
+
+
+def test_one_call_reads_a_bounded_number_of_bytes_of_failed_jobs(bench: Bench) -> None:  # I19
+    fail(bench, 4, payload=b'["' + b"x" * 700_000 + b'"]')
+    found = page(bench, FailedFilter())
+    assert len(found.jobs) == 1
+    assert found.after is not None
+    assert len(bench.broker.failed_jobs(QUEUE)) == 4
 
 
 @pytest.mark.parametrize("run", [True, False])
