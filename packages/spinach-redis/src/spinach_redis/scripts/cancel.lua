@@ -67,7 +67,10 @@ local function take_back(id, record, due, held, parked)
   elseif parked then
     return drop_from(q.parked, q['parked-ends'], id, parked)
   end
-  call('SADD', q.cancelled, id)
+  if call('SADD', q.cancelled, id) == 0 then
+    -- Its id is a gap already, from an earlier cancel. Behind that one it is taken out.
+    call('LREM', q.ready, -1, id)
+  end
   local task = next(limits) and call('SISMEMBER', q.brought, id) == 1 and task_of(record)
   local limit = task and limit_of(q, limits, task)
   if limit then

@@ -60,6 +60,8 @@ class Family:
     asked: set[str] = field(default_factory=set)
     #: The last job of the last page.
     last_listed: FoundJob | None = None
+    #: Stored ids of jobs that were cancelled.
+    gone: set[str] = field(default_factory=set)
     #: How many jobs were cancelled.
     cancelled: int = 0
     #: (stored id, token) that beats named to be cancelled.
