@@ -411,6 +411,31 @@ def test_a_receiver_that_hangs_does_not_keep_the_workers_from_beating(
 
 
 @pytest.mark.concurrency
+def test_a_receiver_that_stops_the_workers_does_not_wait_for_itself(
+    bench: Bench, slow: Slow
+) -> None:
+    asked = threading.Event()
+
+    def stop(*_: object, **__: object) -> None:
+        shop.engine.stop_workers()
+        asked.set()
+
+    shop = Shop(bench, slow, time_limit=5 * SECOND)
+    with signals.job_overdue.connected_to(stop, sender="bench"):
+        shop.engine.start_workers(1, block=False)
+        wait_for(slow.begun)
+        bench.busy = 1
+        bench.settle()
+        bench.clock.advance(5 * SECOND)
+        # The job still runs, so the workers have not ended.
+        wait_for(asked)
+        slow.go_on.set()
+        bench.busy = 0
+        shop.engine.stop_workers()
+    assert shop.counts.members == 0
+
+
+@pytest.mark.concurrency
 def test_without_a_thread_to_spare_it_is_logged_all_the_same(
     bench: Bench, slow: Slow, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

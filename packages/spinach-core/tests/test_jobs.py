@@ -369,6 +369,20 @@ def test_worker_hears_of_a_cancel_with_its_next_beat(
     assert bench.counts(engine).unfinished == 0
 
 
+def test_cancel_of_a_job_that_never_came_is_forgotten_with_the_next_beat(
+    engine: Engine, bench: Bench
+) -> None:
+    engine.start_workers(1, block=False)
+    bench.settle()
+    pool = engine._pool
+    assert pool is not None
+    pool._in_flight.request_cancel([("1x", "token")])
+    assert pool._in_flight._cancel_early
+    bench.advance(timedelta(seconds=10))
+    # Else each later fetch would look for it in the whole buffer.
+    assert not pool._in_flight._cancel_early
+
+
 @pytest.mark.timeout(60)
 def test_job_that_fails_after_its_cancel_is_not_retried(bench: Bench, gate: Gate) -> None:
     tasks = Tasks()

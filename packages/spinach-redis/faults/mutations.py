@@ -434,7 +434,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what expired is not run",
         file="spinach/worker/worker.py",
-        before="if options is not None and has_expired(options, self._clock):",
+        before="if options is not None and has_expired(options, self.clock):",
         after="if False:",
         tests=f"{CORE_TESTS}/test_expiry.py",
         test="test_what_expired_is_gone_and_never_in_the_failed_store",
@@ -498,8 +498,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what is cancelled goes back to no queue",
         file=f"{SCRIPTS}/report.lua",
-        before="if kind == 'S' or (asked[id] and BACK[kind]) then",
-        after="if kind == 'S' then",
+        before=" or (asked[id] and BACK[kind]) then",
+        after=" then",
         tests=CONFORMANCE,
         test="test_job_whose_cancel_was_asked_for_goes_back_to_no_queue",
     ),
@@ -610,8 +610,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what is over goes with a beat",
         file=f"{SCRIPTS}/beat.lua",
-        before="if call('EXISTS', q['results-until'], q.awaited) > 0 then",
-        after="if false then",
+        before="if take_sample(q, now) and call('EXISTS', q['results-until'], q.awaited) > 0 then",
+        after="if take_sample(q, now) and false then",
         tests=f"{REDIS_TESTS}/test_results.py",
         test="test_what_is_over_is_dropped_by_the_calls_that_come",
     ),

@@ -400,7 +400,10 @@ class MemoryBroker(Broker):
 
     def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
         with self.store.shelves() as shelves, shelves.lock:
-            return operating.purge(shelves.queue(self.namespace, queue), status, limit)
+            stored = shelves.queue(self.namespace, queue)
+            reply = operating.purge(stored, status, limit)
+            stored.end_call()
+            return reply
 
     def members(self, queue: str) -> QueueMembers:
         with self.store.shelves() as shelves, shelves.lock:

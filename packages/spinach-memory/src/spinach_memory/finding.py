@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from .queue import Queue
 
 __all__ = ["find", "page", "read_cursor"]
-
-_MAX_AGE_MS: Final = const.MAX_FAILED_AGE // timedelta(milliseconds=1)
 
 _CURSOR: Final = re.compile(r"([0-9]+)-([0-9]+)")
 
@@ -45,7 +42,7 @@ def find(queue: Queue, stored_id: str, now_ms: int, *, counting: bool) -> FoundJ
         return None
     failed = queue.failed.get(stored_id)
     if failed is not None:
-        if failed.failed_at_ms < now_ms - _MAX_AGE_MS:
+        if failed.failed_at_ms < queue.oldest_failed_ms(now_ms):
             return None
         return FoundJob(
             queue=queue.name,

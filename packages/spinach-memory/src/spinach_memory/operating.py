@@ -70,16 +70,23 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
     removed = 0
     for job in islice(source, limit):
         queue.forget(job)
+        # Nothing else tells those who wait for its end that there will be none.
+        queue.results.wake(job.stored_id)
         removed += 1
     queue.flow.purged += removed
     if status == "waiting":
+        if not queue.future:
+            queue.timekeeper.wanted = False
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 
 def _queued(queue: Queue) -> Iterator[StoredJob]:
     """Take out what is ready, then what is held, then what is parked."""
-    yield from _drain(queue.ready)
+    for job in _drain(queue.ready):
+        # It may bring a held job to the front, which is the next one then.
+        queue.pass_on_slot(job)
+        yield job
     for slots in queue.limits.tasks.values():
         yield from _drain(slots.held)
     for task, park in list(queue.parked.items()):

@@ -301,9 +301,7 @@ class Queue:
         self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
         where = job.where
         if where is None:
-            if job.order and (slots := self.limits.slots_of(job)) is not None:
-                # A slot may be free for it, and is for the next one now.
-                self._bring_back(slots.promote(1))
+            self.pass_on_slot(job)
             self.ready.lose(job)
         elif where.place is Place.FUTURE:
             self.future.lose(job)
@@ -318,6 +316,11 @@ class Queue:
                 del self.parked[where.lane]
         self.forget(job)
         return reply
+
+    def pass_on_slot(self, job: StoredJob) -> None:
+        """A ready job is not wanted any more; a slot that is free for it is for the next one."""
+        if job.order and (slots := self.limits.slots_of(job)) is not None:
+            self._bring_back(slots.promote(1))
 
     def cancelled(self, member: Member) -> tuple[tuple[str, str], ...]:
         """(stored id, token) of the leases of a member whose cancel was asked for."""

@@ -278,6 +278,8 @@ class InFlight:
             pairs: (stored id, token) of all leases that the answers to one beat named. A later
                 call replaces what was still to come in.
         """
+        if not pairs and not self._cancel_early:
+            return
         wanted = set(pairs)
         with self._lock:
             running = [item for item in self._running.values() if _pair(item.lease) in wanted]

@@ -183,9 +183,7 @@ class KeepAlive:
                 self._memberships.fence(member)
             else:
                 member.keeping.failed("beat", reply.error, self._clock.monotonic())
-        to_cancel = [pair for reply in replies for pair in reply.cancelled]
-        if to_cancel:
-            self._in_flight.request_cancel(to_cancel)
+        self._in_flight.request_cancel([pair for reply in replies for pair in reply.cancelled])
         self._in_flight.membership_renewed()
 
     def _beat_at(self, member: Membership) -> float:

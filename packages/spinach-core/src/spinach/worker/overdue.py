@@ -16,6 +16,7 @@ from spinach.job import JobStatus, job_from_record
 from spinach.record.ids import job_id_of
 from spinach.support.forks import EngineThread, leave_child
 from spinach.support.log import WORKER_LOGGER
+from spinach.support.realtime import time
 from spinach.support.shield import SHIELD
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ class Overdue:
         self._clock = clock
         self._in_flight = in_flight
         self._thread_of = thread_of
-        self._teller: threading.Thread | None = None
+        #: Those that tell, or did; replaced whole, so that other threads read it without a lock.
+        self._tellers: tuple[threading.Thread, ...] = ()
+
+    def __contains__(self, thread: threading.Thread) -> bool:
+        """Whether it is a thread that tells."""
+        return thread in self._tellers
 
     def next_in(self) -> float:
         """Seconds until `step` may have something to do; math.inf: no time limit is running."""
@@ -68,20 +74,22 @@ class Overdue:
         frames = sys._current_frames()  # noqa: SLF001 - the documented way to see other threads
         findings = [self._finding(worker, item, frames) for worker, item in found]
         del frames
-        self._teller = EngineThread(
+        teller = EngineThread(
             target=self._tell, args=(findings,), name=f"{self._namespace}-overdue", daemon=True
         )
+        living = tuple(each for each in self._tellers if each.is_alive())
+        self._tellers = (*living, teller)
         try:
-            self._teller.start()
+            teller.start()
         except RuntimeError:  # the system gives no more threads
-            self._teller = None
+            self._tellers = living
             for finding in findings:
                 self._log(*finding)
 
-    def join(self, seconds: float) -> None:
-        """Wait until what was found last was told, so long at most."""
-        if self._teller is not None:
-            self._teller.join(seconds)
+    def join(self, until: float) -> None:
+        """Wait until all was told, or until an instant of the machine's monotonic clock."""
+        for teller in self._tellers:
+            teller.join(max(0.0, until - time.monotonic()))
 
     def _finding(self, worker: int, item: LeasedJob, frames: dict[int, FrameType]) -> _Finding:
         thread = self._thread_of(worker)

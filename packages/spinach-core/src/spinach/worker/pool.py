@@ -290,7 +290,12 @@ class WorkerPool:
             self._lead.join()  # only its last steps are left
 
     def __contains__(self, thread: threading.Thread) -> bool:
-        return thread is self._lead or thread in self._service or thread in self._workers.values()
+        return (
+            thread is self._lead
+            or thread in self._service
+            or thread in self._workers.values()
+            or thread in self._overdue
+        )
 
     # -- threads -----------------------------------------------------------
 
@@ -332,7 +337,7 @@ class WorkerPool:
             end = time.monotonic() + STOP_FLUSH_SECONDS
             for number in self._workers.keys() - self._in_flight.busy_workers:
                 self._workers[number].join(max(0.0, end - time.monotonic()))
-            self._overdue.join(max(0.0, end - time.monotonic()))
+            self._overdue.join(end)
             at_exit.forget(self)
             self._ended.set()
             self._on_end()

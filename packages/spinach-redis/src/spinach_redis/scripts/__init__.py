@@ -127,7 +127,9 @@ REVIVE_ALL: Final = Script(
 ENDS: Final = Script("ends", "record", "results")
 SURVEY: Final = Script("survey", "steer", "flow")
 PAUSE: Final = Script("pause", "wake", "steer")
-PURGE: Final = Script("purge", "wake", "lanes", "slots", "gaps", "retention", "failed", "steer")
+PURGE: Final = Script(
+    "purge", "record", "wake", "lanes", "slots", "gaps", "retention", "failed", "steer"
+)
 WORKERS: Final = Script("workers", "record", "steer")
 LIMIT: Final = Script("limit", "record", "wake", "lanes", "slots", "occupy", "steer")
 LIMITS: Final = Script("limits", "lanes", "slots", "steer")

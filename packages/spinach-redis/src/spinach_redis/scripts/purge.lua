@@ -45,24 +45,6 @@ local function forget(ids)
   end
 end
 
--- The first ids of `ready` that are no gaps, taken off it; those that are count as looked at.
-local function jobs_of_ready()
-  local ids = call('LPOP', q.ready, left) or {}
-  left = left - #ids
-  many('SREM', q.brought, ids)
-  if #ids == 0 or call('EXISTS', q.cancelled) == 0 then
-    return ids
-  end
-  local flags, jobs = gaps_among(q, ids), {}
-  for i = 1, #ids do
-    if flags[i] == 0 then
-      jobs[#jobs + 1] = ids[i]
-    end
-  end
-  pass_gaps(q, ids, #ids)
-  return jobs
-end
-
 -- The same for the lanes of one place, some at a time.
 local function forget_lanes(entries, ends, after)
   local names = call('HRANDFIELD', ends, LANES)
@@ -81,17 +63,60 @@ local function forget_lanes(entries, ends, after)
   end
 end
 
+-- How many of these ready jobs had come to the front for a slot, by task.
+local function brought_of(ids)
+  local counts, brought = {}, call('SMISMEMBER', q.brought, unpack(ids))
+  for i = 1, #ids do
+    local task = brought[i] == 1 and task_of(call('HGET', q.jobs, ids[i]))
+    if task then
+      counts[task] = (counts[task] or 0) + 1
+    end
+  end
+  return counts
+end
+
+-- The first jobs of `ready`, taken off it, and how many of them had a slot, by task. Gaps are no
+-- jobs, but were looked at.
+local function take_ready(limited)
+  local ids = call('LPOP', q.ready, left) or {}
+  left = left - #ids
+  if #ids == 0 then
+    return ids, {}
+  end
+  local brought = limited and brought_of(ids) or {}
+  call('SREM', q.brought, unpack(ids))
+  if call('EXISTS', q.cancelled) == 0 then
+    return ids, brought
+  end
+  local flags, jobs = gaps_among(q, ids), {}
+  for i = 1, #ids do
+    if flags[i] == 0 then
+      jobs[#jobs + 1] = ids[i]
+    end
+  end
+  pass_gaps(q, ids, #ids)
+  return jobs, brought
+end
+
 local more
 if status == 'queued' then
-  forget(jobs_of_ready())
-  close_up(q)
   local limits = limits_of(q)
+  local ids, brought = take_ready(next(limits))
+  forget(ids)
+  close_up(q)
   forget_lanes(q.held, q['held-ends'], function(task)
     local limit = limit_of(q, limits, task)
     if limit and not limit.n then
       fill_slots(q, limit)
     end
   end)
+  for task, count in pairs(brought) do
+    local limit = limit_of(q, limits, task)
+    if limit then
+      -- A slot may be free for them, and is for the next ones now.
+      bring_back(q, limit, count)
+    end
+  end
   forget_lanes(q.parked, q['parked-ends'])
   more = call('EXISTS', q.ready, q['held-ends'], q['parked-ends']) > 0
 elseif status == 'waiting' then

@@ -132,6 +132,18 @@ class PurgingBehaviour(BrokerBehaviour):
         process.succeed(lease)
         assert len(process.take(idle=5)) == 1
 
+    @holds("I10", "I24")
+    def test_purge_of_a_job_that_has_a_slot_leaves_it_to_a_held_one(self, lab: Lab) -> None:
+        process = lab.process(limits={LIMITED: 1})
+        jobs = [deposit(LIMITED) for _ in range(3)]
+        lab.enqueue(*jobs)
+        [lease] = process.take(idle=5)
+        # The second job comes to the front for the slot, and is forgotten there.
+        process.succeed(lease)
+        reply = lab.client.purge(QUEUE, "queued", 1)
+        assert (reply.removed, reply.more) == (1, True)
+        assert ids(process.take(idle=5)) == ids(jobs[2:])
+
     @holds("I5", "I24")
     def test_purge_leaves_leases_in_force(self, lab: Lab) -> None:
         process = lab.process()

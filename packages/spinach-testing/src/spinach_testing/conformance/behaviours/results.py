@@ -61,7 +61,7 @@ def awaited(lab: Lab, job: Deposit) -> Call[JobEnd]:
     """A call that waits for the end of a job, and has begun to."""
     broker = lab.broker()
     call = lab.background(lambda: broker.await_end(job.queue, job.stored_id, LONG_SECONDS))
-    assert not call.ends_within(lab.settle_seconds), "a job that runs is said to have ended"
+    assert not call.ends_within(lab.settle_seconds), "a job is said to have ended that has not"
     return call
 
 
@@ -339,6 +339,15 @@ class ResultsBehaviour(BrokerBehaviour):
         assert not wait.ends_within(lab.settle_seconds)
         end(process, process.take_one(), b'"mine"')
         assert wait.result() == returned(b'"mine"')
+
+    @holds("I23", "I24")
+    def test_wait_for_a_job_that_is_purged_is_over(self, lab: Lab) -> None:
+        ready, future = kept(), deposit(options=OPTIONS, due_ms=lab.in_ms(KEPT))
+        lab.enqueue(ready, future)
+        waits = [awaited(lab, job) for job in (ready, future)]
+        for status in ("queued", "waiting"):
+            assert lab.client.purge(QUEUE, status, 10).removed == 1
+        assert [wait.result() for wait in waits] == [ABSENT] * 2
 
     @holds("I23")
     def test_many_results_are_read_in_the_order_asked_for(self, lab: Lab) -> None:

@@ -63,6 +63,19 @@ class TellsDoubtAsCertain(_ChangesFound):
         return structs.replace(job, direct=True)
 
 
+class FindsFailedJobsForEver(Breaker):
+    """Finds a failed job again that it found once, however long ago."""
+
+    breaks = "I19"
+
+    def find_jobs(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
+        found = super().find_jobs(queues, stored_ids)
+        failed = self.family.found_failed
+        failed.update((job.stored_id, job) for job in found if job.place is Place.FAILED)
+        told = {job.stored_id for job in found}
+        return found + [failed[each] for each in stored_ids if each in failed and each not in told]
+
+
 class ForgetsProgress(Breaker):
     """Beats without what the jobs tell of themselves."""
 

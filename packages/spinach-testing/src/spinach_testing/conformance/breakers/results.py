@@ -183,6 +183,19 @@ class WakesOneOfThoseWhoWait(Breaker):
         return found
 
 
+class HearsOfNoPurge(Breaker):
+    """Goes on waiting for a job that is not there any more."""
+
+    breaks = "I23"
+
+    def await_end(self, queue: str, stored_id: StoredId, wait_seconds: float) -> JobEnd:
+        [before] = super().job_ends(queue, [stored_id])
+        found = super().await_end(queue, stored_id, wait_seconds)
+        if before.ending is Ending.PENDING and _absent(found):
+            threading.Event().wait(2.0)
+        return found
+
+
 class DoesNotWait(Breaker):
     """Looks at a job once where it should wait."""
 
