@@ -594,7 +594,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="waits are not asked again",
         file=f"{SCRIPTS}/ends.lua",
-        before="  call('ZADD', q.awaited, string.format('%.0f', now + wait_ms), ids[1])\n",
+        before="  call('ZADD', q.awaited, 'GT', string.format('%.0f', now + wait_ms), ids[1])\n",
         after="",
         tests=f"{REDIS_TESTS}/test_results.py",
         test="test_wait_is_one_script_and_one_command",

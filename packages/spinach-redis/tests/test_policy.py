@@ -34,11 +34,13 @@ SHARED = {
 #: Those that only a server needs: how it reads and writes. Equal names are one number.
 OWN = {
     "AT_ONCE": 20,
+    "BUFFERED": 2**52,
     "DAY_MS": 24 * 60 * 60 * 1000,
     "FIRST": 5,
     "FIRST_IDS": 100,
     "FIRST_PEEK": 10,
     "LANES": 100,
+    "MOST_ASKED": 2500,
     "MOST_GAPS": 1000,
     "MOST_HOLES": 1000,
     "MOST_LOOKED": 500,
