@@ -385,7 +385,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what expired is not run",
         file="spinach/worker/worker.py",
-        before="if options is not None and has_expired(options, self._clock):",
+        before="if options is not None and has_expired(options, self.clock):",
         after="if False:",
         tests=f"{CORE_TESTS}/test_expiry.py",
         test="test_what_expired_is_gone_and_never_in_the_failed_store",
@@ -449,8 +449,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what is cancelled goes back to no queue",
         file=f"{SCRIPTS}/report.lua",
-        before="if kind == 'S' or (asked[id] and BACK[kind]) then",
-        after="if kind == 'S' then",
+        before=" or (asked[id] and BACK[kind]) then",
+        after=" then",
         tests=CONFORMANCE,
         test="test_job_whose_cancel_was_asked_for_goes_back_to_no_queue",
     ),
@@ -545,7 +545,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="waits are not asked again",
         file=f"{SCRIPTS}/ends.lua",
-        before="  call('ZADD', q.awaited, string.format('%.0f', now + wait_ms), ids[1])\n",
+        before="  call('ZADD', q.awaited, 'GT', string.format('%.0f', now + wait_ms), ids[1])\n",
         after="",
         tests=f"{REDIS_TESTS}/test_results.py",
         test="test_wait_is_one_script_and_one_command",
@@ -561,8 +561,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what is over goes with a beat",
         file=f"{SCRIPTS}/beat.lua",
-        before="if call('EXISTS', q['results-until'], q.awaited) > 0 then",
-        after="if false then",
+        before="if take_sample(q, now) and call('EXISTS', q['results-until'], q.awaited) > 0 then",
+        after="if take_sample(q, now) and false then",
         tests=f"{REDIS_TESTS}/test_results.py",
         test="test_what_is_over_is_dropped_by_the_calls_that_come",
     ),

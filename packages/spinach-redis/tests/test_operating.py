@@ -158,6 +158,9 @@ def test_ids_without_a_record_are_passed_over(
         lambda broker: broker.limits(QUEUE),
         lambda broker: broker.periodic_tasks(QUEUE),
         lambda broker: broker.set_periodic_paused(QUEUE, TASK, paused=True),
+        lambda broker: broker.find_jobs([QUEUE], ["1x"]),
+        lambda broker: broker.list_jobs(QUEUE),
+        lambda broker: broker.cancel_jobs(QUEUE, ["1x"]),
     ],
 )
 def test_a_queue_of_another_schema_is_left_alone(

@@ -9,6 +9,7 @@ from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
 from spinach.exc import InvalidArgument
 from spinach_redis import replies, requests
 from spinach_redis.members import MEMBERS_TRIES, restless
+from spinach_redis.producer import version_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Jobs"]
 
-#: Jobs that one call looks for or cancels at most, which takes the server a few ms.
+#: Jobs that one call looks for or cancels at most, which takes the server a few ms. Whether a
+#: worker process has a job has to be asked of each, so where they are many, it is fewer jobs.
 _CHUNK_JOBS: Final = 200
+_CHUNK_LEAST: Final = 20
+_CHUNK_ASKED: Final = 2500
 
 #: Where a page ended; list.lua has one of each place that it reads by itself.
 _KINDS: Final = ("scan", "small", "leased", "sorted")
@@ -54,7 +58,7 @@ class Jobs:
         """See `Broker.find_jobs`.
 
         Raises:
-            BrokerError: no answer until the deadline.
+            BrokerError: no answer until the deadline, or a queue of another release.
         """
         found: list[FoundJob] = []
         for queue in queues:
@@ -66,8 +70,11 @@ class Jobs:
         return found
 
     def _finder(self, queue: str, stored_ids: Sequence[str]) -> Callable[[Sequence[str]], Call]:
-        chunk = stored_ids[:_CHUNK_JOBS]
-        return lambda members: requests.find(self._keys_of(queue), self._offset, members, chunk)
+        def call(members: Sequence[str]) -> Call:
+            chunk = stored_ids[: _chunk_size(members)]
+            return requests.find(self._keys_of(queue), self._offset, members, chunk)
+
+        return call
 
     def page(
         self,
@@ -82,7 +89,7 @@ class Jobs:
 
         Raises:
             InvalidArgument: a cursor that is none.
-            BrokerError: no answer until the deadline.
+            BrokerError: no answer until the deadline, or a queue of another release.
         """
         before = _read_cursor(cursor)
 
@@ -109,13 +116,15 @@ class Jobs:
         Not repeated after a lost answer: it would say that jobs are unknown which it cancelled.
 
         Raises:
-            BrokerError: no answer until the deadline, or an answer was lost.
+            BrokerError: no answer until the deadline, a queue of another release, or an answer
+                was lost.
         """
         answered: list[CancelReply] = []
         while len(answered) < len(stored_ids):
-            chunk = stored_ids[len(answered) : len(answered) + _CHUNK_JOBS]
+            left = stored_ids[len(answered) :]
 
-            def call(members: Sequence[str], chunk: Sequence[str] = chunk) -> Call:
+            def call(members: Sequence[str], left: Sequence[str] = left) -> Call:
+                chunk = left[: _chunk_size(members)]
                 return requests.cancel(self._keys_of(queue), self._offset, members, chunk)
 
             [flat] = self._call(queue, call, repeatable=False)
@@ -128,11 +137,18 @@ class Jobs:
         """Ask with the keys of all members of the queue; what the script says behind APPLIED."""
         for _ in range(MEMBERS_TRIES):
             reply = self._client.call(call(self._members.of(queue)), repeatable=repeatable)
+            if reply[0] == b"VERSION":
+                raise version_error(queue, reply[1])
             if reply[0] != b"KEYS":
                 applied: Sequence[Any] = reply[1:]
                 return applied
             self._members.named(queue, reply[1])
         raise restless(queue)
+
+
+def _chunk_size(members: Sequence[str]) -> int:
+    """How many jobs one call looks for where a queue has these members."""
+    return max(_CHUNK_LEAST, min(_CHUNK_JOBS, _CHUNK_ASKED // max(1, len(members))))
 
 
 def _read_cursor(cursor: str | None) -> tuple[str, ...]:

@@ -361,6 +361,21 @@ class CancelBehaviour(BrokerBehaviour):
         assert process.take_one().stored_id == new.stored_id
         assert process.take(idle=5, extra=5) == []
 
+    @holds("I1", "I22")
+    def test_job_that_is_stored_again_after_its_cancel_is_handed_out_once(self, lab: Lab) -> None:
+        first, again, last = jobs = [deposit() for _ in range(3)]
+        lab.enqueue(*jobs)
+        assert cancel(lab, again) == [CANCELLED]
+        lab.enqueue(again)
+        assert lab.counts().ready == 3
+        assert cancel(lab, again, again) == [CANCELLED, UNKNOWN]
+        assert lab.counts().ready == 2
+        lab.enqueue(again)
+        process = lab.process()
+        assert ids(process.take(idle=9)) == ids([first, last, again])
+        assert lab.counts().ready == 0
+        assert process.take(idle=9) == []
+
     @holds("I22")
     def test_cancelled_future_job_never_becomes_due(self, lab: Lab) -> None:
         job, other = (deposit(due_ms=lab.in_ms(HOUR * n)) for n in (1, 2))
