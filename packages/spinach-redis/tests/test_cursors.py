@@ -26,7 +26,8 @@ PLACES: tuple[Collection[Place], ...] = ((), [Place.LEASED], [Place.FUTURE], [Pl
         "x", [], ["scan"], ["scan", "x"], ["scan", "", "x"], ["scan", "", "9" * 20],
         ["scan", "", "5", "no id"], ["scan", "", "5", 7], ["small"], ["small", "zzz"],
         ["leased"], ["leased", "x"], ["leased", "1", "2"], ["sorted", "1"], ["sorted", "x", ID],
-        ["sorted", "1.e", ID], ["sorted", "1", "y"], ["sorted", "1", ID, ID], ["other", "1"], [["scan"], "", "5"], 7,
+        ["sorted", "1.e", ID], ["sorted", "1", "y"], ["sorted", "1", ID, ID],
+        ["other", "1"], [["scan"], "", "5"], 7,
     ],
     ids=repr,
 )  # fmt: skip
