@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
-from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
+from spinach.brokers.calls import CancelReply, FoundJob, FoundPage, Place
 from spinach.exc import InvalidArgument
 from spinach_redis import replies, requests
 from spinach_redis.members import MEMBERS_TRIES, restless
@@ -14,7 +15,6 @@ from spinach_redis.producer import version_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from spinach.brokers.calls import Place
     from spinach_redis.client.client import RedisClient
     from spinach_redis.keys import QueueKeys
     from spinach_redis.members import KnownMembers
@@ -28,8 +28,17 @@ _CHUNK_JOBS: Final = 200
 _CHUNK_LEAST: Final = 20
 _CHUNK_ASKED: Final = 2500
 
-#: Where a page ended; list.lua has one of each place that it reads by itself.
-_KINDS: Final = ("scan", "small", "leased", "sorted")
+_ID: Final = "[01][0-9a-f-]{36}"
+# Newer servers write a round score as 1.8e+12.
+_SORTED: Final = re.compile(rf"sorted [0-9]{{1,20}}(\.[0-9]{{1,20}})?(e\+[0-9]{{1,3}})? {_ID}")
+
+#: Where a page ended, for each place that list.lua reads by itself, and for all others.
+_CURSORS: Final = {
+    Place.LEASED: re.compile("leased -?[0-9]{1,16}"),
+    Place.FUTURE: _SORTED,
+    Place.FAILED: _SORTED,
+    None: re.compile(rf"scan ({_ID})? [0-9]{{0,19}}( {_ID})*|small ({_ID})?"),
+}
 
 
 class Jobs:
@@ -91,7 +100,7 @@ class Jobs:
             InvalidArgument: a cursor that is none.
             BrokerError: no answer until the deadline, or a queue of another release.
         """
-        before = _read_cursor(cursor)
+        before = _read_cursor(cursor, places)
 
         def call(members: Sequence[str]) -> Call:
             return requests.list_page(
@@ -151,19 +160,26 @@ def _chunk_size(members: Sequence[str]) -> int:
     return max(_CHUNK_LEAST, min(_CHUNK_JOBS, _CHUNK_ASKED // max(1, len(members))))
 
 
-def _read_cursor(cursor: str | None) -> tuple[str, ...]:
+def _read_cursor(cursor: str | None, places: Collection[Place]) -> tuple[str, ...]:
     """Where to go on, as list.lua said."""
     if cursor is None:
         return ()
     try:
-        parts = json.loads(cursor)
-    except ValueError:
-        parts = None
-    if (
-        not isinstance(parts, list)
-        or not all(isinstance(part, str) for part in parts)
-        or len(parts) < 2
-        or parts[0] not in _KINDS
-    ):
-        raise InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
-    return tuple(parts)
+        kind, *rest = json.loads(cursor)
+        told = " ".join([kind, *rest])
+    except (ValueError, TypeError):
+        raise _no_cursor(cursor) from None
+    # A cursor may have been in the hands of strangers, and the script takes it at its word.
+    if not _CURSORS[_kind_of(places)].fullmatch(told):
+        raise _no_cursor(cursor)
+    return (kind, *rest)
+
+
+def _no_cursor(cursor: str) -> InvalidArgument:
+    return InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
+
+
+def _kind_of(places: Collection[Place]) -> Place | None:
+    """The place whose jobs list.lua reads by themselves; None: it reads all."""
+    [only] = places if len(places) == 1 else [None]
+    return only if only in _CURSORS else None

@@ -16,7 +16,7 @@
 --   then where to go on, nothing to begin: a kind, and what the reply said of it
 -- Reply
 --   {'APPLIED', jobs: see look.lua, where to go on: its kind and the rest, {} at the end}
---     scan: cursor of HSCAN or '', ids to look at first   small: last id
+--     small: last id   scan: the same or '', cursor of HSCAN or '', ids to look at first
 --     leased: number of the last lease   sorted: score and id of the last job
 --   {'KEYS', members}: their keys are needed
 --   {'VERSION', schema found}
@@ -188,38 +188,45 @@ local function from_sorted(key)
   end
 end
 
+-- Those of some ids that come behind one; all of them behind ''.
+local function behind(ids, last)
+  local rest = {}
+  for i = 1, #ids do
+    if ids[i] > last then
+      rest[#rest + 1] = ids[i]
+    end
+  end
+  return rest
+end
+
 local function from_all()
-  local pending, scan = {}, kind == 'scan' and ARGV[at + 1] or '0'
+  local pending, scan = {}, kind == 'scan' and ARGV[at + 2] or '0'
+  -- The last id that was told while the hash was small: all up to it were.
+  local told = kind and ARGV[at + 1] or ''
   if kind == 'scan' then
-    for i = at + 2, #ARGV do
+    for i = at + 3, #ARGV do
       pending[#pending + 1] = ARGV[i]
     end
   end
   while true do
     local done = deal_with(pending)
     if done < #pending or (scan ~= '' and enough()) then
-      return {'scan', scan, unpack(rest_of(pending, done))}
+      return {'scan', told, scan, unpack(rest_of(pending, done))}
     end
     if scan == '' then
       return {}
     end
     local began = scan
     local reply = call('HSCAN', q.jobs, scan, 'COUNT', AT_ONCE)
-    scan, pending = reply[1] ~= '0' and reply[1] or '', ids_of(reply[2])
+    scan, pending = reply[1] ~= '0' and reply[1] or '', behind(ids_of(reply[2]), told)
     if began == '0' and scan == '' then
       -- All of them. Cut at the same id, whatever came and went.
-      local ids = {}
-      for i = 1, #pending do
-        if kind ~= 'small' or pending[i] > ARGV[at + 1] then
-          ids[#ids + 1] = pending[i]
-        end
-      end
-      table.sort(ids)
-      done = deal_with(ids)
-      if done == #ids then
+      table.sort(pending)
+      done = deal_with(pending)
+      if done == #pending then
         return {}
       end
-      return {'small', done > 0 and ids[done] or ARGV[at + 1] or ''}
+      return {'small', done > 0 and pending[done] or told}
     end
   end
 end
