@@ -296,6 +296,8 @@ class TellsLeasesAsOldAsTheLastBeat(Breaker):
             for each in found.members
         )
         return structs.replace(found, members=changed)
+
+
 class ForgetsWhichLeasesWereDirect(_ChangesLeasesTold):
     """Tells of each lease as if it had been given for an idle thread."""
 
