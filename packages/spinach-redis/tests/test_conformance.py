@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from spinach_redis import RedisBroker
+from spinach_redis import RedisBroker, results
 from spinach_redis.server.permissions import acl_line
 from spinach_testing.conformance import BrokerConformance
 
@@ -19,6 +19,12 @@ from .tls import TlsServer, running_tls
 
 def of_url(url: str, namespace: str, **options: object) -> RedisBroker:
     return RedisBroker.from_url(url, **options)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a wait without waking it is heard of in less than seconds."""
+    monkeypatch.setattr(results, "WAIT_SECONDS", 0.5)
 
 
 @pytest.fixture(scope="module")

@@ -151,6 +151,19 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
         )
 
 
+def require_own(job: Job, namespace: str) -> None:
+    """Refuse a job that an engine of another namespace scheduled, as far as it tells.
+
+    Raises:
+        InvalidArgument: of another namespace.
+    """
+    if job.namespace not in ("", namespace):
+        raise InvalidArgument(
+            f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
+            f"has {namespace!r}. Ask the engine that scheduled it."
+        )
+
+
 def job_from_record(
     stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus, namespace: str = ""
 ) -> Job[Any]:
@@ -212,7 +225,7 @@ def stored_ids_of(job: Any, namespace: str) -> tuple[StoredId, ...]:
         InvalidArgument: neither a job nor an id, or a job of another namespace.
     """
     if isinstance(job, Job):
-        require_namespace(job, namespace)
+        require_own(job, namespace)
         return (stored_id(job.id_text, job.max_retries),)
     try:
         text = str(job if isinstance(job, uuid.UUID) else uuid.UUID(job))
@@ -222,19 +235,6 @@ def stored_ids_of(job: Any, namespace: str) -> tuple[StoredId, ...]:
             "as schedule() answered it, or job.id, or the text of it."
         ) from None
     return stored_id(text, 0), stored_id(text, 1)
-
-
-def require_namespace(job: Job[Any], namespace: str) -> None:
-    """Check that an engine of this namespace can know a job.
-
-    Raises:
-        InvalidArgument: it cannot.
-    """
-    if job.namespace not in ("", namespace):
-        raise InvalidArgument(
-            f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
-            f"has {namespace!r}. Ask the engine that scheduled it."
-        )
 
 
 def log_fields(job: Job[Any], seconds: float | None = None) -> dict[str, object]:

@@ -56,7 +56,7 @@ _STATUS: Final = {place: status for status, places in _PLACES.items() for place 
 class JobWorker:
     """The worker process that has a job."""
 
-    #: As the process told them; None where that is not known any more.
+    #: As the process told of itself; None where that is not known.
     host: str | None
     pid: int | None
     #: Its membership in the queue, as logs name it.
@@ -151,7 +151,7 @@ class Jobs:
 
         Returns:
             None: there is no such job any more, or there never was. It succeeded, expired, was
-            cancelled, was discarded, or was trimmed from the failed store.
+            cancelled, purged or discarded, or was trimmed from the failed store.
 
         Raises:
             InvalidArgument: neither a job nor an id, or a job of another namespace.
@@ -205,7 +205,7 @@ class Jobs:
                 "A job in another state is not kept, so that none can be listed."
             )
         require_int(limit, "limit", 1, _MOST)
-        listing = [queue, "" if status is None else status.value, name or ""]
+        listing = [self._namespace, queue, "" if status is None else status.value, name or ""]
         page = self._broker().list_jobs(
             queue,
             places=() if status is None else _PLACES[status],
@@ -447,7 +447,7 @@ def _read_cursor(cursor: Any, listing: Sequence[str]) -> str | None:
         padded = cursor + "=" * (-len(cursor) % 4)
         parts = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         *made_for, place = parts
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         made_for, place = [], None
     if not isinstance(place, str) or len(made_for) != len(listing):
         raise InvalidArgument(
@@ -455,9 +455,10 @@ def _read_cursor(cursor: Any, listing: Sequence[str]) -> str | None:
             "what list() returned."
         )
     if made_for != [*listing]:
-        queue, status, task = made_for
+        namespace, queue, status, task = made_for
         raise InvalidArgument(
             f"cursor is that of another listing: queue {queue!r}, status {status or None!r}, task "
-            f"{task or None!r}. Go on with the same arguments, or begin with cursor=None."
+            f"{task or None!r}, in namespace {namespace!r}. Go on with the same arguments, or "
+            "begin with cursor=None."
         )
     return place

@@ -59,25 +59,26 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
         oldest = queue.failed.oldest(limit)
         return PurgeReply(removed=queue.discard_failed(oldest), more=len(queue.failed) > 0)
     source = _queued(queue) if status == "queued" else queue.future.drain()
-    removed = 0
-    for job in islice(source, limit):
+    gone = [*islice(source, limit)]
+    for job in gone:
         queue.forget(job)
+        # Nothing else tells those who wait for its end that there will be none.
         queue.results.wake(job.stored_id)
-        removed += 1
+    removed = len(gone)
     queue.flow.purged += removed
     if status == "waiting":
         if not queue.future:
             queue.timekeeper.wanted = False
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
+    for job in gone:
+        if job.where is None:  # it was ready
+            queue.pass_on_slot(job)
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 
 def _queued(queue: Queue) -> Iterator[StoredJob]:
     """Take out what is ready, then what is held, then what is parked."""
-    for job in _drain(queue.ready):
-        # It may bring a held job to the front, which is the next one then.
-        queue.pass_on_slot(job)
-        yield job
+    yield from _drain(queue.ready)
     for slots in queue.limits.tasks.values():
         yield from _drain(slots.held)
     for task, park in list(queue.parked.items()):

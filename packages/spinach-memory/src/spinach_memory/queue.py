@@ -318,7 +318,7 @@ class Queue:
         return reply
 
     def pass_on_slot(self, job: StoredJob) -> None:
-        """A ready job is not wanted any more; a slot that is free for it is for the next one."""
+        """A ready job is gone; if a slot was free for it, that is for the next one now."""
         if job.order and (slots := self.limits.slots_of(job)) is not None:
             self._bring_back(slots.promote(1))
 

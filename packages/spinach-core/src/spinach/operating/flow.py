@@ -20,8 +20,8 @@ class Flow:
 
     #: Jobs that were scheduled, also for later, or run again out of the failed store.
     came: int
-    #: Jobs that succeeded, failed for good, expired or were cancelled. A retry is no end, nor is
-    #: a purge.
+    #: Jobs that succeeded, failed for good, expired or were cancelled. A retry is no end, and
+    #: purged jobs do not count.
     ended: int
     #: The span. The store keeps samples each ten seconds of the last minute, and each five minutes
     #: of the last hour, while workers of the queue live: so it is a little longer than what was

@@ -31,7 +31,7 @@ class LeasedView:
     #: It was fetched for the buffer of the process: it may wait there, or run by now. Else a
     #: thread was idle and started it at once.
     buffered: bool
-    #: Aware, UTC: since when the process has it; None where that is not known.
+    #: Aware, UTC: since when the process has it; None where a worker of an earlier release took it.
     since: datetime | None
 
 

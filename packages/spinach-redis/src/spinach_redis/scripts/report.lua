@@ -60,7 +60,8 @@ while ARGV[a] do
   local kind, member = ARGV[a], members[tonumber(ARGV[a + 1])]
   local width, keep_ms = DETAILED[kind] and 3 or 2, nil
   local first = a + 4
-  if kind >= 'a' then
+  -- A lower case letter. `<` would compare texts as the server's locale does.
+  if string.byte(kind) >= 97 then
     kind, keep_ms, first = string.upper(kind), tonumber(ARGV[first]), first + 1
   end
   local past = first + width * tonumber(ARGV[a + 3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from spinach.brokers.calls import Ending, JobEnd, Verdict
+from spinach.brokers.calls import Ending, FailedFilter, FailedPortion, JobEnd, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import OutcomeKind
 from spinach.record.options import RecordOptions
@@ -30,6 +30,7 @@ KEEP_MS = KEPT // timedelta(milliseconds=1)
 OPTIONS = RecordOptions(keep_ms=KEEP_MS)
 
 PENDING, ABSENT = JobEnd(ending=Ending.PENDING), JobEnd(ending=Ending.ABSENT)
+CANCELLED = JobEnd(ending=Ending.CANCELLED)
 
 #: Real seconds that a wait may take which is to end before.
 LONG_SECONDS = 60.0
@@ -61,7 +62,7 @@ def awaited(lab: Lab, job: Deposit) -> Call[JobEnd]:
     """A call that waits for the end of a job, and has begun to."""
     broker = lab.broker()
     call = lab.background(lambda: broker.await_end(job.queue, job.stored_id, LONG_SECONDS))
-    assert not call.ends_within(lab.settle_seconds), "a job that runs is said to have ended"
+    assert not call.ends_within(lab.settle_seconds), "a job is said to have ended that has not"
     return call
 
 
@@ -211,6 +212,57 @@ class ResultsBehaviour(BrokerBehaviour):
         assert end_of(lab, job) == ABSENT
         assert lab.counts().failed == 1
 
+    @holds("I22", "I23")
+    def test_job_that_is_cancelled_before_it_starts_has_an_end(self, lab: Lab) -> None:
+        jobs = [kept(), kept()]
+        waiting = deposit(due_ms=lab.in_ms(KEPT), options=OPTIONS)
+        plain = deposit()
+        lab.enqueue(*jobs, waiting, plain)
+        process = lab.process()
+        process.park(process.take_one())
+        wait = awaited(lab, jobs[1])
+        asked = [*jobs, waiting, plain]
+        lab.client.cancel_jobs(QUEUE, [job.stored_id for job in asked])
+        assert [end_of(lab, job) for job in asked] == [CANCELLED] * 3 + [ABSENT]
+        assert wait.result() == CANCELLED
+
+    @holds("I22", "I23")
+    def test_leased_job_that_ends_since_its_cancel_was_asked_for_has_an_end(self, lab: Lab) -> None:
+        kinds = (OutcomeKind.RETRY, OutcomeKind.RELEASE, OutcomeKind.PARK)
+        jobs = [kept() for _ in range(6)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        leases = process.take(idle=6)
+        lab.client.cancel_jobs(QUEUE, [job.stored_id for job in jobs[:3]])
+        told = [
+            outcome(k, each, keep_ms=KEEP_MS) for k, each in zip(kinds * 2, leases, strict=True)
+        ]
+        assert process.report(*told) == (Verdict.APPLIED,) * 6
+        assert [end_of(lab, job) for job in jobs] == [CANCELLED] * 3 + [PENDING] * 3
+
+    @holds("I11", "I22", "I23")
+    def test_lost_job_whose_cancel_was_asked_for_has_an_end(self, lab: Lab) -> None:
+        jobs = [kept(max_retries=0), kept()]
+        lab.enqueue(*jobs)
+        doomed, survivor = lab.process(), lab.process()
+        doomed.take(idle=2)
+        lab.client.cancel_jobs(QUEUE, [job.stored_id for job in jobs])
+        lab.bury(doomed, survivor)
+        assert [end_of(lab, job) for job in jobs] == [CANCELLED] * 2
+
+    @holds("I23")
+    def test_job_that_is_retried_with_others_has_not_ended_any_more(self, lab: Lab) -> None:
+        jobs = [kept(), kept()]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        told = [outcome(OutcomeKind.FAILED, each, keep_ms=KEEP_MS) for each in process.take(idle=2)]
+        assert process.report(*told) == (Verdict.APPLIED,) * 2
+        newest, oldest = lab.client.failed_jobs(QUEUE)
+        portion = FailedPortion(matching=FailedFilter(), until=oldest.cursor)
+        assert lab.client.retry_matching(QUEUE, portion).count == 1
+        assert lab.client.discard_failed(QUEUE, [newest.stored_id]) == 1
+        assert [end_of(lab, job).ending for job in jobs] == [Ending.PENDING, Ending.FAILED]
+
     @holds("I23")
     def test_retried_job_has_not_ended_any_more(self, lab: Lab) -> None:
         jobs = [kept(), kept()]
@@ -273,6 +325,7 @@ class ResultsBehaviour(BrokerBehaviour):
         doomed, survivor = lab.process(), lab.process()
         doomed.take_one()
         lab.bury(doomed, survivor)
+        lab.live(KEPT / 2, survivor)
         assert end_of(lab, tricky).ending is Ending.FAILED
 
     @holds("I23")
@@ -339,6 +392,15 @@ class ResultsBehaviour(BrokerBehaviour):
         assert not wait.ends_within(lab.settle_seconds)
         end(process, process.take_one(), b'"mine"')
         assert wait.result() == returned(b'"mine"')
+
+    @holds("I23", "I24")
+    def test_wait_for_a_job_that_is_purged_is_over(self, lab: Lab) -> None:
+        ready, future = kept(), deposit(options=OPTIONS, due_ms=lab.in_ms(KEPT))
+        lab.enqueue(ready, future)
+        waits = [awaited(lab, job) for job in (ready, future)]
+        for status in ("queued", "waiting"):
+            assert lab.client.purge(QUEUE, status, 10).removed == 1
+        assert [wait.result() for wait in waits] == [ABSENT] * 2
 
     @holds("I23")
     def test_many_results_are_read_in_the_order_asked_for(self, lab: Lab) -> None:

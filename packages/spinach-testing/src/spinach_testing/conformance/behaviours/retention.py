@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from spinach.brokers.calls import FailedFilter, FailedPortion
+from spinach.brokers.calls import FailedFilter, FailedPortion, Place
 from spinach.const import MAX_FAILED_AGE
 from spinach.retention import FailedRetention
 
@@ -48,12 +48,14 @@ class RetentionBehaviour(BrokerBehaviour):
         [old] = fail(lab, process)
         lab.advance(HOUR / 2)
         [new] = fail(lab, process)
+        assert ids(lab.client.find_jobs([QUEUE], [old.stored_id])) == [old.stored_id]
         lab.advance(HOUR * 0.75)
         # The client was told of nothing, and its own broker would keep them for longer.
         assert ids(lab.client.failed_jobs(QUEUE)) == [new.stored_id]
         assert lab.client.find_failed([QUEUE], [old.stored_id]) == []
-        assert ids(lab.client.find_jobs([QUEUE], ids([old, new]))) == [new.stored_id]
-        assert ids(lab.client.list_jobs(QUEUE).jobs) == [new.stored_id]
+        assert ids(lab.client.find_jobs([QUEUE], [old.stored_id, new.stored_id])) == [new.stored_id]
+        for places in ((), (Place.FAILED,)):
+            assert ids(lab.client.list_jobs(QUEUE, places=places).jobs) == [new.stored_id]
         newest = lab.client.failed_jobs(QUEUE)[0].cursor
         portion = FailedPortion(matching=FailedFilter(), until=newest)
         assert lab.client.retry_matching(QUEUE, portion).count == 1

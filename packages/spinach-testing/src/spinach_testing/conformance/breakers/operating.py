@@ -279,6 +279,25 @@ class _ChangesLeasesTold(Breaker):
         return structs.replace(found, members=changed)
 
 
+class TellsLeasesAsOldAsTheLastBeat(Breaker):
+    """Tells of each lease as if it had been given with the last proof of life."""
+
+    breaks = "I24"
+
+    def members(self, queue: str) -> QueueMembers:
+        found = super().members(queue)
+        changed = tuple(
+            structs.replace(
+                each,
+                leases=tuple(
+                    structs.replace(lease, leased_ms=each.seen_ms) for lease in each.leases
+                ),
+            )
+            for each in found.members
+        )
+        return structs.replace(found, members=changed)
+
+
 class ForgetsWhichLeasesWereDirect(_ChangesLeasesTold):
     """Tells of each lease as if it had been given for an idle thread."""
 
