@@ -295,7 +295,7 @@ class Jobs:
         end = clock.monotonic() + seconds
         over: dict[int, JobView | None] = {}
         pause = _FIRST_PAUSE
-        nobody = threading.Condition()
+        never = threading.Condition()  # is waited for, and not given
         while True:
             left = [position for position in range(len(wanted)) if position not in over]
             over.update(self._over(wanted, left))
@@ -308,8 +308,8 @@ class Jobs:
                     f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
                     "they are."
                 )
-            with nobody:
-                clock.wait(nobody, min(pause, remaining))
+            with never:
+                clock.wait(never, min(pause, remaining))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _over(

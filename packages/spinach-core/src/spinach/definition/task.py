@@ -13,6 +13,7 @@ from spinach.exc import InvalidArgument, InvalidJobSignatureError, InvalidTask, 
 from spinach.record.header import header_line
 from spinach.record.names import check_name
 from spinach.record.options import NO_OPTIONS, RecordOptions
+from spinach.support.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -144,12 +145,8 @@ def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, A
 
 
 def _unknown(shown: str, name: str, tasks: Mapping[str, Task[..., Any]]) -> UnknownTask:
-    # Here, since the import of every program would pay for it.
-    import difflib
-
-    near = difflib.get_close_matches(name, tasks, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownTask(
-        f"Unknown task {shown}.{hint} Known tasks: {', '.join(sorted(tasks)) or 'none'}. Register "
-        "it with @tasks.task(name=...) and call engine.attach_tasks(tasks) before scheduling it."
+        f"Unknown task {shown}.{did_you_mean(name, tasks)} Known tasks: "
+        f"{', '.join(sorted(tasks)) or 'none'}. Register it with @tasks.task(name=...) and call "
+        "engine.attach_tasks(tasks) before scheduling it."
     )
