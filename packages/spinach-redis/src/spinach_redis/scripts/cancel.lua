@@ -59,29 +59,37 @@ end
 
 admit_when_full(q.jobs)
 local limits = limits_of(q)
-local answer, bytes, requested, came_back = {}, 0, false, false
+local answer, bytes, requested = {}, 0, false
+-- Of limited tasks of which jobs were cancelled: how many held ones may come in their place. That
+-- they come is the last thing that is done, since until then nothing moves that was read.
+local successors = {}
+
+local function note_successors(record, number)
+  local task = next(limits) and task_of(record)
+  if task and limits[task] then
+    successors[task] = (successors[task] or 0) + number
+  end
+end
 
 -- Takes a job out of the place where it waits.
 local function take_back(id, record, due, held, parked)
   if due then
     call('ZREM', q.future, id)
     call('SREM', q.retrying, id)
-    return
   elseif held then
-    return drop_from(q.held, q['held-ends'], id, held)
+    drop_from(q.held, q['held-ends'], id, held)
+    note_successors(record, 0)
   elseif parked then
-    return drop_from(q.parked, q['parked-ends'], id, parked)
-  end
-  if call('SADD', q.cancelled, id) == 0 then
-    -- Its id is a gap already, from an earlier cancel. Behind that one it is taken out.
-    call('LREM', q.ready, -1, id)
-  end
-  local task = next(limits) and call('SISMEMBER', q.brought, id) == 1 and task_of(record)
-  local limit = task and limit_of(q, limits, task)
-  if limit then
-    -- A slot may be free for it, and is for the next one now.
-    bring_back(q, limit, 1)
-    came_back = true
+    drop_from(q.parked, q['parked-ends'], id, parked)
+  else
+    if call('SADD', q.cancelled, id) == 0 then
+      -- Its id is a gap already, from an earlier cancel. Behind that one it is taken out.
+      call('LREM', q.ready, -1, id)
+    end
+    if next(limits) and call('SISMEMBER', q.brought, id) == 1 then
+      -- A slot may be free for it, and is for the next one now.
+      note_successors(record, 1)
+    end
   end
 end
 
@@ -133,9 +141,18 @@ end
 if requested then
   note_number(q, 'cancelling')
 end
+for task, number in pairs(successors) do
+  local limit = limit_of(q, limits, task)
+  if limit.n then
+    bring_back(q, limit, number)
+  else
+    -- It goes with the last of its jobs.
+    fill_slots(q, limit)
+  end
+end
 close_up(q)
 if call('EXISTS', q.ready) == 1 then
-  if came_back then
+  if next(successors) then
     announce(q)
   end
 elseif call('EXISTS', q.future) == 0 or timekeeper(q, now) then

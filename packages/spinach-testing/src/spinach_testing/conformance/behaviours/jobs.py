@@ -448,6 +448,24 @@ class CancelBehaviour(BrokerBehaviour):
             process.succeed(running)
         assert lab.counts().unfinished == 0
 
+    @holds("I10", "I22")
+    def test_jobs_of_which_one_would_follow_the_other_are_cancelled_together(
+        self, lab: Lab
+    ) -> None:
+        process = lab.process(limits={SLOW: 1})
+        jobs = [deposit(SLOW) for _ in range(5)]
+        lab.enqueue(*jobs)
+        [running] = process.take(idle=6)
+        process.succeed(running)
+        # The second one has come back to the front, and the third one waits for its slot.
+        assert cancel(lab, jobs[1], jobs[2]) == [CANCELLED] * 2
+        assert lab.counts().unfinished == 2
+        for job in jobs[3:]:
+            [running] = process.take(idle=6)
+            assert running.stored_id == job.stored_id
+            process.succeed(running)
+        assert lab.counts().unfinished == 0
+
     @holds("I13", "I22")
     def test_parked_job_is_cancelled(self, lab: Lab) -> None:
         jobs = [deposit(NEW) for _ in range(4)]
