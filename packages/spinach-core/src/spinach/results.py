@@ -141,7 +141,7 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
         case Ending.CANCELLED:
             raise _no_result(job, f"{named} was cancelled, so it has no result.", "cancelled")
         case Ending.EXPIRED:
-            text = f"{named} expired before a worker started it, so it has no result."
+            text = f"{named} expired before its next attempt began, so it has no result."
             raise _no_result(job, text, "expired")
         case Ending.PENDING:
             raise ResultTimeout(
