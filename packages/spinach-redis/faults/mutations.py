@@ -385,7 +385,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what expired is not run",
         file="spinach/worker/worker.py",
-        before="if options is not None and has_expired(options, self._clock):",
+        before="if options is not None and has_expired(options, self.clock):",
         after="if False:",
         tests=f"{CORE_TESTS}/test_expiry.py",
         test="test_what_expired_is_gone_and_never_in_the_failed_store",
@@ -449,8 +449,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what is cancelled goes back to no queue",
         file=f"{SCRIPTS}/report.lua",
-        before="if kind == 'S' or (asked[id] and BACK[kind]) then",
-        after="if kind == 'S' then",
+        before=" or (asked[id] and BACK[kind]) then",
+        after=" then",
         tests=CONFORMANCE,
         test="test_job_whose_cancel_was_asked_for_goes_back_to_no_queue",
     ),
