@@ -92,7 +92,7 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
-| `results`, `results-until` | the results that are kept, and some that are over while no worker lives |
+| `results`, `results-until` | the results that are kept; without workers also old ones |
 | `awaited`, `result:<job>` | the jobs that someone waits for, or did in the last ten seconds |
 | `flow` | 22 small fields |
 | all others | one small value |
