@@ -114,6 +114,17 @@ def test_what_is_no_job_is_refused(engine: Engine, wanted: Any) -> None:
         engine.jobs.wait(wanted, timeout=None)
 
 
+def test_job_of_another_namespace_is_refused(engine: Engine, bench: Bench) -> None:
+    engine.task(name="keeps", keep_result=MINUTE)(str)
+    job = engine.schedule("keeps", 1)
+    elsewhere = bench.engine(namespace="elsewhere").jobs
+    # It would be said to be over, and runs on.
+    for call in (elsewhere.get, elsewhere.cancel, lambda job: elsewhere.wait(job, timeout=None)):
+        with pytest.raises(InvalidArgument, match="and this engine has 'elsewhere'"):
+            call(job)
+    assert there(engine, job).status is JobStatus.QUEUED
+
+
 @pytest.mark.timeout(60)
 def test_running_job_tells_who_has_it_and_since_when(
     engine: Engine, bench: Bench, gate: Gate
@@ -247,7 +258,7 @@ def test_list_tells_jobs_of_a_state_and_of_a_task(engine: Engine, bench: Bench) 
     assert listed("nothing").jobs == ()
 
 
-def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine) -> None:
+def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine, bench: Bench) -> None:
     for _ in range(3):
         engine.schedule("once")
     cursor = engine.jobs.list("spinach", task="once", limit=1).cursor
@@ -259,14 +270,19 @@ def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine) -> No
         engine.jobs.list("spinach", cursor=cursor)
     with pytest.raises(InvalidArgument, match="another listing"):
         engine.jobs.list("other", task="once", cursor=cursor)
+    elsewhere = bench.engine(namespace="elsewhere")
+    with pytest.raises(
+        InvalidArgument, match=f"another listing: .* in namespace '{engine.namespace}'"
+    ):
+        elsewhere.jobs.list("spinach", task="once", cursor=cursor)
 
 
 @pytest.mark.parametrize(
     "cursor",
     ["", "x", 7, "ü", b"x", *(
         base64.urlsafe_b64encode(json.dumps(made).encode()).decode()
-        for made in ([], ["a"], {"a": 1}, 7, ["spinach", "", "", 7])
-    )],
+        for made in ([], ["a"], {"a": 1}, 7, ["spinach", "spinach", "", "", 7])
+    ), base64.urlsafe_b64encode(b"[" * 100_000).decode()],
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"expected that of the page before: pass cursor="):
@@ -274,7 +290,9 @@ def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
 
 
 def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
-    made = base64.urlsafe_b64encode(json.dumps(["spinach", "", "", "x"]).encode()).decode()
+    made = base64.urlsafe_b64encode(
+        json.dumps([engine.namespace, "spinach", "", "", "x"]).encode()
+    ).decode()
     with pytest.raises(InvalidArgument, match="expected that of the page before"):
         engine.jobs.list("spinach", cursor=made)
 

@@ -161,6 +161,23 @@ def test_thousand_waits_leave_nothing_but_results(
         assert client.hlen(f"{tag}results") == client.zcard(f"{tag}results-until") == 20
 
 
+def test_short_wait_cuts_off_no_longer_one(server: Server, new_broker: NewBroker) -> None:
+    broker, other = new_broker(), new_broker()
+    lease = running(Member(broker))
+
+    def noted() -> float | None:
+        with server.client() as client:
+            awaited = f"{{{broker.namespace}/{QUEUE}}}:awaited"
+            return client.zscore(awaited, lease.stored_id)
+
+    waiting = Waiting(broker, lease)
+    before = until(noted, "a note of the longer wait")
+    assert other.await_end(QUEUE, lease.stored_id, 0.005) == PENDING
+    assert noted() == before
+    broker.report([kept(lease)])
+    assert waiting.end() == returned()
+
+
 @pytest.mark.parametrize("call", ["report", "beat", "wait"])
 def test_what_is_over_is_dropped_by_the_calls_that_come(
     own_server: Server, new_broker: NewBroker, call: str

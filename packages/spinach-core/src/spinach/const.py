@@ -123,7 +123,7 @@ COARSE_SAMPLES: Final = 13
 COARSE_SAMPLE_MS: Final = 300_000
 
 #: Most jobs that one call of an operator takes out of a queue.
-PURGE_CHUNK: Final = 1000
+PURGE_CHUNK: Final = 500
 
 #: Most leases of a member, and most holders of the slots of a task, that are told one by one.
 MOST_TOLD: Final = 100

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from spinach.brokers.calls import Ending, JobEnd
 from spinach.exc import InvalidArgument, JobFailed, NoResult, ResultExpired, ResultTimeout
-from spinach.job import Job
+from spinach.job import Job, require_own
 from spinach.record.ids import stored_id
 from spinach.record.payload import decode_result
 from spinach.support.checks import require_timedelta
@@ -105,11 +105,7 @@ def _wanted(jobs: Sequence[Any], namespace: str) -> list[tuple[str, StoredId]]:
                 "none when it was scheduled. Write @tasks.task(name=..., "
                 "keep_result=timedelta(hours=1)), and schedule a new job."
             )
-        if job.namespace not in ("", namespace):
-            raise InvalidArgument(
-                f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
-                f"has {namespace!r}. Ask the engine that scheduled it."
-            )
+        require_own(job, namespace)
         wanted.append((job.queue, stored_id(job.id_text, job.max_retries)))
     return wanted
 

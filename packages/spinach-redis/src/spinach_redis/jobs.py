@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
-from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
+from spinach.brokers.calls import CancelReply, FoundJob, FoundPage, Place
 from spinach.exc import InvalidArgument
 from spinach_redis import replies, requests
 from spinach_redis.members import MEMBERS_TRIES, restless
+from spinach_redis.producer import version_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from spinach.brokers.calls import Place
     from spinach_redis.client.client import RedisClient
     from spinach_redis.keys import QueueKeys
     from spinach_redis.members import KnownMembers
@@ -21,11 +22,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Jobs"]
 
-#: Jobs that one call looks for or cancels at most, which takes the server a few ms.
+#: Jobs that one call looks for or cancels at most, which takes the server a few ms. Whether a
+#: worker process has a job has to be asked of each, so where they are many, it is fewer jobs.
 _CHUNK_JOBS: Final = 200
+_CHUNK_LEAST: Final = 20
+_CHUNK_ASKED: Final = 2500
 
-#: Where a page ended; list.lua has one of each place that it reads by itself.
-_KINDS: Final = ("scan", "small", "leased", "sorted")
+_ID: Final = "[01][0-9a-f-]{36}"
+# Newer servers write a round score as 1.8e+12.
+_SORTED: Final = re.compile(rf"sorted [0-9]{{1,20}}(\.[0-9]{{1,20}})?(e\+[0-9]{{1,3}})? {_ID}")
+
+#: Where a page ended, for each place that list.lua reads by itself, and for all others.
+_CURSORS: Final = {
+    Place.LEASED: re.compile("leased -?[0-9]{1,16}"),
+    Place.FUTURE: _SORTED,
+    Place.FAILED: _SORTED,
+    None: re.compile(rf"scan ({_ID})? [0-9]{{0,19}}( {_ID})*|small ({_ID})?"),
+}
 
 
 class Jobs:
@@ -54,7 +67,7 @@ class Jobs:
         """See `Broker.find_jobs`.
 
         Raises:
-            BrokerError: no answer until the deadline.
+            BrokerError: no answer until the deadline, or a queue of another release.
         """
         found: list[FoundJob] = []
         for queue in queues:
@@ -66,8 +79,11 @@ class Jobs:
         return found
 
     def _finder(self, queue: str, stored_ids: Sequence[str]) -> Callable[[Sequence[str]], Call]:
-        chunk = stored_ids[:_CHUNK_JOBS]
-        return lambda members: requests.find(self._keys_of(queue), self._offset, members, chunk)
+        def call(members: Sequence[str]) -> Call:
+            chunk = stored_ids[: _chunk_size(members)]
+            return requests.find(self._keys_of(queue), self._offset, members, chunk)
+
+        return call
 
     def page(
         self,
@@ -82,9 +98,9 @@ class Jobs:
 
         Raises:
             InvalidArgument: a cursor that is none.
-            BrokerError: no answer until the deadline.
+            BrokerError: no answer until the deadline, or a queue of another release.
         """
-        before = _read_cursor(cursor)
+        before = _read_cursor(cursor, places)
 
         def call(members: Sequence[str]) -> Call:
             return requests.list_page(
@@ -109,13 +125,15 @@ class Jobs:
         Not repeated after a lost answer: it would say that jobs are unknown which it cancelled.
 
         Raises:
-            BrokerError: no answer until the deadline, or an answer was lost.
+            BrokerError: no answer until the deadline, a queue of another release, or an answer
+                was lost.
         """
         answered: list[CancelReply] = []
         while len(answered) < len(stored_ids):
-            chunk = stored_ids[len(answered) : len(answered) + _CHUNK_JOBS]
+            left = stored_ids[len(answered) :]
 
-            def call(members: Sequence[str], chunk: Sequence[str] = chunk) -> Call:
+            def call(members: Sequence[str], left: Sequence[str] = left) -> Call:
+                chunk = left[: _chunk_size(members)]
                 return requests.cancel(self._keys_of(queue), self._offset, members, chunk)
 
             [flat] = self._call(queue, call, repeatable=False)
@@ -128,6 +146,8 @@ class Jobs:
         """Ask with the keys of all members of the queue; what the script says behind APPLIED."""
         for _ in range(MEMBERS_TRIES):
             reply = self._client.call(call(self._members.of(queue)), repeatable=repeatable)
+            if reply[0] == b"VERSION":
+                raise version_error(queue, reply[1])
             if reply[0] != b"KEYS":
                 applied: Sequence[Any] = reply[1:]
                 return applied
@@ -135,19 +155,31 @@ class Jobs:
         raise restless(queue)
 
 
-def _read_cursor(cursor: str | None) -> tuple[str, ...]:
+def _chunk_size(members: Sequence[str]) -> int:
+    """How many jobs one call looks for where a queue has these members."""
+    return max(_CHUNK_LEAST, min(_CHUNK_JOBS, _CHUNK_ASKED // max(1, len(members))))
+
+
+def _read_cursor(cursor: str | None, places: Collection[Place]) -> tuple[str, ...]:
     """Where to go on, as list.lua said."""
     if cursor is None:
         return ()
     try:
-        parts = json.loads(cursor)
-    except ValueError:
-        parts = None
-    if (
-        not isinstance(parts, list)
-        or not all(isinstance(part, str) for part in parts)
-        or len(parts) < 2
-        or parts[0] not in _KINDS
-    ):
-        raise InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
-    return tuple(parts)
+        kind, *rest = json.loads(cursor)
+        told = " ".join([kind, *rest])
+    except (ValueError, TypeError):
+        raise _no_cursor(cursor) from None
+    # A cursor may have been in the hands of strangers, and the script takes it at its word.
+    if not _CURSORS[_kind_of(places)].fullmatch(told):
+        raise _no_cursor(cursor)
+    return (kind, *rest)
+
+
+def _no_cursor(cursor: str) -> InvalidArgument:
+    return InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
+
+
+def _kind_of(places: Collection[Place]) -> Place | None:
+    """The place whose jobs list.lua reads by themselves; None: it reads all."""
+    [only] = places if len(places) == 1 else [None]
+    return only if only in _CURSORS else None

@@ -149,14 +149,14 @@ COUNTS: Final = (
     "cancelled", "guard",
 )
 FIND: Final = (
-    "jobs", "ready", "future", "attempts", "members", "info", "held", "held-ends", "parked",
-    "parked-ends", "failed", "errors", "cancelled", "cancelling", "progress", "guard",
+    "version", "jobs", "ready", "future", "attempts", "members", "info", "held", "held-ends",
+    "parked", "parked-ends", "failed", "errors", "cancelled", "cancelling", "progress", "guard",
 )
 LIST: Final = FIND
 CANCEL: Final = (
-    "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused", "limits",
-    "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends", "failed",
-    "members", "guard", "cancelled", "cancelling", "results", "results-until", "awaited",
+    "version", "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
+    "limits", "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends",
+    "failed", "members", "guard", "cancelled", "cancelling", "results", "results-until", "awaited",
 )
 FAILED_FIND: Final = ("jobs", "attempts", "failed", "errors", "guard")
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors", "guard")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Operating"]
 
 #: Members that one call tells of at most.
-_MEMBERS: Final = 50
+_MEMBERS: Final = 10
 
 _TOLD: Final = b"%d" % MOST_TOLD
 _MOST_BYTES: Final = b"%d" % MAX_FETCH_BYTES

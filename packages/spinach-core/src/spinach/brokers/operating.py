@@ -44,7 +44,7 @@ class FlowSample(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     #: Jobs that were enqueued, or run again out of the failed store.
     came: int
-    #: Those of them that are done or failed.
+    #: Those of them that are over or failed.
     ended: int
 
 

@@ -43,6 +43,7 @@ if wait_ms > 0 and answers[1] == 1 then
   -- What lies there is of an end that counts no more. This admits the write that follows it, too,
   -- on a server that is full.
   call('DEL', list)
-  call('ZADD', q.awaited, string.format('%.0f', now + wait_ms), ids[1])
+  -- Others may wait for it longer.
+  call('ZADD', q.awaited, 'GT', string.format('%.0f', now + wait_ms), ids[1])
 end
 return answers

@@ -262,6 +262,23 @@ class FindingBehaviour(BrokerBehaviour):
         assert set(ids(stay)) <= set(seen)
 
     @holds("I1")
+    def test_pages_of_a_queue_that_grows_tell_each_job_once(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(9)]
+        lab.enqueue(*jobs)
+        page = lab.client.list_jobs(QUEUE, limit=3)
+        seen = ids(page.jobs)
+        for count in (300, 1500):
+            assert page.cursor is not None
+            lab.enqueue(*(deposit() for _ in range(count)))
+            page = lab.client.list_jobs(QUEUE, cursor=page.cursor, limit=3)
+            seen += ids(page.jobs)
+        while page.cursor is not None:
+            page = lab.client.list_jobs(QUEUE, cursor=page.cursor, limit=500)
+            seen += ids(page.jobs)
+        assert len(seen) == len(set(seen))
+        assert set(ids(jobs)) <= set(seen)
+
+    @holds("I1")
     def test_pages_of_a_place_tell_what_is_there(self, lab: Lab) -> None:
         process = lab.process(limits={SLOW: 1})
         later = [deposit(due_ms=lab.in_ms(HOUR * n)) for n in (3, 1, 2, 4)]
@@ -360,6 +377,21 @@ class CancelBehaviour(BrokerBehaviour):
         assert lab.counts().ready == 1
         assert process.take_one().stored_id == new.stored_id
         assert process.take(idle=5, extra=5) == []
+
+    @holds("I1", "I22")
+    def test_job_that_is_stored_again_after_its_cancel_is_handed_out_once(self, lab: Lab) -> None:
+        first, again, last = jobs = [deposit() for _ in range(3)]
+        lab.enqueue(*jobs)
+        assert cancel(lab, again) == [CANCELLED]
+        lab.enqueue(again)
+        assert lab.counts().ready == 3
+        assert cancel(lab, again, again) == [CANCELLED, UNKNOWN]
+        assert lab.counts().ready == 2
+        lab.enqueue(again)
+        process = lab.process()
+        assert ids(process.take(idle=9)) == ids([first, last, again])
+        assert lab.counts().ready == 0
+        assert process.take(idle=9) == []
 
     @holds("I22")
     def test_cancelled_future_job_never_becomes_due(self, lab: Lab) -> None:

@@ -106,6 +106,21 @@ class PurgingBehaviour(BrokerBehaviour):
         assert lab.enqueue(job) == [True]
         assert process.take_one().retries == 0
 
+    @holds("I1", "I22", "I24")
+    def test_purge_counts_no_cancelled_jobs(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(6)]
+        lab.enqueue(*jobs)
+        lab.client.cancel_jobs(QUEUE, ids(jobs[1:4]))
+        # It stands behind the others now.
+        lab.enqueue(jobs[1])
+        removed, more = [], True
+        while more:
+            reply = lab.client.purge(QUEUE, "queued", 2)
+            removed.append(reply.removed)
+            more = reply.more
+            assert lab.counts().ready == 4 - sum(removed)
+        assert sum(removed) == 4
+
     @holds("I10", "I24")
     def test_purge_of_held_jobs_leaves_the_limit_in_force(self, lab: Lab) -> None:
         process = lab.process(limits={LIMITED: 1})
