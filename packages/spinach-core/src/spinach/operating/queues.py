@@ -172,7 +172,7 @@ class Queues:
         *,
         progress: Callable[[PurgeProgress], object] | None = None,
     ) -> int:
-        """Forget the jobs of a queue that have a status, a thousand with each call.
+        """Forget the jobs of a queue that have a status, five hundred with each call.
 
         They are gone for good: they do not run, and no signal tells of them. Jobs that run are
         left alone, and so are most jobs that come while the purge goes on: it ends when as many
