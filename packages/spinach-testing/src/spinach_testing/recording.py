@@ -98,7 +98,9 @@ class Recording:
         )
         which, them = ("job is", "it") if ready == 1 else ("jobs are", "them")
         paused = self._paused({each.queue for each in found})
-        once = "".join(f", once spinach_engine.queues.resume({each!r}) was called" for each in paused)
+        once = "".join(
+            f", once spinach_engine.queues.resume({each!r}) was called" for each in paused
+        )
         return f"\n{ready} {which} ready to run. {call} {them}{once}."
 
     def _paused(self, queues: Iterable[str]) -> list[str]:
