@@ -399,8 +399,9 @@ def test_failure_of_a_lost_worker_has_the_reason_of_the_failed_store(
 
 
 @pytest.mark.concurrency
-def test_producers_get_their_own_results(new_broker: NewBroker, server: Server) -> None:
-    spin = Engine(RedisBroker.from_url(server.unix_url), namespace="results")
+def test_producers_get_their_own_results(server: Server) -> None:
+    broker = RedisBroker.from_url(server.unix_url)
+    spin = Engine(broker, namespace="results")
     tasks = Tasks(keep_result=timedelta(minutes=5))
     tasks.add(lambda n: n, name="same")
     spin.attach_tasks(tasks)
@@ -421,6 +422,7 @@ def test_producers_get_their_own_results(new_broker: NewBroker, server: Server) 
             thread.join(60)
     finally:
         spin.stop_workers()
+        broker.close()
     assert found == {k: [100 * k + n for n in range(10)] for k in range(5)}
 
 

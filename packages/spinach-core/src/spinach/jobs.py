@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -35,10 +34,6 @@ __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place",
 
 #: Most jobs of a page.
 _MOST: Final = 1000
-
-#: Pauses between two looks of a wait, in seconds: the first, and the longest.
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 1.0
 
 #: The places behind the states that a listing can ask for.
 _PLACES: Final = {
@@ -285,26 +280,20 @@ class Jobs:
         """
         wanted = [_wanted(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
-        clock = self._broker().clock
-        end = clock.monotonic() + seconds
         over: dict[int, JobView | None] = {}
-        pause = _FIRST_PAUSE
-        nobody = threading.Condition()
-        while True:
+
+        def all_over() -> bool:
             left = [position for position in range(len(wanted)) if position not in over]
             over.update(self._over(wanted, left))
-            if len(over) == len(wanted):
-                return tuple(over[position] for position in range(len(wanted)))
-            remaining = end - clock.monotonic()
-            if remaining <= 0:
-                raise WaitTimeout(
-                    f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
-                    f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
-                    "they are."
-                )
-            with nobody:
-                clock.wait(nobody, min(pause, remaining))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            return len(over) == len(wanted)
+
+        stored_ids = [each for job in wanted for each in job.stored_ids]
+        if not self._broker().watch(stored_ids, all_over, seconds):
+            raise WaitTimeout(
+                f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
+                f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where they are."
+            )
+        return tuple(over[position] for position in range(len(wanted)))
 
     def _over(
         self, wanted: Sequence[_Wanted], positions: Sequence[int]
