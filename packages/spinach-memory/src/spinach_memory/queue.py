@@ -353,6 +353,8 @@ class Queue:
         if not self.jobs:
             # A dict keeps the size it once had; after 100,000 jobs that is 5 MiB.
             self.jobs.clear()
+        if self.results.waiters:
+            self.results.wake(job.stored_id)
 
     # -- leases end --------------------------------------------------------
 
@@ -377,9 +379,6 @@ class Queue:
         if self.cancelling and self.cancel_ended(job.stored_id) and kind in _BACK_TO_THE_QUEUE:
             # It would run once more although it was taken back.
             kind = OutcomeKind.CANCELLED
-            self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
-            self.forget(job)
-            return True
         if (
             kind is OutcomeKind.SUCCEEDED
             or kind is OutcomeKind.EXPIRED
@@ -407,7 +406,7 @@ class Queue:
             self.waiters.wake_all()
         if outcome.keep_ms is not None and kind not in _BACK_TO_THE_QUEUE:
             until_ms = after_ms + outcome.keep_ms
-            self.results.keep(job.stored_id, end_of(outcome), until_ms, now_ms)
+            self.results.keep(job.stored_id, end_of(outcome, kind), until_ms, now_ms)
         return True
 
     def give_up(self, job: StoredJob, failure: Failure, now_ms: int) -> None:
@@ -526,6 +525,8 @@ class Queue:
         """Move a job to the failed store."""
         self.failed.add(job, failure, now_ms)
         self.trim_failed(now_ms)
+        if self.results.waiters:
+            self.results.wake(job.stored_id)
 
     def _leased_jobs(self) -> Iterator[StoredJob]:
         leases = [lease for member in self.members for lease in member.running.values()]

@@ -11,6 +11,7 @@ from .behaviours.clock import ClockBehaviour
 from .behaviours.counts import CountsBehaviour
 from .behaviours.declaring import DeclaringBehaviour
 from .behaviours.empty import EmptyBehaviour
+from .behaviours.ends import EndsBehaviour
 from .behaviours.enqueue import EnqueueBehaviour
 from .behaviours.failed_store import FailedStoreBehaviour
 from .behaviours.fencing import FencingBehaviour
@@ -82,6 +83,7 @@ class BrokerConformance(
     MatchingBehaviour,
     RetentionBehaviour,
     ResultsBehaviour,
+    EndsBehaviour,
     PausingBehaviour,
     PurgingBehaviour,
     OverridesBehaviour,
