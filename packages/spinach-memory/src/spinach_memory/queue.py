@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.calls import CancelReply, CancelVerdict, Ending, JobEnd, Place
-from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
+from spinach.const import CANCELS_TOLD, HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
 from spinach.outcome import Lease, OutcomeKind
 from spinach.record.options import keep_ms_of
 from spinach.retention import DEFAULT_RETENTION
@@ -328,10 +328,10 @@ class Queue:
             self._bring_back(slots.promote(1))
 
     def cancelled(self, member: Member) -> tuple[tuple[str, str], ...]:
-        """(stored id, token) of the leases of a member whose cancel was asked for."""
+        """(stored id, token) of leases of a member whose cancel was asked for, not too many."""
         running = member.running
-        asked = [running[each] for each in self.cancelling if each in running]
-        return tuple((lease.stored_id, lease.token) for lease in asked)
+        asked = (running[each] for each in self.cancelling if each in running)
+        return tuple((lease.stored_id, lease.token) for lease in islice(asked, CANCELS_TOLD))
 
     def note_progress(self, told: BeatProgress) -> None:
         """Keep how far a job has come, if the lease is its current one."""

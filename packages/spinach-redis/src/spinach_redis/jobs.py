@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
@@ -24,8 +25,14 @@ __all__ = ["Jobs"]
 #: Jobs that one call looks for or cancels at most, which takes the server a few ms.
 _CHUNK_JOBS: Final = 200
 
-#: Where a page ended; list.lua has one of each place that it reads by itself.
-_KINDS: Final = ("scan", "small", "leased", "sorted")
+#: Where a page ended, by kind: what list.lua says beside it, joined by spaces.
+_NUMBER: Final = r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?"
+_KINDS: Final = {
+    "scan": re.compile(r"([0-9]{1,19})?( \S+)*"),
+    "small": re.compile(r"\S*"),
+    "leased": re.compile(r"-?[0-9]{1,20}"),
+    "sorted": re.compile(rf"{_NUMBER} \S+"),
+}
 
 
 class Jobs:
@@ -148,6 +155,7 @@ def _read_cursor(cursor: str | None) -> tuple[str, ...]:
         or not all(isinstance(part, str) for part in parts)
         or len(parts) < 2
         or parts[0] not in _KINDS
+        or _KINDS[parts[0]].fullmatch(" ".join(parts[1:])) is None
     ):
         raise InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
     return tuple(parts)

@@ -17,6 +17,7 @@ from .behaviours.failed_store import FailedStoreBehaviour
 from .behaviours.fencing import FencingBehaviour
 from .behaviours.fetch import FetchBehaviour
 from .behaviours.fidelity import FidelityBehaviour
+from .behaviours.found import FoundBehaviour
 from .behaviours.jobs import CancelBehaviour, FindingBehaviour
 from .behaviours.kinds import KindsBehaviour
 from .behaviours.lease import LeaseBehaviour
@@ -79,6 +80,7 @@ class BrokerConformance(
     OptionsBehaviour,
     FailedStoreBehaviour,
     FindingBehaviour,
+    FoundBehaviour,
     CancelBehaviour,
     MatchingBehaviour,
     RetentionBehaviour,
