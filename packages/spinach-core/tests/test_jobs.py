@@ -246,7 +246,7 @@ def test_list_tells_jobs_of_a_state_and_of_a_task(engine: Engine, bench: Bench) 
     assert listed("nothing").jobs == ()
 
 
-def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine) -> None:
+def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine, bench: Bench) -> None:
     for _ in range(3):
         engine.schedule("once")
     cursor = engine.jobs.list("spinach", task="once", limit=1).cursor
@@ -254,17 +254,22 @@ def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine) -> No
     assert cursor.isascii()
     assert cursor.replace("-", "").replace("_", "").isalnum()
     assert len(engine.jobs.list("spinach", task="once", limit=2, cursor=cursor).jobs) == 2
-    with pytest.raises(InvalidArgument, match=r"another listing: queue 'spinach', .* task 'once'"):
+    with pytest.raises(
+        InvalidArgument, match=r"(?s)namespace 'bench', queue .*task 'once'\. Go on"
+    ):
         engine.jobs.list("spinach", cursor=cursor)
     with pytest.raises(InvalidArgument, match="another listing"):
         engine.jobs.list("other", task="once", cursor=cursor)
+    elsewhere = bench.engine(namespace="elsewhere")
+    with pytest.raises(InvalidArgument, match="another listing: namespace 'bench'"):
+        elsewhere.jobs.list("spinach", task="once", cursor=cursor)
 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", 7, "ü", b"x", *(
+    ["", "x", 7, "ü", b"x", ["x"], base64.b64encode(b"[" * 100_000).decode(), *(
         base64.urlsafe_b64encode(json.dumps(made).encode()).decode()
-        for made in ([], ["a"], {"a": 1}, 7, ["spinach", "", "", 7])
+        for made in ([], ["a"], {"a": 1}, 7, ["bench", "spinach", "", "", 7])
     )],
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
@@ -273,7 +278,7 @@ def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
 
 
 def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
-    made = base64.urlsafe_b64encode(json.dumps(["spinach", "", "", "x"]).encode()).decode()
+    made = base64.urlsafe_b64encode(json.dumps(["bench", "spinach", "", "", "x"]).encode()).decode()
     with pytest.raises(InvalidArgument, match="expected that of the page before"):
         engine.jobs.list("spinach", cursor=made)
 

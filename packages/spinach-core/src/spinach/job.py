@@ -94,8 +94,8 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
     task_kwargs: dict[str, Any] = {}
     #: What its record says of them; None: it was scheduled without any.
     options: RecordOptions | None = None
-    #: Of the engine that scheduled it, where that matters: in what `schedule` answers for a job
-    #: that keeps its result. Empty elsewhere.
+    #: Of the engine that scheduled it, in what `schedule` answers and in what is looked up. Empty
+    #: in what workers and most signals tell of.
     namespace: str = ""
 
     def __repr__(self) -> str:
@@ -151,7 +151,7 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
 
 
 def job_from_record(
-    stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus
+    stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus, namespace: str = ""
 ) -> Job[Any]:
     """Read a job back from what a broker stores.
 
@@ -178,4 +178,5 @@ def job_from_record(
         task_args=tuple(args),
         task_kwargs=kwargs,
         options=options,
+        namespace=namespace,
     )
