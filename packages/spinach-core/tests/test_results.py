@@ -274,7 +274,7 @@ def test_interrupted_wait_leaves_nothing_behind(shop: Shop) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
     queue = shop.broker.store.shelves().queue("shop", "spinach")
-    assert queue.results._waiters == {}
+    assert queue.results.waiters == {}
     shop.run()
     assert shop.spin.result(job, timeout=LONG) == 3
 

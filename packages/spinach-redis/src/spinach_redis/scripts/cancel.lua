@@ -11,6 +11,7 @@
 --   cancelling                   see leased.lua
 --   results, results-until, awaited   see results.lua
 --   running:<member>     of each member that the caller knows
+--   result:<id>          list  of each id, in order
 -- ARGV
 --   1 clock offset, ms   2 schema   3 most bytes of records in the reply; one larger job comes
 --   alone   4 count of members, the members   then the stored ids
@@ -93,9 +94,10 @@ local function take_back(id, record, due, held, parked)
   end
 end
 
--- Answers for some ids; whether there is room for more in the reply. What is read of them at once
--- does not change by what is done to the others, but for lanes, of which only the numbers are read.
-local function cancel_some(ids)
+-- Answers for some ids, each with its list; whether there is room for more in the reply. What is
+-- read of them at once does not change by what is done to the others, but for lanes, of which only
+-- the numbers are read.
+local function cancel_some(ids, lists)
   local records, attempts = fields_of(q.jobs, ids), fields_of(q.attempts, ids)
   local failed, due = call('ZMSCORE', q.failed, unpack(ids)), call('ZMSCORE', q.future, unpack(ids))
   local held, parked = fields_of(q.held, ids), fields_of(q.parked, ids)
@@ -121,7 +123,7 @@ local function cancel_some(ids)
       gone[#gone + 1] = id
       local keep_ms = keep_ms_of(record)
       if keep_ms then
-        ends[#ends + 1] = {id, 'C', keep_ms}
+        ends[#ends + 1] = {id, 'C', keep_ms, lists[i]}
       end
     end
     local n = #answer
@@ -133,8 +135,11 @@ local function cancel_some(ids)
   return not full
 end
 
-for first = 5 + #known, #ARGV, AT_ONCE do
-  if not cancel_some({unpack(ARGV, first, math.min(#ARGV, first + AT_ONCE - 1))}) then
+local before_ids, before_lists = 4 + #known, #NAMES + #known
+for first = 1, #ARGV - before_ids, AT_ONCE do
+  local last = math.min(#ARGV - before_ids, first + AT_ONCE - 1)
+  local ids = {unpack(ARGV, before_ids + first, before_ids + last)}
+  if not cancel_some(ids, {unpack(KEYS, before_lists + first, before_lists + last)}) then
     break
   end
 end
