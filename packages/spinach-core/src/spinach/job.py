@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 import msgspec
 
 from spinach.clock import from_ms
-from spinach.exc import InvalidArgument
 from spinach.record.header import UnreadableRecord, read_header
-from spinach.record.ids import job_id_of, stored_id
+from spinach.record.ids import job_id_of
 from spinach.record.options import RecordOptions, read_options
 from spinach.record.payload import decode_payload
 
@@ -151,19 +150,6 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
         )
 
 
-def require_own(job: Job, namespace: str) -> None:
-    """Refuse a job that an engine of another namespace scheduled, as far as it tells.
-
-    Raises:
-        InvalidArgument: of another namespace.
-    """
-    if job.namespace not in ("", namespace):
-        raise InvalidArgument(
-            f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
-            f"has {namespace!r}. Ask the engine that scheduled it."
-        )
-
-
 def job_from_record(
     stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus, namespace: str = ""
 ) -> Job[Any]:
@@ -212,29 +198,6 @@ def job_from_lease(lease: Lease, status: JobStatus, namespace: str) -> Job[Any]:
     return job_from_record(
         lease.stored_id, lease.record, retries=lease.retries, status=status, namespace=namespace
     )
-
-
-def stored_ids_of(job: Any, namespace: str) -> tuple[StoredId, ...]:
-    """The ids under which a broker may know a job.
-
-    Args:
-        job: a snapshot, or an id, which does not tell whether the job may run more than once.
-        namespace: of the broker.
-
-    Raises:
-        InvalidArgument: neither a job nor an id, or a job of another namespace.
-    """
-    if isinstance(job, Job):
-        require_own(job, namespace)
-        return (stored_id(job.id_text, job.max_retries),)
-    try:
-        text = str(job if isinstance(job, uuid.UUID) else uuid.UUID(job))
-    except (ValueError, TypeError, AttributeError):
-        raise InvalidArgument(
-            f"{job!r} of type {type(job).__name__} is neither a job nor the id of one. Pass a job, "
-            "as schedule() answered it, or job.id, or the text of it."
-        ) from None
-    return stored_id(text, 0), stored_id(text, 1)
 
 
 def log_fields(job: Job[Any], seconds: float | None = None) -> dict[str, object]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach import signals
+from spinach.asked import asked_job
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
 from spinach.definition.task import name_of_task
 from spinach.exc import InvalidArgument, WaitTimeout
-from spinach.job import Job, JobStatus, job_from_record, log_fields, stored_ids_of
+from spinach.job import Job, JobStatus, job_from_record, log_fields
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
 from spinach.record.ids import job_id_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
+    from spinach.asked import AskedJob
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
     from spinach.definition.task import Task, Wanted
@@ -37,10 +38,6 @@ __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place",
 
 #: Most jobs of a page.
 _MOST: Final = 1000
-
-#: Pauses between two looks of a wait, in seconds: the first, and the longest.
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 1.0
 
 #: The places behind the states that a listing can ask for.
 _PLACES: Final = {
@@ -158,10 +155,10 @@ class Jobs:
             BrokerError: the broker could not answer.
         """
         broker = self._broker()
-        wanted = _wanted(job, self._namespace)
+        wanted = asked_job(job, self._namespace)
         queues = [wanted.queue] if wanted.queue is not None else broker.queues()
         found = broker.find_jobs(queues, wanted.stored_ids)
-        return self._view(found[0]) if found else None
+        return _view(found[0], self._namespace) if found else None
 
     def list(
         self,
@@ -199,7 +196,7 @@ class Jobs:
         """
         check_name(queue, "queue")
         name = None if task is None else name_of_task(task, self._resolve)
-        if status is not None and status not in _PLACES:
+        if status is not None and (not isinstance(status, JobStatus) or status not in _PLACES):
             raise InvalidArgument(
                 f"status is {status!r}, expected JobStatus.WAITING, QUEUED, RUNNING or FAILED. "
                 "A job in another state is not kept, so that none can be listed."
@@ -214,7 +211,7 @@ class Jobs:
             limit=limit,
         )
         return JobsPage(
-            jobs=tuple(map(self._view, page.jobs)),
+            jobs=tuple(_view(job, self._namespace) for job in page.jobs),
             cursor=None if page.cursor is None else _write_cursor(listing, page.cursor),
         )
 
@@ -241,7 +238,7 @@ class Jobs:
                 cancelled.
             BrokerError: the broker could not answer, and some may be cancelled.
         """
-        wanted = [_wanted(job, self._namespace) for job in jobs]
+        wanted = [asked_job(job, self._namespace) for job in jobs]
         broker = self._broker()
         listed: Sequence[str] | None = None
         # Queue → positions, and the stored ids to cancel there.
@@ -289,31 +286,25 @@ class Jobs:
                 that makes no sense.
             BrokerError: the broker could not answer.
         """
-        wanted = [_wanted(job, self._namespace) for job in jobs]
+        wanted = [asked_job(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
-        clock = self._broker().clock
-        end = clock.monotonic() + seconds
         over: dict[int, JobView | None] = {}
-        pause = _FIRST_PAUSE
-        never = threading.Condition()  # is waited for, and not given
-        while True:
+
+        def all_over() -> bool:
             left = [position for position in range(len(wanted)) if position not in over]
             over.update(self._over(wanted, left))
-            if len(over) == len(wanted):
-                return tuple(over[position] for position in range(len(wanted)))
-            remaining = end - clock.monotonic()
-            if remaining <= 0:
-                raise WaitTimeout(
-                    f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
-                    f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
-                    "they are."
-                )
-            with never:
-                clock.wait(never, min(pause, remaining))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            return len(over) == len(wanted)
+
+        stored_ids = [each for job in wanted for each in job.stored_ids]
+        if not self._broker().watch(stored_ids, all_over, seconds):
+            raise WaitTimeout(
+                f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
+                f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where they are."
+            )
+        return tuple(over[position] for position in range(len(wanted)))
 
     def _over(
-        self, wanted: Sequence[_Wanted], positions: Sequence[int]
+        self, wanted: Sequence[AskedJob], positions: Sequence[int]
     ) -> dict[int, JobView | None]:
         """Those of the positions whose job is over, with what there is of it."""
         broker = self._broker()
@@ -330,45 +321,8 @@ class Jobs:
             if not there:
                 over[position] = None
             elif there[0].place is Place.FAILED:
-                over[position] = self._view(there[0])
+                over[position] = _view(there[0], self._namespace)
         return over
-
-    def _view(self, found: FoundJob) -> JobView:
-        """What users see of a job."""
-        place = found.place
-        status = _STATUS[place]
-        try:
-            job = job_from_record(
-                found.stored_id,
-                found.record,
-                retries=found.retries,
-                status=status,
-                namespace=self._namespace,
-            )
-        except UnreadableRecord:
-            job = None
-        failure = found.failure
-        return JobView(
-            id=uuid.UUID(job_id_of(found.stored_id)),
-            status=status,
-            place=place,
-            queue=found.queue,
-            job=job,
-            exact=found.ahead_exact and (place is not Place.LEASED or found.direct),
-            ahead=found.ahead,
-            held_by=found.lane if place is Place.HELD else None,
-            parked_because=_parked_because(found) if place is Place.PARKED else None,
-            worker=_worker_of(found) if place is Place.LEASED else None,
-            waiting_until=None if found.due_ms is None else from_ms(found.due_ms),
-            failed_at=None if found.failed_ms is None else from_ms(found.failed_ms),
-            attempts=found.retries,
-            losses=found.losses,
-            error="" if failure is None else failure.error,
-            message="" if failure is None else failure.message,
-            traceback="" if failure is None else failure.traceback,
-            progress=found.progress,
-            cancel_requested=found.cancel_requested,
-        )
 
     def _tell(self, stored: StoredId, reply: CancelReply) -> None:
         """Log that a job was cancelled, and send the signal."""
@@ -392,24 +346,42 @@ class Jobs:
             signals.job_cancelled.send(self._namespace, job=job)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a job or an id says of where to look."""
-
-    #: None: in all queues.
-    queue: str | None
-    #: An id does not tell whether the job may run more than once.
-    stored_ids: tuple[StoredId, ...]
-
-
-def _wanted(job: Any, namespace: str) -> _Wanted:
-    """What to look for.
-
-    Raises:
-        InvalidArgument: neither a job nor an id, or a job of another namespace.
-    """
-    queue = job.queue if isinstance(job, Job) else None
-    return _Wanted(queue, stored_ids_of(job, namespace))
+def _view(found: FoundJob, namespace: str) -> JobView:
+    """What users see of a job of a namespace."""
+    place = found.place
+    status = _STATUS[place]
+    try:
+        job = job_from_record(
+            found.stored_id,
+            found.record,
+            retries=found.retries,
+            status=status,
+            namespace=namespace,
+        )
+    except UnreadableRecord:
+        job = None
+    failure = found.failure
+    return JobView(
+        id=uuid.UUID(job_id_of(found.stored_id)),
+        status=status,
+        place=place,
+        queue=found.queue,
+        job=job,
+        exact=found.ahead_exact and (place is not Place.LEASED or found.direct),
+        ahead=found.ahead,
+        held_by=found.lane if place is Place.HELD else None,
+        parked_because=_parked_because(found) if place is Place.PARKED else None,
+        worker=_worker_of(found) if place is Place.LEASED else None,
+        waiting_until=None if found.due_ms is None else from_ms(found.due_ms),
+        failed_at=None if found.failed_ms is None else from_ms(found.failed_ms),
+        attempts=found.retries,
+        losses=found.losses,
+        error="" if failure is None else failure.error,
+        message="" if failure is None else failure.message,
+        traceback="" if failure is None else failure.traceback,
+        progress=found.progress,
+        cancel_requested=found.cancel_requested,
+    )
 
 
 def _parked_because(found: FoundJob) -> str:
@@ -457,8 +429,8 @@ def _read_cursor(cursor: Any, listing: Sequence[str]) -> str | None:
     if made_for != [*listing]:
         namespace, queue, status, task = made_for
         raise InvalidArgument(
-            f"cursor is that of another listing: queue {queue!r}, status {status or None!r}, task "
-            f"{task or None!r}, in namespace {namespace!r}. Go on with the same arguments, or "
-            "begin with cursor=None."
+            f"cursor is that of another listing: namespace {namespace!r}, queue {queue!r}, status "
+            f"{status or None!r}, task {task or None!r}. Go on with the same arguments on an "
+            "engine of that namespace, or begin with cursor=None."
         )
     return place

@@ -62,8 +62,6 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
     gone = [*islice(source, limit)]
     for job in gone:
         queue.forget(job)
-        # Nothing else tells those who wait for its end that there will be none.
-        queue.results.wake(job.stored_id)
     removed = len(gone)
     queue.flow.purged += removed
     if status == "waiting":

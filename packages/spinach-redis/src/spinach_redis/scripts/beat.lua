@@ -19,7 +19,7 @@
 local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress', 'results',
   'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'flow'}
 -- Leases to cancel that one answer names.
-local MOST_NAMED = 1000
+local CANCELS_TOLD = 1000
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local member = ARGV[2]
@@ -45,7 +45,7 @@ end
 local function to_cancel()
   local all, ids, pairs_ = call('HGETALL', q.cancelling), {}, {}
   for i = 1, #all, 2 do
-    if all[i + 1] == member and #ids < MOST_NAMED then
+    if all[i + 1] == member and #ids < CANCELS_TOLD then
       ids[#ids + 1] = all[i]
     end
   end
