@@ -64,8 +64,8 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
 `report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list`, `cancel`,
-`workers` and `limit`. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`.
-These two expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
+`workers` and `limit`. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`,
+`result:<job>` by `report` and `ends`. These three expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
 not 0.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
@@ -87,6 +87,8 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | `cancelling`, `progress` | the leased jobs |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
+| `results`, `results-until` | ends that were asked to be kept, as long as they are; then each report drops as many as it adds and 100 more, and each beat that takes a sample drops 100 |
+| `awaited`, `result:<job>` | the jobs that someone waits for, those of the last ten seconds |
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
@@ -94,8 +96,9 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | all others | one small value |
 
 When the last job is done and the last worker has left, what stays is `version`, `guard`,
-`leases`, `enqueued`, `flow`, `failed-bytes`, the failed jobs, the periodic tasks, and what an
-operator has set.
+`leases`, `enqueued`, `flow`, `failed-bytes`, the failed jobs, the ends of jobs that were asked to
+be kept, the periodic tasks, and what an operator has set. No server forgets an end by itself: those
+that are kept no longer go when the next worker comes.
 
 ## What an operator may do
 
@@ -191,8 +194,10 @@ def table() -> list[tuple[str, str, str]]:
 
 
 def users(name: str) -> str:
-    """The scripts that always declare this key."""
+    """The scripts that declare this key."""
     found = [each.name for each in script.SCRIPTS if name in getattr(keys, each.name.upper(), ())]
+    if name in keys.KEPT:
+        found.append("report, where ends are to be kept")
     return ", ".join(found)
 
 
