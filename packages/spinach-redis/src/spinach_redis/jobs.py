@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
 from spinach.exc import InvalidArgument
@@ -28,8 +31,14 @@ _CHUNK_JOBS: Final = 200
 _CHUNK_LEAST: Final = 20
 _CHUNK_ASKED: Final = 2500
 
-#: Where a page ended; list.lua has one of each place that it reads by itself.
-_KINDS: Final = ("scan", "small", "leased", "sorted")
+#: Where a page ended, as list.lua says it: by kind the least number of parts, and what the second
+#: one looks like.
+_KINDS: Final = {
+    "scan": (3, re.compile(r"[0-9]*")),
+    "small": (2, re.compile(r".*")),
+    "leased": (2, re.compile(r"-?[0-9]+")),
+    "sorted": (3, re.compile(r"[0-9.e+-]+")),
+}
 
 
 class Jobs:
@@ -172,14 +181,10 @@ def _read_cursor(cursor: str | None) -> tuple[str, ...]:
     if cursor is None:
         return ()
     try:
-        parts = json.loads(cursor)
-    except ValueError:
-        parts = None
-    if (
-        not isinstance(parts, list)
-        or not all(isinstance(part, str) for part in parts)
-        or len(parts) < 2
-        or parts[0] not in _KINDS
-    ):
+        parts = msgspec.json.decode(cursor, type=list[str])
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        parts = []
+    known = _KINDS.get(parts[0]) if parts else None
+    if known is None or len(parts) < known[0] or not known[1].fullmatch(parts[1]):
         raise InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
     return tuple(parts)

@@ -3,7 +3,8 @@
 -- Jobs of one place are read where that keeps them in order: leased, future, failed. All others
 -- are read by the server's own order of `jobs`, which does not change when a job moves: HSCAN
 -- tells each that is there all the while. What it brings beyond a page goes into the cursor, by
--- its ids. A hash so small that one scan brings it all is read in the order of its ids.
+-- its ids. A hash so small that one scan brings it all is read in the order of its ids. Where it
+-- has grown beyond that until the next page, the scan begins, and passes over what was told so.
 --
 -- KEYS
 --   version, jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends,
@@ -16,7 +17,7 @@
 --   then where to go on, nothing to begin: a kind, and what the reply said of it
 -- Reply
 --   {'APPLIED', jobs: see look.lua, where to go on: its kind and the rest, {} at the end}
---     scan: cursor of HSCAN or '', ids to look at first   small: last id
+--     scan: cursor of HSCAN or '', last id of `small` or '', ids to look at first   small: last id
 --     leased: number of the last lease   sorted: score and id of the last job
 --   {'KEYS', members}: their keys are needed
 --   {'VERSION', schema found}
@@ -69,7 +70,9 @@ local function keys_for(ids)
   local keys, count = {}, 0
   for i = 1, #ids do
     local member = holder_of[ids[i]]
-    keys[member], count = running[member], count + 1
+    if not keys[member] then
+      keys[member], count = running[member], count + 1
+    end
   end
   return keys, count
 end
@@ -141,6 +144,16 @@ local function ids_of(flat)
   return ids
 end
 
+local function ids_behind(last, ids)
+  local behind = {}
+  for i = 1, #ids do
+    if last == '' or ids[i] > last then
+      behind[#behind + 1] = ids[i]
+    end
+  end
+  return behind
+end
+
 local function from_leases()
   local last, ids = tonumber(ARGV[at + 1] or -1), {}
   local leases = first_leases(running, MOST_LOOKED + 1, function(token)
@@ -189,37 +202,34 @@ local function from_sorted(key)
 end
 
 local function from_all()
-  local pending, scan = {}, kind == 'scan' and ARGV[at + 1] or '0'
+  local pending, scan, told = {}, '0', ''
   if kind == 'scan' then
-    for i = at + 2, #ARGV do
+    scan, told = ARGV[at + 1], ARGV[at + 2]
+    for i = at + 3, #ARGV do
       pending[#pending + 1] = ARGV[i]
     end
+  elseif kind == 'small' then
+    told = ARGV[at + 1]
   end
   while true do
     local done = deal_with(pending)
     if done < #pending or (scan ~= '' and enough()) then
-      return {'scan', scan, unpack(rest_of(pending, done))}
+      return {'scan', scan, told, unpack(rest_of(pending, done))}
     end
     if scan == '' then
       return {}
     end
     local began = scan
     local reply = call('HSCAN', q.jobs, scan, 'COUNT', AT_ONCE)
-    scan, pending = reply[1] ~= '0' and reply[1] or '', ids_of(reply[2])
+    scan, pending = reply[1] ~= '0' and reply[1] or '', ids_behind(told, ids_of(reply[2]))
     if began == '0' and scan == '' then
-      -- All of them. Cut at the same id, whatever came and went.
-      local ids = {}
-      for i = 1, #pending do
-        if kind ~= 'small' or pending[i] > ARGV[at + 1] then
-          ids[#ids + 1] = pending[i]
-        end
-      end
-      table.sort(ids)
-      done = deal_with(ids)
-      if done == #ids then
+      -- All of them.
+      table.sort(pending)
+      done = deal_with(pending)
+      if done == #pending then
         return {}
       end
-      return {'small', done > 0 and ids[done] or ARGV[at + 1] or ''}
+      return {'small', done > 0 and pending[done] or told}
     end
   end
 end

@@ -262,6 +262,19 @@ class FindingBehaviour(BrokerBehaviour):
         assert set(ids(stay)) <= set(seen)
 
     @holds("I1")
+    def test_pages_of_a_queue_that_grows_tell_each_job_once(self, lab: Lab) -> None:
+        jobs = [deposit(payload=b"x" * 100) for _ in range(10)]
+        lab.enqueue(*jobs)
+        page = lab.client.list_jobs(QUEUE, limit=3)
+        told = ids(page.jobs)
+        lab.enqueue(*(deposit(payload=b"x" * 100) for _ in range(600)))
+        while page.cursor is not None:
+            page = lab.client.list_jobs(QUEUE, cursor=page.cursor, limit=100)
+            told += ids(page.jobs)
+        assert len(told) == len(set(told))
+        assert set(ids(jobs)) <= set(told)
+
+    @holds("I1")
     def test_pages_of_a_place_tell_what_is_there(self, lab: Lab) -> None:
         process = lab.process(limits={SLOW: 1})
         later = [deposit(due_ms=lab.in_ms(HOUR * n)) for n in (3, 1, 2, 4)]
