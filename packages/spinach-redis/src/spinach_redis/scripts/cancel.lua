@@ -86,7 +86,7 @@ local function take_back(id, record, due, held, parked)
 end
 
 -- Answers for some ids; whether there is room for more in the reply. What is read of them at once
--- does not change by what is done to the others, but for lanes, of which only the numbers are read.
+-- does not change by what is done to the others, but for held jobs that come to the front.
 local function cancel_some(ids)
   local records, attempts = fields_of(q.jobs, ids), fields_of(q.attempts, ids)
   local failed, due = call('ZMSCORE', q.failed, unpack(ids)), call('ZMSCORE', q.future, unpack(ids))
@@ -108,7 +108,7 @@ local function cancel_some(ids)
       end
       letter, answered, bytes = 'C', record, bytes + #record
       retries = attempts_of(attempts[i])
-      take_back(id, record, due[i], held[i], parked[i])
+      take_back(id, record, due[i], held[i] and call('HGET', q.held, id), parked[i])
       gone[id] = true
       gone[#gone + 1] = id
       local keep_ms = keep_ms_of(record)

@@ -444,6 +444,23 @@ class CancelBehaviour(BrokerBehaviour):
             process.succeed(running)
         assert lab.counts().unfinished == 0
 
+    @holds("I10", "I22")
+    def test_jobs_that_come_to_the_front_meanwhile_are_cancelled(self, lab: Lab) -> None:
+        process = lab.process(limits={SLOW: 1})
+        jobs = [deposit(SLOW) for _ in range(6)]
+        lab.enqueue(*jobs)
+        [running] = process.take(idle=6)
+        # The next one comes to the front. Each cancel of such a one brings another.
+        process.succeed(running)
+        assert cancel(lab, *jobs[1:4]) == [CANCELLED] * 3
+        counts = lab.counts()
+        assert (counts.ready, counts.held) == (1, 1)
+        for job in jobs[4:]:
+            [running] = process.take(idle=6)
+            assert running.stored_id == job.stored_id
+            process.succeed(running)
+        assert lab.counts().unfinished == 0
+
     @holds("I13", "I22")
     def test_parked_job_is_cancelled(self, lab: Lab) -> None:
         jobs = [deposit(NEW) for _ in range(4)]
