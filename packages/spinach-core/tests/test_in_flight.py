@@ -12,6 +12,7 @@ from spinach import Tasks
 from spinach.brokers.calls import Verdict
 from spinach.const import MAX_BUFFER, MAX_FETCH
 from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.record.options import RecordOptions
 from spinach.worker.buffer import LeasedJob
 from spinach.worker.in_flight import InFlight
 from spinach.worker.membership import Membership
@@ -616,6 +617,18 @@ def test_a_cancelled_job_in_the_buffer_frees_its_slot_in_a_hurry() -> None:
     rig.in_flight.request_cancel([pair(job)])
 
     assert len(hurries) == 1
+
+
+def test_outcomes_without_a_thread_say_how_long_the_end_is_kept(rig: Rig) -> None:
+    cancelled, given_back = rig.job(1), rig.job(2)
+    cancelled.options = given_back.options = RecordOptions(keep_ms=5)
+    rig.in_flight.put([cancelled, given_back])
+
+    rig.in_flight.request_cancel([pair(cancelled)])
+    rig.in_flight.give_back()
+
+    told = [(outcome.kind, outcome.keep_ms) for outcome in rig.in_flight.collect((), 1000)]
+    assert told == [(CANCELLED, 5), (RELEASE, 5)]
 
 
 def test_cancel_again_is_fine(rig: Rig) -> None:

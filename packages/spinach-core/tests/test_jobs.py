@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 import uuid
 from datetime import timedelta
@@ -113,6 +114,17 @@ def test_what_is_no_job_is_refused(engine: Engine, wanted: Any) -> None:
         engine.jobs.wait(wanted, timeout=None)
 
 
+def test_job_of_another_namespace_is_refused(engine: Engine, bench: Bench) -> None:
+    engine.task(name="keeps", keep_result=MINUTE)(str)
+    job = engine.schedule("keeps", 1)
+    elsewhere = bench.engine(namespace="elsewhere").jobs
+    # It would be said to be over, and runs on.
+    for call in (elsewhere.get, elsewhere.cancel, lambda job: elsewhere.wait(job, timeout=None)):
+        with pytest.raises(InvalidArgument, match="and this engine has 'elsewhere'"):
+            call(job)
+    assert there(engine, job).status is JobStatus.QUEUED
+
+
 @pytest.mark.timeout(60)
 def test_running_job_tells_who_has_it_and_since_when(
     engine: Engine, bench: Bench, gate: Gate
@@ -127,7 +139,7 @@ def test_running_job_tells_who_has_it_and_since_when(
     assert (view.status, view.place, view.exact) == (JobStatus.RUNNING, Place.LEASED, True)
     assert view.worker is not None
     assert view.worker.since == now
-    assert view.worker.pid.isdigit()
+    assert view.worker.pid == os.getpid()
     assert view.worker.host
     view = there(engine, second)
     assert view.status is JobStatus.QUEUED
@@ -150,7 +162,7 @@ def test_job_in_a_buffer_may_run_and_says_that_it_is_not_known(
     view = there(engine, job)
     assert (view.status, view.exact) == (JobStatus.RUNNING, False)
     assert view.worker is not None
-    assert (view.worker.member, view.worker.host, view.worker.pid) == ("m", "", "")
+    assert (view.worker.member, view.worker.host, view.worker.pid) == ("m", None, None)
 
 
 def test_failed_attempts_and_their_last_error_are_told(engine: Engine, bench: Bench) -> None:
@@ -246,7 +258,7 @@ def test_list_tells_jobs_of_a_state_and_of_a_task(engine: Engine, bench: Bench) 
     assert listed("nothing").jobs == ()
 
 
-def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine) -> None:
+def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine, bench: Bench) -> None:
     for _ in range(3):
         engine.schedule("once")
     cursor = engine.jobs.list("spinach", task="once", limit=1).cursor
@@ -258,14 +270,19 @@ def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine) -> No
         engine.jobs.list("spinach", cursor=cursor)
     with pytest.raises(InvalidArgument, match="another listing"):
         engine.jobs.list("other", task="once", cursor=cursor)
+    elsewhere = bench.engine(namespace="elsewhere")
+    with pytest.raises(
+        InvalidArgument, match=f"another listing: .* in namespace '{engine.namespace}'"
+    ):
+        elsewhere.jobs.list("spinach", task="once", cursor=cursor)
 
 
 @pytest.mark.parametrize(
     "cursor",
     ["", "x", 7, "ü", b"x", *(
         base64.urlsafe_b64encode(json.dumps(made).encode()).decode()
-        for made in ([], ["a"], {"a": 1}, 7, ["spinach", "", "", 7])
-    )],
+        for made in ([], ["a"], {"a": 1}, 7, ["spinach", "spinach", "", "", 7])
+    ), base64.urlsafe_b64encode(b"[" * 100_000).decode()],
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"expected that of the page before: pass cursor="):
@@ -273,7 +290,9 @@ def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
 
 
 def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
-    made = base64.urlsafe_b64encode(json.dumps(["spinach", "", "", "x"]).encode()).decode()
+    made = base64.urlsafe_b64encode(
+        json.dumps([engine.namespace, "spinach", "", "", "x"]).encode()
+    ).decode()
     with pytest.raises(InvalidArgument, match="expected that of the page before"):
         engine.jobs.list("spinach", cursor=made)
 

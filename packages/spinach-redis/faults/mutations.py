@@ -1,66 +1,17 @@
 """Rules of the protocol, each with a change that takes it away and the test that must fail.
 
-A change replaces a piece of source text that has to be there exactly once. Where the source has
-changed since, a test says so, as it does where the named test is gone.
+Those of looking for jobs and of steering are in `mutations_jobs` and `mutations_steering`, and
+those of the packages in `mutations_packages`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
+from .mutation import CONFORMANCE, CORE_TESTS, REDIS_TESTS, SCRIPTS, Mutation, copy_packages
+from .mutations_jobs import JOBS
+from .mutations_packages import PACKAGES
+from .mutations_steering import STEERING
 
 __all__ = ["MUTATIONS", "Mutation", "copy_packages"]
-
-#: What may be changed, and what the tests of it import.
-PACKAGES = ("spinach", "spinach_memory", "spinach_redis", "spinach_testing")
-
-SCRIPTS = "spinach_redis/scripts"
-CONFORMANCE = "packages/spinach-redis/tests/test_conformance.py::TestOneServer"
-REDIS_TESTS = "packages/spinach-redis/tests"
-CORE_TESTS = "packages/spinach-core/tests"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mutation:
-    """One rule, taken away."""
-
-    rule: str
-    #: Below the folder that holds the packages.
-    file: str
-    before: str
-    after: str
-    #: File of the test that must fail, and its name.
-    tests: str
-    test: str
-
-    def apply(self, folder: Path) -> None:
-        """Change a copy of the packages.
-
-        Raises:
-            AssertionError: the text to change is not there, or more than once.
-        """
-        path = folder / self.file
-        text = path.read_text(encoding="utf-8")
-        times = text.count(self.before)
-        assert times == 1, (
-            f"{self.file} has {times} times the text that {self.rule!r} changes, expected one. "
-            f"Write the mutation anew: {self.before!r}"
-        )
-        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
-
-
-def copy_packages(folder: Path) -> None:
-    """Put a copy of each package into a folder, from wherever it is installed."""
-    for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None, name
-        assert spec.origin is not None, name
-        shutil.copytree(
-            Path(spec.origin).parent, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
-
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
@@ -711,4 +662,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests=CONFORMANCE,
         test="test_paused_periodic_task_is_neither_due_nor_fired",
     ),
+    *JOBS,
+    *STEERING,
+    *PACKAGES,
 )

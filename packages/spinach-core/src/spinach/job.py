@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 import msgspec
 
 from spinach.clock import from_ms
+from spinach.exc import InvalidArgument
 from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
 from spinach.record.options import RecordOptions, read_options
@@ -147,6 +148,19 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
         """
         return msgspec.structs.replace(
             self, status=JobStatus.WAITING, at=at, retries=self.retries + 1
+        )
+
+
+def require_own(job: Job, namespace: str) -> None:
+    """Refuse a job that an engine of another namespace scheduled, as far as it tells.
+
+    Raises:
+        InvalidArgument: of another namespace.
+    """
+    if job.namespace not in ("", namespace):
+        raise InvalidArgument(
+            f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
+            f"has {namespace!r}. Ask the engine that scheduled it."
         )
 
 

@@ -14,7 +14,7 @@ from spinach import signals
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
 from spinach.exc import InvalidArgument, WaitTimeout
-from spinach.job import Job, JobStatus, job_from_record
+from spinach.job import Job, JobStatus, job_from_record, require_own
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
 from spinach.record.ids import job_id_of, stored_id
@@ -54,9 +54,9 @@ _STATUS: Final = {place: status for status, places in _PLACES.items() for place 
 class JobWorker:
     """The worker process that has a job."""
 
-    #: As the process told of itself; empty where that is not known any more.
-    host: str
-    pid: str
+    #: As the process told of itself; None where that is not known.
+    host: str | None
+    pid: int | None
     #: Its membership in the queue, as logs name it.
     member: str
     #: Aware, UTC: since when it has the job; None where that is not known.
@@ -146,14 +146,14 @@ class Jobs:
 
         Returns:
             None: there is no such job any more, or there never was. It succeeded, expired, was
-            cancelled, was discarded, or was trimmed from the failed store.
+            cancelled, purged or discarded, or was trimmed from the failed store.
 
         Raises:
-            InvalidArgument: neither a job nor an id.
+            InvalidArgument: neither a job nor an id, or a job of another namespace.
             BrokerError: the broker could not answer.
         """
         broker = self._broker()
-        wanted = _wanted(job)
+        wanted = _wanted(job, self._namespace)
         queues = [wanted.queue] if wanted.queue is not None else broker.queues()
         found = broker.find_jobs(queues, wanted.stored_ids)
         return _view(found[0]) if found else None
@@ -199,7 +199,7 @@ class Jobs:
                 "A job in another state is not kept, so that none can be listed."
             )
         require_int(limit, "limit", 1, _MOST)
-        listing = [queue, "" if status is None else status.value, task or ""]
+        listing = [self._namespace, queue, "" if status is None else status.value, task or ""]
         page = self._broker().list_jobs(
             queue,
             places=() if status is None else _PLACES[status],
@@ -231,10 +231,11 @@ class Jobs:
             the job is over, or there never was one).
 
         Raises:
-            InvalidArgument: neither a job nor an id; nothing was cancelled.
+            InvalidArgument: neither a job nor an id, or a job of another namespace; nothing was
+                cancelled.
             BrokerError: the broker could not answer, and some may be cancelled.
         """
-        wanted = [_wanted(job) for job in jobs]
+        wanted = [_wanted(job, self._namespace) for job in jobs]
         broker = self._broker()
         listed: Sequence[str] | None = None
         # Queue → positions, and the stored ids to cancel there.
@@ -278,10 +279,11 @@ class Jobs:
         Raises:
             WaitTimeout: one of them is not over.
             WaitInWorker: called in one of this engine's own threads, and the timeout is not 0.
-            InvalidArgument: neither a job nor an id, or a timeout that makes no sense.
+            InvalidArgument: neither a job nor an id, a job of another namespace, or a timeout
+                that makes no sense.
             BrokerError: the broker could not answer.
         """
-        wanted = [_wanted(job) for job in jobs]
+        wanted = [_wanted(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
         clock = self._broker().clock
         end = clock.monotonic() + seconds
@@ -354,13 +356,14 @@ class _Wanted:
     stored_ids: tuple[StoredId, ...]
 
 
-def _wanted(job: Any) -> _Wanted:
+def _wanted(job: Any, namespace: str) -> _Wanted:
     """What to look for.
 
     Raises:
-        InvalidArgument: neither a job nor an id.
+        InvalidArgument: neither a job nor an id, or a job of another namespace.
     """
     if isinstance(job, Job):
+        require_own(job, namespace)
         return _Wanted(job.queue, (stored_id(job.id_text, job.max_retries),))
     job_id = job if isinstance(job, uuid.UUID) else None
     if isinstance(job, str):
@@ -418,9 +421,10 @@ def _parked_because(found: FoundJob) -> str:
 
 
 def _worker_of(found: FoundJob) -> JobWorker:
+    pid = found.info.get("pid", "")
     return JobWorker(
-        host=found.info.get("host", ""),
-        pid=found.info.get("pid", ""),
+        host=found.info.get("host"),
+        pid=int(pid) if pid.isdecimal() else None,
         member=found.member,
         since=None if found.leased_ms is None else from_ms(found.leased_ms),
     )
@@ -443,7 +447,7 @@ def _read_cursor(cursor: Any, listing: Sequence[str]) -> str | None:
         padded = cursor + "=" * (-len(cursor) % 4)
         parts = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         *made_for, place = parts
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         made_for, place = [], None
     if not isinstance(place, str) or len(made_for) != len(listing):
         raise InvalidArgument(
@@ -451,9 +455,10 @@ def _read_cursor(cursor: Any, listing: Sequence[str]) -> str | None:
             "what list() returned."
         )
     if made_for != [*listing]:
-        queue, status, task = made_for
+        namespace, queue, status, task = made_for
         raise InvalidArgument(
             f"cursor is that of another listing: queue {queue!r}, status {status or None!r}, task "
-            f"{task or None!r}. Go on with the same arguments, or begin with cursor=None."
+            f"{task or None!r}, in namespace {namespace!r}. Go on with the same arguments, or "
+            "begin with cursor=None."
         )
     return place

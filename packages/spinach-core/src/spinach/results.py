@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from spinach.brokers.calls import Ending, JobEnd
 from spinach.exc import InvalidArgument, JobFailed, NoResult, ResultExpired, ResultTimeout
-from spinach.job import Job
+from spinach.job import Job, require_own
 from spinach.record.ids import stored_id
 from spinach.record.payload import decode_result
 from spinach.support.checks import require_timedelta
@@ -105,11 +105,7 @@ def _wanted(jobs: Sequence[Any], namespace: str) -> list[tuple[str, StoredId]]:
                 "none when it was scheduled. Write @tasks.task(name=..., "
                 "keep_result=timedelta(hours=1)), and schedule a new job."
             )
-        if job.namespace not in ("", namespace):
-            raise InvalidArgument(
-                f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
-                f"has {namespace!r}. Ask the engine that scheduled it."
-            )
+        require_own(job, namespace)
         wanted.append((job.queue, stored_id(job.id_text, job.max_retries)))
     return wanted
 
@@ -154,9 +150,9 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
             )
         case Ending.ABSENT:
             raise ResultExpired(
-                f"The result of {named} is not kept any more, or the job was removed before it "
-                "ran. Ask sooner, or let the task keep its results for longer: "
-                "@tasks.task(name=..., keep_result=...)."
+                f"The result of job {job.id_text} ({job.task_name}) is not kept any more, or the "
+                "job was removed before it ran. Ask sooner, or let the task keep its results for "
+                "longer: @tasks.task(name=..., keep_result=...)."
             )
 
 

@@ -32,24 +32,16 @@ if TYPE_CHECKING:
 __all__ = ["limits", "members", "periodic_tasks", "purge", "sample", "survey"]
 
 
-def sample(queue: Queue, now_ms: int, leases: int) -> FlowSample:
-    """How many jobs came and ended by now.
-
-    Args:
-        queue: that they came into.
-        now_ms: the store's now.
-        leases: the number that the newest lease has.
-    """
+def sample(queue: Queue, now_ms: int) -> FlowSample:
+    """How many jobs came and ended by now."""
     came = queue.enqueued + queue.flow.revived
     there = len(queue.jobs) - len(queue.failed)
-    return FlowSample(
-        at_ms=now_ms, came=came, ended=came - there - queue.flow.purged, leases=leases
-    )
+    return FlowSample(at_ms=now_ms, came=came, ended=came - there - queue.flow.purged)
 
 
 def survey(queue: Queue, now_ms: int) -> QueueSurvey:
     """Whether it is paused, its first job, and how many came and ended."""
-    now = sample(queue, now_ms, 0)
+    now = sample(queue, now_ms)
     return QueueSurvey(
         queue=queue.name,
         now_ms=now_ms,
@@ -78,15 +70,14 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
         if not queue.future:
             queue.timekeeper.wanted = False
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
+    # Some of those that are gone may have come back for a free slot: it is for the next ones now.
+    queue.fill_slots()
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 
 def _queued(queue: Queue) -> Iterator[StoredJob]:
     """Take out what is ready, then what is held, then what is parked."""
-    for job in _drain(queue.ready):
-        # It may bring a held job to the front, which is the next one then.
-        queue.pass_on_slot(job)
-        yield job
+    yield from _drain(queue.ready)
     for slots in queue.limits.tasks.values():
         yield from _drain(slots.held)
     for task, park in list(queue.parked.items()):
@@ -109,7 +100,6 @@ def members(queue: Queue, now_ms: int) -> QueueMembers:
     return QueueMembers(
         now_ms=now_ms,
         members=tuple(_member(queue, member, now_ms) for member in queue.members),
-        samples=queue.flow.samples,
     )
 
 
@@ -129,7 +119,7 @@ def _member(queue: Queue, member: Member, now_ms: int) -> MemberState:
                 task=task_of(lease.record),
                 retries=lease.retries,
                 direct=lease.direct,
-                order=read_token(lease.token)[0],
+                leased_ms=read_token(lease.token)[1],
             )
             for lease in told[:MOST_TOLD]
         ),

@@ -199,6 +199,11 @@ class Queue:
         """Let the limit of an operator take effect, or that of the members again."""
         self._bring_back(self.limits.set(task, limit, self._leased_jobs()))
 
+    def fill_slots(self) -> None:
+        """Bring back the held jobs for which slots are free."""
+        for slots in self.limits.tasks.values():
+            self._bring_back(slots.promote(slots.held.jobs))
+
     def declare_anew(self, member: Member, enrolment: Enrolment, now_ms: int) -> None:
         """Replace what a member declares; its leases stay."""
         # What it declares no more was declared until now.

@@ -6,9 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
+from spinach.brokers.calls import CancelReply, FoundJob, FoundPage, Place
 from spinach.exc import InvalidArgument
 from spinach_redis import replies, requests
 from spinach_redis.members import MEMBERS_TRIES, restless
@@ -17,7 +15,6 @@ from spinach_redis.producer import version_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from spinach.brokers.calls import Place
     from spinach_redis.client.client import RedisClient
     from spinach_redis.keys import QueueKeys
     from spinach_redis.members import KnownMembers
@@ -31,13 +28,16 @@ _CHUNK_JOBS: Final = 200
 _CHUNK_LEAST: Final = 20
 _CHUNK_ASKED: Final = 2500
 
-#: Where a page ended, as list.lua says it: by kind the least number of parts, and what the second
-#: one looks like.
-_KINDS: Final = {
-    "scan": (3, re.compile(r"[0-9]*")),
-    "small": (2, re.compile(r".*")),
-    "leased": (2, re.compile(r"-?[0-9]+")),
-    "sorted": (3, re.compile(r"[0-9.e+-]+")),
+_ID: Final = "[01][0-9a-f-]{36}"
+# Newer servers write a round score as 1.8e+12.
+_SORTED: Final = re.compile(rf"sorted [0-9]{{1,20}}(\.[0-9]{{1,20}})?(e\+[0-9]{{1,3}})? {_ID}")
+
+#: Where a page ended, for each place that list.lua reads by itself, and for all others.
+_CURSORS: Final = {
+    Place.LEASED: re.compile("leased -?[0-9]{1,16}"),
+    Place.FUTURE: _SORTED,
+    Place.FAILED: _SORTED,
+    None: re.compile(rf"scan ({_ID})? [0-9]{{0,19}}( {_ID})*|small ({_ID})?"),
 }
 
 
@@ -109,7 +109,7 @@ class Jobs:
             InvalidArgument: a cursor that is none.
             BrokerError: no answer until the deadline, or a queue of another release.
         """
-        before = _read_cursor(cursor)
+        before = _read_cursor(cursor, places)
 
         def call(members: Sequence[str]) -> Call:
             return requests.list_page(
@@ -176,15 +176,26 @@ def _chunk_size(members: Sequence[str]) -> int:
     return max(_CHUNK_LEAST, min(_CHUNK_JOBS, _CHUNK_ASKED // max(1, len(members))))
 
 
-def _read_cursor(cursor: str | None) -> tuple[str, ...]:
+def _read_cursor(cursor: str | None, places: Collection[Place]) -> tuple[str, ...]:
     """Where to go on, as list.lua said."""
     if cursor is None:
         return ()
     try:
-        parts = msgspec.json.decode(cursor, type=list[str])
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        parts = []
-    known = _KINDS.get(parts[0]) if parts else None
-    if known is None or len(parts) < known[0] or not known[1].fullmatch(parts[1]):
-        raise InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
-    return tuple(parts)
+        kind, *rest = json.loads(cursor)
+        told = " ".join([kind, *rest])
+    except (ValueError, TypeError):
+        raise _no_cursor(cursor) from None
+    # A cursor may have been in the hands of strangers, and the script takes it at its word.
+    if not _CURSORS[_kind_of(places)].fullmatch(told):
+        raise _no_cursor(cursor)
+    return (kind, *rest)
+
+
+def _no_cursor(cursor: str) -> InvalidArgument:
+    return InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
+
+
+def _kind_of(places: Collection[Place]) -> Place | None:
+    """The place whose jobs list.lua reads by themselves; None: it reads all."""
+    [only] = places if len(places) == 1 else [None]
+    return only if only in _CURSORS else None

@@ -110,11 +110,11 @@ FIRE: Final = (
 JOIN: Final = (
     "version", "members", "seq", "info", "guard", "limits", "declared", "slots", "held",
     "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
-    "periodic", "periodic-info", "periodic-paused", "failed", "enqueued", "leases", "flow",
+    "periodic", "periodic-info", "periodic-paused", "failed", "enqueued", "flow",
 )
 BEAT: Final = (
     "members", "seq", "info", "guard", "cancelling", "progress", "results", "results-until",
-    "awaited", "jobs", "failed", "enqueued", "leases", "flow",
+    "awaited", "jobs", "failed", "enqueued", "flow",
 )
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
@@ -176,9 +176,7 @@ PURGE: Final = (
     "paused", "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held",
     "held-ends", "brought", "parked", "parked-ends", "flow", "cancelled", "guard",
 )
-WORKERS: Final = (
-    "version", "members", "seq", "info", "jobs", "attempts", "leases", "flow",
-)
+WORKERS: Final = ("version", "members", "seq", "info", "jobs", "attempts")
 LIMIT: Final = (
     "version", "members", "jobs", "limits", "declared", "slots", "held", "held-ends",
     "brought", "ready", "future", "timekeeper", "marker", "paused",

@@ -8,7 +8,7 @@
 --   cancelling, progress   hash, hash: see leased.lua
 --   running:<member>       hash  stored id -> token
 --   results, results-until, awaited   see results.lua
---   jobs, failed, enqueued, leases, flow   for a sample, see flow.lua
+--   jobs, failed, enqueued, flow   for a sample, see flow.lua
 -- ARGV
 --   1 clock offset, ms   2 member   then for each job that tells of itself: stored id, token,
 --   `<done> <total> <note>`; a full server leaves that out
@@ -17,7 +17,7 @@
 --   cancel was asked for: stored id, token of each, a bounded number}
 --   {'FENCED'}
 local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress', 'results',
-  'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'leases', 'flow'}
+  'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'flow'}
 -- Leases to cancel that one answer names.
 local MOST_NAMED = 1000
 local q = named(NAMES, 0)

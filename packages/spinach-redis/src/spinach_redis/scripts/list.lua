@@ -17,7 +17,7 @@
 --   then where to go on, nothing to begin: a kind, and what the reply said of it
 -- Reply
 --   {'APPLIED', jobs: see look.lua, where to go on: its kind and the rest, {} at the end}
---     scan: cursor of HSCAN or '', last id of `small` or '', ids to look at first   small: last id
+--     small: last id   scan: the same or '', cursor of HSCAN or '', ids to look at first
 --     leased: number of the last lease   sorted: score and id of the last job
 --   {'KEYS', members}: their keys are needed
 --   {'VERSION', schema found}
@@ -144,16 +144,6 @@ local function ids_of(flat)
   return ids
 end
 
-local function ids_behind(last, ids)
-  local behind = {}
-  for i = 1, #ids do
-    if last == '' or ids[i] > last then
-      behind[#behind + 1] = ids[i]
-    end
-  end
-  return behind
-end
-
 local function from_leases()
   local last, ids = tonumber(ARGV[at + 1] or -1), {}
   local leases = first_leases(running, MOST_LOOKED + 1, function(token)
@@ -201,29 +191,39 @@ local function from_sorted(key)
   end
 end
 
+-- Those of some ids that come behind one; all of them behind ''.
+local function behind(ids, last)
+  local rest = {}
+  for i = 1, #ids do
+    if ids[i] > last then
+      rest[#rest + 1] = ids[i]
+    end
+  end
+  return rest
+end
+
 local function from_all()
-  local pending, scan, told = {}, '0', ''
+  local pending, scan = {}, kind == 'scan' and ARGV[at + 2] or '0'
+  -- The last id that was told while the hash was small: all up to it were.
+  local told = kind and ARGV[at + 1] or ''
   if kind == 'scan' then
-    scan, told = ARGV[at + 1], ARGV[at + 2]
     for i = at + 3, #ARGV do
       pending[#pending + 1] = ARGV[i]
     end
-  elseif kind == 'small' then
-    told = ARGV[at + 1]
   end
   while true do
     local done = deal_with(pending)
     if done < #pending or (scan ~= '' and enough()) then
-      return {'scan', scan, told, unpack(rest_of(pending, done))}
+      return {'scan', told, scan, unpack(rest_of(pending, done))}
     end
     if scan == '' then
       return {}
     end
     local began = scan
     local reply = call('HSCAN', q.jobs, scan, 'COUNT', AT_ONCE)
-    scan, pending = reply[1] ~= '0' and reply[1] or '', ids_behind(told, ids_of(reply[2]))
+    scan, pending = reply[1] ~= '0' and reply[1] or '', behind(ids_of(reply[2]), told)
     if began == '0' and scan == '' then
-      -- All of them.
+      -- All of them. Cut at the same id, whatever came and went.
       table.sort(pending)
       done = deal_with(pending)
       if done == #pending then

@@ -7,18 +7,16 @@
 --   info      hash    member -> `<lease, ms> <periodic tasks>\n<description>\n<limits>`
 --   jobs      hash    stored id -> record
 --   attempts  hash    stored id -> `<retries>,<losses>,<direct-only>`
---   leases    string  leases ever given
---   flow      hash    see flow.lua
 --   running:<member>  hash  stored id -> token, of each member below
 -- ARGV
 --   1 clock offset, ms   2 schema   3 most leases that are told of a member
 --   4 most bytes of records that are read   then members
 -- Reply
---   {'APPLIED', now in ms, all members, leases ever given, the fields of `flow`, of each member:
---    nil, or end of its lease, whether it is alive, info, count of leases, the oldest of them:
---    stored id, token, task or nil, attempts or nil for each}
+--   {'APPLIED', now in ms, all members, of each member: nil, or end of its lease, whether it is
+--    alive, info, count of leases, the oldest of them: stored id, token, task or nil, attempts or
+--    nil for each}
 --   {'VERSION', schema found}
-local NAMES = {'version', 'members', 'seq', 'info', 'jobs', 'attempts', 'leases', 'flow'}
+local NAMES = {'version', 'members', 'seq', 'info', 'jobs', 'attempts'}
 -- Read at once, so that large records do not fill the memory of the server.
 local AT_ONCE = 20
 -- More than any number of a lease.
@@ -79,5 +77,4 @@ for i = 5, #ARGV do
     answers[#answers + 1] = false
   end
 end
-return {'APPLIED', now, call('ZRANGE', q.members, 0, -1), tonumber(call('GET', q.leases) or 0),
-  call('HGETALL', q.flow), answers}
+return {'APPLIED', now, call('ZRANGE', q.members, 0, -1), answers}

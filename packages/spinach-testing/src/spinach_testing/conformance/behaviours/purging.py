@@ -132,14 +132,15 @@ class PurgingBehaviour(BrokerBehaviour):
         process.succeed(lease)
         assert len(process.take(idle=5)) == 1
 
-    @holds("I10", "I24")
-    def test_purge_of_a_job_that_has_a_slot_leaves_it_to_a_held_one(self, lab: Lab) -> None:
+    @holds("I10", "I14", "I24")
+    def test_slot_of_a_job_that_is_purged_is_for_the_next_one(self, lab: Lab) -> None:
         process = lab.process(limits={LIMITED: 1})
         jobs = [deposit(LIMITED) for _ in range(3)]
         lab.enqueue(*jobs)
         [lease] = process.take(idle=5)
-        # The second job comes to the front for the slot, and is forgotten there.
         process.succeed(lease)
+        # The second one is back in line, and the third one still held.
+        assert places(lab)[:2] == (1, 1)
         reply = lab.client.purge(QUEUE, "queued", 1)
         assert (reply.removed, reply.more) == (1, True)
         assert ids(process.take(idle=5)) == ids(jobs[2:])
