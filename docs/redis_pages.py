@@ -89,6 +89,8 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | `cancelling`, `progress` | the leased jobs |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
+| `results`, `results-until` | ends that were asked to be kept, as long as they are; then each report drops as many as it adds and 100 more, and each beat that takes a sample drops 100 |
+| `awaited`, `result:<job>` | the jobs that someone waits for, those of the last ten seconds |
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
@@ -98,8 +100,9 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | all others | one small value |
 
 When the last job is done and the last worker has left, what stays is `version`, `guard`,
-`leases`, `enqueued`, `flow`, `failed-bytes`, the failed jobs, the results, the periodic tasks, and
-what an operator has set.
+`leases`, `enqueued`, `flow`, `failed-bytes`, the failed jobs, the ends of jobs that were asked to
+be kept, the periodic tasks, and what an operator has set. No server forgets an end by itself: those
+that are kept no longer go when the next worker comes.
 
 ## What an operator may do
 
@@ -195,8 +198,10 @@ def table() -> list[tuple[str, str, str]]:
 
 
 def users(name: str) -> str:
-    """The scripts that always declare this key."""
+    """The scripts that declare this key."""
     found = [each.name for each in script.SCRIPTS if name in getattr(keys, each.name.upper(), ())]
+    if name in keys.KEPT:
+        found.append("report, where ends are to be kept")
     return ", ".join(found)
 
 

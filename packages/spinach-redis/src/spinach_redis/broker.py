@@ -440,7 +440,7 @@ class RedisBroker(Broker):
     # -- jobs --------------------------------------------------------------
 
     def find_jobs(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
-        """See `Broker`; one call a queue, and more where records are large."""
+        """See `Broker`; one script a queue, all in one round trip, and more where jobs are many."""
         return self._jobs().find(queues, stored_ids)
 
     def list_jobs(

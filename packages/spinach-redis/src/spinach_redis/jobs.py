@@ -64,26 +64,35 @@ class Jobs:
         self._offset = offset
 
     def find(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
-        """See `Broker.find_jobs`.
+        """See `Broker.find_jobs`; the queues are asked together.
 
         Raises:
             BrokerError: no answer until the deadline, or a queue of another release.
         """
-        found: list[FoundJob] = []
-        for queue in queues:
-            left = list(stored_ids)
-            while left:
-                looked, jobs = self._call(queue, self._finder(queue, left), repeatable=True)
-                found += (replies.found_job(queue, job) for job in jobs)
-                left = left[looked:]
-        return found
+        found: dict[str, list[FoundJob]] = {queue: [] for queue in queues}
+        left = dict.fromkeys(found, stored_ids) if stored_ids else {}
+        tries = dict.fromkeys(left, MEMBERS_TRIES)
+        while left:
+            asked = [*left]
+            calls = [self._find_call(queue, left[queue]) for queue in asked]
+            for queue, reply in zip(asked, self._client.call_all(calls), strict=True):
+                applied = self._applied(queue, reply)
+                if applied is None:
+                    tries[queue] -= 1
+                    if not tries[queue]:
+                        raise restless(queue)
+                    continue
+                looked, jobs = applied
+                found[queue] += (replies.found_job(queue, job) for job in jobs)
+                left[queue] = left[queue][looked:]
+                if not left[queue]:
+                    del left[queue]
+        return [job for jobs in found.values() for job in jobs]
 
-    def _finder(self, queue: str, stored_ids: Sequence[str]) -> Callable[[Sequence[str]], Call]:
-        def call(members: Sequence[str]) -> Call:
-            chunk = stored_ids[: _chunk_size(members)]
-            return requests.find(self._keys_of(queue), self._offset, members, chunk)
-
-        return call
+    def _find_call(self, queue: str, stored_ids: Sequence[str]) -> Call:
+        members = self._members.of(queue)
+        chunk = stored_ids[: _chunk_size(members)]
+        return requests.find(self._keys_of(queue), self._offset, members, chunk)
 
     def page(
         self,
@@ -146,13 +155,20 @@ class Jobs:
         """Ask with the keys of all members of the queue; what the script says behind APPLIED."""
         for _ in range(MEMBERS_TRIES):
             reply = self._client.call(call(self._members.of(queue)), repeatable=repeatable)
-            if reply[0] == b"VERSION":
-                raise version_error(queue, reply[1])
-            if reply[0] != b"KEYS":
-                applied: Sequence[Any] = reply[1:]
+            applied = self._applied(queue, reply)
+            if applied is not None:
                 return applied
-            self._members.named(queue, reply[1])
         raise restless(queue)
+
+    def _applied(self, queue: str, reply: Any) -> Sequence[Any] | None:
+        """What a script says behind APPLIED; None: it has to be told the keys of the members."""
+        if reply[0] == b"VERSION":
+            raise version_error(queue, reply[1])
+        if reply[0] == b"KEYS":
+            self._members.named(queue, reply[1])
+            return None
+        applied: Sequence[Any] = reply[1:]
+        return applied
 
 
 def _chunk_size(members: Sequence[str]) -> int:

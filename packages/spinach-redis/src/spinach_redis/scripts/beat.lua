@@ -41,18 +41,16 @@ local function keep_progress()
   note_number(q, 'progress')
 end
 
--- The leases of the member whose cancel was asked for.
+-- The leases of the member whose cancel was asked for. Those of others may be many more.
 local function to_cancel()
-  local all, ids, pairs_ = call('HGETALL', q.cancelling), {}, {}
-  for i = 1, #all, 2 do
-    if all[i + 1] == member and #ids < CANCELS_TOLD then
-      ids[#ids + 1] = all[i]
-    end
+  local leases, ids, pairs_ = call('HGETALL', running), {}, {}
+  for i = 1, #leases, 2 do
+    ids[#ids + 1] = leases[i]
   end
-  local tokens = fields_of(running, ids)
-  for i = 1, #ids do
-    if tokens[i] then
-      pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = ids[i], tokens[i]
+  local asked = asked_of(q, ids)
+  for i = 1, #leases, 2 do
+    if asked[leases[i]] and #pairs_ < 2 * CANCELS_TOLD then
+      pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = leases[i], leases[i + 1]
     end
   end
   return pairs_

@@ -3,7 +3,8 @@
 -- Jobs of one place are read where that keeps them in order: leased, future, failed. All others
 -- are read by the server's own order of `jobs`, which does not change when a job moves: HSCAN
 -- tells each that is there all the while. What it brings beyond a page goes into the cursor, by
--- its ids. A hash so small that one scan brings it all is read in the order of its ids.
+-- its ids. A hash so small that one scan brings it all is read in the order of its ids. Where it
+-- has grown beyond that until the next page, the scan begins, and passes over what was told so.
 --
 -- KEYS
 --   version, jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends,
@@ -69,7 +70,9 @@ local function keys_for(ids)
   local keys, count = {}, 0
   for i = 1, #ids do
     local member = holder_of[ids[i]]
-    keys[member], count = running[member], count + 1
+    if not keys[member] then
+      keys[member], count = running[member], count + 1
+    end
   end
   return keys, count
 end

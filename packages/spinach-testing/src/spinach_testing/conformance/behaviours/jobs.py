@@ -450,18 +450,17 @@ class CancelBehaviour(BrokerBehaviour):
         assert lab.counts().unfinished == 0
 
     @holds("I10", "I22")
-    def test_jobs_of_which_one_would_follow_the_other_are_cancelled_together(
-        self, lab: Lab
-    ) -> None:
+    def test_jobs_that_come_to_the_front_meanwhile_are_cancelled(self, lab: Lab) -> None:
         process = lab.process(limits={SLOW: 1})
-        jobs = [deposit(SLOW) for _ in range(5)]
+        jobs = [deposit(SLOW) for _ in range(6)]
         lab.enqueue(*jobs)
         [running] = process.take(idle=6)
+        # The next one comes to the front. Each cancel of such a one brings another.
         process.succeed(running)
-        # The second one has come back to the front, and the third one waits for its slot.
-        assert cancel(lab, jobs[1], jobs[2]) == [CANCELLED] * 2
-        assert lab.counts().unfinished == 2
-        for job in jobs[3:]:
+        assert cancel(lab, *jobs[1:4]) == [CANCELLED] * 3
+        counts = lab.counts()
+        assert (counts.ready, counts.held) == (1, 1)
+        for job in jobs[4:]:
             [running] = process.take(idle=6)
             assert running.stored_id == job.stored_id
             process.succeed(running)

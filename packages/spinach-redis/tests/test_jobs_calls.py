@@ -1,14 +1,15 @@
-"""Jobs, members and leases where these are more than one call looks at."""
+"""Looking for jobs on a server: many members, many leases, many queues, and bad cursors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from spinach.brokers.calls import CancelVerdict, Place
 from spinach.const import MOST_TOLD
+from spinach.exc import InvalidArgument
 from spinach_redis import RedisBroker, jobs
 from spinach_redis.client.client import RedisClient
 
@@ -45,18 +46,18 @@ def test_each_of_many_members_is_asked_about_few_jobs_a_call(
     broker.enqueue(waiting)
     ids = [lease.stored_id for lease in leases] + [job.stored_id for job in waiting]
     broker.counts([QUEUE])  # from here on the members are known
-    calls = []
-    call = RedisClient.call
+    rounds = []
+    call_all = RedisClient.call_all
 
-    def counted(self: RedisClient, request: Any, *, repeatable: bool) -> Any:
-        calls.append(request)
-        return call(self, request, repeatable=repeatable)
+    def counted(self: RedisClient, requests: Sequence[Any]) -> list[Any]:
+        rounds.append(requests)
+        return call_all(self, requests)
 
-    monkeypatch.setattr(RedisClient, "call", counted)
+    monkeypatch.setattr(RedisClient, "call_all", counted)
     found = broker.find_jobs([QUEUE], ids)
     assert [job.stored_id for job in found] == ids
     assert [job.member for job in found[:10]] == [member.name for member in members[-10:]]
-    assert len(calls) == 3
+    assert len(rounds) == 3
     assert sorted(all_pages(broker, Place.READY)) == sorted(ids[10:])
     verdicts = [reply.verdict for reply in broker.cancel_jobs(QUEUE, ids)]
     assert verdicts == [CancelVerdict.REQUESTED] * 10 + [CancelVerdict.CANCELLED] * len(waiting)
@@ -87,3 +88,38 @@ def test_of_many_leases_those_of_threads_are_told_and_the_oldest(new_broker: New
     told = [lease.stored_id for lease in state.leases]
     assert told == [*direct, *buffered[: MOST_TOLD - 5]]
     assert [lease.direct for lease in state.leases] == [True] * 5 + [False] * (MOST_TOLD - 5)
+
+
+def test_queues_are_looked_into_together(
+    new_broker: NewBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = new_broker()
+    queues = [f"letters-{n}" for n in range(20)]
+    job = deposit(queues[7])
+    broker.enqueue([job])
+    # All of them have members, of which this process does not know yet.
+    for queue in queues:
+        Member(new_broker(), queue)
+    sent: list[int] = []
+    send = RedisClient.send
+
+    def counted(self: RedisClient, requests: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        sent.append(len(requests))
+        return send(self, requests, *args, **kwargs)
+
+    monkeypatch.setattr(RedisClient, "send", counted)
+    [found] = broker.find_jobs([*queues, "nowhere"], [job.stored_id])
+    assert (found.queue, found.stored_id) == (job.queue, job.stored_id)
+    assert sent == [21, 20]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "[]", "{}", "[1]", '["scan"]', '["scan", "0"]', '["scan", "-1", ""]',
+     '["other", "0"]', '["leased", "a"]', '["sorted", "1"]', '["sorted", "(1", "1x"]', "\udc80"],
+)  # fmt: skip
+def test_cursor_that_no_page_had_is_refused(new_broker: NewBroker, cursor: str) -> None:
+    broker = new_broker()
+    broker.enqueue([deposit()])
+    with pytest.raises(InvalidArgument, match="expected that of the page before"):
+        broker.list_jobs(QUEUE, cursor=cursor)
