@@ -178,7 +178,11 @@ class KeepAlive:
                 self._memberships.fence(member)
             else:
                 member.keeping.failed("beat", reply.error, self._clock.monotonic())
-        self._in_flight.request_cancel([pair for reply in replies for pair in reply.cancelled])
+        to_cancel = [pair for reply in replies for pair in reply.cancelled]
+        # Without any, what was asked for before and met no job is forgotten; but others than the
+        # memberships that were beaten may still wait for theirs.
+        if to_cancel or len(due) == len(self._memberships.all):
+            self._in_flight.request_cancel(to_cancel)
         self._in_flight.membership_renewed()
 
     def _beat_at(self, member: Membership) -> float:
