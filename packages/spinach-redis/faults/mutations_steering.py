@@ -12,8 +12,8 @@ STEERING: tuple[Mutation, ...] = (
         file=f"{SCRIPTS}/join.lua",
         before="take_sample(q, now)\n",
         after="",
-        tests=CONFORMANCE,
-        test="test_samples_tell_between_which_instants_a_lease_was_given",
+        tests=KEYS,
+        test="test_join_takes_a_sample",
     ),
     Mutation(
         rule="a sample is of its span",
