@@ -28,8 +28,8 @@ PACKAGES: tuple[Mutation, ...] = (
         file="spinach/worker/early_end.py",
         before="OutcomeKind.CANCELLED, lease, task.name, keep_ms=work.keep_ms)",
         after="OutcomeKind.CANCELLED, lease, task.name)",
-        tests=f"{CORE_TESTS}/test_results.py",
-        test="test_job_that_did_not_run_to_its_end_has_no_result",
+        tests=f"{CORE_TESTS}/test_early_end.py",
+        test="test_a_cancelled_job_that_ends_in_any_failure_is_cancelled",
     ),
     Mutation(
         rule="results are bounded in bytes",
