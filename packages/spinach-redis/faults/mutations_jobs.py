@@ -338,12 +338,20 @@ JOBS: tuple[Mutation, ...] = (
         test="test_pages_of_a_place_tell_what_is_there",
     ),
     Mutation(
+        rule="holes do not stand before anybody",
+        file=f"{SCRIPTS}/shared/look.lua",
+        before="  if lane.holes == 0 then\n    return name, count, 1\n",
+        after="  if true then\n    return name, count, 1\n",
+        tests=CONFORMANCE,
+        test="test_cancelled_jobs_stand_before_nobody",
+    ),
+    Mutation(
         rule="gaps do not stand before anybody",
         file=f"{SCRIPTS}/shared/look.lua",
         before="  return count - gaps\n",
         after="  return count\n",
         tests=CONFORMANCE,
-        test="test_ready_job_is_found_with_its_place_in_the_line",
+        test="test_cancelled_jobs_stand_before_nobody",
     ),
     Mutation(
         rule="why an attempt failed is kept",

@@ -28,8 +28,8 @@ PACKAGES: tuple[Mutation, ...] = (
         file="spinach/worker/early_end.py",
         before="OutcomeKind.CANCELLED, lease, task.name, keep_ms=work.keep_ms)",
         after="OutcomeKind.CANCELLED, lease, task.name)",
-        tests=f"{CORE_TESTS}/test_results.py",
-        test="test_job_that_did_not_run_to_its_end_has_no_result",
+        tests=f"{CORE_TESTS}/test_early_end.py",
+        test="test_a_cancelled_job_that_ends_in_any_failure_is_cancelled",
     ),
     Mutation(
         rule="results are bounded in bytes",
@@ -68,14 +68,6 @@ PACKAGES: tuple[Mutation, ...] = (
         test="test_job_of_another_namespace_is_refused",
     ),
     Mutation(
-        rule="a job that keeps nothing is not waited for",
-        file="spinach/results.py",
-        before="if not job.keeps_result:",
-        after="if False:",
-        tests=f"{CORE_TESTS}/test_results.py",
-        test="test_task_that_keeps_no_result_is_told_at_once",
-    ),
-    Mutation(
         rule="worker threads do not wait",
         file="spinach/engine.py",
         before="if seconds > 0 and pool is not None and thread in pool:",
@@ -88,8 +80,8 @@ PACKAGES: tuple[Mutation, ...] = (
         file="spinach/worker/in_flight.py",
         before="outcome.keep_ms is not None and not self._buffer",
         after="False",
-        tests=f"{CORE_TESTS}/test_results.py",
-        test="test_result_is_reported_without_a_pause",
+        tests=f"{CORE_TESTS}/test_in_flight.py",
+        test="test_end_that_someone_may_wait_for_is_reported_in_a_hurry",
     ),
     Mutation(
         rule="records with flags of a newer release are parked",
