@@ -90,10 +90,9 @@ class PurgingBehaviour(BrokerBehaviour):
         lab.enqueue(*waiting, *failed)
         for _ in failed:
             process.fail(process.take_one())
-        for status, left in (("waiting", waiting[0]), ("failed", failed[2])):
-            reply = lab.client.purge(QUEUE, status, 2)
-            assert (reply.removed, reply.more) == (2, True)
-            place = Place.FUTURE if status == "waiting" else Place.FAILED
+        replies = [lab.client.purge(QUEUE, "waiting", 2), lab.client.purge(QUEUE, "failed", 2)]
+        assert [(reply.removed, reply.more) for reply in replies] == [(2, True)] * 2
+        for place, left in ((Place.FUTURE, waiting[0]), (Place.FAILED, failed[2])):
             assert ids(lab.client.list_jobs(QUEUE, places=[place]).jobs) == [left.stored_id]
 
     @holds("I1", "I19", "I24")
