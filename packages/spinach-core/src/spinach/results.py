@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from spinach.asked import stored_id_of
 from spinach.brokers.calls import Ending, JobEnd
 from spinach.exc import InvalidArgument, JobFailed, NoResult, ResultExpired, ResultTimeout
 from spinach.job import Job
 from spinach.record.payload import decode_result
 from spinach.support.checks import require_timedelta
+from spinach.wanted import stored_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
