@@ -21,7 +21,7 @@ class Shutdown:
     """Turns termination signals into events while entered, and counts other events.
 
     Handlers are installed on the main thread only and restored on exit; elsewhere
-    entering it changes nothing. In a child that a task forks, a signal restores them, too,
+    entering it changes nothing. In a child that a task forks, a signal restores its handler
     and then does what it did before.
     """
 
@@ -47,18 +47,18 @@ class Shutdown:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
+        for number in self._previous:
+            self._put_back(number)
 
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            # None stands for a handler that was not installed from Python.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._previous.clear()
+    def _put_back(self, number: int) -> None:
+        handler = self._previous[number]
+        # None stands for a handler that was not installed from Python.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _on_signal(self, number: int, *_: object) -> None:
         if os.getpid() != self._pid:
             # Nobody waits here, and whoever sent it wants the child to end.
-            self._restore()
+            self._put_back(number)
             signal.raise_signal(number)
             return
         self._events.put(True)
