@@ -236,6 +236,13 @@ def test_a_purge_takes_what_waits_in_parts_and_tells_how_far_it_is(
     assert shop.spin.queues.purge("spinach") == 0
 
 
+def test_progress_that_cannot_be_called_is_refused_before_anything_is_gone(shop: Shop) -> None:
+    shop.spin.schedule("mail.send", "ada")
+    with pytest.raises(InvalidArgument, match="progress is 5, expected a function that takes"):
+        shop.spin.queues.purge("spinach", progress=5)  # type: ignore[arg-type]
+    assert shop.spin.queues.get("spinach").ready == 1
+
+
 def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(shop: Shop) -> None:
     from spinach import Batch
 

@@ -38,7 +38,7 @@ OWN = {
     "FIRST_IDS": 100,
     "FIRST_PEEK": 10,
     "LANES": 100,
-    "MOST_GAPS": 10_000,
+    "MOST_GAPS": 5_000,
     "MOST_HOLES": 10_000,
     "MOST_LOOKED": 500,
     "MOST_NAMED": 1000,

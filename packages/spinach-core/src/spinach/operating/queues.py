@@ -192,11 +192,15 @@ class Queues:
         Raises:
             InvalidName: bad queue name.
             UnknownQueue: no such queue.
-            InvalidArgument: a status that cannot be purged.
+            InvalidArgument: a status that cannot be purged, or a progress that cannot be called.
             BrokerError: the broker could not do it; after a lost answer the last part is
                 unknown, and the purge may be made again.
         """
         chosen = _chosen(status)
+        if progress is not None and not callable(progress):
+            raise InvalidArgument(
+                f"progress is {progress!r}, expected a function that takes a PurgeProgress."
+            )
         queue = self._places.queue(queue)
         broker = self._places.broker
         [counts] = _counted(broker, [queue])

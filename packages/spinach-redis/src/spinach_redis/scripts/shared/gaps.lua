@@ -3,15 +3,17 @@
 -- unless there are more in a row than one call passes over: so where it is not empty there is a
 -- job to take.
 
--- Most gaps that one call passes over.
-local MOST_GAPS = 10000
+-- Most gaps that one call passes over, and how many of them are left to this one.
+local MOST_GAPS = 5000
+local gaps_left = MOST_GAPS
 
--- Drops the gaps at the head of `ready`; returns how many are left.
+-- Drops the gaps at the head of `ready`; returns how many there are still.
 local function close_up(q)
-  local gaps, passed = call('SCARD', q.cancelled), 0
-  while gaps > 0 and passed < MOST_GAPS do
+  local gaps, most = call('SCARD', q.cancelled), 1
+  while gaps > 0 and gaps_left > 0 do
     -- One first: mostly there is a job.
-    local head = call('LRANGE', q.ready, 0, passed > 0 and PORTION - 1 or 0)
+    local head = call('LRANGE', q.ready, 0, math.min(most, gaps_left) - 1)
+    most = PORTION
     if #head == 0 then
       -- The server forgot where they were.
       call('DEL', q.cancelled)
@@ -27,7 +29,7 @@ local function close_up(q)
     call('LTRIM', q.ready, run, -1)
     call('SREM', q.cancelled, unpack(head, 1, run))
     call('SREM', q.brought, unpack(head, 1, run))
-    gaps, passed = gaps - run, passed + run
+    gaps, gaps_left = gaps - run, gaps_left - run
     if run < #head then
       break
     end
