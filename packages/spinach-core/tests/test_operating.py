@@ -237,7 +237,7 @@ def test_a_purge_takes_what_waits_in_parts_and_tells_how_far_it_is(
 
 
 def test_progress_that_cannot_be_called_is_refused_before_anything_is_gone(shop: Shop) -> None:
-    shop.spin.schedule("mail.send", "ada")
+    shop.spin.schedule("quick")
     with pytest.raises(InvalidArgument, match="progress is 5, expected a function that takes"):
         shop.spin.queues.purge("spinach", progress=5)  # type: ignore[arg-type]
     assert shop.spin.queues.get("spinach").ready == 1
