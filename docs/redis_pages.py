@@ -84,13 +84,15 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 |---|---|
 | jobs, and the lists and sets of their ids | the jobs that are not done, and the failed ones |
 | failed jobs | <bounds> of records and reasons, or what workers say |
-| `cancelled` | ids that a fetch has not come to yet: at most those of `ready` |
+| `cancelled`, and its ids in `ready` | the jobs that were cancelled behind one that no fetch has taken yet |
 | `cancelling`, `progress` | the leased jobs |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
 | `results`, `results-until` | ends that were asked to be kept, as long as they are; then each report drops as many as it adds and 100 more, and each beat that takes a sample drops 100 |
 | `awaited`, `result:<job>` | the jobs that someone waits for, those of the last ten seconds |
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
+| `results`, `results-until` | the jobs that ended within their `keep_result`; workers drop what is over |
+| `awaited`, `result:<job>` | the jobs that someone waits for, or did some seconds ago |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
 | `flow` | 22 small fields |

@@ -437,6 +437,8 @@ class CancelBehaviour(BrokerBehaviour):
         [running] = process.take(idle=6)
         assert cancel(lab, jobs[1], jobs[3], jobs[5]) == [CANCELLED] * 3
         assert lab.counts().held == 2
+        [limit] = lab.client.limits(QUEUE)
+        assert limit.held == 2
         for job in (jobs[2], jobs[4]):
             process.succeed(running)
             [running] = process.take(idle=6)
