@@ -489,8 +489,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a page goes on where the last one ended",
         file=f"{SCRIPTS}/list.lua",
-        before="      return {'scan', scan, unpack(rest_of(pending, done))}",
-        after="      return {'scan', scan}",
+        before="return {'scan', told, scan, unpack(rest_of(pending, done))}",
+        after="return {'scan', told, scan}",
         tests=CONFORMANCE,
         test="test_pages_of_many_jobs_tell_each_once",
     ),

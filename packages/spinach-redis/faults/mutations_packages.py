@@ -61,7 +61,7 @@ PACKAGES: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a job of another namespace is refused",
-        file="spinach/results.py",
+        file="spinach/job.py",
         before='if job.namespace not in ("", namespace):',
         after="if False:",
         tests=f"{CORE_TESTS}/test_results.py",
@@ -138,8 +138,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="cancels come with beats",
         file="spinach/worker/keep_alive.py",
-        before="        if to_cancel:\n",
-        after="        if False:\n",
+        before="for pair in reply.cancelled])",
+        after="for pair in reply.cancelled][:0])",
         tests=f"{CORE_TESTS}/test_jobs.py",
         test="test_worker_hears_of_a_cancel_with_its_next_beat",
     ),
@@ -390,10 +390,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: a slot for the next where one that came back is cancelled",
         file="spinach_memory/queue.py",
-        before=(
-            "                self._bring_back(slots.promote(1))\n            self.ready.lose(job)"
-        ),
-        after="                pass\n            self.ready.lose(job)",
+        before="            self.pass_on_slot(job)\n            self.ready.lose(job)",
+        after="            self.ready.lose(job)",
         tests=MEMORY,
         test="test_job_that_came_back_to_the_front_is_cancelled",
     ),
