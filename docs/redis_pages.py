@@ -64,8 +64,10 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
 `report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list`, `cancel`,
-`workers` and `limit`. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`,
-`result:<job>` by `report` and `ends`. These three expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
+`workers` and `limit`. `report` takes `results`, `results-until` and `awaited` as well where it ends
+a job of a task that keeps its results, and with them `result:<job>`; `ends` takes that where its
+caller is going to wait. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`.
+These three expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
 not 0.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
@@ -92,6 +94,8 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
+| `results`, `results-until` | the results that are kept; without workers also old ones |
+| `awaited`, `result:<job>` | the jobs that someone waits for, or did in the last ten seconds |
 | `flow` | 22 small fields |
 | all others | one small value |
 

@@ -89,6 +89,14 @@ def test_python_blocks_run_and_print_what_the_page_shows(page: str, tmp_path: Pa
         assert answer.stdout == "".join(shown)
 
 
+def test_on_call_asks_the_twenty_questions_that_it_promises() -> None:
+    text = text_of("docs/guides/on-call.md")
+    parts = re.split(r"^\*\*(\d+)\. ", text, flags=re.MULTILINE)
+    assert parts[1::2] == [str(number) for number in range(1, 21)]
+    # Each is answered by a call.
+    assert all("\n```python\n" in answer for answer in parts[2::2])
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if "<!-- output of" in text_of(page)])
 def test_examples_print_what_the_page_shows_below_them(page: str, tmp_path: Path) -> None:
     shown = EXAMPLE.findall(text_of(page))

@@ -266,23 +266,23 @@ def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine, bench
     assert cursor.isascii()
     assert cursor.replace("-", "").replace("_", "").isalnum()
     assert len(engine.jobs.list("spinach", task="once", limit=2, cursor=cursor).jobs) == 2
-    with pytest.raises(InvalidArgument, match=r"another listing: queue 'spinach', .* task 'once'"):
+    with pytest.raises(
+        InvalidArgument, match=r"(?s)namespace 'bench', queue .*task 'once'\. Go on"
+    ):
         engine.jobs.list("spinach", cursor=cursor)
     with pytest.raises(InvalidArgument, match="another listing"):
         engine.jobs.list("other", task="once", cursor=cursor)
     elsewhere = bench.engine(namespace="elsewhere")
-    with pytest.raises(
-        InvalidArgument, match=f"another listing: .* in namespace '{engine.namespace}'"
-    ):
+    with pytest.raises(InvalidArgument, match="another listing: namespace 'bench'"):
         elsewhere.jobs.list("spinach", task="once", cursor=cursor)
 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", 7, "ü", b"x", *(
+    ["", "x", 7, "ü", b"x", ["x"], base64.b64encode(b"[" * 100_000).decode(), *(
         base64.urlsafe_b64encode(json.dumps(made).encode()).decode()
-        for made in ([], ["a"], {"a": 1}, 7, ["spinach", "spinach", "", "", 7])
-    ), base64.urlsafe_b64encode(b"[" * 100_000).decode()],
+        for made in ([], ["a"], {"a": 1}, 7, ["bench", "spinach", "", "", 7])
+    )],
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"expected that of the page before: pass cursor="):
@@ -290,9 +290,7 @@ def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
 
 
 def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
-    made = base64.urlsafe_b64encode(
-        json.dumps([engine.namespace, "spinach", "", "", "x"]).encode()
-    ).decode()
+    made = base64.urlsafe_b64encode(json.dumps(["bench", "spinach", "", "", "x"]).encode()).decode()
     with pytest.raises(InvalidArgument, match="expected that of the page before"):
         engine.jobs.list("spinach", cursor=made)
 

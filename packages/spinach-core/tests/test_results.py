@@ -177,7 +177,7 @@ def test_retried_from_the_failed_store_it_has_not_failed_any_more(shop: Shop) ->
     ("kind", "reason", "text"),
     [
         (OutcomeKind.CANCELLED, "cancelled", "was cancelled"),
-        (OutcomeKind.EXPIRED, "expired", "expired before a worker started it"),
+        (OutcomeKind.EXPIRED, "expired", "expired before its next attempt began"),
     ],
 )
 def test_job_that_did_not_run_to_its_end_has_no_result(
@@ -274,7 +274,7 @@ def test_interrupted_wait_leaves_nothing_behind(shop: Shop) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
     queue = shop.broker.store.shelves().queue("shop", "spinach")
-    assert queue.results._waiters == {}
+    assert queue.results.waiters == {}
     shop.run()
     assert shop.spin.result(job, timeout=LONG) == 3
 
@@ -458,7 +458,7 @@ def test_options_of_a_call_go_with_the_result_of_the_task() -> None:
     late = options.schedule("task")
     clock.advance(HOUR)
     spin.start_workers(1, stop_when_queue_empty=True)
-    with pytest.raises(NoResult, match="expired before a worker started it"):
+    with pytest.raises(NoResult, match="expired before its next attempt began"):
         spin.result(late, timeout=timedelta(0))
 
 

@@ -16,6 +16,7 @@ from spinach_redis.failure import encode_failure
 
 #: Constants of the scripts, by file and name, that are some of `spinach.const`.
 SHARED = {
+    ("beat", "CANCELS_TOLD"): const.CANCELS_TOLD,
     ("fetch", "MOST_HELD"): const.SET_ASIDE_CHUNK,
     ("fetch", "PARKS_TOLD"): const.PARKS_TOLD,
     ("purge", "MOST"): const.PURGE_CHUNK,
@@ -44,7 +45,6 @@ OWN = {
     "MOST_GAPS": 1000,
     "MOST_HOLES": 1000,
     "MOST_LOOKED": 500,
-    "MOST_NAMED": 1000,
     "MOST_US": 2**53,
     "MOVES": 500,
     "NEVER": 2**53,

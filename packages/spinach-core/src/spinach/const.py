@@ -115,6 +115,9 @@ MOST_COUNTED: Final = 1000
 #: Most tasks with parked jobs that one fetch tells of.
 PARKS_TOLD: Final = 100
 
+#: Most leases to cancel that the answer to one beat names.
+CANCELS_TOLD: Final = 1000
+
 #: A queue keeps samples of how many jobs came and ended, in two rings: so many slots, each for
 #: a span in ms. The oldest sample of a ring is at least a minute old, and an hour.
 FINE_SAMPLES: Final = 7

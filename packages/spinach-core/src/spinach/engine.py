@@ -294,7 +294,7 @@ class Engine:
 
         Raises:
             JobFailed: it failed for good; carries error, message and traceback of the last attempt.
-            NoResult: it was cancelled, or expired before it started.
+            NoResult: it was cancelled, or expired before an attempt began.
             ResultTimeout: it has not ended yet.
             ResultExpired: its task keeps no results, or the result is not kept any more.
             WaitInWorker: called in one of this engine's own worker threads, and the timeout is

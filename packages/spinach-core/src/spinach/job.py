@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 import msgspec
 
 from spinach.clock import from_ms
-from spinach.exc import InvalidArgument
 from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
 from spinach.record.options import RecordOptions, read_options
@@ -95,8 +94,8 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
     task_kwargs: dict[str, Any] = {}
     #: What its record says of them; None: it was scheduled without any.
     options: RecordOptions | None = None
-    #: Of the engine that scheduled it, where that matters: in what `schedule` answers for a job
-    #: that keeps its result. Empty elsewhere.
+    #: Of the engine that scheduled it, in what `schedule` answers and in what is looked up. Empty
+    #: in what workers and most signals tell of.
     namespace: str = ""
 
     def __repr__(self) -> str:
@@ -151,21 +150,8 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
         )
 
 
-def require_own(job: Job, namespace: str) -> None:
-    """Refuse a job that an engine of another namespace scheduled, as far as it tells.
-
-    Raises:
-        InvalidArgument: of another namespace.
-    """
-    if job.namespace not in ("", namespace):
-        raise InvalidArgument(
-            f"Job {job.id_text} was scheduled in namespace {job.namespace!r}, and this engine "
-            f"has {namespace!r}. Ask the engine that scheduled it."
-        )
-
-
 def job_from_record(
-    stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus
+    stored_id: StoredId, record: bytes, *, retries: int, status: JobStatus, namespace: str = ""
 ) -> Job[Any]:
     """Read a job back from what a broker stores.
 
@@ -192,4 +178,5 @@ def job_from_record(
         task_args=tuple(args),
         task_kwargs=kwargs,
         options=options,
+        namespace=namespace,
     )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach import signals
+from spinach.asked import asked_job
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
 from spinach.exc import InvalidArgument, WaitTimeout
-from spinach.job import Job, JobStatus, job_from_record, require_own
+from spinach.job import Job, JobStatus, job_from_record
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
-from spinach.record.ids import job_id_of, stored_id
+from spinach.record.ids import job_id_of
 from spinach.record.names import check_name
 from spinach.support.checks import require_int
 from spinach.support.log import JOB_LOGGER
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
+    from spinach.asked import AskedJob
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
     from spinach.record.ids import StoredId
@@ -35,10 +36,6 @@ __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place",
 
 #: Most jobs of a page.
 _MOST: Final = 1000
-
-#: Pauses between two looks of a wait, in seconds: the first, and the longest.
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 1.0
 
 #: The places behind the states that a listing can ask for.
 _PLACES: Final = {
@@ -153,10 +150,10 @@ class Jobs:
             BrokerError: the broker could not answer.
         """
         broker = self._broker()
-        wanted = _wanted(job, self._namespace)
+        wanted = asked_job(job, self._namespace)
         queues = [wanted.queue] if wanted.queue is not None else broker.queues()
         found = broker.find_jobs(queues, wanted.stored_ids)
-        return _view(found[0]) if found else None
+        return _view(found[0], self._namespace) if found else None
 
     def list(
         self,
@@ -193,7 +190,7 @@ class Jobs:
         check_name(queue, "queue")
         if task is not None:
             check_name(task, "task")
-        if status is not None and status not in _PLACES:
+        if status is not None and (not isinstance(status, JobStatus) or status not in _PLACES):
             raise InvalidArgument(
                 f"status is {status!r}, expected JobStatus.WAITING, QUEUED, RUNNING or FAILED. "
                 "A job in another state is not kept, so that none can be listed."
@@ -208,7 +205,7 @@ class Jobs:
             limit=limit,
         )
         return JobsPage(
-            jobs=tuple(map(_view, page.jobs)),
+            jobs=tuple(_view(job, self._namespace) for job in page.jobs),
             cursor=None if page.cursor is None else _write_cursor(listing, page.cursor),
         )
 
@@ -235,7 +232,7 @@ class Jobs:
                 cancelled.
             BrokerError: the broker could not answer, and some may be cancelled.
         """
-        wanted = [_wanted(job, self._namespace) for job in jobs]
+        wanted = [asked_job(job, self._namespace) for job in jobs]
         broker = self._broker()
         listed: Sequence[str] | None = None
         # Queue → positions, and the stored ids to cancel there.
@@ -283,31 +280,25 @@ class Jobs:
                 that makes no sense.
             BrokerError: the broker could not answer.
         """
-        wanted = [_wanted(job, self._namespace) for job in jobs]
+        wanted = [asked_job(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
-        clock = self._broker().clock
-        end = clock.monotonic() + seconds
         over: dict[int, JobView | None] = {}
-        pause = _FIRST_PAUSE
-        nobody = threading.Condition()
-        while True:
+
+        def all_over() -> bool:
             left = [position for position in range(len(wanted)) if position not in over]
             over.update(self._over(wanted, left))
-            if len(over) == len(wanted):
-                return tuple(over[position] for position in range(len(wanted)))
-            remaining = end - clock.monotonic()
-            if remaining <= 0:
-                raise WaitTimeout(
-                    f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
-                    f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
-                    "they are."
-                )
-            with nobody:
-                clock.wait(nobody, min(pause, remaining))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            return len(over) == len(wanted)
+
+        stored_ids = [each for job in wanted for each in job.stored_ids]
+        if not self._broker().watch(stored_ids, all_over, seconds):
+            raise WaitTimeout(
+                f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
+                f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where they are."
+            )
+        return tuple(over[position] for position in range(len(wanted)))
 
     def _over(
-        self, wanted: Sequence[_Wanted], positions: Sequence[int]
+        self, wanted: Sequence[AskedJob], positions: Sequence[int]
     ) -> dict[int, JobView | None]:
         """Those of the positions whose job is over, with what there is of it."""
         broker = self._broker()
@@ -324,7 +315,7 @@ class Jobs:
             if not there:
                 over[position] = None
             elif there[0].place is Place.FAILED:
-                over[position] = _view(there[0])
+                over[position] = _view(there[0], self._namespace)
         return over
 
     def _tell(self, stored: StoredId, reply: CancelReply) -> None:
@@ -333,7 +324,11 @@ class Jobs:
             return
         try:
             job = job_from_record(
-                stored, reply.record, retries=reply.retries, status=JobStatus.CANCELLED
+                stored,
+                reply.record,
+                retries=reply.retries,
+                status=JobStatus.CANCELLED,
+                namespace=self._namespace,
             )
         except UnreadableRecord:
             return  # Only a newer release can tell what it was.
@@ -346,46 +341,18 @@ class Jobs:
             signals.job_cancelled.send(self._namespace, job=job)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a job or an id says of where to look."""
-
-    #: None: in all queues.
-    queue: str | None
-    #: An id does not tell whether the job may run more than once.
-    stored_ids: tuple[StoredId, ...]
-
-
-def _wanted(job: Any, namespace: str) -> _Wanted:
-    """What to look for.
-
-    Raises:
-        InvalidArgument: neither a job nor an id, or a job of another namespace.
-    """
-    if isinstance(job, Job):
-        require_own(job, namespace)
-        return _Wanted(job.queue, (stored_id(job.id_text, job.max_retries),))
-    job_id = job if isinstance(job, uuid.UUID) else None
-    if isinstance(job, str):
-        try:
-            job_id = uuid.UUID(job)
-        except ValueError:
-            job_id = None
-    if job_id is None:
-        raise InvalidArgument(
-            f"{job!r} of type {type(job).__name__} is neither a job nor the id of one. Pass what "
-            "schedule() answered, its id, or the text of its id."
-        )
-    text = str(job_id)
-    return _Wanted(None, (stored_id(text, 0), stored_id(text, 1)))
-
-
-def _view(found: FoundJob) -> JobView:
-    """What users see of a job."""
+def _view(found: FoundJob, namespace: str) -> JobView:
+    """What users see of a job of a namespace."""
     place = found.place
     status = _STATUS[place]
     try:
-        job = job_from_record(found.stored_id, found.record, retries=found.retries, status=status)
+        job = job_from_record(
+            found.stored_id,
+            found.record,
+            retries=found.retries,
+            status=status,
+            namespace=namespace,
+        )
     except UnreadableRecord:
         job = None
     failure = found.failure
@@ -457,8 +424,8 @@ def _read_cursor(cursor: Any, listing: Sequence[str]) -> str | None:
     if made_for != [*listing]:
         namespace, queue, status, task = made_for
         raise InvalidArgument(
-            f"cursor is that of another listing: queue {queue!r}, status {status or None!r}, task "
-            f"{task or None!r}, in namespace {namespace!r}. Go on with the same arguments, or "
-            "begin with cursor=None."
+            f"cursor is that of another listing: namespace {namespace!r}, queue {queue!r}, status "
+            f"{status or None!r}, task {task or None!r}. Go on with the same arguments on an "
+            "engine of that namespace, or begin with cursor=None."
         )
     return place

@@ -62,8 +62,6 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
     removed = 0
     for job in islice(source, limit):
         queue.forget(job)
-        # Nothing else tells those who wait for its end that there will be none.
-        queue.results.wake(job.stored_id)
         removed += 1
     queue.flow.purged += removed
     if status == "waiting":

@@ -430,7 +430,11 @@ def cancel(
     """Jobs of one queue; `members` as for `find`."""
     return Call(
         script.CANCEL,
-        (*names.fixed(keys.CANCEL), *(names.running(member) for member in members)),
+        (
+            *names.fixed(keys.CANCEL),
+            *(names.running(member) for member in members),
+            *map(names.result, stored_ids),
+        ),
         (offset, keys.SCHEMA, _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
     )
 

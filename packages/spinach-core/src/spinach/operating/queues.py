@@ -15,6 +15,7 @@ from spinach.job import JobStatus
 from spinach.operating.flow import Flow, flow_over
 from spinach.record.header import UnreadableRecord
 from spinach.record.payload import decode_payload
+from spinach.support.checks import require_progress
 from spinach.support.log import ENGINE_LOGGER
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class Queues:
         *,
         progress: Callable[[PurgeProgress], object] | None = None,
     ) -> int:
-        """Forget the jobs of a queue that have a status, a thousand with each call.
+        """Forget the jobs of a queue that have a status, five hundred with each call.
 
         They are gone for good: they do not run, and no signal tells of them. Jobs that run are
         left alone, and so are most jobs that come while the purge goes on: it ends when as many
@@ -192,11 +193,12 @@ class Queues:
         Raises:
             InvalidName: bad queue name.
             UnknownQueue: no such queue.
-            InvalidArgument: a status that cannot be purged.
+            InvalidArgument: a status that cannot be purged, or a `progress` that cannot be called.
             BrokerError: the broker could not do it; after a lost answer the last part is
                 unknown, and the purge may be made again.
         """
         chosen = _chosen(status)
+        require_progress(progress, "a PurgeProgress")
         queue = self._places.queue(queue)
         broker = self._places.broker
         [counts] = _counted(broker, [queue])

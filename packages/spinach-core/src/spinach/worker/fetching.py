@@ -337,7 +337,7 @@ class Fetching:
                 self._park(lease, name, "the limit of its task could not be declared yet")
             else:
                 # It was leased before its limit was declared. The declaration is the next call.
-                self._in_flight.post(Outcome(OutcomeKind.RELEASE, lease, name))
+                self._post(OutcomeKind.RELEASE, lease, name)
         if leased_jobs:
             self._in_flight.put(leased_jobs)
         return len(leased_jobs)
@@ -347,7 +347,11 @@ class Fetching:
             "Job parked: %s %s, %s", task, job_id_of(lease.stored_id), reason,
             extra={"job_id": job_id_of(lease.stored_id), "task": task, "queue": lease.queue},
         )  # fmt: skip
-        self._in_flight.post(Outcome(OutcomeKind.PARK, lease, task))
+        self._post(OutcomeKind.PARK, lease, task)
+
+    def _post(self, kind: OutcomeKind, lease: Lease, task: str) -> None:
+        """Report that a job goes back to its queue; its cancel may have been asked for by now."""
+        self._in_flight.post(Outcome(kind, lease, task, keep_ms=keep_ms_of(lease.record)))
 
     def _fail_forgotten(self, lease: Lease) -> None:
         """Fail a job that ran, but whose outcome the store forgot, and that may not run again."""

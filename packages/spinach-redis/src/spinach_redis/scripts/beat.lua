@@ -19,7 +19,7 @@
 local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress', 'results',
   'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'flow'}
 -- Leases to cancel that one answer names.
-local MOST_NAMED = 1000
+local CANCELS_TOLD = 1000
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local member = ARGV[2]
@@ -49,7 +49,7 @@ local function to_cancel()
   end
   local asked = asked_of(q, ids)
   for i = 1, #leases, 2 do
-    if asked[leases[i]] and #pairs_ < 2 * MOST_NAMED then
+    if asked[leases[i]] and #pairs_ < 2 * CANCELS_TOLD then
       pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = leases[i], leases[i + 1]
     end
   end

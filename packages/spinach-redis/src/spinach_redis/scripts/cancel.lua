@@ -11,6 +11,7 @@
 --   cancelling                   see leased.lua
 --   results, results-until, awaited   see results.lua
 --   running:<member>     of each member that the caller knows
+--   result:<id>          list  of each id, in order
 -- ARGV
 --   1 clock offset, ms   2 schema   3 most bytes of records in the reply; one larger job comes
 --   alone   4 count of members, the members   then the stored ids
@@ -59,35 +60,44 @@ end
 
 admit_when_full(q.jobs)
 local limits = limits_of(q)
-local answer, bytes, requested, came_back = {}, 0, false, false
+local answer, bytes, requested = {}, 0, false
+-- Of limited tasks of which jobs were cancelled: how many held ones may come in their place. That
+-- they come is the last thing that is done, since until then nothing moves that was read.
+local successors = {}
+
+local function note_successors(record, number)
+  local task = next(limits) and task_of(record)
+  if task and limits[task] then
+    successors[task] = (successors[task] or 0) + number
+  end
+end
 
 -- Takes a job out of the place where it waits.
 local function take_back(id, record, due, held, parked)
   if due then
     call('ZREM', q.future, id)
     call('SREM', q.retrying, id)
-    return
   elseif held then
-    return drop_from(q.held, q['held-ends'], id, held)
+    drop_from(q.held, q['held-ends'], id, held)
+    note_successors(record, 0)
   elseif parked then
-    return drop_from(q.parked, q['parked-ends'], id, parked)
-  end
-  if call('SADD', q.cancelled, id) == 0 then
-    -- Its id is a gap already, from an earlier cancel. Behind that one it is taken out.
-    call('LREM', q.ready, -1, id)
-  end
-  local task = next(limits) and call('SISMEMBER', q.brought, id) == 1 and task_of(record)
-  local limit = task and limit_of(q, limits, task)
-  if limit then
-    -- A slot may be free for it, and is for the next one now.
-    bring_back(q, limit, 1)
-    came_back = true
+    drop_from(q.parked, q['parked-ends'], id, parked)
+  else
+    if call('SADD', q.cancelled, id) == 0 then
+      -- Its id is a gap already, from an earlier cancel. Behind that one it is taken out.
+      call('LREM', q.ready, -1, id)
+    end
+    if next(limits) and call('SISMEMBER', q.brought, id) == 1 then
+      -- A slot may be free for it, and is for the next one now.
+      note_successors(record, 1)
+    end
   end
 end
 
--- Answers for some ids; whether there is room for more in the reply. What is read of them at once
--- does not change by what is done to the others, but for held jobs that come to the front.
-local function cancel_some(ids)
+-- Answers for some ids, each with its list; whether there is room for more in the reply. What is
+-- read of them at once does not change by what is done to the others, but for lanes, of which only
+-- the numbers are read.
+local function cancel_some(ids, lists)
   local records, attempts = fields_of(q.jobs, ids), fields_of(q.attempts, ids)
   local failed, due = call('ZMSCORE', q.failed, unpack(ids)), call('ZMSCORE', q.future, unpack(ids))
   local held, parked = fields_of(q.held, ids), fields_of(q.parked, ids)
@@ -108,12 +118,12 @@ local function cancel_some(ids)
       end
       letter, answered, bytes = 'C', record, bytes + #record
       retries = attempts_of(attempts[i])
-      take_back(id, record, due[i], held[i] and call('HGET', q.held, id), parked[i])
+      take_back(id, record, due[i], held[i], parked[i])
       gone[id] = true
       gone[#gone + 1] = id
       local keep_ms = keep_ms_of(record)
       if keep_ms then
-        ends[#ends + 1] = {id, 'C', keep_ms}
+        ends[#ends + 1] = {id, 'C', keep_ms, lists[i]}
       end
     end
     local n = #answer
@@ -125,17 +135,29 @@ local function cancel_some(ids)
   return not full
 end
 
-for first = 5 + #known, #ARGV, AT_ONCE do
-  if not cancel_some({unpack(ARGV, first, math.min(#ARGV, first + AT_ONCE - 1))}) then
+local before_ids, before_lists = 4 + #known, #NAMES + #known
+for first = 1, #ARGV - before_ids, AT_ONCE do
+  local last = math.min(#ARGV - before_ids, first + AT_ONCE - 1)
+  local ids = {unpack(ARGV, before_ids + first, before_ids + last)}
+  if not cancel_some(ids, {unpack(KEYS, before_lists + first, before_lists + last)}) then
     break
   end
 end
 if requested then
   note_number(q, 'cancelling')
 end
+for task, number in pairs(successors) do
+  local limit = limit_of(q, limits, task)
+  if limit.n then
+    bring_back(q, limit, number)
+  else
+    -- It goes with the last of its jobs.
+    fill_slots(q, limit)
+  end
+end
 close_up(q)
 if call('EXISTS', q.ready) == 1 then
-  if came_back then
+  if next(successors) then
     announce(q)
   end
 elseif call('EXISTS', q.future) == 0 or timekeeper(q, now) then

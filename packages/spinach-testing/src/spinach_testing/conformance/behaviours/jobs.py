@@ -15,6 +15,7 @@ from spinach.brokers.calls import (
     Turn,
     Verdict,
 )
+from spinach.const import CANCELS_TOLD, MAX_FETCH_BYTES
 from spinach.outcome import Failure, Lease, OutcomeKind
 from spinach.progress import Progress
 from spinach.record.ids import stored_id
@@ -599,3 +600,46 @@ class CancelBehaviour(BrokerBehaviour):
         while reply := process.take(idle=0, extra=250):
             taken += ids(reply)
         assert taken == ids(jobs[1::2])
+
+    @holds("I22")
+    def test_each_cancel_of_a_call_is_answered_for_itself_and_in_order(self, lab: Lab) -> None:
+        process = lab.process()
+        failed, running, ready = (deposit() for _ in range(3))
+        lab.enqueue(failed, running, ready)
+        process.fail(process.take_one())
+        process.take_one()
+        replies = lab.client.cancel_jobs(
+            QUEUE, [running.stored_id, NOBODY, ready.stored_id, failed.stored_id]
+        )
+        told = [(reply.verdict, reply.record, reply.retries) for reply in replies]
+        assert told == [
+            (REQUESTED, b"", 0),
+            (UNKNOWN, b"", 0),
+            (CANCELLED, ready.record, 0),
+            (FINISHED, b"", 0),
+        ]
+        assert lab.client.cancel_jobs(QUEUE, []) == []
+
+    @holds("I18", "I19", "I22")
+    def test_large_jobs_are_cancelled_in_one_call(self, lab: Lab) -> None:
+        jobs = [deposit(payload=b"x" * (MAX_FETCH_BYTES // 3)) for _ in range(7)]
+        lab.enqueue(*jobs)
+        replies = lab.client.cancel_jobs(QUEUE, ids(jobs))
+        assert [reply.record for reply in replies] == [job.record for job in jobs]
+        assert lab.counts().unfinished == 0
+
+    @holds("I19", "I22")
+    def test_beat_names_a_bounded_number_and_the_others_later(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(CANCELS_TOLD + 50)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        leases: dict[str, Lease] = {}
+        while len(leases) < len(jobs):
+            taken = process.take(idle=len(jobs) - len(leases))
+            leases.update((lease.stored_id, lease) for lease in taken)
+        assert set(cancel(lab, *jobs)) == {REQUESTED}
+        while leases:
+            told = process.beat().cancelled
+            assert 0 < len(told) <= CANCELS_TOLD
+            process.succeed(*(leases.pop(stored_id) for stored_id, _ in told))
+        assert lab.counts().unfinished == 0

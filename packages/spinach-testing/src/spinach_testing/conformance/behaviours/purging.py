@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import Place, Verdict
 
 from ..behaviour import BrokerBehaviour
 from ..deposits import QUEUE, deposit, ids
 from ..invariants import holds
 from ..lab import Lab
 from ..process import Process
+
+if TYPE_CHECKING:
+    from spinach.brokers.calls import Deposit
+    from spinach.brokers.operating import Purgeable
 
 HOUR = timedelta(hours=1)
 LIMITED = "letters.print"
@@ -81,6 +86,21 @@ class PurgingBehaviour(BrokerBehaviour):
         reply = lab.client.purge(QUEUE, "queued", 2)
         assert (reply.removed, reply.more) == (2, True)
         assert ids(lab.process().take(idle=9)) == ids(jobs[2:])
+
+    @holds("I19", "I24")
+    def test_purge_of_what_waits_or_failed_takes_the_earliest_first(self, lab: Lab) -> None:
+        waiting = [deposit(due_ms=lab.in_ms(n * HOUR)) for n in (3, 1, 2)]
+        failed = [deposit() for _ in range(3)]
+        process = lab.process()
+        lab.enqueue(*waiting, *failed)
+        for _ in failed:
+            process.fail(process.take_one())
+        lefts: dict[Purgeable, Deposit] = {"waiting": waiting[0], "failed": failed[2]}
+        for status, left in lefts.items():
+            reply = lab.client.purge(QUEUE, status, 2)
+            assert (reply.removed, reply.more) == (2, True)
+            place = Place.FUTURE if status == "waiting" else Place.FAILED
+            assert ids(lab.client.list_jobs(QUEUE, places=[place]).jobs) == [left.stored_id]
 
     @holds("I1", "I19", "I24")
     def test_parts_of_a_purge_add_up_to_all_jobs(self, lab: Lab) -> None:

@@ -68,6 +68,8 @@ class Family:
     cancelled: int = 0
     #: (stored id, token) that beats named to be cancelled.
     told_to_cancel: set[tuple[str, str]] = field(default_factory=set)
+    #: Jobs that a worker had when they were to be cancelled.
+    asked_to_cancel: set[str] = field(default_factory=set)
     #: Queue → what the first member said that its failed store keeps.
     retention: dict[str, FailedRetention] = field(default_factory=dict)
     #: Stored id → how the job ended, as it was told once.

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from spinach.brokers.calls import QueueMembers, ReportReply, TickReply, Verdict
+from spinach.brokers.calls import (
+    CancelVerdict,
+    Place,
+    PurgeReply,
+    QueueMembers,
+    ReportReply,
+    TickReply,
+    Verdict,
+)
 from spinach.outcome import OutcomeKind
 
 from .base import Breaker, ChangesFetches, Family
@@ -17,15 +25,17 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import (
+        CancelReply,
         Deposit,
         Enrolment,
+        FailedPortion,
         FetchReply,
         FetchTurn,
         FireReply,
         JoinReply,
         LimitState,
         MemberLease,
-        PurgeReply,
+        PortionReply,
         QueueSurvey,
         Turn,
         TurnReply,
@@ -148,6 +158,20 @@ class PurgesAllAtOnce(Breaker):
 
     def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
         return super().purge(queue, status, 1000 * limit)
+
+
+class PurgesTheLatestFirst(Breaker):
+    """Forgets of the jobs that wait the latest ones first."""
+
+    breaks = "I24"
+
+    def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
+        if status != "waiting":
+            return super().purge(queue, status, limit)
+        jobs = self.inner.list_jobs(queue, places=[Place.FUTURE], limit=10_000).jobs
+        latest = [job.stored_id for job in jobs[-limit:]]
+        self.inner.cancel_jobs(queue, latest)
+        return PurgeReply(removed=len(latest), more=len(jobs) > limit)
 
 
 class CountsPurgedJobsTwice(Breaker):
@@ -339,6 +363,55 @@ class CountsPurgedJobsAsEnded(Breaker):
     def survey(self, queue: str) -> QueueSurvey:
         survey = super().survey(queue)
         return structs.replace(survey, ended=survey.ended + self.family.miscounted)
+
+
+class CountsNoCancelledJobsAsEnded(Breaker):
+    """Counts a job that was cancelled while no worker had it as one that never ended."""
+
+    breaks = "I24"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        replies = super().cancel_jobs(queue, stored_ids)
+        self.family.miscounted += sum(r.verdict is CancelVerdict.CANCELLED for r in replies)
+        return replies
+
+    def survey(self, queue: str) -> QueueSurvey:
+        survey = super().survey(queue)
+        return structs.replace(survey, ended=survey.ended - self.family.miscounted)
+
+
+class CountsNoBulkRetries(Breaker):
+    """Counts failed jobs that run again in bulk as if they had not come once more."""
+
+    breaks = "I24"
+
+    def retry_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        reply = super().retry_matching(queue, portion)
+        self.family.miscounted += reply.count
+        return reply
+
+    def survey(self, queue: str) -> QueueSurvey:
+        survey = super().survey(queue)
+        return structs.replace(survey, came=survey.came - self.family.miscounted)
+
+
+class TellsATaskOfEachLease(Breaker):
+    """Tells of a lease whose record cannot be read as if it were of a task."""
+
+    breaks = "I24"
+
+    def members(self, queue: str) -> QueueMembers:
+        found = super().members(queue)
+        changed = tuple(
+            structs.replace(
+                each,
+                leases=tuple(
+                    structs.replace(lease, task=lease.task or "unknown") for lease in each.leases
+                ),
+            )
+            for each in found.members
+        )
+        return structs.replace(found, members=changed)
 
 
 class TakesNoSamples(Breaker):
