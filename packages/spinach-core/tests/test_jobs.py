@@ -15,7 +15,7 @@ import pytest
 from spinach import Engine, Job, JobStatus, RetryException, Tasks
 from spinach.brokers.calls import CancelVerdict, Place
 from spinach.const import MAX_SHOWN
-from spinach.exc import InvalidArgument, InvalidName, WaitInWorker, WaitTimeout
+from spinach.exc import InvalidArgument, InvalidName, UnknownTask, WaitInWorker, WaitTimeout
 from spinach.jobs import JobView
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
@@ -115,14 +115,19 @@ def test_what_is_no_job_is_refused(engine: Engine, wanted: Any) -> None:
 
 
 def test_job_of_another_namespace_is_refused(engine: Engine, bench: Bench) -> None:
-    engine.task(name="keeps", keep_result=MINUTE)(str)
-    job = engine.schedule("keeps", 1)
-    elsewhere = bench.engine(namespace="elsewhere").jobs
-    # It would be said to be over, and runs on.
-    for call in (elsewhere.get, elsewhere.cancel, lambda job: elsewhere.wait(job, timeout=None)):
-        with pytest.raises(InvalidArgument, match="and this engine has 'elsewhere'"):
-            call(job)
+    elsewhere = bench.engine(namespace="elsewhere")
+    job = engine.schedule("once")
+    seen = there(engine, job).job
+    assert seen is not None
+    for each in (job, seen):
+        for call in (elsewhere.jobs.get, elsewhere.jobs.cancel):
+            with pytest.raises(InvalidArgument, match="'bench', and this engine has 'elsewhere'"):
+                call(each)
+        with pytest.raises(InvalidArgument, match="Ask the engine that scheduled it"):
+            elsewhere.jobs.wait(each, timeout=None)
     assert there(engine, job).status is JobStatus.QUEUED
+    # An id may be anybody's.
+    assert elsewhere.jobs.get(job.id) is None
 
 
 @pytest.mark.timeout(60)
@@ -253,6 +258,8 @@ def test_list_tells_jobs_of_a_state_and_of_a_task(engine: Engine, bench: Bench) 
     assert ids(listed("spinach", status=JobStatus.WAITING).jobs) == [waits.id]
     assert set(ids(listed("spinach", status=JobStatus.QUEUED).jobs)) == {ready.id, other.id}
     assert set(ids(listed("spinach", task="once").jobs)) == {waits.id, ready.id}
+    [task] = [each for each in engine._task_table.by_name.values() if each.name == "once"]
+    assert listed("spinach", task=task) == listed("spinach", task="once")
     assert listed("spinach", status=JobStatus.RUNNING).jobs == ()
     assert listed("spinach", status=JobStatus.FAILED).jobs == ()
     assert listed("nothing").jobs == ()
@@ -303,6 +310,8 @@ def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
         ({"limit": 0}, InvalidArgument, "limit is 0"),
         ({"limit": 1001}, InvalidArgument, "limit is 1001"),
         ({"task": "no name"}, InvalidName, "task name"),
+        ({"task": 7}, InvalidArgument, "task is 7 of type int, expected the name of a task"),
+        ({"task": print}, UnknownTask, "Unknown task <built-in function print>"),
     ],
 )
 def test_list_refuses_what_makes_no_sense(

@@ -224,7 +224,9 @@ def test_a_purge_takes_what_waits_in_parts_and_tells_how_far_it_is(
     assert shop.spin.queues.purge("spinach") == 0
 
 
-def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(shop: Shop) -> None:
+def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     from spinach import Batch
 
     batch = Batch()
@@ -235,8 +237,14 @@ def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(shop: Shop) -> N
     def enough(progress: PurgeProgress) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with (
+        caplog.at_level("INFO", "spinach.engine"),
+        pytest.raises(KeyboardInterrupt) as broken_off,
+    ):
         shop.spin.queues.purge("spinach", progress=enough)
+    [note] = broken_off.value.__notes__
+    assert note.startswith(f"At least {PURGE_CHUNK} jobs of queue spinach were forgotten")
+    assert f"Queue spinach was purged of {PURGE_CHUNK} jobs" in caplog.text
     assert shop.spin.queues.get("spinach").ready == 7
     assert shop.spin.queues.purge("spinach") == 7
 

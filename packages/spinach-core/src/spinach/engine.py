@@ -100,7 +100,9 @@ class Engine:
         self._lock = OneAtATime("start workers")
         self._pool: WorkerPool | None = None
         #: Jobs wherever they are: `get`, `list`, `cancel`, `wait`.
-        self.jobs = Jobs(lambda: self._broker, self._namespace, self._may_wait)
+        self.jobs = Jobs(
+            lambda: self._broker, self._namespace, self._task_table.resolve, self._may_wait
+        )
         self.attach_tasks(self._tasks)
 
     def __repr__(self) -> str:

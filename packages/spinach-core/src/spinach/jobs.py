@@ -13,8 +13,9 @@ from spinach import signals
 from spinach.asked import asked_job
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
+from spinach.definition.task import name_of_task
 from spinach.exc import InvalidArgument, WaitTimeout
-from spinach.job import Job, JobStatus, job_from_record
+from spinach.job import Job, JobStatus, job_from_record, log_fields
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
 from spinach.record.ids import job_id_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from spinach.asked import AskedJob
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
+    from spinach.definition.task import Task, Wanted
     from spinach.record.ids import StoredId
 
 __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place", "Progress"]
@@ -120,6 +122,7 @@ class Jobs:
     Args:
         broker: asked for at each call.
         namespace: sender of the signals.
+        resolve: finds the task of a function; raises UnknownTask.
         may_wait: called with the name of the method and its timeout before a wait; returns the
             seconds, and raises where the thread may not wait.
     """
@@ -128,10 +131,12 @@ class Jobs:
         self,
         broker: Callable[[], Broker],
         namespace: str,
+        resolve: Callable[[Any], Task[..., Any]],
         may_wait: Callable[[str, timedelta | None], float],
     ) -> None:
         self._broker = broker
         self._namespace = namespace
+        self._resolve = resolve
         self._may_wait = may_wait
 
     def get(self, job: Job | uuid.UUID | str) -> JobView | None:
@@ -160,7 +165,7 @@ class Jobs:
         queue: str,
         *,
         status: JobStatus | None = None,
-        task: str | None = None,
+        task: Wanted | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> JobsPage:
@@ -176,31 +181,32 @@ class Jobs:
             queue: to look into.
             status: WAITING, QUEUED, RUNNING or FAILED; None lists all. Jobs in other states are
                 not kept.
-            task: name of the task of the jobs; None lists all.
+            task: of the jobs: its name, its function, or the `Task`; None lists all. By name it
+                need not be attached to the engine.
             cursor: of the page before, which was asked for with the same queue, status and task;
                 None begins.
             limit: how many to return at most, up to 1,000.
 
         Raises:
             InvalidName: bad name of the queue or the task.
-            InvalidArgument: a status that no job here has, a limit out of range, or a cursor that
-                is none, or that of another listing.
+            InvalidArgument: a status that no job here has, nothing that names a task, a limit out
+                of range, or a cursor that is none, or that of another listing.
+            UnknownTask: the function is no task of this engine.
             BrokerError: the broker could not answer.
         """
         check_name(queue, "queue")
-        if task is not None:
-            check_name(task, "task")
+        name = None if task is None else name_of_task(task, self._resolve)
         if status is not None and (not isinstance(status, JobStatus) or status not in _PLACES):
             raise InvalidArgument(
                 f"status is {status!r}, expected JobStatus.WAITING, QUEUED, RUNNING or FAILED. "
                 "A job in another state is not kept, so that none can be listed."
             )
         require_int(limit, "limit", 1, _MOST)
-        listing = [self._namespace, queue, "" if status is None else status.value, task or ""]
+        listing = [self._namespace, queue, "" if status is None else status.value, name or ""]
         page = self._broker().list_jobs(
             queue,
             places=() if status is None else _PLACES[status],
-            task=task,
+            task=name,
             cursor=_read_cursor(cursor, listing),
             limit=limit,
         )
@@ -334,9 +340,8 @@ class Jobs:
             return  # Only a newer release can tell what it was.
         with SHIELD:
             JOB_LOGGER.info(
-                "Job cancelled: %s %s", job.task_name, job.id_text,
-                extra={"job_id": job.id_text, "task": job.task_name, "queue": job.queue},
-            )  # fmt: skip
+                "Job cancelled: %s %s", job.task_name, job.id_text, extra=log_fields(job)
+            )
         with SHIELD:
             signals.job_cancelled.send(self._namespace, job=job)
 

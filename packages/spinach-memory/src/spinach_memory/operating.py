@@ -59,17 +59,18 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
         oldest = queue.failed.oldest(limit)
         return PurgeReply(removed=queue.discard_failed(oldest), more=len(queue.failed) > 0)
     source = _queued(queue) if status == "queued" else queue.future.drain()
-    removed = 0
-    for job in islice(source, limit):
+    gone = [*islice(source, limit)]
+    for job in gone:
         queue.forget(job)
-        removed += 1
+    removed = len(gone)
     queue.flow.purged += removed
     if status == "waiting":
         if not queue.future:
             queue.timekeeper.wanted = False
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
-    # Some of those that are gone may have come back for a free slot: it is for the next ones now.
-    queue.fill_slots()
+    for job in gone:
+        if job.where is None:  # it was ready
+            queue.pass_on_slot(job)
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 

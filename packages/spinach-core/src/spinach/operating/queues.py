@@ -178,7 +178,8 @@ class Queues:
         They are gone for good: they do not run, and no signal tells of them. Jobs that run are
         left alone, and so are most jobs that come while the purge goes on: it ends when as many
         are forgotten as there were when it began. It may be interrupted at any time, by an
-        exception in `progress` as well: each job is forgotten, or is where it was.
+        exception in `progress` as well: each job is forgotten, or is where it was. The exception
+        then has a note that says how many were forgotten.
 
         Args:
             queue: its name.
@@ -204,16 +205,27 @@ class Queues:
         [counts] = _counted(broker, [queue])
         total = sum(count(counts) for _, count in chosen)
         removed = 0
-        for purgeable, count in chosen:
-            left, more = count(counts), True
-            while left > 0 and more:
-                reply = broker.purge(queue, purgeable, min(left, PURGE_CHUNK))
-                removed += reply.removed
-                left -= reply.removed
-                more = reply.more
-                if progress is not None:
-                    progress(PurgeProgress(queue=queue, removed=removed, total=total))
-        ENGINE_LOGGER.info("Queue %s was purged of %d jobs", queue, removed, extra={"queue": queue})
+        try:
+            for purgeable, count in chosen:
+                left, more = count(counts), True
+                while left > 0 and more:
+                    reply = broker.purge(queue, purgeable, min(left, PURGE_CHUNK))
+                    removed += reply.removed
+                    left -= reply.removed
+                    more = reply.more
+                    if progress is not None:
+                        progress(PurgeProgress(queue=queue, removed=removed, total=total))
+        except BaseException as exc:
+            exc.add_note(
+                f"At least {removed} jobs of queue {queue} were forgotten before that. Each of the "
+                "others is either forgotten as well or where it was: call it again for the rest."
+            )
+            raise
+        finally:
+            # Of one that breaks off as well, since these jobs are gone for good.
+            ENGINE_LOGGER.info(
+                "Queue %s was purged of %d jobs", queue, removed, extra={"queue": queue}
+            )
         return removed
 
     def _set_paused(self, queue: str, *, paused: bool) -> bool:

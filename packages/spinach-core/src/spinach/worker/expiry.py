@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from spinach import signals
 from spinach.clock import from_ms
-from spinach.job import JobStatus, job_from_record
+from spinach.job import JobStatus, job_from_lease, log_fields
 from spinach.support.log import JOB_LOGGER
 from spinach.support.shield import SHIELD
 
@@ -54,19 +54,15 @@ def tell_expired(lease: Lease, namespace: str) -> None:
     """
     if not (signals.job_expired.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)):
         return
-    job = job_from_record(
-        lease.stored_id, lease.record, retries=lease.retries, status=JobStatus.EXPIRED
-    )
+    job = job_from_lease(lease, JobStatus.EXPIRED, namespace)
     with SHIELD:
         JOB_LOGGER.info(
             "Job expired: %s %s, attempt %d would begin after %s",
-            job.task_name, job.id_text, job.attempt, job.expires_at,
-            extra={
-                "job_id": job.id_text,
-                "task": job.task_name,
-                "queue": job.queue,
-                "attempt": job.attempt,
-            },
-        )  # fmt: skip
+            job.task_name,
+            job.id_text,
+            job.attempt,
+            job.expires_at,
+            extra=log_fields(job),
+        )
     with SHIELD:
         signals.job_expired.send(namespace, job=job)

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spinach import signals
-from spinach.job import JobStatus, job_from_record
+from spinach.job import JobStatus, job_from_lease
 from spinach.record.ids import job_id_of
 from spinach.support.exception_text import stack_of, stack_text
 from spinach.support.forks import EngineThread, leave_child
@@ -108,13 +108,7 @@ class Overdue:
                 self._log(*finding)
             with SHIELD:
                 if signals.job_overdue.receivers:
-                    lease = finding[0].lease
-                    job = job_from_record(
-                        lease.stored_id,
-                        lease.record,
-                        retries=lease.retries,
-                        status=JobStatus.RUNNING,
-                    )
+                    job = job_from_lease(finding[0].lease, JobStatus.RUNNING, self._namespace)
                     signals.job_overdue.send(self._namespace, job=job)
             leave_child()
 

@@ -165,6 +165,16 @@ class PurgingBehaviour(BrokerBehaviour):
         assert (reply.removed, reply.more) == (1, True)
         assert ids(process.take(idle=5)) == ids(jobs[2:])
 
+    @holds("I10", "I24")
+    def test_purge_brings_back_one_held_job_for_each_slot_that_it_frees(self, lab: Lab) -> None:
+        process = lab.process(limits={LIMITED: 1, "letters.sort": 1})
+        lab.enqueue(*(deposit(task) for task in (LIMITED, "letters.sort") for _ in range(3)))
+        process.succeed(*process.take(idle=9))
+        # Of each task one job came to the front, and one is held.
+        assert places(lab)[:2] == (2, 2)
+        assert lab.client.purge(QUEUE, "queued", 1).removed == 1
+        assert places(lab)[:2] == (2, 1)
+
     @holds("I5", "I24")
     def test_purge_leaves_leases_in_force(self, lab: Lab) -> None:
         process = lab.process()
