@@ -402,14 +402,6 @@ JOBS: tuple[Mutation, ...] = (
         test="test_purge_counts_no_cancelled_jobs",
     ),
     Mutation(
-        rule="a held job may have come to the front",
-        file=f"{SCRIPTS}/cancel.lua",
-        before="held[i] and call('HGET', q.held, id)",
-        after="held[i]",
-        tests=CONFORMANCE,
-        test="test_jobs_that_come_to_the_front_meanwhile_are_cancelled",
-    ),
-    Mutation(
         rule="the longest wait counts",
         file=f"{SCRIPTS}/ends.lua",
         before="call('ZADD', q.awaited, 'GT',",

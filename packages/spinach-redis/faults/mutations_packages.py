@@ -61,7 +61,7 @@ PACKAGES: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a job of another namespace is refused",
-        file="spinach/job.py",
+        file="spinach/asked.py",
         before='if job.namespace not in ("", namespace):',
         after="if False:",
         tests=f"{CORE_TESTS}/test_results.py",
@@ -154,7 +154,7 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="a job that ends too late is told of",
         file="spinach/worker/in_flight.py",
-        before="        if now + _TOLERANCE_SECONDS >= deadline:\n",
+        before="        if now + TOLERANCE_SECONDS >= deadline:\n",
         after="        if False:\n",
         tests=f"{CORE_TESTS}/test_early_end.py",
         test="test_a_job_that_ends_too_late_is_told_of_although_nobody_saw_it_run",
@@ -422,11 +422,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: an end is told to those who wait",
         file="spinach_memory/results.py",
-        before=(
-            "        heapq.heappush(self._until, (until_ms, stored_id))\n"
-            "        self.wake(stored_id)\n"
-        ),
-        after="        heapq.heappush(self._until, (until_ms, stored_id))\n",
+        before="            waiter.wake()\n",
+        after="            pass\n",
         tests=MEMORY,
         test="test_wait_ends_with_the_job",
     ),
@@ -457,8 +454,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: slots of purged jobs are for the next ones",
         file="spinach_memory/operating.py",
-        before="    queue.fill_slots()\n",
-        after="",
+        before="            queue.pass_on_slot(job)\n",
+        after="            pass\n",
         tests=MEMORY,
         test="test_slot_of_a_job_that_is_purged_is_for_the_next_one",
     ),
