@@ -61,7 +61,7 @@ PACKAGES: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a job of another namespace is refused",
-        file="spinach/results.py",
+        file="spinach/asked.py",
         before='if job.namespace not in ("", namespace):',
         after="if False:",
         tests=f"{CORE_TESTS}/test_results.py",
@@ -130,8 +130,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="cancels come with beats",
         file="spinach/worker/keep_alive.py",
-        before="        if to_cancel:\n",
-        after="        if False:\n",
+        before="for pair in reply.cancelled])",
+        after="for pair in reply.cancelled][:0])",
         tests=f"{CORE_TESTS}/test_jobs.py",
         test="test_worker_hears_of_a_cancel_with_its_next_beat",
     ),
@@ -146,7 +146,7 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="a job that ends too late is told of",
         file="spinach/worker/in_flight.py",
-        before="        if now + _TOLERANCE_SECONDS >= deadline:\n",
+        before="        if now + TOLERANCE_SECONDS >= deadline:\n",
         after="        if False:\n",
         tests=f"{CORE_TESTS}/test_early_end.py",
         test="test_a_job_that_ends_too_late_is_told_of_although_nobody_saw_it_run",
@@ -382,10 +382,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: a slot for the next where one that came back is cancelled",
         file="spinach_memory/queue.py",
-        before=(
-            "                self._bring_back(slots.promote(1))\n            self.ready.lose(job)"
-        ),
-        after="                pass\n            self.ready.lose(job)",
+        before="            self.pass_on_slot(job)\n            self.ready.lose(job)",
+        after="            self.ready.lose(job)",
         tests=MEMORY,
         test="test_job_that_came_back_to_the_front_is_cancelled",
     ),
@@ -416,11 +414,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: an end is told to those who wait",
         file="spinach_memory/results.py",
-        before=(
-            "        heapq.heappush(self._until, (until_ms, stored_id))\n"
-            "        self.wake(stored_id)\n"
-        ),
-        after="        heapq.heappush(self._until, (until_ms, stored_id))\n",
+        before="            waiter.wake()\n",
+        after="            pass\n",
         tests=MEMORY,
         test="test_wait_ends_with_the_job",
     ),
@@ -451,8 +446,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: slots of purged jobs are for the next ones",
         file="spinach_memory/operating.py",
-        before="    queue.fill_slots()\n",
-        after="",
+        before="            queue.pass_on_slot(job)\n",
+        after="            pass\n",
         tests=MEMORY,
         test="test_slot_of_a_job_that_is_purged_is_for_the_next_one",
     ),

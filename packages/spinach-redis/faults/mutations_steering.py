@@ -310,7 +310,7 @@ STEERING: tuple[Mutation, ...] = (
     Mutation(
         rule="purged jobs did not come back",
         file=f"{SCRIPTS}/purge.lua",
-        before="  many('SREM', q.brought, ids)\n",
+        before="  call('SREM', q.brought, unpack(ids))\n",
         after="",
         tests=KEYS,
         test="test_purge_leaves_nothing_of_the_jobs_that_it_takes",
@@ -318,7 +318,7 @@ STEERING: tuple[Mutation, ...] = (
     Mutation(
         rule="purged jobs leave no gaps",
         file=f"{SCRIPTS}/purge.lua",
-        before="  many('SREM', q.cancelled, ids)\n",
+        before="  pass_gaps(q, ids, #ids)\n",
         after="",
         tests=KEYS,
         test="test_purge_leaves_nothing_of_the_jobs_that_it_takes",
@@ -334,7 +334,7 @@ STEERING: tuple[Mutation, ...] = (
     Mutation(
         rule="purged jobs leave no attempts",
         file=f"{SCRIPTS}/purge.lua",
-        before="    call('HDEL', q.attempts, unpack(ids, i, last))\n",
+        before="    call('HDEL', q.attempts, unpack(ids))\n",
         after="",
         tests=CONFORMANCE,
         test="test_purged_jobs_leave_nothing_behind",
@@ -342,8 +342,8 @@ STEERING: tuple[Mutation, ...] = (
     Mutation(
         rule="slots of purged jobs are for the next ones",
         file=f"{SCRIPTS}/purge.lua",
-        before="if limit and call('SCARD', q.brought) <= MOVES then",
-        after="if false then",
+        before="      bring_back(q, limit, count)\n",
+        after="",
         tests=CONFORMANCE,
         test="test_slot_of_a_job_that_is_purged_is_for_the_next_one",
     ),
@@ -370,16 +370,16 @@ STEERING: tuple[Mutation, ...] = (
     Mutation(
         rule="a bounded number of leases is told",
         file=f"{SCRIPTS}/workers.lua",
-        before="for i = 1, math.min(most, #leases) do",
-        after="for i = 1, #leases do",
+        before="first_leases({[member] = key}, most, rank_of)",
+        after="first_leases({[member] = key}, 1e6, rank_of)",
         tests=CONFORMANCE,
         test="test_bounded_number_of_leases_is_told_those_of_threads_first",
     ),
     Mutation(
         rule="leases of threads are told first",
         file=f"{SCRIPTS}/workers.lua",
-        before="    if one[4] ~= other[4] then\n      return one[4]\n    end\n",
-        after="",
+        before="return string.sub(token, 1, 1) == 'd' and number or number + BUFFERED",
+        after="return number",
         tests=CONFORMANCE,
         test="test_bounded_number_of_leases_is_told_those_of_threads_first",
     ),

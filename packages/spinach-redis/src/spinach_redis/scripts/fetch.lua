@@ -103,9 +103,7 @@ local function take(q, park, leases)
       if taken >= want then
         break
       end
-      if gaps[i] == 1 then
-        gaps_left = gaps_left - 1
-      elseif record then
+      if record and gaps[i] ~= 1 then
         local task = limited and task_of(record)
         local limit = task and limit_of(q, q.limited, task)
         if limit and not limit.n then
