@@ -15,7 +15,7 @@ from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WaitInWorker, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.jobs import Jobs
-from spinach.operating.places import Places
+from spinach.operating.lookup import Lookup
 from spinach.options import SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
@@ -93,7 +93,7 @@ class Engine:
         self._tasks = Tasks()
         #: Jobs that ended in failure, to look at, to run again, to forget.
         self.failed = FailedStore(lambda: self._broker, self._task_table.resolve)
-        self._places = Places(
+        self._lookup = Lookup(
             lambda: self._broker, lambda: self._task_table.by_name, self._task_table.resolve
         )
         # Guards the pool, from its making to its end.
@@ -360,28 +360,28 @@ class Engine:
         """Queues: `list`, `get`, `pause`, `resume`, `purge`."""
         from spinach.operating.queues import Queues
 
-        return Queues(self._places)
+        return Queues(self._lookup)
 
     @cached_property
     def workers(self) -> Workers:
         """Worker processes on all hosts: `list`."""
         from spinach.operating.workers import Workers
 
-        return Workers(self._places)
+        return Workers(self._lookup)
 
     @cached_property
     def limits(self) -> Limits:
         """How many jobs of a task run at once: `list`, `set`."""
         from spinach.operating.limits import Limits
 
-        return Limits(self._places)
+        return Limits(self._lookup)
 
     @cached_property
     def periodic(self) -> Periodic:
         """Periodic tasks: `list`, `run_now`, `pause`, `resume`."""
         from spinach.operating.periodic import Periodic
 
-        return Periodic(self._places, self.schedule)
+        return Periodic(self._lookup, self.schedule)
 
     # -- workers -----------------------------------------------------------
 

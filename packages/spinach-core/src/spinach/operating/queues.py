@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import QueueCounts, QueueSurvey
     from spinach.brokers.operating import Purgeable
-    from spinach.operating.places import Places
+    from spinach.operating.lookup import Lookup
 
 __all__ = ["PurgeProgress", "QueueView", "Queues"]
 
@@ -111,8 +111,8 @@ class Queues:
     What is set here is kept by the broker: it holds for all processes, and until it is taken back.
     """
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
 
     def list(self) -> list[QueueView]:
         """All queues that took a job or a worker once, or were paused, by name.
@@ -122,7 +122,7 @@ class Queues:
         Raises:
             BrokerError: the broker could not answer.
         """
-        return _views(self._places.broker, self._places.queues())
+        return _views(self._lookup.broker, self._lookup.queues())
 
     def get(self, queue: str) -> QueueView:
         """One queue.
@@ -132,7 +132,7 @@ class Queues:
             UnknownQueue: no such queue.
             BrokerError: the broker could not answer.
         """
-        [view] = _views(self._places.broker, [self._places.queue(queue)])
+        [view] = _views(self._lookup.broker, [self._lookup.queue(queue)])
         return view
 
     def pause(self, queue: str) -> bool:
@@ -200,8 +200,8 @@ class Queues:
         """
         chosen = _chosen(status)
         require_progress(progress, "a PurgeProgress")
-        queue = self._places.queue(queue)
-        broker = self._places.broker
+        queue = self._lookup.queue(queue)
+        broker = self._lookup.broker
         [counts] = _counted(broker, [queue])
         total = sum(count(counts) for _, count in chosen)
         removed = 0
@@ -229,7 +229,7 @@ class Queues:
         return removed
 
     def _set_paused(self, queue: str, *, paused: bool) -> bool:
-        return self._places.broker.set_paused(self._places.queue(queue), paused=paused)
+        return self._lookup.broker.set_paused(self._lookup.queue(queue), paused=paused)
 
 
 def _chosen(status: Any) -> list[tuple[Purgeable, Callable[[QueueCounts], int]]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spinach.brokers.calls import MemberLease, MemberState
-    from spinach.operating.places import Places
+    from spinach.operating.lookup import Lookup
 
 __all__ = ["LeasedView", "WorkerView", "Workers"]
 
@@ -60,8 +60,8 @@ class WorkerView:
 class Workers:
     """The worker processes of a namespace; thread safe. Made by the engine: `engine.workers`."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
 
     def list(self, queue: str | None = None) -> list[WorkerView]:
         """The worker processes, by host and process id.
@@ -76,11 +76,11 @@ class Workers:
             UnknownQueue: no such queue.
             BrokerError: the broker could not answer.
         """
-        places = self._places
-        names = places.queues() if queue is None else [places.queue(queue)]
+        lookup = self._lookup
+        names = lookup.queues() if queue is None else [lookup.queue(queue)]
         processes: dict[str, list[tuple[str, MemberState]]] = {}
         for name in names:
-            for state in places.broker.members(name).members:
+            for state in lookup.broker.members(name).members:
                 # A release that does not tell which process it is has one entry a queue.
                 process = state.info.get("process", state.member)
                 processes.setdefault(process, []).append((name, state))

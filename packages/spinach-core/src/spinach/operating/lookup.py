@@ -1,4 +1,4 @@
-"""Where operators look: the queues of a namespace, and those of a task."""
+"""Looking up what operators name: queues of the namespace, and tasks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.definition.task import Task, Wanted
 
-__all__ = ["Places", "unknown_task"]
+__all__ = ["Lookup", "unknown_task"]
 
 #: Names that one message tells at most.
 _MOST_NAMED = 10
 
 
-class Places:
-    """The store and the tasks of an engine, for what operators ask; thread safe.
+class Lookup:
+    """Looks up queues in the store, and tasks in the engine; thread safe.
 
     Args:
         broker: that of the engine, as it is now.
