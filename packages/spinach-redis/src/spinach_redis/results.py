@@ -43,6 +43,7 @@ PAUSE_SECONDS: Final = 0.05
 #: 0 would be for ever.
 LEAST_WAIT_SECONDS: Final = 0.001
 
+
 class JobEnds:
     """The ends of the jobs of one queue; thread safe.
 

@@ -41,7 +41,7 @@ def one_in_each_place(lab: Lab) -> dict[StoredId, FoundJob]:
     ready, later = deposit(), deposit(due_ms=lab.in_ms(2 * HOUR))
     lab.enqueue(ready, later)
     jobs = [first, held, parked, failed, again, buffered, ready, later]
-    found: dict[str, FoundJob] = {job.stored_id: find(lab, job) for job in jobs}
+    found = {job.stored_id: find(lab, job) for job in jobs}
     assert {each.place for each in found.values()} == EVERYWHERE
     return found
 
