@@ -64,11 +64,10 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
 `report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list`, `cancel`,
-`workers` and `limit`. `report` takes `results`, `results-until` and `awaited` as well where it ends
-a job of a task that keeps its results, and with them `result:<job>`; `ends` takes that where its
-caller is going to wait. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`.
-These three expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
-not 0.
+`workers` and `limit`. `result:<job>` is taken by `report` where ends are to be kept, and by `ends`
+where its caller is going to wait; `producer:<session>` by `enqueue`, `taken:<call>` by
+`revive_all`. These three expire. The sizes in `guard` are those of `cancelling` and `progress`,
+where they are not 0.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -85,17 +84,15 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 |---|---|
 | jobs, and the lists and sets of their ids | the jobs that are not done, and the failed ones |
 | failed jobs | <bounds> of records and reasons, or what workers say |
-| `cancelled` | ids that a fetch has not come to yet: at most those of `ready` |
+| `cancelled`, and its ids in `ready` | the jobs cancelled behind one that no fetch has taken yet |
 | `cancelling`, `progress` | the leased jobs |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
-| `results`, `results-until` | ends that were asked to be kept, as long as they are; then each report drops as many as it adds and 100 more, and each beat that takes a sample drops 100 |
-| `awaited`, `result:<job>` | the jobs that someone waits for, those of the last ten seconds |
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
+| `results`, `results-until` | the jobs that ended within their `keep_result`; workers drop others |
+| `awaited`, `result:<job>` | the jobs that someone waits for, or did some seconds ago |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
-| `results`, `results-until` | the results that are kept; without workers also old ones |
-| `awaited`, `result:<job>` | the jobs that someone waits for, or did in the last ten seconds |
 | `flow` | 22 small fields |
 | all others | one small value |
 

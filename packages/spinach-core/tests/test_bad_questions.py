@@ -265,7 +265,8 @@ PLACES: dict[str, Place] = {
 def test_what_makes_no_sense_is_a_typed_error_and_nothing_happens(shop: Shop, place: Place) -> None:
     shop.failed()
     shop.spin.schedule("plain")
-    taken, wrong = [], []
+    taken: list[str] = []
+    wrong: list[tuple[Any, Exception]] = []
     for value in ODD:
         try:
             place.call(shop, value)

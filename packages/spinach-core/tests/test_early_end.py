@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spinach import AbortException, RetryException, Tasks, current_job, signals
-from spinach.exc import JobCancelled, JobReleased, WorkersRunning
+from spinach.exc import JobCancelled, JobReleased, NoResult, WorkersRunning
 from spinach.jobs import CancelVerdict
 from spinach.progress import Progress
 from spinach.record.ids import job_id_of
@@ -89,7 +89,7 @@ def test_a_cancelled_job_that_ends_in_any_failure_is_cancelled(
         cancel(shop.engine, *running(shop.engine))
         return end()
 
-    shop = Shop(bench, work, max_retries=max_retries)
+    shop = Shop(bench, work, max_retries=max_retries, keep_result=timedelta(hours=1))
     ear = shop.run()
     assert ear.jobs == [
         ("job_started", "RUNNING"),
@@ -98,6 +98,9 @@ def test_a_cancelled_job_that_ends_in_any_failure_is_cancelled(
     ]
     counts = shop.counts
     assert (counts.unfinished, counts.failed, counts.future) == (0, 0, 0)
+    with pytest.raises(NoResult) as told:
+        shop.engine.result(shop.job, timeout=timedelta(0))
+    assert told.value.reason == "cancelled"
 
 
 def raising(err: BaseException) -> None:

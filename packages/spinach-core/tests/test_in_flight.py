@@ -518,6 +518,20 @@ def test_outcome_that_frees_a_slot_is_reported_in_a_hurry(limit: int | None, hur
     assert rig.notifier_rang == 1
 
 
+@pytest.mark.parametrize("keep_ms, waiting, hurries", [(None, 0, 0), (5, 0, 1), (5, 1, 0)])
+def test_end_that_someone_may_wait_for_is_reported_in_a_hurry(
+    keep_ms: int | None, waiting: int, hurries: int
+) -> None:
+    rung: list[None] = []
+    rig = Rig(hurry_notifier=lambda: rung.append(None))
+    rig.put(*range(1 + waiting))
+    job = rig.take(1)
+    rig.in_flight.close()
+    told = Outcome(SUCCEEDED, job.lease, "print", keep_ms=keep_ms)
+    assert rig.in_flight.exchange(1, told) is None
+    assert len(rung) == hurries
+
+
 def test_threads_that_run_short_jobs_are_worth_a_moment(rig: Rig) -> None:
     rig.prefetch.job_took(0.0001)
     rig.prefetch.fetch_took(0.016)

@@ -249,14 +249,19 @@ def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(
     assert shop.spin.queues.purge("spinach") == 7
 
 
-def test_a_purge_ends_although_jobs_keep_coming(shop: Shop) -> None:
-    shop.spin.schedule("quick")
-
-    def more(progress: PurgeProgress) -> None:
+def test_a_purge_ends_although_jobs_keep_coming(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spinach.operating.queues.PURGE_CHUNK", 1)
+    for _ in range(3):
         shop.spin.schedule("quick")
 
-    assert shop.spin.queues.purge("spinach", JobStatus.QUEUED, progress=more) == 1
-    assert shop.spin.queues.get("spinach").ready == 1
+    def more(progress: PurgeProgress) -> None:
+        assert progress.removed <= progress.total
+        shop.spin.schedule("quick")
+
+    assert shop.spin.queues.purge("spinach", JobStatus.QUEUED, progress=more) == 3
+    assert shop.spin.queues.get("spinach").ready == 3
 
 
 def test_a_purge_of_failed_jobs_leaves_all_others(shop: Shop) -> None:

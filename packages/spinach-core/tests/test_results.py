@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spinach import Batch, Engine, Job, JobStatus, MemoryBroker, Tasks, signals
-from spinach.brokers.calls import Ending
+from spinach.brokers.calls import Ending, JobEnd
 from spinach.exc import (
     InvalidArgument,
     InvalidTask,
@@ -27,7 +27,9 @@ from spinach.outcome import OutcomeKind
 from spinach.record.header import read_header
 from spinach.record.ids import stored_id
 from spinach.record.options import read_options
+from spinach.results import results_of
 from spinach_memory import MemoryStore
+from spinach_testing.clock import VirtualClock
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 LONG = timedelta(seconds=30)
@@ -226,6 +228,47 @@ def test_results_come_in_the_order_asked_for(shop: Shop) -> None:
     assert shop.spin.results(reversed(jobs), timeout=LONG) == [*reversed(range(700))]
     assert shop.spin.results(iter(jobs[:3]), timeout=timedelta(0)) == [0, 1, 2]
     assert shop.spin.results([], timeout=timedelta(0)) == []
+
+
+class OneASecond:
+    """A broker to ask for results: one job after the other ends, one in a second of its clock."""
+
+    def __init__(self, jobs: list[Job[Any]], keep: timedelta) -> None:
+        self.clock = VirtualClock()
+        self.looks = 0
+        self._begun = self.clock.monotonic()
+        self._keep = keep.total_seconds()
+        self._number = {stored_id(job.id_text, job.max_retries): n for n, job in enumerate(jobs)}
+
+    def job_ends(self, queue: str, stored_ids: list[str]) -> list[JobEnd]:
+        self.looks += 1
+        return [self.await_end(queue, each, 0.0) for each in stored_ids]
+
+    def await_end(self, queue: str, wanted: Any, seconds: float) -> JobEnd:
+        number = self._number[wanted]
+        passed = self.clock.monotonic() - self._begun
+        wait = min(seconds, max(0.0, number + 1 - passed))
+        self.clock.advance(timedelta(seconds=wait))
+        passed += wait
+        if passed < number + 1:
+            return JobEnd(ending=Ending.PENDING)
+        if passed < number + 1 + self._keep:
+            return JobEnd(ending=Ending.SUCCEEDED, result=b"%d" % number)
+        return JobEnd(ending=Ending.ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("keep", "looks"), [(SECOND, 20), (HOUR, 2)], ids=["kept shortly", "kept for long"]
+)
+def test_wait_for_many_hears_of_each_while_it_is_kept(
+    shop: Shop, keep: timedelta, looks: int
+) -> None:
+    jobs = [shop.job(int, n, keep_result=keep) for n in range(9)]
+    broker: Any = OneASecond(jobs, keep)
+    assert results_of(broker, "shop", jobs, 30.0) == [*range(9)]
+    assert broker.looks <= looks
+    with pytest.raises(ResultTimeout):
+        results_of(OneASecond(jobs, keep), "shop", jobs, 8.5)  # type: ignore[arg-type]
 
 
 def test_results_of_one_job_named_twice_come_twice(shop: Shop) -> None:

@@ -28,8 +28,8 @@ PACKAGES: tuple[Mutation, ...] = (
         file="spinach/worker/early_end.py",
         before="OutcomeKind.CANCELLED, lease, task.name, keep_ms=work.keep_ms)",
         after="OutcomeKind.CANCELLED, lease, task.name)",
-        tests=f"{CORE_TESTS}/test_results.py",
-        test="test_job_that_did_not_run_to_its_end_has_no_result",
+        tests=f"{CORE_TESTS}/test_early_end.py",
+        test="test_a_cancelled_job_that_ends_in_any_failure_is_cancelled",
     ),
     Mutation(
         rule="results are bounded in bytes",
@@ -61,19 +61,11 @@ PACKAGES: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a job of another namespace is refused",
-        file="spinach/results.py",
+        file="spinach/asked.py",
         before='if job.namespace not in ("", namespace):',
         after="if False:",
         tests=f"{CORE_TESTS}/test_results.py",
         test="test_job_of_another_namespace_is_refused",
-    ),
-    Mutation(
-        rule="a job that keeps nothing is not waited for",
-        file="spinach/results.py",
-        before="if not job.keeps_result:",
-        after="if False:",
-        tests=f"{CORE_TESTS}/test_results.py",
-        test="test_task_that_keeps_no_result_is_told_at_once",
     ),
     Mutation(
         rule="worker threads do not wait",
@@ -88,8 +80,8 @@ PACKAGES: tuple[Mutation, ...] = (
         file="spinach/worker/in_flight.py",
         before="outcome.keep_ms is not None and not self._buffer",
         after="False",
-        tests=f"{CORE_TESTS}/test_results.py",
-        test="test_result_is_reported_without_a_pause",
+        tests=f"{CORE_TESTS}/test_in_flight.py",
+        test="test_end_that_someone_may_wait_for_is_reported_in_a_hurry",
     ),
     Mutation(
         rule="records with flags of a newer release are parked",
@@ -138,8 +130,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="cancels come with beats",
         file="spinach/worker/keep_alive.py",
-        before="        if to_cancel:\n",
-        after="        if False:\n",
+        before="for pair in reply.cancelled])",
+        after="for pair in reply.cancelled][:0])",
         tests=f"{CORE_TESTS}/test_jobs.py",
         test="test_worker_hears_of_a_cancel_with_its_next_beat",
     ),
@@ -154,7 +146,7 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="a job that ends too late is told of",
         file="spinach/worker/in_flight.py",
-        before="        if now + _TOLERANCE_SECONDS >= deadline:\n",
+        before="        if now + TOLERANCE_SECONDS >= deadline:\n",
         after="        if False:\n",
         tests=f"{CORE_TESTS}/test_early_end.py",
         test="test_a_job_that_ends_too_late_is_told_of_although_nobody_saw_it_run",
@@ -390,10 +382,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: a slot for the next where one that came back is cancelled",
         file="spinach_memory/queue.py",
-        before=(
-            "                self._bring_back(slots.promote(1))\n            self.ready.lose(job)"
-        ),
-        after="                pass\n            self.ready.lose(job)",
+        before="            self.pass_on_slot(job)\n            self.ready.lose(job)",
+        after="            self.ready.lose(job)",
         tests=MEMORY,
         test="test_job_that_came_back_to_the_front_is_cancelled",
     ),
@@ -424,11 +414,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: an end is told to those who wait",
         file="spinach_memory/results.py",
-        before=(
-            "        heapq.heappush(self._until, (until_ms, stored_id))\n"
-            "        self.wake(stored_id)\n"
-        ),
-        after="        heapq.heappush(self._until, (until_ms, stored_id))\n",
+        before="            waiter.wake()\n",
+        after="            pass\n",
         tests=MEMORY,
         test="test_wait_ends_with_the_job",
     ),
@@ -459,8 +446,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="in memory: slots of purged jobs are for the next ones",
         file="spinach_memory/operating.py",
-        before="    queue.fill_slots()\n",
-        after="",
+        before="            queue.pass_on_slot(job)\n",
+        after="            pass\n",
         tests=MEMORY,
         test="test_slot_of_a_job_that_is_purged_is_for_the_next_one",
     ),

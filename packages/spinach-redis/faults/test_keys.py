@@ -407,6 +407,12 @@ def test_purge_leaves_nothing_of_the_jobs_that_it_takes(bench: Bench, limit: int
     assert int(found.get("flow", {})["purged"]) == removed == there
 
 
+def test_join_takes_a_sample(bench: Bench) -> None:  # I24
+    Member(bench.broker)
+    assert len(bench.broker.survey(QUEUE).samples) == 2
+    bench.check()
+
+
 def test_purge_of_failed_jobs_leaves_their_store_exact(bench: Bench) -> None:  # I19, I24
     fail(bench, 5)
     assert bench.broker.purge(QUEUE, "failed", 2).removed == 2

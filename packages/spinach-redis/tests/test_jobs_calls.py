@@ -1,4 +1,4 @@
-"""Looking for jobs on a server: many members, many leases, many queues, and bad cursors."""
+"""Looking for jobs on a server: many members, many leases, many queues."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from spinach.brokers.calls import CancelVerdict, Place
 from spinach.const import MOST_TOLD
-from spinach.exc import InvalidArgument
 from spinach_redis import RedisBroker, jobs
 from spinach_redis.client.client import RedisClient
 
@@ -111,15 +110,3 @@ def test_queues_are_looked_into_together(
     [found] = broker.find_jobs([*queues, "nowhere"], [job.stored_id])
     assert (found.queue, found.stored_id) == (job.queue, job.stored_id)
     assert sent == [21, 20]
-
-
-@pytest.mark.parametrize(
-    "cursor",
-    ["", "x", "[]", "{}", "[1]", '["scan"]', '["scan", "0"]', '["scan", "-1", ""]',
-     '["other", "0"]', '["leased", "a"]', '["sorted", "1"]', '["sorted", "(1", "1x"]', "\udc80"],
-)  # fmt: skip
-def test_cursor_that_no_page_had_is_refused(new_broker: NewBroker, cursor: str) -> None:
-    broker = new_broker()
-    broker.enqueue([deposit()])
-    with pytest.raises(InvalidArgument, match="expected that of the page before"):
-        broker.list_jobs(QUEUE, cursor=cursor)

@@ -42,7 +42,7 @@ OWN = {
     "FIRST_PEEK": 10,
     "LANES": 100,
     "MOST_ASKED": 2500,
-    "MOST_GAPS": 1000,
+    "MOST_GAPS": 500,
     "MOST_HOLES": 1000,
     "MOST_LOOKED": 500,
     "MOST_US": 2**53,

@@ -128,9 +128,10 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
 #: sends more than a server keeps for a client that monitors it.
 COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing|Retention)Behaviour"
-    r"|(Finding|Cancel)Behaviour::test_(?!.*(pages|many))"
+    r"|(Finding|Found|Cancel)Behaviour::test_(?!.*(pages|many|large|bounded|far_behind))"
+    r"|EndsBehaviour::test_cancel"
     r"|FindingBehaviour::test_pages_of_a_place"
-    r"|(Pausing|Purging|Overrides)Behaviour|LookingBehaviour::test_(?!.*bounded)"
+    r"|(Pausing|Purging)Behaviour|(Looking|Overrides)Behaviour::test_(?!.*bounded)"
     r"|(FailedStore|Matching|Results)Behaviour::"
     r"test_(?!.*(number|many|old|age|bytes?|bounded|page|large))"
 )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
 
-from spinach.asked import asked_job, stored_id_of
 from spinach.brokers.calls import Cursor, FailedPortion
 from spinach.clock import from_ms
 from spinach.exc import InvalidArgument
@@ -19,6 +18,7 @@ from spinach.job import JobStatus, job_from_record
 from spinach.record.header import UnreadableRecord
 from spinach.record.names import check_name
 from spinach.support.checks import require_int, require_progress
+from spinach.wanted import stored_id_of, wanted_job
 
 if TYPE_CHECKING:
     import uuid
@@ -96,10 +96,10 @@ class FailedStore:
             BrokerError: the broker could not answer.
         """
         broker = self._broker()
-        asked = asked_job(job, broker.namespace)
-        queues = broker.queues() if asked.queue is None else [asked.queue]
+        wanted = wanted_job(job, broker.namespace)
+        queues = broker.queues() if wanted.queue is None else [wanted.queue]
         listing = self._filters(None, None, None).listing(broker.namespace, None)
-        found = broker.find_failed(queues, asked.stored_ids)
+        found = broker.find_failed(queues, wanted.stored_ids)
         entries = (_entry_of(each, listing, broker.namespace) for each in found)
         return next((entry for entry in entries if entry is not None), None)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spinach import signals
-from spinach.asked import asked_job
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
 from spinach.definition.task import name_of_task
@@ -23,16 +22,17 @@ from spinach.record.names import check_name
 from spinach.support.checks import require_int
 from spinach.support.log import JOB_LOGGER
 from spinach.support.shield import SHIELD
+from spinach.wanted import wanted_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
-    from spinach.asked import AskedJob
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
     from spinach.definition.task import Task, Wanted
     from spinach.record.ids import StoredId
+    from spinach.wanted import WantedJob
 
 __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place", "Progress"]
 
@@ -155,7 +155,7 @@ class Jobs:
             BrokerError: the broker could not answer.
         """
         broker = self._broker()
-        wanted = asked_job(job, self._namespace)
+        wanted = wanted_job(job, self._namespace)
         queues = [wanted.queue] if wanted.queue is not None else broker.queues()
         found = broker.find_jobs(queues, wanted.stored_ids)
         return _view(found[0], self._namespace) if found else None
@@ -238,7 +238,7 @@ class Jobs:
                 cancelled.
             BrokerError: the broker could not answer, and some may be cancelled.
         """
-        wanted = [asked_job(job, self._namespace) for job in jobs]
+        wanted = [wanted_job(job, self._namespace) for job in jobs]
         broker = self._broker()
         listed: Sequence[str] | None = None
         # Queue → positions, and the stored ids to cancel there.
@@ -286,7 +286,7 @@ class Jobs:
                 that makes no sense.
             BrokerError: the broker could not answer.
         """
-        wanted = [asked_job(job, self._namespace) for job in jobs]
+        wanted = [wanted_job(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
         over: dict[int, JobView | None] = {}
 
@@ -304,7 +304,7 @@ class Jobs:
         return tuple(over[position] for position in range(len(wanted)))
 
     def _over(
-        self, wanted: Sequence[AskedJob], positions: Sequence[int]
+        self, wanted: Sequence[WantedJob], positions: Sequence[int]
     ) -> dict[int, JobView | None]:
         """Those of the positions whose job is over, with what there is of it."""
         broker = self._broker()

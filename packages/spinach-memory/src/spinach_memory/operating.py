@@ -141,7 +141,7 @@ def limits(queue: Queue) -> list[LimitState]:
                 queue.jobs[each].stored_id
                 for each in sorted(holders.get(id(slots), ()))[:MOST_TOLD]
             ),
-            held=len(slots.held),
+            held=slots.held.jobs,
         )
         for task, slots in queue.limits.tasks.items()
     ]

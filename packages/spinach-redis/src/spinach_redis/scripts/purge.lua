@@ -126,9 +126,11 @@ elseif status == 'waiting' then
   forget(ids)
   more = call('EXISTS', q.future) > 0
 else
-  local ids = take_out(q, call('ZRANGE', q.failed, 0, left - 1))
-  forget(ids)
-  more = call('EXISTS', q.failed) > 0
+  -- Those that are too old are as good as gone, and would be removed in the place of others.
+  local bounds = bounds_in_force(q)
+  local oldest = bounds and string.format('%.0f', now - bounds[2]) or '-inf'
+  forget(take_out(q, call('ZRANGEBYSCORE', q.failed, oldest, '+inf', 'LIMIT', 0, left)))
+  more = call('ZCOUNT', q.failed, oldest, '+inf') > 0
 end
 if status ~= 'failed' and removed > 0 then
   -- They did not end, so they do not count for the rate at which jobs do.

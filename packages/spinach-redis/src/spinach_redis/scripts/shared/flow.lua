@@ -18,7 +18,7 @@ local function came_and_ended(q)
   return came, came - there - tonumber(counted[2] or 0)
 end
 
--- Takes a sample for each ring whose slot has none of this span yet; whether there was one.
+-- Takes a sample for each ring whose slot has none of this span yet. Whether it took any.
 local function take_sample(q, now)
   local rings = {{'fine', FINE, FINE_MS}, {'coarse', COARSE, COARSE_MS}}
   local slots = {}

@@ -4,7 +4,7 @@
 -- job to take, or another call has to look.
 
 -- Most gaps that one call passes over, whatever its queues and lines; it takes a few ms.
-local MOST_GAPS = 1000
+local MOST_GAPS = 500
 local gaps_passed = 0
 
 -- Of each of some ids, the first ones of `ready`, whether it is a gap: 1 or 0. An id stands there
@@ -45,7 +45,9 @@ local function close_up(q)
     end
     call('LTRIM', q.ready, run, -1)
     pass_gaps(q, head, run)
-    call('SREM', q.brought, unpack(head, 1, run))
+    if call('EXISTS', q.brought) == 1 then
+      call('SREM', q.brought, unpack(head, 1, run))
+    end
     gaps, first = gaps - run, false
     if run < #head then
       break

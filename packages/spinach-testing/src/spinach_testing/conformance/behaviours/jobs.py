@@ -101,6 +101,17 @@ class FindingBehaviour(BrokerBehaviour):
         lab.process().take_one()
         assert [find(lab, job).ahead for job in jobs[1:]] == [0, 1]
 
+    @holds("I22")
+    def test_cancelled_jobs_stand_before_nobody(self, lab: Lab) -> None:
+        process = lab.process(limits={SLOW: 1})
+        ready, held = [deposit() for _ in range(4)], [deposit(SLOW) for _ in range(5)]
+        lab.enqueue(*held)
+        assert len(process.take(idle=5)) == 1
+        lab.enqueue(*ready)
+        assert cancel(lab, *ready[1:3], held[2]) == [CANCELLED] * 3
+        assert [find(lab, job).ahead for job in (ready[0], ready[3])] == [0, 1]
+        assert [find(lab, job).ahead for job in (held[1], held[3], held[4])] == [0, 1, 2]
+
     @holds("I1")
     def test_job_is_found_in_each_place_it_goes_through(self, lab: Lab) -> None:
         job = deposit(due_ms=lab.in_ms(HOUR))
@@ -426,6 +437,8 @@ class CancelBehaviour(BrokerBehaviour):
         [running] = process.take(idle=6)
         assert cancel(lab, jobs[1], jobs[3], jobs[5]) == [CANCELLED] * 3
         assert lab.counts().held == 2
+        [limit] = lab.client.limits(QUEUE)
+        assert limit.held == 2
         for job in (jobs[2], jobs[4]):
             process.succeed(running)
             [running] = process.take(idle=6)

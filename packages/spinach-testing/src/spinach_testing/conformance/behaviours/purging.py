@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Place, Verdict
 
@@ -12,10 +11,6 @@ from ..deposits import QUEUE, deposit, ids
 from ..invariants import holds
 from ..lab import Lab
 from ..process import Process
-
-if TYPE_CHECKING:
-    from spinach.brokers.calls import Deposit
-    from spinach.brokers.operating import Purgeable
 
 HOUR = timedelta(hours=1)
 LIMITED = "letters.print"
@@ -95,11 +90,9 @@ class PurgingBehaviour(BrokerBehaviour):
         lab.enqueue(*waiting, *failed)
         for _ in failed:
             process.fail(process.take_one())
-        lefts: dict[Purgeable, Deposit] = {"waiting": waiting[0], "failed": failed[2]}
-        for status, left in lefts.items():
-            reply = lab.client.purge(QUEUE, status, 2)
-            assert (reply.removed, reply.more) == (2, True)
-            place = Place.FUTURE if status == "waiting" else Place.FAILED
+        replies = [lab.client.purge(QUEUE, "waiting", 2), lab.client.purge(QUEUE, "failed", 2)]
+        assert [(reply.removed, reply.more) for reply in replies] == [(2, True)] * 2
+        for place, left in ((Place.FUTURE, waiting[0]), (Place.FAILED, failed[2])):
             assert ids(lab.client.list_jobs(QUEUE, places=[place]).jobs) == [left.stored_id]
 
     @holds("I1", "I19", "I24")

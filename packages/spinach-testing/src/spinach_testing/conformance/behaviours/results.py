@@ -314,19 +314,21 @@ class ResultsBehaviour(BrokerBehaviour):
     @holds("I23")
     def test_recovered_end_is_kept_with_all_options_there_are(self, lab: Lab) -> None:
         # Arguments that look like options do not count.
-        tricky = deposit(
-            max_retries=0,
-            payload=b'[[{"keep_ms":5}],{"keep_ms":7},0]',
-            options=RecordOptions(
-                headers={"trace": '"keep_ms":9}]'}, keep_ms=KEEP_MS, expires_ms=2**52
-            ),
-        )
-        lab.enqueue(tricky)
+        payload = b'[[{"keep_ms":5}],{"keep_ms":7},0]'
+        headers = {"trace": '"keep_ms":9}]'}
+        tricky = [
+            deposit(max_retries=0, payload=payload, options=options)
+            for options in (
+                RecordOptions(headers=headers, keep_ms=KEEP_MS, expires_ms=2**52),
+                OPTIONS,
+            )
+        ]
+        lab.enqueue(*tricky)
         doomed, survivor = lab.process(), lab.process()
-        doomed.take_one()
+        doomed.take(idle=2)
         lab.bury(doomed, survivor)
         lab.live(KEPT / 2, survivor)
-        assert end_of(lab, tricky).ending is Ending.FAILED
+        assert [end_of(lab, job).ending for job in tricky] == [Ending.FAILED] * 2
 
     @holds("I23")
     def test_wait_ends_with_the_job(self, lab: Lab) -> None:

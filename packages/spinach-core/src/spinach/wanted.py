@@ -1,4 +1,4 @@
-"""Jobs that a caller asks for: as `schedule` answered them, or by their ids."""
+"""Jobs that a caller wants to see or to steer: as `schedule` answered them, or by their ids."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from spinach.support.exception_text import shown
 if TYPE_CHECKING:
     from spinach.record.ids import StoredId
 
-__all__ = ["AskedJob", "asked_job", "stored_id_of"]
+__all__ = ["WantedJob", "stored_id_of", "wanted_job"]
 
 
 @dataclass(frozen=True, slots=True)
-class AskedJob:
+class WantedJob:
     """Where to look for a job."""
 
     #: None: in all queues.
@@ -27,7 +27,7 @@ class AskedJob:
     stored_ids: tuple[StoredId, ...]
 
 
-def asked_job(job: Any, namespace: str) -> AskedJob:
+def wanted_job(job: Any, namespace: str) -> WantedJob:
     """Where to look for a job, or for that of an id.
 
     Args:
@@ -38,7 +38,7 @@ def asked_job(job: Any, namespace: str) -> AskedJob:
         InvalidArgument: neither a job nor an id, or a job of another namespace.
     """
     if isinstance(job, Job):
-        return AskedJob(job.queue, (stored_id_of(job, namespace),))
+        return WantedJob(job.queue, (stored_id_of(job, namespace),))
     job_id = job if isinstance(job, uuid.UUID) else None
     if isinstance(job, str):
         try:
@@ -51,7 +51,7 @@ def asked_job(job: Any, namespace: str) -> AskedJob:
             "what schedule() answered, its id (job.id), or the text of its id."
         )
     text = str(job_id)
-    return AskedJob(None, (stored_id(text, 0), stored_id(text, 1)))
+    return WantedJob(None, (stored_id(text, 0), stored_id(text, 1)))
 
 
 def stored_id_of(
