@@ -311,14 +311,6 @@ PACKAGES: tuple[Mutation, ...] = (
         test="test_wait_goes_on_when_the_server_comes_back",
     ),
     Mutation(
-        rule="a wait is begun again",
-        file="spinach_redis/results.py",
-        before="WAIT_SECONDS: Final = 5.0",
-        after="WAIT_SECONDS: Final = 3600.0",
-        tests=f"{REDIS_TESTS}/test_results.py",
-        test="test_job_that_ended_in_a_way_that_wakes_nobody_is_heard_of",
-    ),
-    Mutation(
         rule="in memory: what is cancelled goes back to no queue",
         file="spinach_memory/queue.py",
         before=(
@@ -359,7 +351,20 @@ PACKAGES: tuple[Mutation, ...] = (
         before="        self.gaps += 1\n        self.close_up()\n",
         after="        self.gaps += 1\n",
         tests=MEMORY,
-        test="test_what_follows_the_cancelled_jobs_is_taken",
+        test="test_parked_job_is_cancelled",
+    ),
+    Mutation(
+        rule="in memory: no gap at the head after a fetch",
+        file="spinach_memory/queue.py",
+        before=(
+            "            source.popleft()\n"
+            "            if source.gaps:\n"
+            "                source.close_up()\n"
+            "            job.where = None"
+        ),
+        after="            source.popleft()\n            job.where = None",
+        tests=MEMORY,
+        test="test_cancelled_ready_job_is_gone",
     ),
     Mutation(
         rule="in memory: gaps are not counted",
