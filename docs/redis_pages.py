@@ -66,8 +66,8 @@ KEYS_TAIL = """
 `report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list`, `cancel`,
 `workers` and `limit`. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`,
 `result:<job>` by `ends`, and by a `report` that keeps results, which takes `results`,
-`results-until` and `awaited` as well. These three expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
-not 0.
+`results-until` and `awaited` as well. These three expire. The sizes in `guard` are those of
+`cancelling` and `progress`, where they are not 0.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -84,12 +84,12 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 |---|---|
 | jobs, and the lists and sets of their ids | the jobs that are not done, and the failed ones |
 | failed jobs | <bounds> of records and reasons, or what workers say |
-| `cancelled`, and its ids in `ready` | the jobs that were cancelled behind one that no fetch has taken yet |
+| `cancelled`, and its ids in `ready` | jobs that were cancelled behind one that is still ready |
 | `cancelling`, `progress` | the leased jobs |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
-| `results`, `results-until` | the jobs that ended within their `keep_result`; workers drop what is over |
+| `results`, `results-until` | the jobs that ended within their `keep_result`, while workers live |
 | `awaited`, `result:<job>` | the jobs that someone waits for, or did some seconds ago |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
