@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from spinach.brokers.base import Broker
+
 ROOT = Path(__file__).parent.parent
 SNAPSHOT = ROOT / "tests/public-api.txt"
 
@@ -59,6 +61,14 @@ def test_default_that_is_a_constant_is_told_by_its_value() -> None:
     told = re.search(r"^ +def start_workers\(.*$", tool["page"](), re.MULTILINE)
     assert told is not None
     assert "queue: str | Sequence[str] | AllQueues='spinach'" in told[0]
+
+
+def test_broker_is_told_with_the_methods_of_all_its_roles() -> None:
+    told = re.search(r"class Broker\(ABC\)\n(?: {8}.*\n)*", tool["page"]())
+    assert told is not None
+    assert set(Broker.__abstractmethods__) == set(
+        re.findall(r"@abstractmethod\n +def (\w+)", told[0])
+    )
 
 
 def test_type_for_ids_is_told_as_the_text_that_it_is() -> None:

@@ -61,6 +61,7 @@ ROLES = (
     "spinach.brokers.housekeeping",
     "spinach.brokers.management",
     "spinach.brokers.operating",
+    "spinach.brokers.jobs",
     "spinach.brokers.failed_store",
     "spinach.brokers.results",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 import uuid
 from datetime import timedelta
@@ -14,7 +15,7 @@ import pytest
 from spinach import Engine, Job, JobStatus, RetryException, Tasks
 from spinach.brokers.calls import CancelVerdict, Place
 from spinach.const import MAX_SHOWN
-from spinach.exc import InvalidArgument, InvalidName, WaitInWorker, WaitTimeout
+from spinach.exc import InvalidArgument, InvalidName, UnknownTask, WaitInWorker, WaitTimeout
 from spinach.jobs import JobView
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
@@ -114,14 +115,19 @@ def test_what_is_no_job_is_refused(engine: Engine, wanted: Any) -> None:
 
 
 def test_job_of_another_namespace_is_refused(engine: Engine, bench: Bench) -> None:
-    engine.task(name="keeps", keep_result=MINUTE)(str)
-    job = engine.schedule("keeps", 1)
-    elsewhere = bench.engine(namespace="elsewhere").jobs
-    # It would be said to be over, and runs on.
-    for call in (elsewhere.get, elsewhere.cancel, lambda job: elsewhere.wait(job, timeout=None)):
-        with pytest.raises(InvalidArgument, match="and this engine has 'elsewhere'"):
-            call(job)
+    elsewhere = bench.engine(namespace="elsewhere")
+    job = engine.schedule("once")
+    seen = there(engine, job).job
+    assert seen is not None
+    for each in (job, seen):
+        for call in (elsewhere.jobs.get, elsewhere.jobs.cancel):
+            with pytest.raises(InvalidArgument, match="'bench', and this engine has 'elsewhere'"):
+                call(each)
+        with pytest.raises(InvalidArgument, match="Ask the engine that scheduled it"):
+            elsewhere.jobs.wait(each, timeout=None)
     assert there(engine, job).status is JobStatus.QUEUED
+    # An id may be anybody's.
+    assert elsewhere.jobs.get(job.id) is None
 
 
 @pytest.mark.timeout(60)
@@ -138,7 +144,7 @@ def test_running_job_tells_who_has_it_and_since_when(
     assert (view.status, view.place, view.exact) == (JobStatus.RUNNING, Place.LEASED, True)
     assert view.worker is not None
     assert view.worker.since == now
-    assert view.worker.pid.isdigit()
+    assert view.worker.pid == os.getpid()
     assert view.worker.host
     view = there(engine, second)
     assert view.status is JobStatus.QUEUED
@@ -161,7 +167,7 @@ def test_job_in_a_buffer_may_run_and_says_that_it_is_not_known(
     view = there(engine, job)
     assert (view.status, view.exact) == (JobStatus.RUNNING, False)
     assert view.worker is not None
-    assert (view.worker.member, view.worker.host, view.worker.pid) == ("m", "", "")
+    assert (view.worker.member, view.worker.host, view.worker.pid) == ("m", None, None)
 
 
 def test_failed_attempts_and_their_last_error_are_told(engine: Engine, bench: Bench) -> None:
@@ -252,6 +258,8 @@ def test_list_tells_jobs_of_a_state_and_of_a_task(engine: Engine, bench: Bench) 
     assert ids(listed("spinach", status=JobStatus.WAITING).jobs) == [waits.id]
     assert set(ids(listed("spinach", status=JobStatus.QUEUED).jobs)) == {ready.id, other.id}
     assert set(ids(listed("spinach", task="once").jobs)) == {waits.id, ready.id}
+    [task] = [each for each in engine._task_table.by_name.values() if each.name == "once"]
+    assert listed("spinach", task=task) == listed("spinach", task="once")
     assert listed("spinach", status=JobStatus.RUNNING).jobs == ()
     assert listed("spinach", status=JobStatus.FAILED).jobs == ()
     assert listed("nothing").jobs == ()
@@ -265,23 +273,23 @@ def test_cursor_fits_into_a_url_and_belongs_to_its_listing(engine: Engine, bench
     assert cursor.isascii()
     assert cursor.replace("-", "").replace("_", "").isalnum()
     assert len(engine.jobs.list("spinach", task="once", limit=2, cursor=cursor).jobs) == 2
-    with pytest.raises(InvalidArgument, match=r"another listing: queue 'spinach', .* task 'once'"):
+    with pytest.raises(
+        InvalidArgument, match=r"(?s)namespace 'bench', queue .*task 'once'\. Go on"
+    ):
         engine.jobs.list("spinach", cursor=cursor)
     with pytest.raises(InvalidArgument, match="another listing"):
         engine.jobs.list("other", task="once", cursor=cursor)
     elsewhere = bench.engine(namespace="elsewhere")
-    with pytest.raises(
-        InvalidArgument, match=f"another listing: .* in namespace '{engine.namespace}'"
-    ):
+    with pytest.raises(InvalidArgument, match="another listing: namespace 'bench'"):
         elsewhere.jobs.list("spinach", task="once", cursor=cursor)
 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", 7, "ü", b"x", *(
+    ["", "x", 7, "ü", b"x", ["x"], base64.b64encode(b"[" * 100_000).decode(), *(
         base64.urlsafe_b64encode(json.dumps(made).encode()).decode()
-        for made in ([], ["a"], {"a": 1}, 7, ["spinach", "spinach", "", "", 7])
-    ), base64.urlsafe_b64encode(b"[" * 100_000).decode()],
+        for made in ([], ["a"], {"a": 1}, 7, ["bench", "spinach", "", "", 7])
+    )],
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"expected that of the page before: pass cursor="):
@@ -289,9 +297,7 @@ def test_what_is_no_cursor_is_refused(engine: Engine, cursor: Any) -> None:
 
 
 def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
-    made = base64.urlsafe_b64encode(
-        json.dumps([engine.namespace, "spinach", "", "", "x"]).encode()
-    ).decode()
+    made = base64.urlsafe_b64encode(json.dumps(["bench", "spinach", "", "", "x"]).encode()).decode()
     with pytest.raises(InvalidArgument, match="expected that of the page before"):
         engine.jobs.list("spinach", cursor=made)
 
@@ -304,6 +310,8 @@ def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
         ({"limit": 0}, InvalidArgument, "limit is 0"),
         ({"limit": 1001}, InvalidArgument, "limit is 1001"),
         ({"task": "no name"}, InvalidName, "task name"),
+        ({"task": 7}, InvalidArgument, "task is 7 of type int, expected the name of a task"),
+        ({"task": print}, UnknownTask, "Unknown task <built-in function print>"),
     ],
 )
 def test_list_refuses_what_makes_no_sense(
@@ -385,6 +393,20 @@ def test_worker_hears_of_a_cancel_with_its_next_beat(
     engine.jobs.wait(job, timeout=timedelta(0))
     engine.stop_workers()
     assert bench.counts(engine).unfinished == 0
+
+
+def test_cancel_of_a_job_that_never_came_is_forgotten_with_the_next_beat(
+    engine: Engine, bench: Bench
+) -> None:
+    engine.start_workers(1, block=False)
+    bench.settle()
+    pool = engine._pool
+    assert pool is not None
+    pool._in_flight.request_cancel([("1x", "token")])
+    assert pool._in_flight._cancel_early
+    bench.advance(timedelta(seconds=10))
+    # Else each later fetch would look for it in the whole buffer.
+    assert not pool._in_flight._cancel_early
 
 
 @pytest.mark.timeout(60)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from spinach import Engine, Tasks
-from spinach.brokers.calls import Deposit
+from spinach.brokers.calls import CancelVerdict, Deposit
+from spinach.exc import NoResult
 
 from .support import Bench, Ear
 
@@ -78,6 +79,29 @@ def test_parked_jobs_do_not_count_as_left(bench: Bench, done: list[Any]) -> None
     new.schedule("new")
     old.start_workers(1, stop_when_queue_empty=True)  # returns
     assert bench.counts(old).parked == 1
+
+
+def test_a_job_that_is_cancelled_while_it_is_put_aside_tells_so(
+    bench: Bench, done: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = bench.engine(knowing(done), namespace="app")
+    tasks = Tasks(keep_result=timedelta(hours=1))
+    tasks.add(print, "new")
+    new = bench.engine(tasks, namespace="app")
+    job = new.schedule("new")
+    broker, answers = bench.brokers[old], []
+    report = broker.report
+
+    def after_a_cancel(outcomes: Any) -> Any:
+        answers.extend(new.jobs.cancel(job))
+        return report(outcomes)
+
+    monkeypatch.setattr(broker, "report", after_a_cancel)
+    old.start_workers(1, stop_when_queue_empty=True)
+    assert answers == [CancelVerdict.REQUESTED]
+    assert bench.counts(old).parked == 0
+    with pytest.raises(NoResult, match="was cancelled"):
+        new.result(job, timeout=timedelta(0))
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spinach.brokers.calls import FetchReply, Verdict
+from spinach.brokers.calls import Ending, FetchReply, Verdict
 from spinach_memory import MemoryBroker
 from spinach_memory.waiting import Waiter
 from spinach_testing.conformance import Lab, Process, deposit, ids
 
 if TYPE_CHECKING:
+    from spinach.brokers.operating import Purgeable
     from spinach_memory import MemoryStore
     from spinach_testing.clock import VirtualClock
     from spinach_testing.conformance.lab import Call
@@ -321,3 +322,16 @@ class TestWaiter:
         with lock:
             waiter.wait(Impatient(), 3.0, lambda: False)
         assert waits == [3.0, 2.0, 1.0]
+
+
+class TestWaitForAnEnd:
+    @pytest.mark.parametrize("status", ["queued", "waiting"])
+    def test_ends_with_a_job_that_is_purged(
+        self, lab: Lab, clock: VirtualClock, status: Purgeable
+    ) -> None:
+        job = deposit(due_ms=lab.in_ms(60 * SECOND) if status == "waiting" else None)
+        lab.enqueue(job)
+        call = lab.background(lambda: lab.client.await_end("letters", job.stored_id, 600.0))
+        clock.expect_wait()
+        assert lab.client.purge("letters", status, 1).removed == 1
+        assert call.result().ending is Ending.ABSENT

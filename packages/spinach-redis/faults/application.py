@@ -21,7 +21,7 @@ from redis import Redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.sentinel import Sentinel
 
-from spinach import RetryException, Tasks
+from spinach import RetryException, Tasks, current_job
 
 __all__ = [
     "LIMIT",
@@ -141,7 +141,9 @@ def build_tasks(
         if hold_at == "running":
             hold("running")
         if seconds:
-            time.sleep(seconds)
+            for step in range(2):
+                current_job().progress(step, 2, key)
+                time.sleep(seconds / 2)
         while gate and not Path(gate).exists():
             time.sleep(GATE_SECONDS)
         if freeze and hold_at == "freeze":
@@ -184,6 +186,11 @@ def build_tasks(
 
     # Runs at most once, and again if a person says so.
     tasks.add(faulty, name="faulty")
+
+    def doomed(key: str, seconds: float = 0.0, filler: object = None) -> None:
+        raise KeyError("No attempt succeeds.")
+
+    tasks.add(doomed, name="doomed")
 
     def poison(key: str, seconds: float = 0.0, filler: object = None) -> None:
         if strike is not None:

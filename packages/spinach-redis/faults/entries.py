@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from spinach.brokers.calls import Enrolment
+from spinach.brokers.calls import Cursor, Enrolment
+from spinach.outcome import Failure, OutcomeKind
 from spinach.record.header import read_header
+from spinach.record.options import keep_ms_of
 
-__all__ = ["Job", "Leased", "Member", "take_out"]
+__all__ = ["End", "Failed", "Job", "Leased", "Member", "take_out"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -34,6 +37,46 @@ class Job:
     def max_retries(self) -> int:
         return read_header(self.record).max_retries
 
+    @property
+    def keep_ms(self) -> int | None:
+        """For how long its end is kept; None: it is not."""
+        return keep_ms_of(self.record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A job in the failed store."""
+
+    at_ms: int
+    #: Among those of this ms.
+    order: int
+    job: Job
+    failure: Failure
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.at_ms, self.order, self.job.stored_id)
+
+    @property
+    def size(self) -> int:
+        """What it counts for, in bytes."""
+        reason = [self.failure.error, self.failure.message, self.failure.traceback]
+        return len(self.job.record) + len(json.dumps(reason))
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """An outcome that a process reports; `serial` stands for its lease."""
+
+    kind: OutcomeKind
+    serial: int
+    #: RETRY only.
+    due_ms: int = 0
+    #: FAILED only.
+    failure: Failure | None = None
+    #: SUCCEEDED only, if it is to be kept.
+    result: bytes | None = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Leased:
@@ -56,13 +99,13 @@ class Member:
     claimed_until_ms: int = 0
 
 
-def take_out(failed: list[tuple[int, Job]], stored_ids: list[str]) -> list[Job]:
+def take_out(failed: list[Failed], stored_ids: list[str]) -> list[Job]:
     """Take these jobs out of those that failed, in this order, and return them."""
     found = []
     for stored_id in stored_ids:
         for entry in failed:
-            if entry[1].stored_id == stored_id:
+            if entry.job.stored_id == stored_id:
                 failed.remove(entry)
-                found.append(entry[1])
+                found.append(entry.job)
                 break
     return found

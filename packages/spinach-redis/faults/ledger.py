@@ -12,6 +12,7 @@ does not fit together. Stop them first.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -59,25 +60,43 @@ TYPES: Final = {
     "parked-ends": "hash",
     "periodic": "zset",
     "periodic-info": "hash",
+    "periodic-paused": "hash",
+    "results": "hash",
+    "results-until": "zset",
+    "awaited": "zset",
+    "result:": "list",
     "enqueued": "string",
+    "flow": "hash",
     "paused": "string",
 }
 
 #: What may be left of a queue that nobody works on and that holds no job but failed
-#: ones: a fixed number of keys, and those of calls that may be sent twice, which expire.
+#: ones: a fixed number of keys, those of calls that may be sent twice, which expire, what
+#: operators set, and ends of jobs that asked for it.
 BOOKKEEPING: Final = frozenset(
     {
-        *("version", "guard", "leases", "enqueued", "failed-bytes", "timekeeper"),
+        *("version", "guard", "leases", "enqueued", "failed-bytes", "timekeeper", "flow"),
         *("periodic", "periodic-info", "producer:", "taken:"),
+        *("paused", "limits", "periodic-paused"),
+        *("results", "results-until", "awaited", "result:"),
     }
 )
 FAILED_STORE: Final = frozenset({"jobs", "attempts", "failed", "errors"})
 
 #: Longest life of the keys that expire, in ms.
-EXPIRING_MS: Final = {"producer:": 10 * 60 * 1000, "taken:": 10 * 60 * 1000}
+EXPIRING_MS: Final = {
+    "producer:": 10 * 60 * 1000,
+    "taken:": 10 * 60 * 1000,
+    "result:": 10 * 1000,
+}
+
+#: When a periodic task is due that an operator paused.
+NEVER: Final = 2**53
 
 _TOKEN: Final = re.compile(r"[db]([1-9]\d*)@\d+")
 _ATTEMPTS: Final = re.compile(r"\d+,\d+,[01]( \[.*\])?")
+_RETENTION: Final = re.compile(r"[1-9]\d* [1-9]\d* [1-9]\d*")
+_SAMPLE: Final = re.compile(r"fine-[0-6]|coarse-([0-9]|1[0-2])")
 
 
 @dataclass(kw_only=True)
@@ -167,6 +186,8 @@ class Ledger:
             *self._cancelled(),
             *self._known_members(),
             *self._failed(),
+            *self._ends(),
+            *self._flow(),
             *self._wake_up(woken),
             *self._periodic(),
             *self._expiring(),
@@ -182,6 +203,8 @@ class Ledger:
                 continue
             if name not in FAILED_STORE:
                 found.append(f"{name} is left with {content!r:.200}")
+        declared = [task for task, limit in self.get("limits", {}).items() if not limit]
+        found += [f"the limit of {task} is left, which no operator set" for task in declared]
         failed = set(self.get("failed", {}))
         found += [f"job {each} is left" for each in sorted(set(self.jobs) - failed)]
         named = [each for each in self.get("guard", {}) if each.startswith("named:")]
@@ -308,6 +331,48 @@ class Ledger:
         size = sum(len(self.jobs.get(each, b"")) + len(errors.get(each, b"")) for each in failed)
         if size != int(self.get("failed-bytes", "0")):
             yield f"failed jobs have {size} bytes, counted are {self.get('failed-bytes', '0')}"
+        kept = self.get("guard", {}).get("retention")
+        if kept is not None and not _RETENTION.fullmatch(kept):
+            yield f"the failed store is to keep {kept!r} (I19)"
+
+    def _ends(self) -> Iterator[str]:
+        ends, until = self.get("results", {}), self.get("results-until", {})
+        if ends.keys() != until.keys():
+            yield f"ends are kept of {set(ends)}, until an instant of {set(until)} (I23)"
+        failed = self.get("failed", {})
+        for stored_id, end in ends.items():
+            if stored_id in self.jobs and stored_id not in failed:
+                yield f"{stored_id} has an end, and is still there (I23)"
+            elif stored_id in failed and end[:1] != "F":
+                yield f"{stored_id} failed, its end is {end!r:.50} (I23)"
+            if end[:1] not in ("S", "F", "C", "X"):
+                yield f"the end of {stored_id} is {end!r:.50} (I23)"
+        for stored_id in self.get("awaited", {}).keys() & ends.keys():
+            yield f"{stored_id} is awaited, and has an end (I23)"
+
+    def flow(self) -> tuple[int, int]:
+        """How many jobs came and how many ended, ever."""
+        flow = self.get("flow", {})
+        came = int(self.get("enqueued", "0")) + int(flow.get("revived", "0"))
+        there = len(self.jobs) - len(self.get("failed", {}))
+        return came, came - there - int(flow.get("purged", "0"))
+
+    def _flow(self) -> Iterator[str]:
+        samples = []
+        for name, text in self.get("flow", {}).items():
+            if _SAMPLE.fullmatch(name):
+                _at, *numbers = map(int, text.split())
+                samples.append(tuple(numbers))
+            elif name not in ("revived", "purged"):
+                yield f"flow has {name} (I19)"
+        came, ended = self.flow()
+        samples = [*sorted(samples), (came, ended)]
+        if any(not 0 <= ended <= came for came, ended in samples):
+            yield f"more jobs ended than came, or fewer than none: {samples}"
+        for earlier, later in itertools.pairwise(samples):
+            if any(before > after for before, after in zip(earlier, later, strict=True)):
+                yield f"of {came} jobs {ended} ended, the samples are {samples}"
+                break
 
     def _wake_up(self, woken: bool) -> Iterator[str]:
         if "paused" in self.content:
@@ -321,6 +386,10 @@ class Ledger:
         due, info = self.get("periodic", {}), self.get("periodic-info", {})
         if due.keys() != info.keys():
             yield f"due are {set(due)}, declared were {set(info)} (I15)"
+        paused = self.get("periodic-paused", {}).keys()
+        never = {task for task, instant in due.items() if instant == NEVER}
+        if paused != never:
+            yield f"paused are {set(paused)}, due never are {never} (I24)"
 
     def _expiring(self) -> Iterator[str]:
         for name in self.content:

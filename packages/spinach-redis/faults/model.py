@@ -3,7 +3,8 @@
 Written from `docs/design/states.md` and the docstrings of the contract, with no thought of
 speed. It decides everything itself but for two things that the contract leaves open: which
 of several dead members is named, and how long a job that lost its worker waits. What a
-broker chose there is handed in, and checked. One task of a queue may be limited.
+broker chose there is handed in, and checked. One task of a queue may be limited. What people ask
+for is in `steered`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
-from spinach.brokers.calls import CancelVerdict, Deposit, Enrolment, QueueCounts, Verdict
-from spinach.const import MAX_LOSSES
-from spinach.outcome import OutcomeKind
+from spinach.brokers.calls import Deposit, Ending, Enrolment, JobEnd, QueueCounts, Verdict
+from spinach.const import LOST_LAST, LOST_ONCE, LOST_POISON, MAX_LOSSES, WORKER_LOST
+from spinach.outcome import Failure, OutcomeKind
+from spinach.retention import DEFAULT_RETENTION, FailedRetention
 
-from .entries import Job, Leased, Member, take_out
+from .entries import End, Failed, Job, Leased, Member
 
 __all__ = ["ModelQueue"]
 
@@ -25,6 +27,9 @@ CLAIM_MS = 12_000
 
 #: A timekeeper that does not fetch for so long is none any more, in ms.
 KEEPER_MS = 6_000
+
+#: Outcomes after which a job would be handed out once more.
+BACK = (OutcomeKind.RETRY, OutcomeKind.RELEASE, OutcomeKind.PARK)
 
 #: Bound of the delay before a job that lost its first worker runs again, in ms.
 FIRST_DELAY_MS = 3_000
@@ -41,8 +46,12 @@ class ModelQueue:
     future: list[tuple[int, int, Job]] = field(default_factory=list)
     held: list[Job] = field(default_factory=list)
     parked: dict[str, list[Job]] = field(default_factory=dict)
-    #: (instant, job), in the order they failed.
-    failed: list[tuple[int, Job]] = field(default_factory=list)
+    #: In the order they failed.
+    failed: list[Failed] = field(default_factory=list)
+    #: What that store keeps: what the process said that joined last.
+    retention: FailedRetention = DEFAULT_RETENTION
+    #: Stored id → how the job ended, and until when that is kept.
+    ends: dict[str, tuple[JobEnd, int]] = field(default_factory=dict)
     #: In the order they were given.
     leases: list[Leased] = field(default_factory=list)
     #: Serials of those whose cancel was asked for, in that order.
@@ -51,6 +60,12 @@ class ModelQueue:
     #: Task → [next due, interval].
     periodic: dict[str, list[int]] = field(default_factory=dict)
     enqueued: int = 0
+    #: Jobs that were run again out of the failed store, and those that ended.
+    revived: int = 0
+    ended: int = 0
+    #: Set by an operator: nothing is handed out; the limit of a task.
+    paused: bool = False
+    overrides: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._serials = count(1)
@@ -73,7 +88,9 @@ class ModelQueue:
 
     # -- memberships -------------------------------------------------------
 
-    def join(self, name: str, enrolment: Enrolment) -> tuple[Verdict, int | None]:
+    def join(
+        self, name: str, enrolment: Enrolment, retention: FailedRetention
+    ) -> tuple[Verdict, int | None]:
         """The verdict, and ms until a periodic task is due."""
         member = self.members.get(name)
         if (member is None and enrolment.number) or (member is not None and member.number is None):
@@ -83,10 +100,12 @@ class ModelQueue:
             verdict = self.admit(name, enrolment.number)
             if verdict is not Verdict.APPLIED:
                 return verdict, None
+            self.retention = retention
             self.members[name].ends_ms = self.now_ms + enrolment.lease_ms
             self._declare(self.members[name], enrolment)
             return verdict, self._until(self._next_periodic(enrolment.periodic))
         self._step()
+        self.retention = retention
         ends_ms = self.now_ms + enrolment.lease_ms
         if member is None:
             self.members[name] = Member(enrolment=enrolment, ends_ms=ends_ms)
@@ -138,6 +157,8 @@ class ModelQueue:
         """What an admitted fetch leases (I9, I10, I13)."""
         given: list[Leased] = []
         size = 0
+        if self.paused:
+            return given
         for source in (*(self.parked.get(task, []) for task in parks), self.ready):
             while source and len(given) < want:
                 job = source[0]
@@ -166,7 +187,8 @@ class ModelQueue:
 
     def more(self, parks: tuple[str, ...]) -> bool:
         """Whether takeable jobs are left."""
-        return bool(self.ready) or any(task in self.parked for task in parks)
+        there = bool(self.ready) or any(task in self.parked for task in parks)
+        return there and not self.paused
 
     def has_slots_for(self, park: str) -> bool:
         """Whether all jobs of a park would find a slot."""
@@ -206,33 +228,37 @@ class ModelQueue:
 
     # -- outcomes ----------------------------------------------------------
 
-    def report(self, ends: list[tuple[OutcomeKind, int, int | None]]) -> list[Verdict]:
-        """Apply outcomes: kind, serial of the lease, and for RETRY when it is due (I5)."""
+    def report(self, ends: list[End]) -> list[Verdict]:
+        """Apply outcomes (I5)."""
         self._step()
         verdicts = []
         released = []
-        for kind, serial, due_ms in ends:
-            lease = next((each for each in self.leases if each.serial == serial), None)
+        for end in ends:
+            lease = next((each for each in self.leases if each.serial == end.serial), None)
             if lease is None:
                 verdicts.append(Verdict.REFUSED)
                 continue
             verdicts.append(Verdict.APPLIED)
             self._end(lease)
-            job = lease.job
-            if serial in self.to_cancel:
-                self.to_cancel.remove(serial)
-                if kind in (OutcomeKind.RELEASE, OutcomeKind.RETRY, OutcomeKind.PARK):
-                    continue
+            job, kind = lease.job, end.kind
+            if end.serial in self.to_cancel:
+                self.to_cancel.remove(end.serial)
+                if kind in BACK:
+                    kind = OutcomeKind.CANCELLED
             if kind is OutcomeKind.RELEASE:
                 released.append(job)
             elif kind is OutcomeKind.RETRY:
-                assert due_ms is not None
-                self._retry(job, due_ms)
+                self._retry(job, end.due_ms)
             elif kind is OutcomeKind.FAILED:
-                self.failed.append((self.now_ms, job))
+                assert end.failure is not None
+                self._fail(job, end.failure)
             elif kind is OutcomeKind.PARK:
                 self.parked.setdefault(job.task, []).append(job)
+            else:
+                result = (end.result or b"null") if kind is OutcomeKind.SUCCEEDED else None
+                self._keep(job, JobEnd(ending=Ending(kind.value), result=result))
         self.ready[:0] = released
+        self.trim()
         return verdicts
 
     # -- upkeep ------------------------------------------------------------
@@ -283,6 +309,7 @@ class ModelQueue:
             self._end(lease)
             if lease.serial in self.to_cancel:
                 self.to_cancel.remove(lease.serial)
+                self._keep(job, JobEnd(ending=Ending.CANCELLED))
                 continue
             if not lease.direct:
                 job.direct_only = True
@@ -290,7 +317,9 @@ class ModelQueue:
                 continue
             job.losses += 1
             if job.once or job.losses >= MAX_LOSSES or job.retries >= job.max_retries:
-                self.failed.append((self.now_ms, job))
+                poison = job.losses >= MAX_LOSSES
+                reason = LOST_ONCE if job.once else LOST_POISON if poison else LOST_LAST
+                self._fail(job, Failure(error=WORKER_LOST, message=reason))
                 lost.append(job)
             else:
                 delay_ms = delays_ms[job.stored_id]
@@ -298,51 +327,14 @@ class ModelQueue:
                 self._retry(job, self.now_ms + delay_ms)
         self.ready[:0] = unharmed
         del self.members[name]
+        self.trim()
         return lost
 
-    # -- people ------------------------------------------------------------
-
-    def cancel(self, stored_id: str) -> CancelVerdict:
-        """Take a job back (I22)."""
-        for lease in self.leases:
-            if lease.job.stored_id == stored_id:
-                if lease.serial not in self.to_cancel:
-                    self.to_cancel.append(lease.serial)
-                return CancelVerdict.REQUESTED
-        if any(job.stored_id == stored_id for _, job in self.failed):
-            return CancelVerdict.FINISHED
-        for _, _, job in list(self.future):
-            if job.stored_id == stored_id:
-                self.future = [entry for entry in self.future if entry[2] is not job]
-                return CancelVerdict.CANCELLED
-        for jobs in (self.ready, self.held, *self.parked.values()):
-            for job in jobs:
-                if job.stored_id != stored_id:
-                    continue
-                if jobs is self.ready and job.turn:
-                    # Its slot may be on its way to it, and goes to the next one.
-                    self._bring_back(1)
-                jobs.remove(job)
-                self.parked = {task: park for task, park in self.parked.items() if park}
-                return CancelVerdict.CANCELLED
-        return CancelVerdict.UNKNOWN
-
-    def cancelled(self, name: str) -> set[str]:
-        """Stored ids of the leases of a member whose cancel was asked for."""
-        return {e.job.stored_id for e in self.owned(name) if e.serial in self.to_cancel}
-
-    def retry_failed(self, stored_ids: list[str]) -> int:
-        """Failed jobs become ready again, with all their retries before them."""
-        found = take_out(self.failed, stored_ids)
-        self.ready += [Job(stored_id=job.stored_id, record=job.record) for job in found]
-        return len(found)
-
-    def discard_failed(self, stored_ids: list[str]) -> int:
-        """Failed jobs are forgotten."""
-        return len(take_out(self.failed, stored_ids))
+    # -- what is looked at -------------------------------------------------
 
     def counts(self) -> QueueCounts:
         """As the contract's."""
+        self.trim()
         alive = [
             name
             for name, member in self.members.items()
@@ -372,13 +364,43 @@ class ModelQueue:
 
     def ids(self) -> set[str]:
         """Of every job that is somewhere (I1)."""
-        jobs = [*self.ready, *self.held, *(job for _, job in self.failed)]
+        jobs = [*self.ready, *self.held, *(each.job for each in self.failed)]
         jobs += [job for _, _, job in self.future]
         jobs += [job for park in self.parked.values() for job in park]
         jobs += [lease.job for lease in self.leases]
         return {job.stored_id for job in jobs}
 
+    def job_end(self, stored_id: str) -> JobEnd:
+        """How a job ended (I23)."""
+        end, until_ms = self.ends.get(stored_id, (None, 0))
+        if end is not None and until_ms > self.now_ms:
+            return end
+        pending = self.ids() - {each.job.stored_id for each in self.failed}
+        return JobEnd(ending=Ending.PENDING if stored_id in pending else Ending.ABSENT)
+
+    def trim(self) -> None:
+        """Forget failed jobs beyond the bounds (I19)."""
+        kept = self.retention
+        while self.failed:
+            size = sum(each.size for each in self.failed)
+            crowded = len(self.failed) > kept.number or (size > kept.size and len(self.failed) > 1)
+            if not crowded and self.failed[0].at_ms >= self.now_ms - kept.age_ms:
+                break
+            del self.failed[0]
+
     # -- what they share ---------------------------------------------------
+
+    def _fail(self, job: Job, failure: Failure) -> None:
+        of_this_ms = [each.order for each in self.failed if each.at_ms == self.now_ms]
+        order = max(of_this_ms, default=-1) + 1
+        self.failed.append(Failed(at_ms=self.now_ms, order=order, job=job, failure=failure))
+        self._keep(job, JobEnd(ending=Ending.FAILED, failure=failure))
+
+    def _keep(self, job: Job, end: JobEnd) -> None:
+        """A job ends."""
+        self.ended += 1
+        if job.keep_ms is not None:
+            self.ends[job.stored_id] = end, self.now_ms + job.keep_ms
 
     def _step(self) -> None:
         """When nobody called for half a lease, nobody is dead for a whole one (I11)."""
@@ -435,6 +457,8 @@ class ModelQueue:
             self._bring_back(len(self.held))
 
     def _limit(self, task: str) -> int | None:
+        if task in self.overrides:
+            return self.overrides[task]
         declared = [
             member.enrolment.limits[task]
             for member in self.members.values()

@@ -11,30 +11,60 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from redis import Redis
 
 from spinach.backoff import RandomSource
 from spinach.brokers.base import Broker
-from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
+from spinach.brokers.calls import (
+    Cursor,
+    Deposit,
+    Enrolment,
+    FailedPortion,
+    FetchTurn,
+    Turn,
+    Verdict,
+)
+from spinach.brokers.operating import Purgeable
 from spinach.clock import to_ms
 from spinach.const import BLOCK_SECONDS
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
 from spinach.record.header import read_header
+from spinach.record.options import keep_ms_of
+from spinach.retention import FailedRetention
 from spinach_memory import MemoryBroker, MemoryStore
-from spinach_redis import RedisBroker
+from spinach_memory import failed as memory_failed
+from spinach_redis import RedisBroker, requests
 from spinach_redis import scripts as script
 from spinach_testing.clock import VirtualClock
 
 from ..tests.servers import Server
 from . import ledger
-from .entries import Leased
-from .model import ModelQueue
+from .entries import End, Leased
+from .steered import SteeredQueue
 
-__all__ = ["MemorySide", "RedisSide", "Side", "server_time_stands_still"]
+__all__ = [
+    "ERRORS",
+    "MemorySide",
+    "RedisSide",
+    "Side",
+    "portions_are_small",
+    "server_time_stands_still",
+]
 
 NAMESPACE = "model"
-FAILURE = Failure(error="builtins.ValueError", message="no such address")
+ERRORS = ("builtins.ValueError", "builtins.KeyError")
+RESULT = b'{"sent":true}'
+
+#: Failed jobs that one call looks at, for the model.
+PORTION = 2
+
+#: What the broker of a process says that the failed store keeps.
+RETENTION = {
+    "bob": FailedRetention(number=4, age=timedelta(seconds=45)),
+    "cleo": FailedRetention(size=700),
+}
 
 
 @contextmanager
@@ -56,32 +86,47 @@ def server_time_stands_still() -> Iterator[None]:
             each.parts, each.sha = parts, sha
 
 
+@contextmanager
+def portions_are_small() -> Iterator[None]:
+    """For the block a call looks at `PORTION` failed jobs, so that a few are several portions."""
+    kept = requests.FAILED_CHUNK, memory_failed.FAILED_CHUNK
+    assert kept[0] == kept[1]
+    requests.FAILED_CHUNK = memory_failed.FAILED_CHUNK = PORTION  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        requests.FAILED_CHUNK, memory_failed.FAILED_CHUNK = kept  # type: ignore[misc]
+
+
 class Side(ABC):
     """A broker of each process on one store, and the model of its queues.
 
     Args:
         clock: of the test; whole milliseconds.
-        new_broker: makes a further process.
+        new_broker: makes a further process, which says what the failed store keeps.
     """
 
-    def __init__(self, clock: VirtualClock, new_broker: Callable[[], Broker]) -> None:
+    def __init__(
+        self, clock: VirtualClock, new_broker: Callable[[FailedRetention], Broker]
+    ) -> None:
         self._clock = clock
         self._new_broker = new_broker
         self._brokers: dict[str, Broker] = {}
-        self._queues: dict[str, ModelQueue] = {}
+        self._queues: dict[str, SteeredQueue] = {}
         #: Of the model's leases those that the broker gave, by queue and serial.
         self._leases: dict[tuple[str, int], Lease] = {}
 
     def broker(self, process: str = "client") -> Broker:
         """Of a process."""
         if process not in self._brokers:
-            broker = self._brokers[process] = self._new_broker()
+            retention = RETENTION.get(process, FailedRetention())
+            broker = self._brokers[process] = self._new_broker(retention)
             broker.bind(NAMESPACE, object())
         return self._brokers[process]
 
-    def queue(self, name: str) -> ModelQueue:
+    def queue(self, name: str) -> SteeredQueue:
         """The model of a queue, at this instant."""
-        queue = self._queues.setdefault(name, ModelQueue(name))
+        queue = self._queues.setdefault(name, SteeredQueue(name))
         queue.now_ms = to_ms(self._clock.now())
         return queue
 
@@ -97,7 +142,8 @@ class Side(ABC):
 
     def join(self, process: str, queue: str, member: str, enrolment: Enrolment) -> Verdict:
         reply = self.broker(process).join(queue, member, enrolment)
-        expected = self.queue(queue).join(member, enrolment)
+        retention = self.broker(process).failed_retention
+        expected = self.queue(queue).join(member, enrolment, retention)
         assert (reply.verdict, reply.next_due_in_ms) == expected
         return reply.verdict
 
@@ -145,7 +191,8 @@ class Side(ABC):
             count = None if leases else len(model.owned(turn.member))
             assert reply.lease_count == count
             assert reply.more is model.more(turn.parks)
-            assert set(reply.parks) == set(model.parked)
+            assert reply.paused is model.paused
+            assert set(reply.parks) == (set() if model.paused else set(model.parked))
             assert reply.next_due_in_ms == model.keep_time(turn.member)
             self._name(model, turn, reply.dead)
         return given
@@ -173,7 +220,7 @@ class Side(ABC):
             *(lease.retries, lease.losses),
         )
 
-    def _name(self, model: ModelQueue, turn: Turn, dead: str | None) -> None:
+    def _name(self, model: SteeredQueue, turn: Turn, dead: str | None) -> None:
         candidates = model.nameable(turn.member)
         assert dead in candidates if candidates else dead is None
         if dead is not None:
@@ -213,30 +260,44 @@ class Side(ABC):
         return reply.verdict
 
     def report(self, process: str, ends: list[tuple[tuple[str, int], OutcomeKind, int]]) -> None:
-        """Lease, kind, and for RETRY the delay in ms; at an odd one the instant is told."""
-        outcomes = []
-        for each, kind, delay_ms in ends:
+        """Lease, kind, and a number of ms.
+
+        For RETRY it is the delay; at an odd one the instant is told. For FAILED it chooses the
+        error.
+        """
+        outcomes, told = [], []
+        for each, kind, ms in ends:
             lease = self._leases[each]
-            due_ms = self.queue(lease.queue).now_ms + delay_ms
-            retry = kind is OutcomeKind.RETRY
+            keep_ms = keep_ms_of(lease.record)
+            retry, failed = kind is OutcomeKind.RETRY, kind is OutcomeKind.FAILED
+            succeeded = kind is OutcomeKind.SUCCEEDED
+            end = End(
+                kind=kind,
+                serial=each[1],
+                due_ms=self.queue(lease.queue).now_ms + ms,
+                failure=Failure(error=ERRORS[ms % 2], message="no such address")
+                if failed
+                else None,
+                result=RESULT if succeeded and keep_ms is not None else None,
+            )
             outcomes.append(
                 Outcome(
                     kind,
                     lease,
                     self.task_of(each),
-                    delay_ms=delay_ms if retry and delay_ms % 2 == 0 else None,
-                    at_ms=due_ms if retry and delay_ms % 2 else None,
-                    failure=FAILURE if kind is OutcomeKind.FAILED else None,
+                    delay_ms=ms if retry and ms % 2 == 0 else None,
+                    at_ms=end.due_ms if retry and ms % 2 else None,
+                    failure=end.failure,
+                    keep_ms=keep_ms,
+                    result=end.result,
                 )
             )
-        verdicts = {}
-        for name in dict.fromkeys(queue for (queue, _), _, _ in ends):
-            model = self.queue(name)
-            of_queue = [each for each in ends if each[0][0] == name]
-            verdicts[name] = iter(
-                model.report([(k, serial, model.now_ms + ms) for (_, serial), k, ms in of_queue])
-            )
-        expected = tuple(next(verdicts[queue]) for (queue, _), _, _ in ends)
+            told.append((lease.queue, end))
+        verdicts = {
+            name: iter(self.queue(name).report([end for queue, end in told if queue == name]))
+            for name in dict.fromkeys(queue for queue, _ in told)
+        }
+        expected = tuple(next(verdicts[queue]) for queue, _ in told)
         assert self.broker(process).report(outcomes).verdicts == expected
 
     def tick(self, process: str, queue: str, tasks: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -284,22 +345,57 @@ class Side(ABC):
         replies = self.broker().cancel_jobs(queue, stored_ids)
         assert [reply.verdict for reply in replies] == expected
 
+    def take_portion(self, queue: str, portion: FailedPortion, *, run: bool) -> Cursor | None:
+        """Where the next portion begins; None: nothing is left."""
+        broker = self.broker()
+        reply = (broker.retry_matching if run else broker.discard_matching)(queue, portion)
+        expected = self.queue(queue).take_portion(portion, PORTION, run=run)
+        assert (reply.count, reply.after) == expected
+        return reply.after
+
+    def purge(self, queue: str, status: Purgeable, limit: int) -> None:
+        """In as many calls as it takes: a broker may forget fewer jobs in one than it was told."""
+        expected = self.queue(queue).purge(status, limit)
+        removed, more = 0, True
+        while more and removed < limit:
+            reply = self.broker().purge(queue, status, limit - removed)
+            assert reply.removed <= limit - removed
+            removed, more = removed + reply.removed, reply.more
+        assert (removed, more) == expected
+
+    def set_paused(self, queue: str, *, paused: bool) -> None:
+        expected = self.queue(queue).set_paused(paused=paused)
+        assert self.broker().set_paused(queue, paused=paused) is expected
+
+    def set_limit(self, queue: str, task: str, limit: int | None) -> None:
+        self.broker().set_limit(queue, task, limit)
+        self.queue(queue).set_limit(task, limit)
+
     # -- what is looked at after each call ---------------------------------
 
-    def compare(self, queues: list[str]) -> None:
-        """Counts and the failed store."""
+    def compare(self, queues: list[str], stored_ids: list[str]) -> None:
+        """Counts, the failed store, how jobs ended, and what operators see."""
         counts = self.broker().counts(queues)
         assert counts == [self.queue(name).counts() for name in queues]
         for name in queues:
+            model = self.queue(name)
             found = [
-                (each.failed_at_ms, each.stored_id, each.record, each.retries, each.losses)
+                (each.cursor, each.record, each.retries, each.losses, each.failure)
                 for each in self.broker().failed_jobs(name)
             ]
             expected = [
-                (at_ms, job.stored_id, job.record, job.retries, job.losses)
-                for at_ms, job in reversed(self.queue(name).failed)
+                (each.cursor, each.job.record, each.job.retries, each.job.losses, each.failure)
+                for each in reversed(model.failed)
             ]
             assert found == expected
+            ends = self.broker().job_ends(name, stored_ids)
+            assert ends == [model.job_end(each) for each in stored_ids]
+            survey = self.broker().survey(name)
+            assert (survey.paused, survey.came, survey.ended) == (
+                *(model.paused, model.enqueued + model.revived),
+                model.ended,
+            )
+            assert survey.first_ready == (model.ready[0].record if model.ready else None)
 
     def close(self) -> None:
         for broker in self._brokers.values():
@@ -312,7 +408,11 @@ class RedisSide(Side):
     def __init__(self, clock: VirtualClock, server: Server) -> None:
         super().__init__(
             clock,
-            lambda: RedisBroker.from_url(server.unix_url, _offset_ms=lambda: to_ms(clock.now())),
+            lambda retention: RedisBroker.from_url(
+                server.unix_url,
+                failed_retention=retention,
+                _offset_ms=lambda: to_ms(clock.now()),
+            ),
         )
         self._client: Redis = server.client()
         self._client.flushall()
@@ -324,8 +424,8 @@ class RedisSide(Side):
         failed = found.get("failed", {})
         return {**dict.fromkeys(found.jobs.keys() - failed.keys(), 0), **waiting}
 
-    def compare(self, queues: list[str]) -> None:
-        super().compare(queues)
+    def compare(self, queues: list[str], stored_ids: list[str]) -> None:
+        super().compare(queues, stored_ids)
         for each in ledger.check(self._client, NAMESPACE):
             assert set(each.jobs) == self.queue(each.queue).ids()
 
@@ -352,7 +452,10 @@ class MemorySide(Side):
         self._source = _Drawn()
         self._drawn_by = drawn_by
         super().__init__(
-            clock, lambda: MemoryBroker(store, clock=clock, random_source=self._source)
+            clock,
+            lambda retention: MemoryBroker(
+                store, clock=clock, random_source=self._source, failed_retention=retention
+            ),
         )
 
     def recover(self, process: str, queue: str, dead: str) -> bool:

@@ -75,6 +75,11 @@ def a_job(client: Redis, keys: QueueKeys) -> bytes:
     return job
 
 
+def put_end(client: Redis, keys: QueueKeys, stored_id: bytes, end: bytes) -> None:
+    client.hset(fixed(keys, "results"), stored_id, end)
+    client.zadd(fixed(keys, "results-until"), {stored_id: 2**42})
+
+
 CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
     "a job in no place": (
         lambda c, k, m: c.lpop(fixed(k, "ready")),
@@ -171,6 +176,65 @@ CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
     "a stray among those brought back": (
         lambda c, k, m: c.sadd(fixed(k, "brought"), b"1gone"),
         "1gone was brought back, but is not ready",
+    ),
+    "an end without an instant": (
+        lambda c, k, m: c.hset(fixed(k, "results"), b"1gone", b"Snull"),
+        r"until an instant of set\(\) \(I23\)",
+    ),
+    "an end of a job that did not end": (
+        lambda c, k, m: put_end(c, k, a_job(c, k), b"Snull"),
+        "has an end, and is still there",
+    ),
+    "another end than that of the failed store": (
+        lambda c, k, m: put_end(c, k, c.zrange(fixed(k, "failed"), 0, 0)[0], b"Snull"),
+        "failed, its end is 'Snull'",
+    ),
+    "an end of an unknown kind": (
+        lambda c, k, m: put_end(c, k, b"1gone", b"?"),
+        r"the end of 1gone is '\?'",
+    ),
+    "a wait for what has ended": (
+        lambda c, k, m: (
+            put_end(c, k, b"1gone", b"C"),
+            c.zadd(fixed(k, "awaited"), {b"1gone": 2**42}),
+        ),
+        "1gone is awaited, and has an end",
+    ),
+    "a told end for ever": (
+        lambda c, k, m: c.rpush(k.result("1gone"), b"C"),
+        "result:1gone lives None ms",
+    ),
+    "more purged than came": (
+        lambda c, k, m: c.hset(fixed(k, "flow"), "purged", 99),
+        "more jobs ended than came",
+    ),
+    "a sample of what did not come": (
+        lambda c, k, m: c.hset(fixed(k, "flow"), "fine-0", "1 99 1"),
+        "of 9 jobs 1 ended, the samples are",
+    ),
+    "a sample nobody reads": (
+        lambda c, k, m: c.hset(fixed(k, "flow"), "fine-7", "1 1 1"),
+        "flow has fine-7",
+    ),
+    "a task paused that is due": (
+        lambda c, k, m: c.hset(fixed(k, "periodic-paused"), "tidy", 1),
+        r"paused are \{'tidy'\}, due never are set\(\)",
+    ),
+    "a task due never that nobody paused": (
+        lambda c, k, m: c.zadd(fixed(k, "periodic"), {"tidy": 2**53}),
+        r"paused are set\(\), due never are \{'tidy'\}",
+    ),
+    "no bounds of the failed store": (
+        lambda c, k, m: c.hset(fixed(k, "guard"), "retention", "many"),
+        "the failed store is to keep 'many'",
+    ),
+    "progress of a job that is not leased": (
+        lambda c, k, m: c.hset(fixed(k, "progress"), b"1gone", b"1 2 "),
+        "progress has 1gone, which is not leased",
+    ),
+    "progress that is not counted": (
+        lambda c, k, m: c.hset(fixed(k, "progress"), c.hkeys(k.running(m))[0], b"1 2 "),
+        "progress has 1, its size is told otherwise",
     ),
     "a periodic task without its interval": (
         lambda c, k, m: c.delete(fixed(k, "periodic-info")),

@@ -22,7 +22,17 @@ from hypothesis.stateful import (
 )
 from msgspec import structs
 
-from spinach.brokers.calls import Deposit, Enrolment, FetchTurn, Turn, Verdict
+from spinach.brokers.calls import (
+    Deposit,
+    Enrolment,
+    FailedFilter,
+    FailedPortion,
+    FetchTurn,
+    Turn,
+    Verdict,
+)
+from spinach.brokers.operating import Purgeable
+from spinach.const import WORKER_LOST
 from spinach.outcome import OutcomeKind
 from spinach.record.header import header_line
 from spinach_testing.clock import VirtualClock
@@ -30,10 +40,19 @@ from spinach_testing.clock import VirtualClock
 from ..tests.servers import Server, running_server
 from .results import Record
 from .scene import version_of
-from .sides import MemorySide, RedisSide, Side, server_time_stands_still
+from .sides import (
+    ERRORS,
+    MemorySide,
+    RedisSide,
+    Side,
+    portions_are_small,
+    server_time_stands_still,
+)
 
 SECOND = timedelta(seconds=1)
 LEASE_MS = 30_000
+#: How long ends of jobs are kept; never over at a whole second, where the clock stands.
+KEEP_MS = 40_500
 QUEUES = ["letters", "entries"]
 PROCESSES = ["ada", "bob", "cleo"]
 AMPLE_BYTES = 1024 * 1024
@@ -105,9 +124,12 @@ class Brokers(RuleBasedStateMachine):
     def new_job(
         self, queue: str, task: str, max_retries: int, due_ms: int | None, size: int
     ) -> Deposit:
-        flags = "hx" if size % 2 else ""
+        flags = ("", "hx", "r")[size % 3]
         header = header_line(max_retries=max_retries, queue=queue, task=task, flags=flags)
-        record = header + b"x" * size
+        filler = b"x" * size
+        record = header + (
+            b'[["%b"],{},0,{"keep_ms":%d}]' % (filler, KEEP_MS) if flags == "r" else filler
+        )
         kind = "1" if max_retries else "0"
         return Deposit(queue, kind + self.new_id(), record, due_ms)
 
@@ -352,10 +374,72 @@ class Brokers(RuleBasedStateMachine):
 
     @rule(queue=queues, which=st.lists(st.integers(0), max_size=3), run=st.booleans())
     def failed_store(self, queue: str, which: list[int], run: bool) -> None:
-        failed = [job.stored_id for _, job in self.sides[0].queue(queue).failed]
+        failed = [each.job.stored_id for each in self.sides[0].queue(queue).failed]
         chosen = [failed[each % len(failed)] for each in which] if failed else ["1unknown"]
         for side in self.sides:
             (side.retry_failed if run else side.discard_failed)(queue, chosen)
+
+    @rule(
+        queue=queues,
+        run=st.booleans(),
+        task=st.sampled_from([None, None, "limited", "plain"]),
+        error=st.sampled_from([None, None, *ERRORS, WORKER_LOST]),
+        since_ms=st.sampled_from([None, None, 0, 10_000, 60_000]),
+        until=few,
+        after=st.none() | few,
+        to_its_end=st.booleans(),
+    )
+    def take_failed_in_portions(
+        self,
+        queue: str,
+        run: bool,
+        task: str | None,
+        error: str | None,
+        since_ms: int | None,
+        until: int,
+        after: int | None,
+        to_its_end: bool,
+    ) -> None:
+        """All that match, or one portion of them, as of a process that ended there."""
+        places = [each.cursor for each in self.sides[0].queue(queue).failed]
+        assume(places)
+        matching = FailedFilter(
+            task=task, error=error, since_ms=None if since_ms is None else self.now_ms() - since_ms
+        )
+        portion = FailedPortion(
+            matching=matching,
+            until=places[-1 - until % len(places)],
+            after=None if after is None else places[after % len(places)],
+        )
+        while True:
+            [place] = {side.take_portion(queue, portion, run=run) for side in self.sides}
+            if place is None or not to_its_end:
+                return
+            portion = structs.replace(portion, after=place)
+
+    @rule(
+        queue=queues,
+        status=st.sampled_from(["queued", "queued", "waiting", "failed"]),
+        limit=st.sampled_from([1, 2, 5, 1000]),
+    )
+    def purge(self, queue: str, status: Purgeable, limit: int) -> None:
+        """Which of several parks comes first the contract leaves open."""
+        model = self.sides[0].queue(queue)
+        if status == "queued" and len(model.parked) > 1:
+            first = len(model.ready) + len(model.held)
+            limit = 1000 if limit > first else limit
+        for side in self.sides:
+            side.purge(queue, status, limit)
+
+    @rule(queue=queues, paused=st.sampled_from([True, False, False]))
+    def pause_or_resume(self, queue: str, paused: bool) -> None:
+        for side in self.sides:
+            side.set_paused(queue, paused=paused)
+
+    @rule(queue=queues, limit=st.sampled_from([None, 1, 2]))
+    def set_limit(self, queue: str, limit: int | None) -> None:
+        for side in self.sides:
+            side.set_limit(queue, "limited", limit)
 
     @precondition(lambda self: self.deposits)
     @rule(which=st.lists(st.integers(0), min_size=1, max_size=4))
@@ -385,8 +469,9 @@ class Brokers(RuleBasedStateMachine):
 
     @invariant()
     def places_are_equal(self) -> None:
+        stored_ids = [each.stored_id for each in self.deposits]
         for side in self.sides:
-            side.compare(QUEUES)
+            side.compare(QUEUES, stored_ids)
 
 
 def test_memory_and_redis_do_what_the_model_says(
@@ -395,7 +480,7 @@ def test_memory_and_redis_do_what_the_model_says(
     examples = rounds(full=300, bounded=20)
     steps = 50 if full else 30
 
-    with running_server() as own_server, server_time_stands_still():
+    with running_server() as own_server, server_time_stands_still(), portions_are_small():
 
         class Machine(Brokers):
             server = own_server

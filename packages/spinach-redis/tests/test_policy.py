@@ -16,8 +16,10 @@ from spinach_redis.failure import encode_failure
 
 #: Constants of the scripts, by file and name, that are some of `spinach.const`.
 SHARED = {
+    ("beat", "CANCELS_TOLD"): const.CANCELS_TOLD,
     ("fetch", "MOST_HELD"): const.SET_ASIDE_CHUNK,
     ("fetch", "PARKS_TOLD"): const.PARKS_TOLD,
+    ("purge", "MOST"): const.PURGE_CHUNK,
     ("shared/flow", "COARSE"): const.COARSE_SAMPLES,
     ("shared/flow", "COARSE_MS"): const.COARSE_SAMPLE_MS,
     ("shared/flow", "FINE"): const.FINE_SAMPLES,
@@ -33,15 +35,16 @@ SHARED = {
 #: Those that only a server needs: how it reads and writes. Equal names are one number.
 OWN = {
     "AT_ONCE": 20,
+    "BUFFERED": 2**52,
     "DAY_MS": 24 * 60 * 60 * 1000,
     "FIRST": 5,
     "FIRST_IDS": 100,
     "FIRST_PEEK": 10,
     "LANES": 100,
-    "MOST_GAPS": 5_000,
-    "MOST_HOLES": 10_000,
+    "MOST_ASKED": 2500,
+    "MOST_GAPS": 500,
+    "MOST_HOLES": 1000,
     "MOST_LOOKED": 500,
-    "MOST_NAMED": 1000,
     "MOST_US": 2**53,
     "MOVES": 500,
     "NEVER": 2**53,

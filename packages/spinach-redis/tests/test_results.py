@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 from redis import Redis
 
 from spinach import Engine, Tasks
-from spinach.brokers.calls import Ending, JobEnd, Verdict
+from spinach.brokers.calls import CancelVerdict, Deposit, Ending, JobEnd, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable
 from spinach.outcome import Failure, Lease, Outcome, OutcomeKind
 from spinach.record.ids import StoredId
@@ -40,6 +41,12 @@ def returned(value: bytes = b"1") -> JobEnd:
     return JobEnd(ending=Ending.SUCCEEDED, result=value)
 
 
+def kept_job() -> Deposit:
+    """A job that runs at most once, and whose end is kept."""
+    job = deposit(max_retries=0, payload=with_options(b"[[],{},0]", RecordOptions(keep_ms=KEEP_MS)))
+    return structs.replace(job, record=job.record.replace(b"|-|", b"|r|", 1))
+
+
 def running(member: Member, queue: str = QUEUE) -> Lease:
     """A job that the member runs."""
     member.broker.enqueue([deposit(queue)])
@@ -50,12 +57,14 @@ def running(member: Member, queue: str = QUEUE) -> Lease:
 class Waiting:
     """A thread that waits for the end of a job."""
 
-    def __init__(self, broker: RedisBroker, lease: Lease, seconds: float = LONG_SECONDS) -> None:
+    def __init__(
+        self, broker: RedisBroker, job: Lease | Deposit, seconds: float = LONG_SECONDS
+    ) -> None:
         self._told: list[JobEnd | BaseException] = []
 
         def wait() -> None:
             try:
-                self._told.append(broker.await_end(lease.queue, lease.stored_id, seconds))
+                self._told.append(broker.await_end(job.queue, job.stored_id, seconds))
             except BaseException as error:
                 self._told.append(error)
 
@@ -110,6 +119,25 @@ def test_wait_is_one_script_and_one_command(own_server: Server, new_broker: NewB
     assert (calls["evalsha"], calls["blmove"]) == (2, 1)  # the wait's, and the report
 
 
+def test_cancel_ends_the_wait_at_once(
+    own_server: Server, new_broker: NewBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It would be found in the end: each wait on the server is a short one.
+    monkeypatch.setattr(results, "WAIT_SECONDS", LONG_SECONDS)
+    broker, jobs = new_broker(own_server.unix_url), [kept_job() for _ in range(45)]
+    broker.enqueue(jobs)
+    [gone] = broker.cancel_jobs(QUEUE, [jobs[40].stored_id])
+    waiting = Waiting(broker, jobs[41])
+    until_blocked(own_server)
+    replies = broker.cancel_jobs(QUEUE, [job.stored_id for job in jobs])
+    told = [reply.verdict for reply in replies]
+    assert told == [CancelVerdict.CANCELLED] * 40 + [CancelVerdict.UNKNOWN] + (
+        [CancelVerdict.CANCELLED] * 4
+    )
+    assert gone.verdict is CancelVerdict.CANCELLED
+    assert waiting.end() == JobEnd(ending=Ending.CANCELLED)
+
+
 def test_result_that_is_there_takes_one_round_trip(
     own_server: Server, new_broker: NewBroker
 ) -> None:
@@ -159,6 +187,23 @@ def test_thousand_waits_leave_nothing_but_results(
         tag = f"{{{broker.namespace}/{QUEUE}}}:"
         assert client.zcard(f"{tag}awaited") == 0
         assert client.hlen(f"{tag}results") == client.zcard(f"{tag}results-until") == 20
+
+
+def test_short_wait_cuts_off_no_longer_one(server: Server, new_broker: NewBroker) -> None:
+    broker, other = new_broker(), new_broker()
+    lease = running(Member(broker))
+
+    def noted() -> float | None:
+        with server.client() as client:
+            awaited = f"{{{broker.namespace}/{QUEUE}}}:awaited"
+            return client.zscore(awaited, lease.stored_id)
+
+    waiting = Waiting(broker, lease)
+    before = until(noted, "a note of the longer wait")
+    assert other.await_end(QUEUE, lease.stored_id, 0.005) == PENDING
+    assert noted() == before
+    broker.report([kept(lease)])
+    assert waiting.end() == returned()
 
 
 @pytest.mark.parametrize("call", ["report", "beat", "wait"])
@@ -366,9 +411,8 @@ def test_failure_of_a_lost_worker_has_the_reason_of_the_failed_store(
     now_ms = [0]
     broker = new_broker(own_server.unix_url, _offset_ms=lambda: now_ms[0])
     doomed, living = Member(broker), Member(broker)
-    job = deposit(max_retries=0, payload=with_options(b"[[],{},0]", RecordOptions(keep_ms=KEEP_MS)))
-    record = job.record.replace(b"|-|", b"|r|", 1)
-    broker.enqueue([type(job)(job.queue, job.stored_id, record)])
+    job = kept_job()
+    broker.enqueue([job])
     doomed.take()
     for _ in range(6):
         now_ms[0] += 10_000
@@ -382,8 +426,9 @@ def test_failure_of_a_lost_worker_has_the_reason_of_the_failed_store(
 
 
 @pytest.mark.concurrency
-def test_producers_get_their_own_results(new_broker: NewBroker, server: Server) -> None:
-    spin = Engine(RedisBroker.from_url(server.unix_url), namespace="results")
+def test_producers_get_their_own_results(server: Server) -> None:
+    broker = RedisBroker.from_url(server.unix_url)
+    spin = Engine(broker, namespace="results")
     tasks = Tasks(keep_result=timedelta(minutes=5))
     tasks.add(lambda n: n, name="same")
     spin.attach_tasks(tasks)
@@ -404,6 +449,7 @@ def test_producers_get_their_own_results(new_broker: NewBroker, server: Server) 
             thread.join(60)
     finally:
         spin.stop_workers()
+        broker.close()
     assert found == {k: [100 * k + n for n in range(10)] for k in range(5)}
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.ids import stored_id
 from spinach_redis import RedisBroker, keys
 from spinach_redis import scripts as script
-from spinach_redis.keys import QueueKeys
 from spinach_testing.conformance import Lab, conformance_tests
 
 from .harness import RedisHarness
@@ -130,9 +128,10 @@ def test_calls_survive_a_server_that_forgot_the_scripts(own_server: Server) -> N
 #: sends more than a server keeps for a client that monitors it.
 COVERING = re.compile(
     r"(Limits|Parks|Leave|Retry|Periodic|Counts|Release|Reconciliation|Fencing|Retention)Behaviour"
-    r"|(Finding|Cancel)Behaviour::test_(?!.*(pages|many))"
+    r"|(Finding|Found|Cancel)Behaviour::test_(?!.*(pages|many|large|bounded|far_behind))"
+    r"|EndsBehaviour::test_cancel"
     r"|FindingBehaviour::test_pages_of_a_place"
-    r"|(Pausing|Purging|Overrides)Behaviour|LookingBehaviour::test_(?!.*bounded)"
+    r"|(Pausing|Purging)Behaviour|(Looking|Overrides)Behaviour::test_(?!.*bounded)"
     r"|(FailedStore|Matching|Results)Behaviour::"
     r"test_(?!.*(number|many|old|age|bytes?|bounded|page|large))"
 )
@@ -194,37 +193,6 @@ def test_nothing_but_sessions_and_counters_is_left_of_jobs_that_are_done(
     with server.client() as client:
         left = {key.decode().removeprefix(tag).split(":")[0] for key in client.keys(f"{tag}*")}
     assert left == {"version", "enqueued", "leases", "guard", "flow", "producer"}
-
-
-@pytest.mark.parametrize("run", [799, 20], ids=["in one run", "between jobs"])
-def test_a_fetch_passes_over_a_bounded_number_of_gaps(
-    new_broker: NewBroker, server: Server, monkeypatch: pytest.MonkeyPatch, run: int
-) -> None:  # I19
-    text = (b"local MOST_GAPS = 5000", b"local MOST_GAPS = 50")
-    told = tuple(part.replace(*text) for part in script.FETCH.parts)
-    assert told != script.FETCH.parts
-    monkeypatch.setattr(script.FETCH, "parts", told)
-    sha = hashlib.sha1(script.FETCH.text).hexdigest().encode()
-    monkeypatch.setattr(script.FETCH, "sha", sha)
-    broker = new_broker()
-    jobs = [deposit() for _ in range(801)]
-    broker.enqueue(jobs)
-    stay = jobs[:: run + 1]
-    ids = {job.stored_id for job in stay}
-    cancelled = [job.stored_id for job in jobs if job.stored_id not in ids]
-    assert len(broker.cancel_jobs(QUEUE, cancelled)) == len(cancelled)
-    member, taken = Member(broker), []
-    ready, gaps = QueueKeys(broker.namespace, QUEUE).fixed(("ready", "cancelled"))
-    with server.client() as client:
-        while len(taken) < len(stay):
-            before = client.scard(gaps)
-            reply = member.fetch(idle=100)
-            # Of the ids that it reads at once it may come to all.
-            assert before - client.scard(gaps) < 50 + 100
-            taken += [lease.stored_id for lease in reply.leases]
-            assert reply.more or len(taken) == len(stay)
-        assert client.exists(ready, gaps) == 0
-    assert taken == [job.stored_id for job in stay]
 
 
 def test_paused_queue_hands_out_nothing_and_wakes_nobody(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import re
-import uuid
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -15,14 +14,15 @@ from spinach.brokers.calls import Cursor, FailedPortion
 from spinach.clock import from_ms
 from spinach.exc import InvalidArgument
 from spinach.failed_filters import Filters
-from spinach.job import Job, JobStatus, job_from_record
+from spinach.job import JobStatus, job_from_record
 from spinach.record.header import UnreadableRecord
-from spinach.record.ids import stored_id
 from spinach.record.names import check_name
-from spinach.support.checks import require_int
+from spinach.support.checks import require_int, require_progress
+from spinach.wanted import stored_id_of, wanted_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import uuid
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from spinach.brokers.base import Broker
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from spinach.brokers.failed_store import FailedStoreRole
     from spinach.definition.task import Task
     from spinach.failed_filters import ByError, BySince, ByTask
+    from spinach.job import Job
 
 __all__ = ["FailedEntry", "FailedStore"]
 
@@ -88,18 +89,19 @@ class FailedStore:
 
         Returns:
             None where no queue of this namespace has it in its failed store: it did not fail,
-            runs again, was discarded or trimmed, or is a job of another namespace.
+            runs again, was discarded or trimmed, or the id is that of another namespace.
 
         Raises:
-            InvalidArgument: neither a job nor an id.
+            InvalidArgument: neither a job nor an id, or a job of another namespace.
             BrokerError: the broker could not answer.
         """
-        ids = _stored_ids(job)
         broker = self._broker()
-        queues = [job.queue] if isinstance(job, Job) else broker.queues()
+        wanted = wanted_job(job, broker.namespace)
+        queues = broker.queues() if wanted.queue is None else [wanted.queue]
         listing = self._filters(None, None, None).listing(broker.namespace, None)
-        found = broker.find_failed(queues, ids)
-        return next((e for e in (_entry_of(each, listing) for each in found) if e), None)
+        found = broker.find_failed(queues, wanted.stored_ids)
+        entries = (_entry_of(each, listing, broker.namespace) for each in found)
+        return next((entry for entry in entries if entry is not None), None)
 
     def list(
         self,
@@ -195,7 +197,8 @@ class FailedStore:
             walks = [_walk(broker, each, 0, share, place, matching) for each in queues]
             merged = heapq.merge(*walks, key=lambda job: job.cursor, reverse=True)
             jobs = islice(merged, offset, None)
-        return (entry for entry in (_entry_of(job, listing) for job in jobs) if entry is not None)
+        entries = (_entry_of(job, listing, broker.namespace) for job in jobs)
+        return (entry for entry in entries if entry is not None)
 
     # -- some of them ------------------------------------------------------
 
@@ -208,12 +211,12 @@ class FailedStore:
             How many were in the failed store.
 
         Raises:
-            InvalidArgument: not a job.
+            InvalidArgument: not a job, or one of another namespace; nothing was done.
             BrokerError: the broker could not answer.
         """
-        return sum(
-            self._broker().retry_failed(queue, ids) for queue, ids in _by_queue(jobs).items()
-        )
+        broker = self._broker()
+        queues = _by_queue(jobs, broker.namespace)
+        return sum(broker.retry_failed(queue, ids) for queue, ids in queues.items())
 
     def discard(self, *jobs: Job) -> int:
         """Forget failed jobs.
@@ -222,12 +225,12 @@ class FailedStore:
             How many were in the failed store.
 
         Raises:
-            InvalidArgument: not a job.
+            InvalidArgument: not a job, or one of another namespace; nothing was done.
             BrokerError: the broker could not answer.
         """
-        return sum(
-            self._broker().discard_failed(queue, ids) for queue, ids in _by_queue(jobs).items()
-        )
+        broker = self._broker()
+        queues = _by_queue(jobs, broker.namespace)
+        return sum(broker.discard_failed(queue, ids) for queue, ids in queues.items())
 
     # -- all of them -------------------------------------------------------
 
@@ -261,7 +264,8 @@ class FailedStore:
 
         Raises:
             InvalidName: bad queue or task name.
-            InvalidArgument: a filter of another type, or a naive `since`.
+            InvalidArgument: a filter of another type, a naive `since`, or a `progress` that cannot
+                be called.
             UnknownTask: the function is no task of this engine.
             BrokerError: the broker could not answer. Some jobs may have been put back.
         """
@@ -292,7 +296,8 @@ class FailedStore:
 
         Raises:
             InvalidName: bad queue or task name.
-            InvalidArgument: a filter of another type, or a naive `since`.
+            InvalidArgument: a filter of another type, a naive `since`, or a `progress` that cannot
+                be called.
             UnknownTask: the function is no task of this engine.
             BrokerError: the broker could not answer. Some jobs may have been forgotten.
         """
@@ -328,10 +333,7 @@ def _take_all(
     verb: str,
 ) -> int:
     """Take out all failed jobs that match, portion by portion; how many there were."""
-    if progress is not None and not callable(progress):
-        raise InvalidArgument(
-            f"progress is {progress!r}, expected a function that takes the number of jobs so far."
-        )
+    require_progress(progress, "the number of jobs so far")
     queues = broker.queues() if queue is None else [check_name(queue, "queue")]
     matching = filters.matching(broker)
     count = 0
@@ -357,11 +359,15 @@ def _take_all(
     return count
 
 
-def _entry_of(found: FailedJob, listing: str) -> FailedEntry | None:
+def _entry_of(found: FailedJob, listing: str, namespace: str) -> FailedEntry | None:
     """What users see of a failed job; None of one that only a newer release can show."""
     try:
         job = job_from_record(
-            found.stored_id, found.record, retries=found.retries, status=JobStatus.FAILED
+            found.stored_id,
+            found.record,
+            retries=found.retries,
+            status=JobStatus.FAILED,
+            namespace=namespace,
         )
     except UnreadableRecord:
         return None
@@ -392,27 +398,9 @@ def _read_cursor(text: Any, listing: str) -> Cursor | None:
     return Cursor(int(match[1]), int(match[2]), match[3])
 
 
-def _stored_ids(job: Any) -> Sequence[str]:
-    """The ids under which brokers may know a job."""
-    if isinstance(job, Job):
-        return [stored_id(job.id_text, job.max_retries)]
-    try:
-        text = str(job if isinstance(job, uuid.UUID) else uuid.UUID(job))
-    except (ValueError, TypeError, AttributeError):
-        raise InvalidArgument(
-            f"{job!r} of type {type(job).__name__} is neither a job nor the id of one. Pass a job, "
-            "or job.id, or the text of it."
-        ) from None
-    return [stored_id(text, 0), stored_id(text, 1)]
-
-
-def _by_queue(jobs: tuple[Any, ...]) -> dict[str, list[str]]:
+def _by_queue(jobs: tuple[Any, ...], namespace: str) -> dict[str, list[str]]:
     queues: dict[str, list[str]] = {}
     for job in jobs:
-        if not isinstance(job, Job):
-            raise InvalidArgument(
-                f"{job!r} is not a job. Pass entry.job of the entries that list() returns."
-            )
-        stored = stored_id(str(job.id), job.max_retries)
+        stored = stored_id_of(job, namespace, "Pass entry.job of the entries that list() returns.")
         queues.setdefault(job.queue, []).append(stored)
     return queues

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,15 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 from spinach import signals
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
+from spinach.definition.task import name_of_task
 from spinach.exc import InvalidArgument, WaitTimeout
-from spinach.job import Job, JobStatus, job_from_record, require_own
+from spinach.job import Job, JobStatus, job_from_record, log_fields
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
-from spinach.record.ids import job_id_of, stored_id
+from spinach.record.ids import job_id_of
 from spinach.record.names import check_name
 from spinach.support.checks import require_int
 from spinach.support.log import JOB_LOGGER
 from spinach.support.shield import SHIELD
+from spinach.wanted import wanted_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,16 +30,14 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
+    from spinach.definition.task import Task, Wanted
     from spinach.record.ids import StoredId
+    from spinach.wanted import WantedJob
 
 __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place", "Progress"]
 
 #: Most jobs of a page.
 _MOST: Final = 1000
-
-#: Pauses between two looks of a wait, in seconds: the first, and the longest.
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 1.0
 
 #: The places behind the states that a listing can ask for.
 _PLACES: Final = {
@@ -54,9 +53,9 @@ _STATUS: Final = {place: status for status, places in _PLACES.items() for place 
 class JobWorker:
     """The worker process that has a job."""
 
-    #: As the process told of itself; empty where that is not known any more.
-    host: str
-    pid: str
+    #: As the process told of itself; None where that is not known.
+    host: str | None
+    pid: int | None
     #: Its membership in the queue, as logs name it.
     member: str
     #: Aware, UTC: since when it has the job; None where that is not known.
@@ -123,6 +122,7 @@ class Jobs:
     Args:
         broker: asked for at each call.
         namespace: sender of the signals.
+        resolve: finds the task of a function; raises UnknownTask.
         may_wait: called with the name of the method and its timeout before a wait; returns the
             seconds, and raises where the thread may not wait.
     """
@@ -131,10 +131,12 @@ class Jobs:
         self,
         broker: Callable[[], Broker],
         namespace: str,
+        resolve: Callable[[Any], Task[..., Any]],
         may_wait: Callable[[str, timedelta | None], float],
     ) -> None:
         self._broker = broker
         self._namespace = namespace
+        self._resolve = resolve
         self._may_wait = may_wait
 
     def get(self, job: Job | uuid.UUID | str) -> JobView | None:
@@ -146,24 +148,24 @@ class Jobs:
 
         Returns:
             None: there is no such job any more, or there never was. It succeeded, expired, was
-            cancelled, was discarded, or was trimmed from the failed store.
+            cancelled, purged or discarded, or was trimmed from the failed store.
 
         Raises:
             InvalidArgument: neither a job nor an id, or a job of another namespace.
             BrokerError: the broker could not answer.
         """
         broker = self._broker()
-        wanted = _wanted(job, self._namespace)
+        wanted = wanted_job(job, self._namespace)
         queues = [wanted.queue] if wanted.queue is not None else broker.queues()
         found = broker.find_jobs(queues, wanted.stored_ids)
-        return _view(found[0]) if found else None
+        return _view(found[0], self._namespace) if found else None
 
     def list(
         self,
         queue: str,
         *,
         status: JobStatus | None = None,
-        task: str | None = None,
+        task: Wanted | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> JobsPage:
@@ -179,36 +181,37 @@ class Jobs:
             queue: to look into.
             status: WAITING, QUEUED, RUNNING or FAILED; None lists all. Jobs in other states are
                 not kept.
-            task: name of the task of the jobs; None lists all.
+            task: of the jobs: its name, its function, or the `Task`; None lists all. By name it
+                need not be attached to the engine.
             cursor: of the page before, which was asked for with the same queue, status and task;
                 None begins.
             limit: how many to return at most, up to 1,000.
 
         Raises:
             InvalidName: bad name of the queue or the task.
-            InvalidArgument: a status that no job here has, a limit out of range, or a cursor that
-                is none, or that of another listing.
+            InvalidArgument: a status that no job here has, nothing that names a task, a limit out
+                of range, or a cursor that is none, or that of another listing.
+            UnknownTask: the function is no task of this engine.
             BrokerError: the broker could not answer.
         """
         check_name(queue, "queue")
-        if task is not None:
-            check_name(task, "task")
-        if status is not None and status not in _PLACES:
+        name = None if task is None else name_of_task(task, self._resolve)
+        if status is not None and (not isinstance(status, JobStatus) or status not in _PLACES):
             raise InvalidArgument(
                 f"status is {status!r}, expected JobStatus.WAITING, QUEUED, RUNNING or FAILED. "
                 "A job in another state is not kept, so that none can be listed."
             )
         require_int(limit, "limit", 1, _MOST)
-        listing = [self._namespace, queue, "" if status is None else status.value, task or ""]
+        listing = [self._namespace, queue, "" if status is None else status.value, name or ""]
         page = self._broker().list_jobs(
             queue,
             places=() if status is None else _PLACES[status],
-            task=task,
+            task=name,
             cursor=_read_cursor(cursor, listing),
             limit=limit,
         )
         return JobsPage(
-            jobs=tuple(map(_view, page.jobs)),
+            jobs=tuple(_view(job, self._namespace) for job in page.jobs),
             cursor=None if page.cursor is None else _write_cursor(listing, page.cursor),
         )
 
@@ -235,7 +238,7 @@ class Jobs:
                 cancelled.
             BrokerError: the broker could not answer, and some may be cancelled.
         """
-        wanted = [_wanted(job, self._namespace) for job in jobs]
+        wanted = [wanted_job(job, self._namespace) for job in jobs]
         broker = self._broker()
         listed: Sequence[str] | None = None
         # Queue → positions, and the stored ids to cancel there.
@@ -283,31 +286,25 @@ class Jobs:
                 that makes no sense.
             BrokerError: the broker could not answer.
         """
-        wanted = [_wanted(job, self._namespace) for job in jobs]
+        wanted = [wanted_job(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
-        clock = self._broker().clock
-        end = clock.monotonic() + seconds
         over: dict[int, JobView | None] = {}
-        pause = _FIRST_PAUSE
-        nobody = threading.Condition()
-        while True:
+
+        def all_over() -> bool:
             left = [position for position in range(len(wanted)) if position not in over]
             over.update(self._over(wanted, left))
-            if len(over) == len(wanted):
-                return tuple(over[position] for position in range(len(wanted)))
-            remaining = end - clock.monotonic()
-            if remaining <= 0:
-                raise WaitTimeout(
-                    f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
-                    f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
-                    "they are."
-                )
-            with nobody:
-                clock.wait(nobody, min(pause, remaining))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            return len(over) == len(wanted)
+
+        stored_ids = [each for job in wanted for each in job.stored_ids]
+        if not self._broker().watch(stored_ids, all_over, seconds):
+            raise WaitTimeout(
+                f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
+                f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where they are."
+            )
+        return tuple(over[position] for position in range(len(wanted)))
 
     def _over(
-        self, wanted: Sequence[_Wanted], positions: Sequence[int]
+        self, wanted: Sequence[WantedJob], positions: Sequence[int]
     ) -> dict[int, JobView | None]:
         """Those of the positions whose job is over, with what there is of it."""
         broker = self._broker()
@@ -324,7 +321,7 @@ class Jobs:
             if not there:
                 over[position] = None
             elif there[0].place is Place.FAILED:
-                over[position] = _view(there[0])
+                over[position] = _view(there[0], self._namespace)
         return over
 
     def _tell(self, stored: StoredId, reply: CancelReply) -> None:
@@ -333,59 +330,34 @@ class Jobs:
             return
         try:
             job = job_from_record(
-                stored, reply.record, retries=reply.retries, status=JobStatus.CANCELLED
+                stored,
+                reply.record,
+                retries=reply.retries,
+                status=JobStatus.CANCELLED,
+                namespace=self._namespace,
             )
         except UnreadableRecord:
             return  # Only a newer release can tell what it was.
         with SHIELD:
             JOB_LOGGER.info(
-                "Job cancelled: %s %s", job.task_name, job.id_text,
-                extra={"job_id": job.id_text, "task": job.task_name, "queue": job.queue},
-            )  # fmt: skip
+                "Job cancelled: %s %s", job.task_name, job.id_text, extra=log_fields(job)
+            )
         with SHIELD:
             signals.job_cancelled.send(self._namespace, job=job)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a job or an id says of where to look."""
-
-    #: None: in all queues.
-    queue: str | None
-    #: An id does not tell whether the job may run more than once.
-    stored_ids: tuple[StoredId, ...]
-
-
-def _wanted(job: Any, namespace: str) -> _Wanted:
-    """What to look for.
-
-    Raises:
-        InvalidArgument: neither a job nor an id, or a job of another namespace.
-    """
-    if isinstance(job, Job):
-        require_own(job, namespace)
-        return _Wanted(job.queue, (stored_id(job.id_text, job.max_retries),))
-    job_id = job if isinstance(job, uuid.UUID) else None
-    if isinstance(job, str):
-        try:
-            job_id = uuid.UUID(job)
-        except ValueError:
-            job_id = None
-    if job_id is None:
-        raise InvalidArgument(
-            f"{job!r} of type {type(job).__name__} is neither a job nor the id of one. Pass what "
-            "schedule() answered, its id, or the text of its id."
-        )
-    text = str(job_id)
-    return _Wanted(None, (stored_id(text, 0), stored_id(text, 1)))
-
-
-def _view(found: FoundJob) -> JobView:
-    """What users see of a job."""
+def _view(found: FoundJob, namespace: str) -> JobView:
+    """What users see of a job of a namespace."""
     place = found.place
     status = _STATUS[place]
     try:
-        job = job_from_record(found.stored_id, found.record, retries=found.retries, status=status)
+        job = job_from_record(
+            found.stored_id,
+            found.record,
+            retries=found.retries,
+            status=status,
+            namespace=namespace,
+        )
     except UnreadableRecord:
         job = None
     failure = found.failure
@@ -421,9 +393,10 @@ def _parked_because(found: FoundJob) -> str:
 
 
 def _worker_of(found: FoundJob) -> JobWorker:
+    pid = found.info.get("pid", "")
     return JobWorker(
-        host=found.info.get("host", ""),
-        pid=found.info.get("pid", ""),
+        host=found.info.get("host"),
+        pid=int(pid) if pid.isdecimal() else None,
         member=found.member,
         since=None if found.leased_ms is None else from_ms(found.leased_ms),
     )
@@ -456,8 +429,8 @@ def _read_cursor(cursor: Any, listing: Sequence[str]) -> str | None:
     if made_for != [*listing]:
         namespace, queue, status, task = made_for
         raise InvalidArgument(
-            f"cursor is that of another listing: queue {queue!r}, status {status or None!r}, task "
-            f"{task or None!r}, in namespace {namespace!r}. Go on with the same arguments, or "
-            "begin with cursor=None."
+            f"cursor is that of another listing: namespace {namespace!r}, queue {queue!r}, status "
+            f"{status or None!r}, task {task or None!r}. Go on with the same arguments on an "
+            "engine of that namespace, or begin with cursor=None."
         )
     return place

@@ -6,18 +6,19 @@ The broker keeps how a job ended, and waits; here that becomes the value or an e
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from spinach.brokers.calls import Ending, JobEnd
 from spinach.exc import InvalidArgument, JobFailed, NoResult, ResultExpired, ResultTimeout
-from spinach.job import Job, require_own
-from spinach.record.ids import stored_id
+from spinach.job import Job
 from spinach.record.payload import decode_result
 from spinach.support.checks import require_timedelta
+from spinach.wanted import stored_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from spinach.brokers.results import ResultsRole
     from spinach.record.ids import StoredId
@@ -106,18 +107,14 @@ def _wanted(jobs: Sequence[Any], namespace: str) -> list[tuple[str, StoredId]]:
     """
     wanted = []
     for job in jobs:
-        if not isinstance(job, Job):
-            raise InvalidArgument(
-                f"{job!r} of type {type(job).__name__} is not a job. Pass what schedule() answered."
-            )
+        stored = stored_id_of(job, namespace)
         if not job.keeps_result:
             raise ResultExpired(
                 f"Job {job.id_text} keeps no result, since its task {job.task_name!r} asked for "
                 "none when it was scheduled. Write @tasks.task(name=..., "
                 "keep_result=timedelta(hours=1)), and schedule a new job."
             )
-        require_own(job, namespace)
-        wanted.append((job.queue, stored_id(job.id_text, job.max_retries)))
+        wanted.append((job.queue, stored))
     return wanted
 
 
@@ -147,7 +144,7 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
         case Ending.CANCELLED:
             raise _no_result(job, f"{named} was cancelled, so it has no result.", "cancelled")
         case Ending.EXPIRED:
-            text = f"{named} expired before a worker started it, so it has no result."
+            text = f"{named} expired before its next attempt began, so it has no result."
             raise _no_result(job, text, "expired")
         case Ending.PENDING:
             raise ResultTimeout(
@@ -156,9 +153,9 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
             )
         case Ending.ABSENT:
             raise ResultExpired(
-                f"The result of {named} is not kept any more, or the job was removed before it "
-                "ran. Ask sooner, or let the task keep its results for longer: "
-                "@tasks.task(name=..., keep_result=...)."
+                f"The result of job {job.id_text} ({job.task_name}) is not kept any more, or the "
+                "job was removed before it ran. Ask sooner, or let the task keep its results for "
+                "longer: @tasks.task(name=..., keep_result=...)."
             )
 
 
@@ -181,7 +178,8 @@ def _no_result(job: Job[Any], text: str, reason: Literal["cancelled", "expired"]
 
 
 def _is_iterable(jobs: Any) -> bool:
-    return not isinstance(jobs, Job) and hasattr(type(jobs), "__iter__")
+    # A text is one of letters, not of jobs; an id is no job either.
+    return isinstance(jobs, Iterable) and not isinstance(jobs, (Job, str, bytes, bytearray))
 
 
 def _refuse(jobs: Any) -> Any:

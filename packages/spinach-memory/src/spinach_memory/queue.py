@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.calls import CancelReply, CancelVerdict, Ending, JobEnd, Place
-from spinach.const import HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
+from spinach.const import CANCELS_TOLD, HOUSEKEEPING_CHUNK, PARKS_TOLD, SET_ASIDE_CHUNK
 from spinach.outcome import Lease, OutcomeKind
 from spinach.record.options import keep_ms_of
 from spinach.retention import DEFAULT_RETENTION
@@ -301,9 +301,7 @@ class Queue:
         self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
         where = job.where
         if where is None:
-            if job.order and (slots := self.limits.slots_of(job)) is not None:
-                # A slot may be free for it, and is for the next one now.
-                self._bring_back(slots.promote(1))
+            self.pass_on_slot(job)
             self.ready.lose(job)
         elif where.place is Place.FUTURE:
             self.future.lose(job)
@@ -319,11 +317,16 @@ class Queue:
         self.forget(job)
         return reply
 
+    def pass_on_slot(self, job: StoredJob) -> None:
+        """A ready job is gone; if a slot was free for it, that is for the next one now."""
+        if job.order and (slots := self.limits.slots_of(job)) is not None:
+            self._bring_back(slots.promote(1))
+
     def cancelled(self, member: Member) -> tuple[tuple[str, str], ...]:
-        """(stored id, token) of the leases of a member whose cancel was asked for."""
+        """(stored id, token) of leases of a member whose cancel was asked for, not too many."""
         running = member.running
-        asked = [running[each] for each in self.cancelling if each in running]
-        return tuple((lease.stored_id, lease.token) for lease in asked)
+        asked = (running[each] for each in self.cancelling if each in running)
+        return tuple((lease.stored_id, lease.token) for lease in islice(asked, CANCELS_TOLD))
 
     def note_progress(self, told: BeatProgress) -> None:
         """Keep how far a job has come, if the lease is its current one."""
@@ -345,6 +348,8 @@ class Queue:
         if not self.jobs:
             # A dict keeps the size it once had; after 100,000 jobs that is 5 MiB.
             self.jobs.clear()
+        if self.results.waiters:
+            self.results.wake(job.stored_id)
 
     # -- leases end --------------------------------------------------------
 
@@ -369,9 +374,6 @@ class Queue:
         if self.cancelling and self.cancel_ended(job.stored_id) and kind in _BACK_TO_THE_QUEUE:
             # It would run once more although it was taken back.
             kind = OutcomeKind.CANCELLED
-            self.keep_end(job, JobEnd(ending=Ending.CANCELLED), now_ms)
-            self.forget(job)
-            return True
         if (
             kind is OutcomeKind.SUCCEEDED
             or kind is OutcomeKind.EXPIRED
@@ -399,7 +401,7 @@ class Queue:
             self.waiters.wake_all()
         if outcome.keep_ms is not None and kind not in _BACK_TO_THE_QUEUE:
             until_ms = after_ms + outcome.keep_ms
-            self.results.keep(job.stored_id, end_of(outcome), until_ms, now_ms)
+            self.results.keep(job.stored_id, end_of(outcome, kind), until_ms, now_ms)
         return True
 
     def give_up(self, job: StoredJob, failure: Failure, now_ms: int) -> None:
@@ -518,6 +520,8 @@ class Queue:
         """Move a job to the failed store."""
         self.failed.add(job, failure, now_ms)
         self.trim_failed(now_ms)
+        if self.results.waiters:
+            self.results.wake(job.stored_id)
 
     def _leased_jobs(self) -> Iterator[StoredJob]:
         leases = [lease for member in self.members for lease in member.running.values()]

@@ -23,9 +23,14 @@ _ENDINGS: Final = {
 }
 
 
-def end_of(outcome: Outcome) -> JobEnd:
-    """What is kept of the end that an outcome tells."""
-    ending = _ENDINGS[outcome.kind]
+def end_of(outcome: Outcome, kind: OutcomeKind) -> JobEnd:
+    """What is kept of the end that an outcome tells.
+
+    Args:
+        outcome: of the job.
+        kind: what became of the job: its own, or CANCELLED.
+    """
+    ending = _ENDINGS[kind]
     if ending is Ending.FAILED:
         return failed(outcome.failure)
     return JobEnd(
@@ -46,25 +51,24 @@ class Results:
     An end counts until its time is over, whether it was dropped by then or not.
     """
 
-    __slots__ = ("_ends", "_until", "_waiters")
+    __slots__ = ("_ends", "_until", "waiters")
 
     def __init__(self) -> None:
         #: Stored id → its end, and from when it is not kept any more.
         self._ends: dict[str, tuple[JobEnd, int]] = {}
         #: The same instants, the earliest first; some are of ends that were replaced.
         self._until: list[tuple[int, str]] = []
-        #: Stored id → who waits for its end.
-        self._waiters: dict[str, list[Waiter]] = {}
+        #: Stored id → who waits for its end; mostly none.
+        self.waiters: dict[str, list[Waiter]] = {}
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def keep(self, stored_id: str, end: JobEnd, until_ms: int, now_ms: int) -> None:
-        """Keep the end of a job until an instant, and wake those who wait for it."""
+        """Keep the end of a job until an instant."""
         self.trim(now_ms)
         self._ends[stored_id] = end, until_ms
         heapq.heappush(self._until, (until_ms, stored_id))
-        self.wake(stored_id)
 
     def get(self, stored_id: str, now_ms: int) -> JobEnd | None:
         """The end of a job; None: none is kept."""
@@ -87,16 +91,16 @@ class Results:
 
     def add_waiter(self, stored_id: str, waiter: Waiter) -> None:
         """Note that someone waits for the end of a job."""
-        self._waiters.setdefault(stored_id, []).append(waiter)
+        self.waiters.setdefault(stored_id, []).append(waiter)
 
     def remove_waiter(self, stored_id: str, waiter: Waiter) -> None:
         """Undo `add_waiter`."""
-        waiters = self._waiters[stored_id]
+        waiters = self.waiters[stored_id]
         waiters.remove(waiter)
         if not waiters:
-            del self._waiters[stored_id]
+            del self.waiters[stored_id]
 
     def wake(self, stored_id: str) -> None:
-        """Let all who wait for a job look again: it ended, or is there no longer."""
-        for waiter in self._waiters.get(stored_id, ()):
+        """Let all who wait for a job look again: it ended, whether its end is kept or not."""
+        for waiter in self.waiters.get(stored_id, ()):
             waiter.wake()

@@ -118,7 +118,7 @@ def _prepare(
         task_args=args,
         task_kwargs=kwargs,
         options=None if recorded is NO_OPTIONS else recorded,
-        namespace=broker.namespace if task.keep_result is not None else "",
+        namespace=broker.namespace,
     )
     stored = stored_id(job_id, task.max_retries)
     return job, Deposit(task.queue, stored, header + payload, due_ms)

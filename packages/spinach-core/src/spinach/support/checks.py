@@ -38,6 +38,7 @@ __all__ = [
     "require_int",
     "require_keep_result",
     "require_periodicity",
+    "require_progress",
     "require_queues",
     "require_retries",
     "require_time_limit",
@@ -239,6 +240,22 @@ def refuse_unfinished(func: Callable[..., object], result: object) -> InvalidTas
         named = f"{what} of type {class_name(kind)}" if unfinished is Awaitable else what
         return InvalidTask(f"{shown(func)} returned {named}, {remedy}")
     return None
+
+
+def require_progress(value: Any, takes: str) -> None:
+    """Check a function that is called after each part of the work; None: there is none.
+
+    Args:
+        value: to check.
+        takes: what it is called with.
+
+    Raises:
+        InvalidArgument: neither None nor callable.
+    """
+    if value is not None and not callable(value):
+        raise InvalidArgument(
+            f"progress is {shown(value)}, expected a function that takes {takes}."
+        )
 
 
 def require_retries(value: Any) -> int:

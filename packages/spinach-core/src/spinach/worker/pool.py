@@ -19,6 +19,7 @@ from spinach import signals
 from spinach.clock import SystemClock
 from spinach.const import DEFAULT_QUEUE, VERSION
 from spinach.exc import BrokerError, WorkerLost
+from spinach.job import log_fields
 from spinach.queues import names_of
 from spinach.support.forks import PROCESS, EngineThread, leave_child
 from spinach.support.log import ENGINE_LOGGER, JOB_LOGGER
@@ -290,7 +291,12 @@ class WorkerPool:
             self._lead.join()  # only its last steps are left
 
     def __contains__(self, thread: threading.Thread) -> bool:
-        return thread is self._lead or thread in self._service or thread in self._workers.values()
+        return (
+            thread is self._lead
+            or thread in self._service
+            or thread in self._workers.values()
+            or thread in self._overdue
+        )
 
     # -- threads -----------------------------------------------------------
 
@@ -332,7 +338,7 @@ class WorkerPool:
             end = time.monotonic() + STOP_FLUSH_SECONDS
             for number in self._workers.keys() - self._in_flight.busy_workers:
                 self._workers[number].join(max(0.0, end - time.monotonic()))
-            self._overdue.join(max(0.0, end - time.monotonic()))
+            self._overdue.join(end)
             at_exit.forget(self)
             self._ended.set()
             self._on_end()
@@ -364,11 +370,6 @@ class WorkerPool:
         with SHIELD:
             JOB_LOGGER.error(
                 "Job failed: %s %s, its worker process was lost", job.task_name, job.id_text,
-                extra={
-                    "job_id": job.id_text,
-                    "task": job.task_name,
-                    "queue": job.queue,
-                    "attempt": job.attempt,
-                },
+                extra=log_fields(job),
             )  # fmt: skip
         signals.job_failed.send(self._options.namespace, job=job, err=err)

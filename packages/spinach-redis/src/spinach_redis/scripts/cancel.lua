@@ -1,7 +1,7 @@
 -- Takes jobs back (I22). One that no worker has is gone; else its worker is to hear of it.
 --
 -- KEYS
---   jobs, ready, future, retrying, attempts   see keys.py
+--   version, jobs, ready, future, retrying, attempts   see keys.py
 --   timekeeper, marker, paused   for the wake-up, see wake.lua
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   parked, parked-ends          see lanes.lua
@@ -11,25 +11,31 @@
 --   cancelling                   see leased.lua
 --   results, results-until, awaited   see results.lua
 --   running:<member>     of each member that the caller knows
+--   result:<id>          list  of each id, in order
 -- ARGV
---   1 clock offset, ms   2 most bytes of records in the reply; one larger job comes alone
---   3 count of members, the members   then the stored ids
+--   1 clock offset, ms   2 schema   3 most bytes of records in the reply; one larger job comes
+--   alone   4 count of members, the members   then the stored ids
 -- Reply
 --   {'APPLIED', for each id in order: a letter, record, retries}; fewer than there are ids
 --   where the records are too many bytes: call again for the others
 --     C cancelled, R its worker is to hear of it, F in the failed store, U there is none
 --   {'KEYS', members}: nothing was done, their keys are needed
-local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
-  'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends', 'failed',
-  'members', 'guard', 'cancelled', 'cancelling', 'results', 'results-until', 'awaited'}
+--   {'VERSION', schema found}: nothing was done
+local NAMES = {'version', 'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker',
+  'paused', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends',
+  'failed', 'members', 'guard', 'cancelled', 'cancelling', 'results', 'results-until', 'awaited'}
 -- Looked for at once, so that large records do not fill the memory of the server.
 local AT_ONCE = 20
 local q = named(NAMES, 0)
 local now, now_up = now_ms(ARGV[1])
-local most_bytes = tonumber(ARGV[2])
+local most_bytes = tonumber(ARGV[3])
 local known = {}
-for i = 1, tonumber(ARGV[3]) do
-  known[i] = ARGV[3 + i]
+for i = 1, tonumber(ARGV[4]) do
+  known[i] = ARGV[4 + i]
+end
+local other = foreign(q, ARGV[2])
+if other then
+  return {'VERSION', other}
 end
 local running, members = keys_of_members(q, known, #NAMES)
 if not running then
@@ -77,7 +83,10 @@ local function take_back(id, record, due, held, parked)
   elseif parked then
     drop_from(q.parked, q['parked-ends'], id, parked)
   else
-    call('SADD', q.cancelled, id)
+    if call('SADD', q.cancelled, id) == 0 then
+      -- Its id is a gap already, from an earlier cancel. Behind that one it is taken out.
+      call('LREM', q.ready, -1, id)
+    end
     if next(limits) and call('SISMEMBER', q.brought, id) == 1 then
       -- A slot may be free for it, and is for the next one now.
       note_successors(record, 1)
@@ -85,18 +94,14 @@ local function take_back(id, record, due, held, parked)
   end
 end
 
--- Answers for some ids; whether there is room for more in the reply. What is read of them at once
--- does not change by what is done to the others, but for lanes, of which only the numbers are read.
-local function cancel_some(ids)
+-- Answers for some ids, each with its list; whether there is room for more in the reply. What is
+-- read of them at once does not change by what is done to the others, but for lanes, of which only
+-- the numbers are read.
+local function cancel_some(ids, lists)
   local records, attempts = fields_of(q.jobs, ids), fields_of(q.attempts, ids)
   local failed, due = call('ZMSCORE', q.failed, unpack(ids)), call('ZMSCORE', q.future, unpack(ids))
-  local held, parked, member_of = fields_of(q.held, ids), fields_of(q.parked, ids), {}
-  for member, key in pairs(running) do
-    local tokens = fields_of(key, ids)
-    for i = 1, #ids do
-      member_of[i] = member_of[i] or (tokens[i] and member)
-    end
-  end
+  local held, parked = fields_of(q.held, ids), fields_of(q.parked, ids)
+  local member_of = members_of(running, ids, records, failed, due, held, parked)
   local gone, ends, full = {}, {}, false
   for i = 1, #ids do
     local id, record = ids[i], not gone[ids[i]] and records[i]
@@ -118,7 +123,7 @@ local function cancel_some(ids)
       gone[#gone + 1] = id
       local keep_ms = keep_ms_of(record)
       if keep_ms then
-        ends[#ends + 1] = {id, 'C', keep_ms}
+        ends[#ends + 1] = {id, 'C', keep_ms, lists[i]}
       end
     end
     local n = #answer
@@ -130,8 +135,11 @@ local function cancel_some(ids)
   return not full
 end
 
-for first = 4 + #known, #ARGV, AT_ONCE do
-  if not cancel_some({unpack(ARGV, first, math.min(#ARGV, first + AT_ONCE - 1))}) then
+local before_ids, before_lists = 4 + #known, #NAMES + #known
+for first = 1, #ARGV - before_ids, AT_ONCE do
+  local last = math.min(#ARGV - before_ids, first + AT_ONCE - 1)
+  local ids = {unpack(ARGV, before_ids + first, before_ids + last)}
+  if not cancel_some(ids, {unpack(KEYS, before_lists + first, before_lists + last)}) then
     break
   end
 end

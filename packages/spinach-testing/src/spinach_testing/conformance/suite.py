@@ -11,11 +11,13 @@ from .behaviours.clock import ClockBehaviour
 from .behaviours.counts import CountsBehaviour
 from .behaviours.declaring import DeclaringBehaviour
 from .behaviours.empty import EmptyBehaviour
+from .behaviours.ends import EndsBehaviour
 from .behaviours.enqueue import EnqueueBehaviour
 from .behaviours.failed_store import FailedStoreBehaviour
 from .behaviours.fencing import FencingBehaviour
 from .behaviours.fetch import FetchBehaviour
 from .behaviours.fidelity import FidelityBehaviour
+from .behaviours.found import FoundBehaviour
 from .behaviours.jobs import CancelBehaviour, FindingBehaviour
 from .behaviours.kinds import KindsBehaviour
 from .behaviours.lease import LeaseBehaviour
@@ -78,10 +80,12 @@ class BrokerConformance(
     OptionsBehaviour,
     FailedStoreBehaviour,
     FindingBehaviour,
+    FoundBehaviour,
     CancelBehaviour,
     MatchingBehaviour,
     RetentionBehaviour,
     ResultsBehaviour,
+    EndsBehaviour,
     PausingBehaviour,
     PurgingBehaviour,
     OverridesBehaviour,

@@ -15,6 +15,7 @@ from spinach.brokers.calls import (
     Turn,
     Verdict,
 )
+from spinach.const import CANCELS_TOLD, MAX_FETCH_BYTES
 from spinach.outcome import Failure, Lease, OutcomeKind
 from spinach.progress import Progress
 from spinach.record.ids import stored_id
@@ -99,6 +100,17 @@ class FindingBehaviour(BrokerBehaviour):
         assert [each.ahead for each in found] == [0, 1, 2]
         lab.process().take_one()
         assert [find(lab, job).ahead for job in jobs[1:]] == [0, 1]
+
+    @holds("I22")
+    def test_cancelled_jobs_stand_before_nobody(self, lab: Lab) -> None:
+        process = lab.process(limits={SLOW: 1})
+        ready, held = [deposit() for _ in range(4)], [deposit(SLOW) for _ in range(5)]
+        lab.enqueue(*held)
+        assert len(process.take(idle=5)) == 1
+        lab.enqueue(*ready)
+        assert cancel(lab, *ready[1:3], held[2]) == [CANCELLED] * 3
+        assert [find(lab, job).ahead for job in (ready[0], ready[3])] == [0, 1]
+        assert [find(lab, job).ahead for job in (held[1], held[3], held[4])] == [0, 1, 2]
 
     @holds("I1")
     def test_job_is_found_in_each_place_it_goes_through(self, lab: Lab) -> None:
@@ -378,6 +390,21 @@ class CancelBehaviour(BrokerBehaviour):
         assert process.take_one().stored_id == new.stored_id
         assert process.take(idle=5, extra=5) == []
 
+    @holds("I1", "I22")
+    def test_job_that_is_stored_again_after_its_cancel_is_handed_out_once(self, lab: Lab) -> None:
+        first, again, last = jobs = [deposit() for _ in range(3)]
+        lab.enqueue(*jobs)
+        assert cancel(lab, again) == [CANCELLED]
+        lab.enqueue(again)
+        assert lab.counts().ready == 3
+        assert cancel(lab, again, again) == [CANCELLED, UNKNOWN]
+        assert lab.counts().ready == 2
+        lab.enqueue(again)
+        process = lab.process()
+        assert ids(process.take(idle=9)) == ids([first, last, again])
+        assert lab.counts().ready == 0
+        assert process.take(idle=9) == []
+
     @holds("I22")
     def test_cancelled_future_job_never_becomes_due(self, lab: Lab) -> None:
         job, other = (deposit(due_ms=lab.in_ms(HOUR * n)) for n in (1, 2))
@@ -436,18 +463,17 @@ class CancelBehaviour(BrokerBehaviour):
         assert lab.counts().unfinished == 0
 
     @holds("I10", "I22")
-    def test_jobs_of_which_one_would_follow_the_other_are_cancelled_together(
-        self, lab: Lab
-    ) -> None:
+    def test_jobs_that_come_to_the_front_meanwhile_are_cancelled(self, lab: Lab) -> None:
         process = lab.process(limits={SLOW: 1})
-        jobs = [deposit(SLOW) for _ in range(5)]
+        jobs = [deposit(SLOW) for _ in range(6)]
         lab.enqueue(*jobs)
         [running] = process.take(idle=6)
+        # The next one comes to the front. Each cancel of such a one brings another.
         process.succeed(running)
-        # The second one has come back to the front, and the third one waits for its slot.
-        assert cancel(lab, jobs[1], jobs[2]) == [CANCELLED] * 2
-        assert lab.counts().unfinished == 2
-        for job in jobs[3:]:
+        assert cancel(lab, *jobs[1:4]) == [CANCELLED] * 3
+        counts = lab.counts()
+        assert (counts.ready, counts.held) == (1, 1)
+        for job in jobs[4:]:
             [running] = process.take(idle=6)
             assert running.stored_id == job.stored_id
             process.succeed(running)
@@ -587,3 +613,46 @@ class CancelBehaviour(BrokerBehaviour):
         while reply := process.take(idle=0, extra=250):
             taken += ids(reply)
         assert taken == ids(jobs[1::2])
+
+    @holds("I22")
+    def test_each_cancel_of_a_call_is_answered_for_itself_and_in_order(self, lab: Lab) -> None:
+        process = lab.process()
+        failed, running, ready = (deposit() for _ in range(3))
+        lab.enqueue(failed, running, ready)
+        process.fail(process.take_one())
+        process.take_one()
+        replies = lab.client.cancel_jobs(
+            QUEUE, [running.stored_id, NOBODY, ready.stored_id, failed.stored_id]
+        )
+        told = [(reply.verdict, reply.record, reply.retries) for reply in replies]
+        assert told == [
+            (REQUESTED, b"", 0),
+            (UNKNOWN, b"", 0),
+            (CANCELLED, ready.record, 0),
+            (FINISHED, b"", 0),
+        ]
+        assert lab.client.cancel_jobs(QUEUE, []) == []
+
+    @holds("I18", "I19", "I22")
+    def test_large_jobs_are_cancelled_in_one_call(self, lab: Lab) -> None:
+        jobs = [deposit(payload=b"x" * (MAX_FETCH_BYTES // 3)) for _ in range(7)]
+        lab.enqueue(*jobs)
+        replies = lab.client.cancel_jobs(QUEUE, ids(jobs))
+        assert [reply.record for reply in replies] == [job.record for job in jobs]
+        assert lab.counts().unfinished == 0
+
+    @holds("I19", "I22")
+    def test_beat_names_a_bounded_number_and_the_others_later(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(CANCELS_TOLD + 50)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        leases: dict[str, Lease] = {}
+        while len(leases) < len(jobs):
+            taken = process.take(idle=len(jobs) - len(leases))
+            leases.update((lease.stored_id, lease) for lease in taken)
+        assert set(cancel(lab, *jobs)) == {REQUESTED}
+        while leases:
+            told = process.beat().cancelled
+            assert 0 < len(told) <= CANCELS_TOLD
+            process.succeed(*(leases.pop(stored_id) for stored_id, _ in told))
+        assert lab.counts().unfinished == 0

@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
+from spinach.brokers.calls import FailedFilter, FailedPortion
 from spinach.const import COARSE_SAMPLES, FINE_SAMPLES, MOST_TOLD
+from spinach.outcome import OutcomeKind
 
 from ..behaviour import BrokerBehaviour
-from ..deposits import QUEUE, TASK, deposit, ids, once
+from ..deposits import QUEUE, TASK, deposit, ids
 from ..invariants import holds
 from ..lab import BEAT, DEATH_NOTICE, TOLERANCE_MS, Lab
-from ..process import MILLISECOND
+from ..process import MILLISECOND, outcome
 
 if TYPE_CHECKING:
     from spinach.brokers.calls import MemberState
@@ -90,29 +94,33 @@ class LookingBehaviour(BrokerBehaviour):
         assert len(state.leases) == MOST_TOLD
         assert ids(state.leases[:5]) == ids(direct)  # type: ignore[arg-type] # they have ids, too
 
-    @holds("I24")
-    def test_samples_tell_between_which_instants_a_lease_was_given(self, lab: Lab) -> None:
+    @holds("I13", "I24")
+    def test_lease_of_a_record_that_cannot_be_read_is_of_no_task(self, lab: Lab) -> None:
+        newer = structs.replace(deposit(), record=f"9|3|-|{QUEUE}|{TASK}\n[[],{{}},0]".encode())
+        lab.enqueue(newer)
         process = lab.process()
-        lab.enqueue(once(), once())
-        early = process.take_one()
-        lab.live(MINUTE, process)
-        late = process.take_one()
-        lab.live(MINUTE, process)
-        found = lab.client.members(QUEUE)
-        orders = {each.stored_id: each.order for each in found.members[0].leases}
-        assert orders[early.stored_id] < orders[late.stored_id]
-        before = [s.at_ms for s in found.samples if s.leases < orders[late.stored_id]]
-        after = [s.at_ms for s in found.samples if s.leases >= orders[late.stored_id]]
-        assert max(before) < min(after)
-        between_ms = found.now_ms - MINUTE // MILLISECOND
-        assert max(before) <= between_ms + TOLERANCE_MS // 4
-        assert min(after) >= between_ms - TOLERANCE_MS // 4
-        # The early one is from before all samples but those of the join.
-        assert all(
-            s.leases >= orders[early.stored_id]
-            for s in found.samples
-            if s.at_ms > found.now_ms - MINUTE // MILLISECOND
-        )
+        process.take_one()
+        [lease] = state_of(lab, process).leases
+        assert (lease.stored_id, lease.task) == (newer.stored_id, None)
+
+    @holds("I24")
+    def test_leases_tell_when_they_were_given(self, lab: Lab) -> None:
+        process = lab.process()
+        lab.enqueue(deposit(), deposit())
+        given: dict[str, tuple[int, int]] = {}
+        for extra in (0, 1):
+            before = lab.now_ms()
+            [taken] = process.take(idle=1 - extra, extra=extra)
+            given[taken.stored_id] = before, lab.now_ms()
+            lab.live(MINUTE, process)
+        # Neither beats nor a reconciliation give a lease anew.
+        process.reconcile()
+        leases = state_of(lab, process).leases
+        assert len(leases) == 2
+        for lease in leases:
+            before, after = given[lease.stored_id]
+            assert lease.leased_ms is not None
+            assert before <= lease.leased_ms <= after
 
     @holds("I24")
     def test_first_ready_job_is_the_first_in_line(self, lab: Lab) -> None:
@@ -161,6 +169,30 @@ class LookingBehaviour(BrokerBehaviour):
         lab.client.purge(QUEUE, "waiting", 10)
         lab.client.purge(QUEUE, "failed", 10)
         assert lab.client.survey(QUEUE).ended == before
+
+    @holds("I1", "I22", "I24")
+    def test_what_expired_or_was_cancelled_counts_as_ended(self, lab: Lab) -> None:
+        process = lab.process()
+        lab.enqueue(*(jobs := [deposit() for _ in range(4)]))
+        before = lab.client.survey(QUEUE)
+        expired, ended, back = process.take(idle=3)
+        process.report(outcome(OutcomeKind.EXPIRED, expired), outcome(OutcomeKind.CANCELLED, ended))
+        lab.client.cancel_jobs(QUEUE, [back.stored_id, jobs[3].stored_id])
+        process.release(back)
+        now = lab.client.survey(QUEUE)
+        assert (now.came - before.came, now.ended - before.ended) == (0, 4)
+
+    @holds("I1", "I24")
+    def test_failed_jobs_that_run_again_in_bulk_come_once_more(self, lab: Lab) -> None:
+        process = lab.process()
+        lab.enqueue(deposit(), deposit())
+        process.fail(*process.take(idle=2))
+        before = lab.client.survey(QUEUE)
+        until = lab.client.failed_jobs(QUEUE)[0].cursor
+        portion = FailedPortion(matching=FailedFilter(), until=until)
+        assert lab.client.retry_matching(QUEUE, portion).count == 2
+        now = lab.client.survey(QUEUE)
+        assert (now.came - before.came, now.ended - before.ended) == (2, 0)
 
     @holds("I24", "I19")
     def test_samples_of_the_last_minute_and_hour_are_kept(self, lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spinach.brokers.calls import LimitState, Verdict
+from spinach.const import MOST_TOLD
 
 from ..behaviour import BrokerBehaviour
 from ..deposits import QUEUE, deposit, ids
@@ -121,6 +122,19 @@ class OverridesBehaviour(BrokerBehaviour):
         state = limit_of(lab)
         assert state is not None
         assert (state.override, state.declared, state.limit, state.taken) == (1, 5, 1, 2)
+
+    @holds("I19", "I24")
+    def test_bounded_number_of_those_who_have_a_slot_is_told(self, lab: Lab) -> None:
+        process = lab.process(limits={LIMITED: MOST_TOLD + 20})
+        jobs = [deposit(LIMITED) for _ in range(MOST_TOLD + 20)]
+        lab.enqueue(*jobs)
+        while lab.counts().ready:
+            assert process.take(idle=len(jobs))
+        state = limit_of(lab)
+        assert state is not None
+        assert state.taken == len(jobs)
+        assert 0 < len(set(state.holders)) == len(state.holders) <= MOST_TOLD
+        assert set(state.holders) <= set(ids(jobs))
 
     @holds("I21", "I24")
     def test_limit_of_an_operator_is_of_one_queue(self, lab: Lab) -> None:

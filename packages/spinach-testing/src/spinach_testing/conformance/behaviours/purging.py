@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from spinach.brokers.calls import Verdict
+from spinach.brokers.calls import Place, Verdict
 
 from ..behaviour import BrokerBehaviour
 from ..deposits import QUEUE, deposit, ids
@@ -82,6 +82,19 @@ class PurgingBehaviour(BrokerBehaviour):
         assert (reply.removed, reply.more) == (2, True)
         assert ids(lab.process().take(idle=9)) == ids(jobs[2:])
 
+    @holds("I19", "I24")
+    def test_purge_of_what_waits_or_failed_takes_the_earliest_first(self, lab: Lab) -> None:
+        waiting = [deposit(due_ms=lab.in_ms(n * HOUR)) for n in (3, 1, 2)]
+        failed = [deposit() for _ in range(3)]
+        process = lab.process()
+        lab.enqueue(*waiting, *failed)
+        for _ in failed:
+            process.fail(process.take_one())
+        replies = [lab.client.purge(QUEUE, "waiting", 2), lab.client.purge(QUEUE, "failed", 2)]
+        assert [(reply.removed, reply.more) for reply in replies] == [(2, True)] * 2
+        for place, left in ((Place.FUTURE, waiting[0]), (Place.FAILED, failed[2])):
+            assert ids(lab.client.list_jobs(QUEUE, places=[place]).jobs) == [left.stored_id]
+
     @holds("I1", "I19", "I24")
     def test_parts_of_a_purge_add_up_to_all_jobs(self, lab: Lab) -> None:
         one_in_each_place(lab)
@@ -106,6 +119,21 @@ class PurgingBehaviour(BrokerBehaviour):
         assert lab.enqueue(job) == [True]
         assert process.take_one().retries == 0
 
+    @holds("I1", "I22", "I24")
+    def test_purge_counts_no_cancelled_jobs(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(6)]
+        lab.enqueue(*jobs)
+        lab.client.cancel_jobs(QUEUE, ids(jobs[1:4]))
+        # It stands behind the others now.
+        lab.enqueue(jobs[1])
+        removed, more = [], True
+        while more:
+            reply = lab.client.purge(QUEUE, "queued", 2)
+            removed.append(reply.removed)
+            more = reply.more
+            assert lab.counts().ready == 4 - sum(removed)
+        assert sum(removed) == 4
+
     @holds("I10", "I24")
     def test_purge_of_held_jobs_leaves_the_limit_in_force(self, lab: Lab) -> None:
         process = lab.process(limits={LIMITED: 1})
@@ -116,6 +144,29 @@ class PurgingBehaviour(BrokerBehaviour):
         assert process.take(idle=5) == []
         process.succeed(lease)
         assert len(process.take(idle=5)) == 1
+
+    @holds("I10", "I14", "I24")
+    def test_slot_of_a_job_that_is_purged_is_for_the_next_one(self, lab: Lab) -> None:
+        process = lab.process(limits={LIMITED: 1})
+        jobs = [deposit(LIMITED) for _ in range(3)]
+        lab.enqueue(*jobs)
+        [lease] = process.take(idle=5)
+        process.succeed(lease)
+        # The second one is back in line, and the third one still held.
+        assert places(lab)[:2] == (1, 1)
+        reply = lab.client.purge(QUEUE, "queued", 1)
+        assert (reply.removed, reply.more) == (1, True)
+        assert ids(process.take(idle=5)) == ids(jobs[2:])
+
+    @holds("I10", "I24")
+    def test_purge_brings_back_one_held_job_for_each_slot_that_it_frees(self, lab: Lab) -> None:
+        process = lab.process(limits={LIMITED: 1, "letters.sort": 1})
+        lab.enqueue(*(deposit(task) for task in (LIMITED, "letters.sort") for _ in range(3)))
+        process.succeed(*process.take(idle=9))
+        # Of each task one job came to the front, and one is held.
+        assert places(lab)[:2] == (2, 2)
+        assert lab.client.purge(QUEUE, "queued", 1).removed == 1
+        assert places(lab)[:2] == (2, 1)
 
     @holds("I5", "I24")
     def test_purge_leaves_leases_in_force(self, lab: Lab) -> None:

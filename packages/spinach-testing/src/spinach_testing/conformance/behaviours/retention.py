@@ -60,6 +60,7 @@ class RetentionBehaviour(BrokerBehaviour):
         portion = FailedPortion(matching=FailedFilter(), until=newest)
         assert lab.client.retry_matching(QUEUE, portion).count == 1
         assert lab.client.retry_failed(QUEUE, [old.stored_id]) == 0
+        assert lab.client.discard_failed(QUEUE, [old.stored_id]) == 0
         assert lab.counts().failed == 0
 
     @holds("I19")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import (
     clock,
+    ends,
     failed_store,
     fetching,
     housekeeping,
@@ -63,6 +64,7 @@ BREAKERS: tuple[type[Breaker], ...] = tuple(
         matching,
         operating,
         results,
+        ends,
     )
     for breaker in _found_in(module)
 )

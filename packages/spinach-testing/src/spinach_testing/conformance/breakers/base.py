@@ -60,12 +60,16 @@ class Family:
     asked: set[str] = field(default_factory=set)
     #: The last job of the last page.
     last_listed: FoundJob | None = None
+    #: Stored ids of jobs that were cancelled.
+    gone: set[str] = field(default_factory=set)
     #: Stored id → a job that was found in the failed store.
     found_failed: dict[str, FoundJob] = field(default_factory=dict)
     #: How many jobs were cancelled.
     cancelled: int = 0
     #: (stored id, token) that beats named to be cancelled.
     told_to_cancel: set[tuple[str, str]] = field(default_factory=set)
+    #: Jobs that a worker had when they were to be cancelled.
+    asked_to_cancel: set[str] = field(default_factory=set)
     #: Queue → what the first member said that its failed store keeps.
     retention: dict[str, FailedRetention] = field(default_factory=dict)
     #: Stored id → how the job ended, as it was told once.

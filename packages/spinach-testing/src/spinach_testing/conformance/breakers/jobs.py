@@ -11,12 +11,14 @@ from spinach.brokers.calls import (
     BeatReply,
     CancelReply,
     CancelVerdict,
+    Deposit,
     FoundJob,
     FoundPage,
     Place,
     QueueCounts,
     Turn,
 )
+from spinach.exc import InvalidArgument
 
 from .base import Breaker
 
@@ -73,6 +75,90 @@ class FindsFailedJobsForEver(Breaker):
         failed.update((job.stored_id, job) for job in found if job.place is Place.FAILED)
         told = {job.stored_id for job in found}
         return found + [failed[each] for each in stored_ids if each in failed and each not in told]
+
+
+class ForgetsWhoWasLost(_ChangesFound):
+    """Tells of no worker process that was lost while it ran the job."""
+
+    breaks = "I11"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, losses=0)
+
+
+class TellsTheLeastAsTheNumber(_ChangesFound):
+    """Tells how many jobs come before one as if they had been counted, however many there are."""
+
+    breaks = "I19"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, ahead_exact=True)
+
+
+class PutsAllOfTheFutureFirst(_ChangesFound):
+    """Tells of no job of the future that others come before it."""
+
+    breaks = "I1"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, ahead=0) if job.place is Place.FUTURE else job
+
+
+class PutsEveryJobIntoALine(_ChangesFound):
+    """Tells of jobs that no line holds that nothing comes before them."""
+
+    breaks = "I1"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, ahead=job.ahead or 0)
+
+
+class ForgetsWhenJobsFailed(_ChangesFound):
+    """Does not tell since when a job is in the failed store."""
+
+    breaks = "I1"
+
+    def change(self, job: FoundJob) -> FoundJob:
+        return structs.replace(job, failed_ms=None)
+
+
+class ListsLittleOfEachJob(Breaker):
+    """Tells less of a job on a page than when it is looked for."""
+
+    breaks = "I1"
+
+    def list_jobs(
+        self,
+        queue: str,
+        *,
+        places: Collection[Place] = (),
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> FoundPage:
+        page = super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
+        jobs = tuple(structs.replace(job, member="", info={}) for job in page.jobs)
+        return structs.replace(page, jobs=jobs)
+
+
+class BeginsAnewWithAnyCursor(Breaker):
+    """Takes a cursor that it did not make for none."""
+
+    breaks = "I1"
+
+    def list_jobs(
+        self,
+        queue: str,
+        *,
+        places: Collection[Place] = (),
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> FoundPage:
+        try:
+            return super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
+        except InvalidArgument:
+            return super().list_jobs(queue, places=places, task=task, limit=limit)
 
 
 class ForgetsProgress(Breaker):
@@ -156,6 +242,26 @@ class CountsTheCancelled(Breaker):
         return [structs.replace(each, ready=each.ready + more) for each in super().counts(queues)]
 
 
+class LosesWhatIsStoredAgain(Breaker):
+    """Takes a job that is stored again after its cancel for the one that was cancelled."""
+
+    breaks = "I1"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        replies = super().cancel_jobs(queue, stored_ids)
+        self.family.gone |= {
+            each
+            for each, reply in zip(stored_ids, replies, strict=True)
+            if reply.verdict is CancelVerdict.CANCELLED
+        }
+        return replies
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        kept = [each for each in deposits if each.stored_id not in self.family.gone]
+        flags = iter(super().enqueue(kept))
+        return [each.stored_id in self.family.gone or next(flags) for each in deposits]
+
+
 class CancelsWhatRuns(Breaker):
     """Says of a job in the hands of a worker that it was cancelled."""
 
@@ -222,4 +328,30 @@ class ForgetsWhatFailed(Breaker):
             if reply.verdict is CancelVerdict.FINISHED
             else reply
             for reply in super().cancel_jobs(queue, stored_ids)
+        ]
+
+
+class AnswersCancelsAsItLikes(Breaker):
+    """Answers the cancels of one call in another order than they were asked for."""
+
+    breaks = "I22"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        replies = super().cancel_jobs(queue, stored_ids)
+        return sorted(replies, key=lambda reply: reply.verdict.value)
+
+
+class NamesTheFirstToCancelOnly(Breaker):
+    """Names the leases of the first beat that had any to cancel, and no others."""
+
+    breaks = "I22"
+
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
+        replies = super().beat(turns, progress)
+        told = self.family.told_to_cancel
+        if not told:
+            told.update(pair for each in replies for pair in each.cancelled)
+        return [
+            structs.replace(each, cancelled=tuple(p for p in each.cancelled if p in told))
+            for each in replies
         ]

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from spinach.brokers.calls import QueueMembers, ReportReply, TickReply, Verdict
+from spinach.brokers.calls import (
+    CancelVerdict,
+    Place,
+    PurgeReply,
+    QueueMembers,
+    ReportReply,
+    TickReply,
+    Verdict,
+)
 from spinach.outcome import OutcomeKind
 
 from .base import Breaker, ChangesFetches, Family
@@ -17,14 +25,17 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import (
+        CancelReply,
         Deposit,
         Enrolment,
+        FailedPortion,
         FetchReply,
         FetchTurn,
         FireReply,
         JoinReply,
         LimitState,
-        PurgeReply,
+        MemberLease,
+        PortionReply,
         QueueSurvey,
         Turn,
         TurnReply,
@@ -149,6 +160,20 @@ class PurgesAllAtOnce(Breaker):
         return super().purge(queue, status, 1000 * limit)
 
 
+class PurgesTheLatestFirst(Breaker):
+    """Forgets of the jobs that wait the latest ones first."""
+
+    breaks = "I24"
+
+    def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
+        if status != "waiting":
+            return super().purge(queue, status, limit)
+        jobs = self.inner.list_jobs(queue, places=[Place.FUTURE], limit=10_000).jobs
+        latest = [job.stored_id for job in jobs[-limit:]]
+        self.inner.cancel_jobs(queue, latest)
+        return PurgeReply(removed=len(latest), more=len(jobs) > limit)
+
+
 class CountsPurgedJobsTwice(Breaker):
     """Tells twice the number of the jobs that it forgot."""
 
@@ -260,8 +285,26 @@ class TellsTheDeadAsAlive(Breaker):
         return structs.replace(found, members=living)
 
 
-class ForgetsWhichLeasesWereDirect(Breaker):
-    """Tells of each lease as if it had been given for an idle thread."""
+class _ChangesLeasesTold(Breaker):
+    """Changes what is told of the leases of members."""
+
+    breaks = "I24"
+
+    def change(self, lease: MemberLease) -> MemberLease:
+        """What is told in the place of a lease."""
+        raise NotImplementedError
+
+    def members(self, queue: str) -> QueueMembers:
+        found = super().members(queue)
+        changed = tuple(
+            structs.replace(each, leases=tuple(map(self.change, each.leases)))
+            for each in found.members
+        )
+        return structs.replace(found, members=changed)
+
+
+class TellsLeasesAsOldAsTheLastBeat(Breaker):
+    """Tells of each lease as if it had been given with the last proof of life."""
 
     breaks = "I24"
 
@@ -269,11 +312,28 @@ class ForgetsWhichLeasesWereDirect(Breaker):
         found = super().members(queue)
         changed = tuple(
             structs.replace(
-                each, leases=tuple(structs.replace(lease, direct=True) for lease in each.leases)
+                each,
+                leases=tuple(
+                    structs.replace(lease, leased_ms=each.seen_ms) for lease in each.leases
+                ),
             )
             for each in found.members
         )
         return structs.replace(found, members=changed)
+
+
+class ForgetsWhichLeasesWereDirect(_ChangesLeasesTold):
+    """Tells of each lease as if it had been given for an idle thread."""
+
+    def change(self, lease: MemberLease) -> MemberLease:
+        return structs.replace(lease, direct=True)
+
+
+class ForgetsHowOldLeasesAre(_ChangesLeasesTold):
+    """Does not tell since when members have their leases."""
+
+    def change(self, lease: MemberLease) -> MemberLease:
+        return structs.replace(lease, leased_ms=None)
 
 
 class CountsRetriesAsEnds(Breaker):
@@ -305,6 +365,55 @@ class CountsPurgedJobsAsEnded(Breaker):
         return structs.replace(survey, ended=survey.ended + self.family.miscounted)
 
 
+class CountsNoCancelledJobsAsEnded(Breaker):
+    """Counts a job that was cancelled while no worker had it as one that never ended."""
+
+    breaks = "I24"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        replies = super().cancel_jobs(queue, stored_ids)
+        self.family.miscounted += sum(r.verdict is CancelVerdict.CANCELLED for r in replies)
+        return replies
+
+    def survey(self, queue: str) -> QueueSurvey:
+        survey = super().survey(queue)
+        return structs.replace(survey, ended=survey.ended - self.family.miscounted)
+
+
+class CountsNoBulkRetries(Breaker):
+    """Counts failed jobs that run again in bulk as if they had not come once more."""
+
+    breaks = "I24"
+
+    def retry_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        reply = super().retry_matching(queue, portion)
+        self.family.miscounted += reply.count
+        return reply
+
+    def survey(self, queue: str) -> QueueSurvey:
+        survey = super().survey(queue)
+        return structs.replace(survey, came=survey.came - self.family.miscounted)
+
+
+class TellsATaskOfEachLease(Breaker):
+    """Tells of a lease whose record cannot be read as if it were of a task."""
+
+    breaks = "I24"
+
+    def members(self, queue: str) -> QueueMembers:
+        found = super().members(queue)
+        changed = tuple(
+            structs.replace(
+                each,
+                leases=tuple(
+                    structs.replace(lease, task=lease.task or "unknown") for lease in each.leases
+                ),
+            )
+            for each in found.members
+        )
+        return structs.replace(found, members=changed)
+
+
 class TakesNoSamples(Breaker):
     """Keeps no samples of how many jobs came and ended."""
 
@@ -312,6 +421,3 @@ class TakesNoSamples(Breaker):
 
     def survey(self, queue: str) -> QueueSurvey:
         return structs.replace(super().survey(queue), samples=())
-
-    def members(self, queue: str) -> QueueMembers:
-        return structs.replace(super().members(queue), samples=())
