@@ -310,8 +310,8 @@ def test_interrupted_wait_leaves_nothing_behind(shop: Shop) -> None:
     job = shop.job(lambda: 3)
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             shop.spin.result(job, timeout=None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -332,8 +332,8 @@ def test_interrupted_wait_leaves_no_answer_for_the_next_call(
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         for _ in range(5):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
                 broker.await_end(QUEUE, lease.stored_id, LONG_SECONDS)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
