@@ -25,7 +25,6 @@ from spinach.brokers.calls import (
     FailedFilter,
     FailedPortion,
     FetchTurn,
-    FlowSample,
     Place,
     QueueSurvey,
     Turn,
@@ -353,9 +352,6 @@ def shown(reply: object) -> object:
         if "parks" in fields:
             fields["parks"] = set(fields["parks"])
         fields.pop("cursor", None)
-        if isinstance(reply, FlowSample):
-            # Each numbers its leases in its own way.
-            del fields["leases"]
         if isinstance(reply, QueueSurvey):
             # In whatever order.
             fields["samples"].sort(key=str)
