@@ -58,6 +58,8 @@ class Entry:
     number: int = 0
     #: A periodic task's own, made when its time came.
     fired: bool = False
+    #: Of the engine that it was scheduled with.
+    namespace: str = ""
 
     def job(self) -> Job:
         """A snapshot.
@@ -66,7 +68,11 @@ class Entry:
             spinach.record.header.UnreadableRecord: written by a newer release, or damaged.
         """
         return job_from_record(
-            self.stored_id, self.record, retries=self.retries, status=self.status
+            self.stored_id,
+            self.record,
+            retries=self.retries,
+            status=self.status,
+            namespace=self.namespace,
         )
 
     @property
@@ -102,9 +108,14 @@ class Entry:
 
 
 class Ledger:
-    """The jobs of one test in the order they were scheduled; thread safe."""
+    """The jobs of one test in the order they were scheduled; thread safe.
 
-    def __init__(self) -> None:
+    Args:
+        namespace: of the engine that they are scheduled with.
+    """
+
+    def __init__(self, namespace: str = "") -> None:
+        self._namespace = namespace
         #: Threads that wait for results.
         self.awaited = AwaitedResults()
         self._lock = threading.Lock()  # guards the entries, what is in them, and the numbers
@@ -287,7 +298,9 @@ class Ledger:
         return undo
 
     def _add(self, stored_id: StoredId, record: bytes, status: JobStatus) -> Entry:
-        entry = Entry(stored_id, record, status, number=self._next_number)
+        entry = Entry(
+            stored_id, record, status, number=self._next_number, namespace=self._namespace
+        )
         self._next_number += 1
         self._entries[stored_id] = entry
         return entry

@@ -88,7 +88,11 @@ def tell_cancelled_unrun(namespace: str, lease: Lease) -> None:
     """Log that a job was cancelled before it started, and send the signal; on a worker thread."""
     try:
         job = job_from_record(
-            lease.stored_id, lease.record, retries=lease.retries, status=JobStatus.CANCELLED
+            lease.stored_id,
+            lease.record,
+            retries=lease.retries,
+            status=JobStatus.CANCELLED,
+            namespace=namespace,
         )
     except UnreadableRecord as exc:
         JOB_LOGGER.info(

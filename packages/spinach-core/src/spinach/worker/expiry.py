@@ -55,7 +55,11 @@ def tell_expired(lease: Lease, namespace: str) -> None:
     if not (signals.job_expired.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)):
         return
     job = job_from_record(
-        lease.stored_id, lease.record, retries=lease.retries, status=JobStatus.EXPIRED
+        lease.stored_id,
+        lease.record,
+        retries=lease.retries,
+        status=JobStatus.EXPIRED,
+        namespace=namespace,
     )
     with SHIELD:
         JOB_LOGGER.info(

@@ -112,6 +112,7 @@ class Overdue:
                         lease.record,
                         retries=lease.retries,
                         status=JobStatus.RUNNING,
+                        namespace=self._namespace,
                     )
                     signals.job_overdue.send(self._namespace, job=job)
             leave_child()

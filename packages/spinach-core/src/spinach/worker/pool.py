@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from spinach import signals
 from spinach.clock import SystemClock
 from spinach.const import DEFAULT_QUEUE, VERSION
@@ -376,4 +378,5 @@ class WorkerPool:
                     "attempt": job.attempt,
                 },
             )  # fmt: skip
-        signals.job_failed.send(self._options.namespace, job=job, err=err)
+        namespace = self._options.namespace
+        signals.job_failed.send(namespace, job=structs.replace(job, namespace=namespace), err=err)

@@ -163,7 +163,7 @@ class Worker:
             args, kwargs, _ = decode_payload(lease.record)
             # Only a receiver or a log handler needs a snapshot; most jobs have neither.
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
-            job = _snapshot(lease) if watched else None
+            job = _snapshot(lease, self._namespace) if watched else None
         except UnreadableRecord as exc:
             job_id = job_id_of(lease.stored_id)
             with SHIELD:
@@ -202,7 +202,8 @@ class Worker:
             return self._failed(work, refusal, seconds, may_pass=False)
         if job is not None or signals.job_finished.receivers:
             with SHIELD:
-                self._tell_success(job or _snapshot(lease), self.clock.monotonic() - started)
+                told = job or _snapshot(lease, self._namespace)
+                self._tell_success(told, self.clock.monotonic() - started)
         if options is None:
             return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
         return Outcome(
@@ -308,7 +309,7 @@ class Worker:
         return None
 
     def _tell_failure(self, outcome: Outcome, err: BaseException, seconds: float) -> None:
-        job = _snapshot(outcome.lease)
+        job = _snapshot(outcome.lease, self._namespace)
         if outcome.kind in _EARLY:
             tell_early_end(self._namespace, job, outcome, err, _extra(job, seconds))
             return
@@ -351,9 +352,13 @@ class Worker:
                 )  # fmt: skip
 
 
-def _snapshot(lease: Lease) -> Job:
+def _snapshot(lease: Lease, namespace: str) -> Job:
     return job_from_record(
-        lease.stored_id, lease.record, retries=lease.retries, status=JobStatus.RUNNING
+        lease.stored_id,
+        lease.record,
+        retries=lease.retries,
+        status=JobStatus.RUNNING,
+        namespace=namespace,
     )
 
 
