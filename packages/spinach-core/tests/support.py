@@ -206,9 +206,13 @@ class Ear:
             signal.connect(receiver, sender=self.namespace)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         for signal, receiver in self._receivers:
             signal.disconnect(receiver, sender=self.namespace)
+        if kind is None:
+            # Every signal says where its job comes from.
+            named = {kwargs["job"].namespace for _, kwargs in self.heard if "job" in kwargs}
+            assert named <= {self.namespace}
         # blinker keeps a receiver that had a sender until it is collected. Freed at once, it
         # makes no later test's jobs dearer: those are counted.
         self._receivers.clear()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from spinach import Batch, Engine, Job, JobStatus, MemoryBroker, Tasks
+from spinach import Batch, Engine, Job, JobStatus, MemoryBroker, Tasks, signals
 from spinach.exc import InvalidArgument, SpinachError
 from spinach.failed import FailedEntry
 from spinach.operating.queues import PurgeProgress
@@ -82,6 +82,10 @@ SOURCES: dict[str, Callable[[Shop], Job]] = {
     "a page": lambda shop: job_of_a_page(shop),
     "the failed store": lambda shop: shop.failed().job,
     "an entry that was looked up": lambda shop: job_of_an_entry(shop),
+    "a signal of a worker": lambda shop: job_of_a_signal(shop, signals.job_started),
+    "a signal of a failure": lambda shop: job_of_a_signal(shop, signals.job_failed),
+    "a signal of an expiry": lambda shop: job_of_a_signal(shop, signals.job_expired),
+    "a signal of a cancel": lambda shop: job_of_a_signal(shop, signals.job_cancelled),
 }
 
 
@@ -110,6 +114,21 @@ def job_of_an_entry(shop: Shop) -> Job:
     entry = shop.spin.failed.get(shop.failed().job.id)
     assert entry is not None
     return entry.job
+
+
+def job_of_a_signal(shop: Shop, signal: signals.SafeSignal) -> Job:
+    heard: list[Job] = []
+
+    def hear(*_: Any, job: Job, **__: Any) -> None:
+        heard.append(job)
+
+    with signal.connected_to(hear):
+        taken_back = shop.spin.schedule("plain")
+        shop.spin.jobs.cancel(taken_back)
+        at = datetime(2020, 1, 1, tzinfo=UTC)
+        shop.spin.options(expires_in=HOUR).schedule_at("plain", at)
+        shop.failed()
+    return heard[0]
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)

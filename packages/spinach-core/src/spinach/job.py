@@ -95,7 +95,7 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
     task_kwargs: dict[str, Any] = {}
     #: What its record says of them; None: it was scheduled without any.
     options: RecordOptions | None = None
-    #: Of the engine that scheduled it; empty where that is not known.
+    #: Of the engine that scheduled it. Empty in a job that Spinach did not make.
     namespace: str = ""
 
     def __repr__(self) -> str:

@@ -62,6 +62,8 @@ class Entry:
     number: int = 0
     #: A periodic task's own, made when its time came.
     fired: bool = False
+    #: Of the engine that it was scheduled with.
+    namespace: str = ""
 
     def job(self) -> Job:
         """A snapshot.
@@ -70,7 +72,11 @@ class Entry:
             spinach.record.header.UnreadableRecord: written by a newer release, or damaged.
         """
         return job_from_record(
-            self.stored_id, self.record, retries=self.retries, status=self.status
+            self.stored_id,
+            self.record,
+            retries=self.retries,
+            status=self.status,
+            namespace=self.namespace,
         )
 
     @property
@@ -124,9 +130,14 @@ class Entry:
 
 
 class Ledger:
-    """The jobs of one test in the order they were scheduled; thread safe."""
+    """The jobs of one test in the order they were scheduled; thread safe.
 
-    def __init__(self) -> None:
+    Args:
+        namespace: of the engine that they are scheduled with.
+    """
+
+    def __init__(self, namespace: str = "") -> None:
+        self._namespace = namespace
         #: Threads that wait for the end of jobs.
         self.awaited = AwaitedJobs()
         self._lock = threading.Lock()  # guards the entries, what is in them, and the numbers
@@ -318,7 +329,9 @@ class Ledger:
         return undo
 
     def _add(self, stored_id: StoredId, record: bytes, status: JobStatus) -> Entry:
-        entry = Entry(stored_id, record, status, number=self._next_number)
+        entry = Entry(
+            stored_id, record, status, number=self._next_number, namespace=self._namespace
+        )
         self._next_number += 1
         self._entries[stored_id] = entry
         return entry

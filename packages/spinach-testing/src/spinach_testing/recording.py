@@ -238,7 +238,7 @@ def recording(engine: Engine) -> Iterator[Recording]:
         WorkersRunning: it has workers already.
     """
     inner = engine._broker  # noqa: SLF001 - both are Spinach's own
-    ledger = Ledger()
+    ledger = Ledger(engine.namespace)
     recorded = Recording(engine, ledger)
     with (
         engine.using_broker(RecordingBroker(inner, ledger)),
