@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "Spinach"
 author = "Spinach contributors"
@@ -27,3 +31,31 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"Spinach {version}"
+
+#: Stands for a colon while napoleon looks at the text.
+_COLON = "\ue000"
+
+
+def setup(app: Sphinx) -> None:
+    """Keep napoleon from taking what stands before a colon for a type.
+
+    It looks for one in the first line about an attribute, and in what a function returns. Types
+    stand in annotations here.
+    """
+    # It comes with a priority of 500.
+    app.connect("autodoc-process-docstring", _hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", _show_colons, priority=600)
+
+
+def _hide_colons(_a: Sphinx, what: str, _n: str, _o: object, _p: object, lines: list[str]) -> None:
+    returned = False
+    for number, line in enumerate(lines):
+        if line.strip():
+            returned = line == "Returns:" or (returned and line.startswith(" "))
+        first = number == 0 and what in {"attribute", "data", "property"}
+        if first or (returned and line != "Returns:"):
+            lines[number] = line.replace(": ", f"{_COLON} ")
+
+
+def _show_colons(_a: Sphinx, _w: str, _n: str, _o: object, _p: object, lines: list[str]) -> None:
+    lines[:] = [line.replace(_COLON, ":") for line in lines]

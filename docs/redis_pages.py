@@ -64,9 +64,10 @@ applications meet unless they share a namespace. Keys without braces, such as `s
 KEYS_TAIL = """
 `running:<member>` is taken by the scripts that look at the leases of a member: `fetch`,
 `report`, `beat`, `recover`, `reconcile`, `leave`, `join`, `counts`, `find`, `list`, `cancel`,
-`workers` and `limit`. `producer:<session>` is taken by `enqueue`, `taken:<call>` by `revive_all`.
-These two expire. The sizes in `guard` are those of `cancelling` and `progress`, where they are
-not 0.
+`workers` and `limit`. `result:<job>` is taken by `report` where ends are to be kept, and by `ends`
+where its caller is going to wait; `producer:<session>` by `enqueue`, `taken:<call>` by
+`revive_all`. These three expire. The sizes in `guard` are those of `cancelling` and `progress`,
+where they are not 0.
 
 The scores of `declared` and `slots` are all 0, so that the server keeps them in the order of
 their bytes: what belongs to a task stands together. `ZRANGEBYLEX {shop/mail}:slots
@@ -83,19 +84,22 @@ repeat, and the job's UUID. A record is the job itself, byte for byte as it was 
 |---|---|
 | jobs, and the lists and sets of their ids | the jobs that are not done, and the failed ones |
 | failed jobs | <bounds> of records and reasons, or what workers say |
-| `cancelled` | ids that a fetch has not come to yet: at most those of `ready` |
+| `cancelled`, and its ids in `ready` | the jobs cancelled behind one that no fetch has taken yet |
 | `cancelling`, `progress` | the leased jobs |
 | members | live processes; a dead one goes with its recovery |
 | `producer:<session>` | of the last 10 minutes: as many for a queue as calls schedule at once |
 | `taken:<call>` | of the last minute: one for each 500 jobs of `retry_all` and `discard_all` |
+| `results`, `results-until` | the jobs that ended within their `keep_result`; workers drop others |
+| `awaited`, `result:<job>` | the jobs that someone waits for, or did some seconds ago |
 | `limits`, `declared` | the limited tasks, and those of each member |
 | periodic tasks | those declared within 30 days |
 | `flow` | 22 small fields |
 | all others | one small value |
 
 When the last job is done and the last worker has left, what stays is `version`, `guard`,
-`leases`, `enqueued`, `flow`, `failed-bytes`, the failed jobs, the periodic tasks, and what an
-operator has set.
+`leases`, `enqueued`, `flow`, `failed-bytes`, the failed jobs, the ends of jobs that were asked to
+be kept, the periodic tasks, and what an operator has set. No server forgets an end by itself: those
+that are kept no longer go when the next worker comes.
 
 ## What an operator may do
 
@@ -191,8 +195,10 @@ def table() -> list[tuple[str, str, str]]:
 
 
 def users(name: str) -> str:
-    """The scripts that always declare this key."""
+    """The scripts that declare this key."""
     found = [each.name for each in script.SCRIPTS if name in getattr(keys, each.name.upper(), ())]
+    if name in keys.KEPT:
+        found.append("report, where ends are to be kept")
     return ", ".join(found)
 
 

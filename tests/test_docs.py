@@ -2,7 +2,8 @@
 
 The Python blocks of a page run in order in one process, as a reader would type them, and
 what they print has to be what the blocks after `<!-- output -->` show. A block after the
-comment `<!-- not run: reason -->` is left out.
+comment `<!-- not run: reason -->` is left out. A block after `<!-- output of the example -->`
+is what the example that is listed above it prints.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ BLOCK = re.compile(r"^( *)(`{3,}|:{3,})python\n(.*?)^\1\2$", re.MULTILINE | re.D
 NOT_RUN = re.compile(r"<!-- not run: .+ -->\n+$")
 OUTPUT = re.compile(r"^<!-- output -->\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INCLUDE = re.compile(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)```$", re.MULTILINE)
+EXAMPLE = re.compile(
+    r"^```\{literalinclude\} (\S+)\n:language: python\n```\n\n"
+    r"<!-- output of the example -->\n```text\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 IGNORED = shutil.ignore_patterns("__pycache__", ".*", "dist", "build")
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -81,6 +87,24 @@ def test_python_blocks_run_and_print_what_the_page_shows(page: str, tmp_path: Pa
     shown = OUTPUT.findall(text_of(page))
     if shown:
         assert answer.stdout == "".join(shown)
+
+
+def test_on_call_asks_the_twenty_questions_that_it_promises() -> None:
+    text = text_of("docs/guides/on-call.md")
+    parts = re.split(r"^\*\*(\d+)\. ", text, flags=re.MULTILINE)
+    assert parts[1::2] == [str(number) for number in range(1, 21)]
+    # Each is answered by a call.
+    assert all("\n```python\n" in answer for answer in parts[2::2])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- output of" in text_of(page)])
+def test_examples_print_what_the_page_shows_below_them(page: str, tmp_path: Path) -> None:
+    shown = EXAMPLE.findall(text_of(page))
+    assert len(shown) == text_of(page).count("<!-- output of")
+    for path, output in shown:
+        command = [sys.executable, "-W", "error", str((ROOT / page).parent / path)]
+        printed = subprocess.check_output(command, cwd=tmp_path, encoding="utf-8", timeout=50)
+        assert printed == output
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != GENERATED])

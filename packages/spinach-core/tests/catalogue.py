@@ -43,7 +43,6 @@ from spinach.exc import (
     WorkerLost,
     WorkersRunning,
 )
-from spinach.outcome import Outcome, OutcomeKind
 from spinach_memory import MemoryBroker, MemoryStore
 from spinach_testing.clock import VirtualClock
 
@@ -249,30 +248,21 @@ def _soon(heard: SimpleQueue[BaseException]) -> BaseException | None:
         return None
 
 
-def _result_of(function: Callable[[], object]) -> None:
+def a_job_without_a_result() -> None:
+    """Ask for the result of a job that failed."""
     spin = Engine(MemoryBroker())
-    spin.task(name="divide", keep_result=timedelta(minutes=5))(function)
+    spin.task(name="divide", keep_result=timedelta(minutes=5))(lambda: 1 / 0)
     job = spin.schedule("divide")
     spin.start_workers(1, stop_when_queue_empty=True)
     spin.result(job, timeout=timedelta(seconds=10))
 
 
-def a_job_without_a_result() -> None:
-    """Ask for the result of a job that failed."""
-    _result_of(lambda: 1 / 0)
-
-
 def a_job_that_was_cancelled() -> None:
     """Ask for the result of a job that was cancelled."""
-    broker = MemoryBroker()
-    spin = Engine(broker)
+    spin = Engine(MemoryBroker())
     spin.task(name="report", keep_result=timedelta(minutes=5))(print)
     job = spin.schedule("report")
-    broker.join("spinach", "worker", Enrolment(lease_ms=30_000))
-    turn = FetchTurn("spinach", "worker", 1)
-    [reply] = broker.fetch([turn], idle=1, extra=0, max_bytes=1000)
-    cancelled = Outcome(OutcomeKind.CANCELLED, reply.leases[0], "report", keep_ms=300_000)
-    broker.report([cancelled])
+    spin.jobs.cancel(job)
     spin.result(job, timeout=timedelta(seconds=10))
 
 

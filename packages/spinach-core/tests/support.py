@@ -254,7 +254,9 @@ UNANSWERED = BrokerUnavailable("The test cut the line.")
 _UNKNOWN: dict[str, Callable[..., Any]] = {
     "join": lambda *_: JoinReply(verdict=Verdict.UNKNOWN, error=UNANSWERED),
     "fetch": lambda turns: [FetchReply(verdict=Verdict.UNKNOWN, error=UNANSWERED)] * len(turns),
-    "beat": lambda turns: [BeatReply(verdict=Verdict.UNKNOWN, error=UNANSWERED)] * len(turns),
+    "beat": lambda turns, _progress: (
+        [BeatReply(verdict=Verdict.UNKNOWN, error=UNANSWERED)] * len(turns)
+    ),
     "reconcile": lambda *_: ReconcileReply(verdict=Verdict.UNKNOWN, error=UNANSWERED),
     "leave": lambda *_: TurnReply(verdict=Verdict.UNKNOWN, error=UNANSWERED),
     "report": lambda outcomes: ReportReply(

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from spinach import Tasks
-from spinach.brokers.calls import BeatReply, FetchReply, QueueCounts, Turn, Verdict
+from spinach.brokers.calls import BeatProgress, BeatReply, FetchReply, QueueCounts, Turn, Verdict
 from spinach.exc import BrokerError, BrokerUnavailable
 from spinach.worker.conditions import Conditions
 from spinach_memory import MemoryBroker
@@ -36,10 +36,10 @@ class Telling(MemoryBroker):
             for turn, reply in zip(turns, super().fetch(turns, **options), strict=True)
         ]
 
-    def beat(self, turns: Sequence[Turn]) -> list[BeatReply]:
+    def beat(self, turns: Sequence[Turn], progress: Sequence[BeatProgress] = ()) -> list[BeatReply]:
         return [
             msgspec.structs.replace(reply, full=turn.queue in self.full)
-            for turn, reply in zip(turns, super().beat(turns), strict=True)
+            for turn, reply in zip(turns, super().beat(turns, progress), strict=True)
         ]
 
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spinach import AbortException, RetryException, Tasks, current_job, signals
-from spinach.exc import JobCancelled, JobReleased
+from spinach.exc import JobCancelled, JobReleased, NoResult, WorkersRunning
 from spinach.jobs import CancelVerdict
 from spinach.progress import Progress
 from spinach.record.ids import job_id_of
@@ -89,7 +89,7 @@ def test_a_cancelled_job_that_ends_in_any_failure_is_cancelled(
         cancel(shop.engine, *running(shop.engine))
         return end()
 
-    shop = Shop(bench, work, max_retries=max_retries)
+    shop = Shop(bench, work, max_retries=max_retries, keep_result=timedelta(hours=1))
     ear = shop.run()
     assert ear.jobs == [
         ("job_started", "RUNNING"),
@@ -98,6 +98,9 @@ def test_a_cancelled_job_that_ends_in_any_failure_is_cancelled(
     ]
     counts = shop.counts
     assert (counts.unfinished, counts.failed, counts.future) == (0, 0, 0)
+    with pytest.raises(NoResult) as told:
+        shop.engine.result(shop.job, timeout=timedelta(0))
+    assert told.value.reason == "cancelled"
 
 
 def raising(err: BaseException) -> None:
@@ -452,6 +455,30 @@ def test_without_a_thread_to_spare_it_is_logged_all_the_same(
     assert "Job is overdue: work" in caplog.text
     slow.go_on.set()
     bench.busy = 0
+    shop.engine.stop_workers()
+
+
+@pytest.mark.concurrency
+def test_a_log_that_raises_where_there_is_no_thread_to_spare_ends_no_worker(
+    bench: Bench, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    shop = Shop(bench, slow, time_limit=5 * SECOND)
+    shop.engine.start_workers(1, block=False)
+    wait_for(slow.begun)
+    bench.busy = 1
+    bench.settle()
+    monkeypatch.setattr("spinach.worker.overdue.EngineThread.start", refuse)
+    monkeypatch.setattr("spinach.worker.overdue.WORKER_LOGGER.warning", refuse)
+    bench.advance(5 * SECOND)
+    slow.go_on.set()
+    bench.busy = 0
+    bench.settle()
+    monkeypatch.undo()
+    with pytest.raises(WorkersRunning):
+        shop.engine.start_workers(block=False)
     shop.engine.stop_workers()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +17,8 @@ from spinach.support.exception_text import (
     line_of,
     message_of,
     shown,
+    stack_of,
+    stack_text,
     trace_of,
     traceback_of,
 )
@@ -271,3 +276,44 @@ def test_only_the_class_says_whether_an_exception_asks_for_something() -> None:
     engine.schedule("pretends")
     engine.start_workers(1, stop_when_queue_empty=True)
     assert len(ran) == 3
+
+
+# -- stacks -------------------------------------------------------------------------
+
+
+def test_a_stack_is_shown_as_python_shows_it() -> None:
+    shown, expected = stack_text(stack_of(sys._getframe())), "".join(traceback.format_stack())
+    assert shown == expected
+
+
+def test_a_deep_stack_is_cut_to_where_the_thread_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(depth: int) -> str:
+        return second(depth - 1) if depth else stack_text(stack_of(sys._getframe()))
+
+    def second(depth: int) -> str:
+        return first(depth)
+
+    short = first(300)
+    assert short.count("  File ") == 100
+    assert short.endswith("stack_text(stack_of(sys._getframe()))\n")
+    # A line of source may be as long as a file.
+    monkeypatch.setattr(linecache, "getline", lambda *_: "x" * 100_000)
+    assert len(first(3)) == 16 * 1024
+
+
+class Loader:
+    """Has no source, and says so in a way of its own."""
+
+    get_source = raising
+
+
+def test_a_stack_whose_sources_cannot_be_read_is_shown_without_them() -> None:
+    module: dict[str, Any] = {"__loader__": Loader(), "__name__": "hostile"}
+    exec(compile("def call(function):\n    return function()\n", "hostile.py", "exec"), module)
+    # As any traceback of it does that Python shows.
+    assert linecache.lazycache("hostile.py", module)
+    with pytest.raises(RuntimeError, match="refused"):
+        linecache.getline("hostile.py", 1)
+    stack = module["call"](lambda: stack_of(sys._getframe()))
+    assert '  File "hostile.py", line 2, in call\n' in stack_text(stack)
+    linecache.cache.pop("hostile.py")

@@ -301,17 +301,23 @@ def test_only_for_a_job_that_may_expire_is_the_date_asked_for(
 
 
 @pytest.mark.parametrize("listened", [True, False])
-def test_a_damaged_instant_harms_no_worker(listened: bool, bench: Bench, log: Log) -> None:
+def test_a_damaged_instant_ends_the_job_alike_whether_someone_listens_or_not(
+    listened: bool, bench: Bench, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
     header = header_line(max_retries=0, queue="spinach", task="note", flags="x")
     (job_id,) = new_ids(1)
     record = header + b'[["damaged"],{},0,{"expires_ms":-%d}]' % 10**30
     log.engine._broker.enqueue([Deposit("spinach", stored_id(job_id, 0), record)])
     log.engine.schedule("note", "after it")
     if listened:
-        with Ear("bench"):
+        caplog.set_level(logging.INFO, "spinach.job")
+        with Ear("bench") as ear:
             log.work()
+        # It cannot be shown.
+        assert ear.of("job_expired") == []
+        assert f"Job expired: {job_id}, its record cannot be read" in caplog.text
     else:
         log.work()
     assert log.runs == ["after it"]
-    # Somebody who listens gets a job to see, and this one cannot be shown.
-    assert bench.counts(log.engine).failed == listened
+    counts = bench.counts(log.engine)
+    assert (counts.unfinished, counts.failed) == (0, 0)

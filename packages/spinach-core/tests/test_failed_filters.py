@@ -108,6 +108,15 @@ def test_an_id_that_no_job_of_the_namespace_has_is_not_found(bench: Bench, fille
     assert filled.failed.get(uuid.uuid4()) is None
 
 
+def test_a_job_of_another_namespace_is_refused(bench: Bench, filled: Engine) -> None:
+    elsewhere = bench.engine(namespace="elsewhere")
+    job = filled.failed.list()[0].job
+    for call in (elsewhere.failed.get, elsewhere.failed.retry, elsewhere.failed.discard):
+        with pytest.raises(InvalidArgument, match="'bench', and this engine has 'elsewhere'"):
+            call(job)
+    assert filled.failed.get(job) is not None
+
+
 def test_the_cursor_of_an_entry_that_was_looked_up_is_one_of_the_whole_list(
     filled: Engine,
 ) -> None:
@@ -213,7 +222,7 @@ def test_a_cursor_of_another_namespace_is_refused(bench: Bench, filled: Engine) 
 @pytest.mark.parametrize(
     ("filters", "error", "text"),
     [
-        ({"task": 7}, InvalidArgument, "task is 7 of type int.*entry.job.task_name"),
+        ({"task": 7}, InvalidArgument, r"task is 7 of type int.*job\.task_name"),
         ({"task": "a b"}, InvalidName, "'a b'"),
         ({"task": print}, UnknownTask, "print"),
         ({"error": "MailError"}, InvalidArgument, "error is 'MailError'.*'builtins.ValueError'"),

@@ -12,6 +12,7 @@ from spinach import Tasks
 from spinach.brokers.calls import Verdict
 from spinach.const import MAX_BUFFER, MAX_FETCH
 from spinach.outcome import Lease, Outcome, OutcomeKind
+from spinach.record.options import RecordOptions
 from spinach.worker.buffer import LeasedJob
 from spinach.worker.in_flight import InFlight
 from spinach.worker.membership import Membership
@@ -517,6 +518,20 @@ def test_outcome_that_frees_a_slot_is_reported_in_a_hurry(limit: int | None, hur
     assert rig.notifier_rang == 1
 
 
+@pytest.mark.parametrize("keep_ms, waiting, hurries", [(None, 0, 0), (5, 0, 1), (5, 1, 0)])
+def test_end_that_someone_may_wait_for_is_reported_in_a_hurry(
+    keep_ms: int | None, waiting: int, hurries: int
+) -> None:
+    rung: list[None] = []
+    rig = Rig(hurry_notifier=lambda: rung.append(None))
+    rig.put(*range(1 + waiting))
+    job = rig.take(1)
+    rig.in_flight.close()
+    told = Outcome(SUCCEEDED, job.lease, "print", keep_ms=keep_ms)
+    assert rig.in_flight.exchange(1, told) is None
+    assert len(rung) == hurries
+
+
 def test_threads_that_run_short_jobs_are_worth_a_moment(rig: Rig) -> None:
     rig.prefetch.job_took(0.0001)
     rig.prefetch.fetch_took(0.016)
@@ -616,6 +631,18 @@ def test_a_cancelled_job_in_the_buffer_frees_its_slot_in_a_hurry() -> None:
     rig.in_flight.request_cancel([pair(job)])
 
     assert len(hurries) == 1
+
+
+def test_outcomes_without_a_thread_say_how_long_the_end_is_kept(rig: Rig) -> None:
+    cancelled, given_back = rig.job(1), rig.job(2)
+    cancelled.options = given_back.options = RecordOptions(keep_ms=5)
+    rig.in_flight.put([cancelled, given_back])
+
+    rig.in_flight.request_cancel([pair(cancelled)])
+    rig.in_flight.give_back()
+
+    told = [(outcome.kind, outcome.keep_ms) for outcome in rig.in_flight.collect((), 1000)]
+    assert told == [(CANCELLED, 5), (RELEASE, 5)]
 
 
 def test_cancel_again_is_fine(rig: Rig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 import uuid
 from datetime import timedelta
@@ -14,7 +15,7 @@ import pytest
 from spinach import Engine, Job, JobStatus, RetryException, Tasks
 from spinach.brokers.calls import CancelVerdict, Place
 from spinach.const import MAX_SHOWN
-from spinach.exc import InvalidArgument, InvalidName, WaitInWorker, WaitTimeout
+from spinach.exc import InvalidArgument, InvalidName, UnknownTask, WaitInWorker, WaitTimeout
 from spinach.jobs import JobView
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
@@ -113,6 +114,22 @@ def test_what_is_no_job_is_refused(engine: Engine, wanted: Any) -> None:
         engine.jobs.wait(wanted, timeout=None)
 
 
+def test_job_of_another_namespace_is_refused(engine: Engine, bench: Bench) -> None:
+    elsewhere = bench.engine(namespace="elsewhere")
+    job = engine.schedule("once")
+    seen = there(engine, job).job
+    assert seen is not None
+    for each in (job, seen):
+        for call in (elsewhere.jobs.get, elsewhere.jobs.cancel):
+            with pytest.raises(InvalidArgument, match="'bench', and this engine has 'elsewhere'"):
+                call(each)
+        with pytest.raises(InvalidArgument, match="Ask the engine that scheduled it"):
+            elsewhere.jobs.wait(each, timeout=None)
+    assert there(engine, job).status is JobStatus.QUEUED
+    # An id may be anybody's.
+    assert elsewhere.jobs.get(job.id) is None
+
+
 @pytest.mark.timeout(60)
 def test_running_job_tells_who_has_it_and_since_when(
     engine: Engine, bench: Bench, gate: Gate
@@ -127,7 +144,7 @@ def test_running_job_tells_who_has_it_and_since_when(
     assert (view.status, view.place, view.exact) == (JobStatus.RUNNING, Place.LEASED, True)
     assert view.worker is not None
     assert view.worker.since == now
-    assert view.worker.pid.isdigit()
+    assert view.worker.pid == os.getpid()
     assert view.worker.host
     view = there(engine, second)
     assert view.status is JobStatus.QUEUED
@@ -150,7 +167,7 @@ def test_job_in_a_buffer_may_run_and_says_that_it_is_not_known(
     view = there(engine, job)
     assert (view.status, view.exact) == (JobStatus.RUNNING, False)
     assert view.worker is not None
-    assert (view.worker.member, view.worker.host, view.worker.pid) == ("m", "", "")
+    assert (view.worker.member, view.worker.host, view.worker.pid) == ("m", None, None)
 
 
 def test_failed_attempts_and_their_last_error_are_told(engine: Engine, bench: Bench) -> None:
@@ -241,6 +258,8 @@ def test_list_tells_jobs_of_a_state_and_of_a_task(engine: Engine, bench: Bench) 
     assert ids(listed("spinach", status=JobStatus.WAITING).jobs) == [waits.id]
     assert set(ids(listed("spinach", status=JobStatus.QUEUED).jobs)) == {ready.id, other.id}
     assert set(ids(listed("spinach", task="once").jobs)) == {waits.id, ready.id}
+    [task] = [each for each in engine._task_table.by_name.values() if each.name == "once"]
+    assert listed("spinach", task=task) == listed("spinach", task="once")
     assert listed("spinach", status=JobStatus.RUNNING).jobs == ()
     assert listed("spinach", status=JobStatus.FAILED).jobs == ()
     assert listed("nothing").jobs == ()
@@ -291,6 +310,8 @@ def test_cursor_of_another_broker_is_refused(engine: Engine) -> None:
         ({"limit": 0}, InvalidArgument, "limit is 0"),
         ({"limit": 1001}, InvalidArgument, "limit is 1001"),
         ({"task": "no name"}, InvalidName, "task name"),
+        ({"task": 7}, InvalidArgument, "task is 7 of type int, expected the name of a task"),
+        ({"task": print}, UnknownTask, "Unknown task <built-in function print>"),
     ],
 )
 def test_list_refuses_what_makes_no_sense(

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from spinach import AbortException, Engine, JobStatus, Tasks
-from spinach.brokers.calls import FlowSample, MemberLease, QueueSurvey
-from spinach.clock import from_ms
+from spinach.brokers.calls import FlowSample, QueueSurvey
 from spinach.const import FINE_SAMPLE_MS, PURGE_CHUNK, VERSION
 from spinach.exc import BrokerUnavailable, InvalidArgument, InvalidName, UnknownQueue, UnknownTask
-from spinach.operating.flow import flow_over, given_between
+from spinach.operating.flow import flow_over
 from spinach.operating.queues import PurgeProgress
 from spinach.record.ids import stored_id
 
@@ -124,8 +123,8 @@ def test_the_flow_tells_how_many_jobs_came_and_ended(shop: Shop, bench: Bench) -
     assert view.last_hour.came == 6 + 2
 
 
-def sample(at_ms: int, number: int = 0, leases: int = 0) -> FlowSample:
-    return FlowSample(at_ms=at_ms, came=number, ended=number, leases=leases)
+def sample(at_ms: int, number: int = 0) -> FlowSample:
+    return FlowSample(at_ms=at_ms, came=number, ended=number)
 
 
 def survey(*samples: FlowSample) -> QueueSurvey:
@@ -148,17 +147,6 @@ def test_samples_of_a_clock_that_was_set_back_do_not_count() -> None:
     assert flow is not None
     # A store that went back to an earlier state.
     assert (flow.came, flow.ended) == (5, 0)
-
-
-def lease(order: int) -> MemberLease:
-    return MemberLease(stored_id=stored_id("x", 1), task="t", retries=0, direct=True, order=order)
-
-
-def test_a_lease_is_as_old_as_the_samples_around_it_say() -> None:
-    samples = [sample(10_000, leases=5), sample(20_000, leases=9), sample(30_000, leases=9)]
-    assert given_between(lease(6), samples, 40_000) == (from_ms(10_000), from_ms(20_000))
-    assert given_between(lease(3), samples, 40_000) == (None, from_ms(10_000))
-    assert given_between(lease(12), samples, 40_000) == (from_ms(30_000), from_ms(40_000))
 
 
 def test_a_paused_queue_waits_and_goes_on(shop: Shop, bench: Bench) -> None:
@@ -236,7 +224,9 @@ def test_a_purge_takes_what_waits_in_parts_and_tells_how_far_it_is(
     assert shop.spin.queues.purge("spinach") == 0
 
 
-def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(shop: Shop) -> None:
+def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     from spinach import Batch
 
     batch = Batch()
@@ -247,20 +237,31 @@ def test_a_purge_that_is_interrupted_has_forgotten_what_it_told(shop: Shop) -> N
     def enough(progress: PurgeProgress) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with (
+        caplog.at_level("INFO", "spinach.engine"),
+        pytest.raises(KeyboardInterrupt) as broken_off,
+    ):
         shop.spin.queues.purge("spinach", progress=enough)
+    [note] = broken_off.value.__notes__
+    assert note.startswith(f"At least {PURGE_CHUNK} jobs of queue spinach were forgotten")
+    assert f"Queue spinach was purged of {PURGE_CHUNK} jobs" in caplog.text
     assert shop.spin.queues.get("spinach").ready == 7
     assert shop.spin.queues.purge("spinach") == 7
 
 
-def test_a_purge_ends_although_jobs_keep_coming(shop: Shop) -> None:
-    shop.spin.schedule("quick")
-
-    def more(progress: PurgeProgress) -> None:
+def test_a_purge_ends_although_jobs_keep_coming(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spinach.operating.queues.PURGE_CHUNK", 1)
+    for _ in range(3):
         shop.spin.schedule("quick")
 
-    assert shop.spin.queues.purge("spinach", JobStatus.QUEUED, progress=more) == 1
-    assert shop.spin.queues.get("spinach").ready == 1
+    def more(progress: PurgeProgress) -> None:
+        assert progress.removed <= progress.total
+        shop.spin.schedule("quick")
+
+    assert shop.spin.queues.purge("spinach", JobStatus.QUEUED, progress=more) == 3
+    assert shop.spin.queues.get("spinach").ready == 3
 
 
 def test_a_purge_of_failed_jobs_leaves_all_others(shop: Shop) -> None:
@@ -346,9 +347,9 @@ def test_a_worker_tells_where_it_is_and_what_it_runs(shop: Shop, bench: Bench) -
     [leased] = worker.jobs
     assert (leased.id, leased.task, leased.queue) == (job.id, "wait", "spinach")
     assert (leased.attempt, leased.buffered, worker.leased) == (1, False, 1)
-    assert leased.taken_after is not None
-    assert leased.taken_after <= scheduled <= leased.taken_before
-    assert leased.taken_before - leased.taken_after <= 20 * SECOND
+    # The clock stood while the job was fetched; the store keeps whole milliseconds.
+    assert leased.since is not None
+    assert timedelta(0) <= scheduled - leased.since < timedelta(milliseconds=1)
 
 
 def test_workers_of_one_queue_can_be_asked_for(shop: Shop, bench: Bench) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spinach import Batch, Engine, Job, JobStatus, MemoryBroker, Tasks, signals
-from spinach.brokers.calls import Ending
+from spinach.brokers.calls import Ending, JobEnd
 from spinach.exc import (
     InvalidArgument,
     InvalidTask,
@@ -27,7 +27,9 @@ from spinach.outcome import OutcomeKind
 from spinach.record.header import read_header
 from spinach.record.ids import stored_id
 from spinach.record.options import read_options
+from spinach.results import results_of
 from spinach_memory import MemoryStore
+from spinach_testing.clock import VirtualClock
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 LONG = timedelta(seconds=30)
@@ -177,7 +179,7 @@ def test_retried_from_the_failed_store_it_has_not_failed_any_more(shop: Shop) ->
     ("kind", "reason", "text"),
     [
         (OutcomeKind.CANCELLED, "cancelled", "was cancelled"),
-        (OutcomeKind.EXPIRED, "expired", "expired before a worker started it"),
+        (OutcomeKind.EXPIRED, "expired", "expired before its next attempt began"),
     ],
 )
 def test_job_that_did_not_run_to_its_end_has_no_result(
@@ -228,6 +230,47 @@ def test_results_come_in_the_order_asked_for(shop: Shop) -> None:
     assert shop.spin.results([], timeout=timedelta(0)) == []
 
 
+class OneASecond:
+    """A broker to ask for results: one job after the other ends, one in a second of its clock."""
+
+    def __init__(self, jobs: list[Job[Any]], keep: timedelta) -> None:
+        self.clock = VirtualClock()
+        self.looks = 0
+        self._begun = self.clock.monotonic()
+        self._keep = keep.total_seconds()
+        self._number = {stored_id(job.id_text, job.max_retries): n for n, job in enumerate(jobs)}
+
+    def job_ends(self, queue: str, stored_ids: list[str]) -> list[JobEnd]:
+        self.looks += 1
+        return [self.await_end(queue, each, 0.0) for each in stored_ids]
+
+    def await_end(self, queue: str, wanted: Any, seconds: float) -> JobEnd:
+        number = self._number[wanted]
+        passed = self.clock.monotonic() - self._begun
+        wait = min(seconds, max(0.0, number + 1 - passed))
+        self.clock.advance(timedelta(seconds=wait))
+        passed += wait
+        if passed < number + 1:
+            return JobEnd(ending=Ending.PENDING)
+        if passed < number + 1 + self._keep:
+            return JobEnd(ending=Ending.SUCCEEDED, result=b"%d" % number)
+        return JobEnd(ending=Ending.ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("keep", "looks"), [(SECOND, 20), (HOUR, 2)], ids=["kept shortly", "kept for long"]
+)
+def test_wait_for_many_hears_of_each_while_it_is_kept(
+    shop: Shop, keep: timedelta, looks: int
+) -> None:
+    jobs = [shop.job(int, n, keep_result=keep) for n in range(9)]
+    broker: Any = OneASecond(jobs, keep)
+    assert results_of(broker, "shop", jobs, 30.0) == [*range(9)]
+    assert broker.looks <= looks
+    with pytest.raises(ResultTimeout):
+        results_of(OneASecond(jobs, keep), "shop", jobs, 8.5)  # type: ignore[arg-type]
+
+
 def test_results_of_one_job_named_twice_come_twice(shop: Shop) -> None:
     shop.spin.start_workers(1, block=False)
     job = shop.job(lambda: 5)
@@ -267,8 +310,8 @@ def test_interrupted_wait_leaves_nothing_behind(shop: Shop) -> None:
     job = shop.job(lambda: 3)
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             shop.spin.result(job, timeout=None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -313,9 +356,8 @@ def test_result_is_reported_without_a_pause(shop: Shop) -> None:
 
 
 def test_worker_thread_may_look_and_not_wait(shop: Shop) -> None:
-    def whole() -> list[object]:
+    def whole() -> str:
         part = shop.spin.schedule("part")
-        refused: list[object] = []
         for wait in (
             lambda: shop.spin.result(part, timeout=SECOND),
             lambda: shop.spin.results([part], timeout=None),
@@ -324,10 +366,10 @@ def test_worker_thread_may_look_and_not_wait(shop: Shop) -> None:
                 wait()
         with pytest.raises(ResultTimeout):
             shop.spin.result(part, timeout=timedelta(0))
-        return refused
+        return "refused"
 
     shop.tasks.add(lambda: 1, name="part", queue="nobody")
-    assert shop.told(whole) == []
+    assert shop.told(whole) == "refused"
 
 
 def test_worker_of_another_engine_may_wait(shop: Shop) -> None:
@@ -458,7 +500,7 @@ def test_options_of_a_call_go_with_the_result_of_the_task() -> None:
     late = options.schedule("task")
     clock.advance(HOUR)
     spin.start_workers(1, stop_when_queue_empty=True)
-    with pytest.raises(NoResult, match="expired before a worker started it"):
+    with pytest.raises(NoResult, match="expired before its next attempt began"):
         spin.result(late, timeout=timedelta(0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -188,6 +189,41 @@ except ZeroDivisionError:
 else:
     raise AssertionError("the error did not come")
 {AFTER}"""
+    )
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+
+@forks
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("former", ["signal.SIG_DFL", "lambda *_: os._exit(7)"])
+def test_a_signal_does_in_a_child_of_a_task_what_it_did_before(name: str, former: str) -> None:
+    """As `terminate()` of `multiprocessing` sends it, which waits for the child's end."""
+    run_python(
+        f"""{BLOCKED}
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
+before = signal.signal(signal.{name}, {former})
+
+@spin.task(name="fork")
+def task():
+    begun, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # which ends it, should nothing else
+        os.write(begin, b"x")
+        while True:
+            signal.pause()
+    os.read(begun, 1)
+    os.kill(child, signal.{name})
+    ran.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+spin.schedule("fork")
+spin.start_workers(1, stop_when_queue_empty=True)
+assert ran == [7 if "exit" in {former!r} else -signal.{name}], ran
+""",
+        timeout=20,
     )
 
 

@@ -247,6 +247,24 @@ def test_the_end_of_the_grace_gives_back_what_may_run_again(
     assert [kw["job"].attempt for kw in ear.of("job_started")] == [1]
 
 
+def test_a_log_that_raises_when_the_grace_ends_disturbs_no_stop(
+    bench: Bench, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the log is full")
+
+    engine = bench.engine(holding(held, max_retries=2))
+    engine.schedule("held")
+    engine.start_workers(1, block=False, grace=timedelta(0))
+    wait_for(held.begun)
+    monkeypatch.setattr("spinach.worker.arbiter.WORKER_LOGGER.warning", refuse)
+    joined(stopping(bench, engine))
+    counts = bench.counts(engine)
+    # It has left, so nobody has to take it for dead.
+    assert (counts.ready, counts.leased, counts.members) == (1, 0, 0)
+    late_end(held)
+
+
 def test_after_the_grace_an_at_most_once_job_stays_leased_and_its_outcome_counts(
     bench: Bench, held: Held, caplog: pytest.LogCaptureFixture
 ) -> None:

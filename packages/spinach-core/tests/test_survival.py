@@ -185,7 +185,7 @@ def test_reports_without_an_answer_at_the_stop_are_repeated() -> None:
 class Dies(MemoryBroker):
     """Refuses a beat for good, so that the arbiter dies."""
 
-    def beat(self, turns: Any) -> Any:
+    def beat(self, turns: Any, progress: Any = ()) -> Any:
         raise BrokerError("no permission")
 
 
@@ -217,9 +217,9 @@ class Beaten(MemoryBroker):
             block_seconds = 3600.0  # The process is put to sleep before the wait begins.
         return super().fetch(turns, block_seconds=block_seconds, **options)
 
-    def beat(self, turns: Any) -> Any:
+    def beat(self, turns: Any, progress: Any = ()) -> Any:
         self.beaten.set()
-        return super().beat(turns)
+        return super().beat(turns, progress)
 
 
 @pytest.mark.concurrency

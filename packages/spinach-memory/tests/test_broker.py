@@ -441,3 +441,15 @@ class TestPeriodic:
         assert lab.counts().next_due_in_ms == 300_000
         lab.live(DEATH_NOTICE, other)
         assert lab.counts().next_due_in_ms is None
+
+
+class TestListJobs:
+    def test_looks_at_a_bounded_number_of_jobs(self, lab: Lab) -> None:
+        lab.enqueue(*(deposit() for _ in range(2500)), deposit("rare"))
+        cursor, looks = None, []
+        while True:
+            page = lab.client.list_jobs(QUEUE, task="rare", cursor=cursor)
+            looks.append(len(page.jobs))
+            if (cursor := page.cursor) is None:
+                break
+        assert looks == [0, 0, 1]

@@ -1,66 +1,17 @@
 """Rules of the protocol, each with a change that takes it away and the test that must fail.
 
-A change replaces a piece of source text that has to be there exactly once. Where the source has
-changed since, a test says so, as it does where the named test is gone.
+Those of looking for jobs and of steering are in `mutations_jobs` and `mutations_steering`, and
+those of the packages in `mutations_packages`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
+from .mutation import CONFORMANCE, CORE_TESTS, REDIS_TESTS, SCRIPTS, Mutation, copy_packages
+from .mutations_jobs import JOBS
+from .mutations_packages import PACKAGES
+from .mutations_steering import STEERING
 
 __all__ = ["MUTATIONS", "Mutation", "copy_packages"]
-
-#: What may be changed, and what the tests of it import.
-PACKAGES = ("spinach", "spinach_memory", "spinach_redis", "spinach_testing")
-
-SCRIPTS = "spinach_redis/scripts"
-CONFORMANCE = "packages/spinach-redis/tests/test_conformance.py::TestOneServer"
-REDIS_TESTS = "packages/spinach-redis/tests"
-CORE_TESTS = "packages/spinach-core/tests"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mutation:
-    """One rule, taken away."""
-
-    rule: str
-    #: Below the folder that holds the packages.
-    file: str
-    before: str
-    after: str
-    #: File of the test that must fail, and its name.
-    tests: str
-    test: str
-
-    def apply(self, folder: Path) -> None:
-        """Change a copy of the packages.
-
-        Raises:
-            AssertionError: the text to change is not there, or more than once.
-        """
-        path = folder / self.file
-        text = path.read_text(encoding="utf-8")
-        times = text.count(self.before)
-        assert times == 1, (
-            f"{self.file} has {times} times the text that {self.rule!r} changes, expected one. "
-            f"Write the mutation anew: {self.before!r}"
-        )
-        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
-
-
-def copy_packages(folder: Path) -> None:
-    """Put a copy of each package into a folder, from wherever it is installed."""
-    for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None, name
-        assert spec.origin is not None, name
-        shutil.copytree(
-            Path(spec.origin).parent, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
-
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
@@ -434,7 +385,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what expired is not run",
         file="spinach/worker/worker.py",
-        before="if options is not None and has_expired(options, self._clock):",
+        before="if options is not None and has_expired(options, self.clock):",
         after="if False:",
         tests=f"{CORE_TESTS}/test_expiry.py",
         test="test_what_expired_is_gone_and_never_in_the_failed_store",
@@ -482,8 +433,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a slot for the next where one that came back is cancelled",
         file=f"{SCRIPTS}/cancel.lua",
-        before="    bring_back(q, limit, 1)\n",
-        after="",
+        before="    bring_back(q, limit, number)\n",
+        after="    bring_back(q, limit, 0)\n",
         tests=f"{REDIS_TESTS}/test_marker.py",
         test="test_cancel_of_a_job_that_came_back_wakes_one_for_the_next",
     ),
@@ -498,8 +449,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what is cancelled goes back to no queue",
         file=f"{SCRIPTS}/report.lua",
-        before="if kind == 'S' or (asked[id] and BACK[kind]) then",
-        after="if kind == 'S' then",
+        before=" or (asked[id] and BACK[kind]) then",
+        after=" then",
         tests=CONFORMANCE,
         test="test_job_whose_cancel_was_asked_for_goes_back_to_no_queue",
     ),
@@ -538,8 +489,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="a page goes on where the last one ended",
         file=f"{SCRIPTS}/list.lua",
-        before="      return {'scan', scan, unpack(rest_of(pending, done))}",
-        after="      return {'scan', scan}",
+        before="return {'scan', told, scan, unpack(rest_of(pending, done))}",
+        after="return {'scan', told, scan}",
         tests=CONFORMANCE,
         test="test_pages_of_many_jobs_tell_each_once",
     ),
@@ -586,15 +537,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="results are kept for their time",
         file=f"{SCRIPTS}/ends.lua",
-        before="<= now then\n    found = nil",
-        after="< 0 then\n    found = nil",
+        before="<= now then\n      found = nil",
+        after="< 0 then\n      found = nil",
         tests=CONFORMANCE,
         test="test_result_is_kept_as_long_as_it_was_asked_to",
     ),
     Mutation(
         rule="waits are not asked again",
         file=f"{SCRIPTS}/ends.lua",
-        before="  call('ZADD', q.awaited, string.format('%.0f', now + wait_ms), ids[1])\n",
+        before="  call('ZADD', q.awaited, 'GT', string.format('%.0f', now + wait_ms), ARGV[4])\n",
         after="",
         tests=f"{REDIS_TESTS}/test_results.py",
         test="test_wait_is_one_script_and_one_command",
@@ -610,8 +561,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         rule="what is over goes with a beat",
         file=f"{SCRIPTS}/beat.lua",
-        before="if call('EXISTS', q['results-until'], q.awaited) > 0 then",
-        after="if false then",
+        before="if take_sample(q, now) and call('EXISTS', q['results-until'], q.awaited) > 0 then",
+        after="if take_sample(q, now) and false then",
         tests=f"{REDIS_TESTS}/test_results.py",
         test="test_what_is_over_is_dropped_by_the_calls_that_come",
     ),
@@ -711,4 +662,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests=CONFORMANCE,
         test="test_paused_periodic_task_is_neither_due_nor_fired",
     ),
+    *JOBS,
+    *STEERING,
+    *PACKAGES,
 )

@@ -208,7 +208,7 @@ class Scene:
                 wrong.append(f"{key} runs at most once and started {starts} times")
             if task not in ONCE and key in failed and key not in may_fail:
                 wrong.append(f"{key} may repeat and failed: {failed[key]}")
-            if undisturbed and key not in self.unknown:
+            if undisturbed and key not in self.unknown and key not in cancelled:
                 if ends > 1 + again or not (ends or gone or untold):
                     wrong.append(f"{key} succeeded {ends} times, though no worker was lost")
                 if key in failed and not untold:

@@ -209,11 +209,11 @@ CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
         "more jobs ended than came",
     ),
     "a sample of what did not come": (
-        lambda c, k, m: c.hset(fixed(k, "flow"), "fine-0", "1 99 1 1"),
+        lambda c, k, m: c.hset(fixed(k, "flow"), "fine-0", "1 99 1"),
         "of 9 jobs 1 ended, the samples are",
     ),
     "a sample nobody reads": (
-        lambda c, k, m: c.hset(fixed(k, "flow"), "fine-7", "1 1 1 1"),
+        lambda c, k, m: c.hset(fixed(k, "flow"), "fine-7", "1 1 1"),
         "flow has fine-7",
     ),
     "a task paused that is due": (

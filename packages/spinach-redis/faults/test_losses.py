@@ -14,6 +14,7 @@ import pytest
 
 from spinach.exc import BrokerError
 from spinach.failed import FailedEntry
+from spinach.job import JobStatus
 from spinach_redis import scripts as script
 
 from ..tests.proxy import Loss, Proxy
@@ -53,6 +54,21 @@ CALLS = {
     "revive": script.REVIVE.sha,
     "revive all": script.REVIVE_ALL.sha,
 }
+#: By people as well; a scenario makes these only where it loses one of them.
+STEERING = {
+    "survey": script.SURVEY.sha,
+    "workers": script.WORKERS.sha,
+    "pause": script.PAUSE.sha,
+    "limit": script.LIMIT.sha,
+    "limits": script.LIMITS.sha,
+    "periodic": script.PERIODIC.sha,
+    "suspend": script.SUSPEND.sha,
+    "purge": script.PURGE.sha,
+    "find": script.FIND.sha,
+    "list": script.LIST.sha,
+    "cancel": script.CANCEL.sha,
+    "failed find": script.FAILED_FIND.sha,
+}
 #: Calls that a scenario makes only because another one failed, a process died, or the server
 #: does not know a script.
 RARE = {
@@ -60,7 +76,10 @@ RARE = {
     "recover": script.RECOVER.sha,
     "script": b"EVAL\r\n",
 }
-NEEDLES = {**CALLS, **RARE}
+NEEDLES = {**CALLS, **STEERING, **RARE}
+
+#: So far away that a job does not start by itself.
+FAR = timedelta(hours=1)
 
 #: Processes that die, so that there is something to recover.
 DOOMED = 2
@@ -133,13 +152,16 @@ class Trouble:
             proxy.lose(loss, NEEDLES[call], skip=number)
             name = f"loss-{call.replace(' ', '-')}-{loss.value}-{number}"
             scene = self._new_scene(server.unix_url, name, proxy.url)
-            self._play(scene, proxy, dies=call == "recover", at_once=call == "revive all")
+            at_once, steers = call == "revive all", call in STEERING
+            gone = self._play(scene, proxy, dies=call == "recover", at_once=at_once, steers=steers)
             struck = proxy.losses_left == 0
             with server.client() as client:
-                effects = scene.judge(client, undisturbed=call != "recover")
+                undisturbed = call != "recover"
+                effects = scene.judge(client, undisturbed=undisturbed, cancelled=gone)
         [faulty] = [key for key, task in scene.jobs.items() if task == "faulty"]
         if call != "recover":
-            assert effects.failures.keys() == {faulty}, f"{name}: nobody died, but jobs were lost"
+            failures = effects.failures.keys() - gone
+            assert failures == {faulty}, f"{name}: nobody died, but jobs were lost"
             ticks = [key for key in effects.starts if key.startswith("tick/")]
             assert all(len(effects.ends.get(key, ())) == 1 for key in ticks), f"{name}: {ticks}"
         # Once by itself, and once because a person said so.
@@ -150,7 +172,10 @@ class Trouble:
             self.jobs += len(scene.jobs)
         return struck
 
-    def _play(self, scene: Scene, proxy: Proxy, *, dies: bool, at_once: bool) -> None:
+    def _play(
+        self, scene: Scene, proxy: Proxy, *, dies: bool, at_once: bool, steers: bool
+    ) -> set[str]:
+        """Keys of the jobs that people took back or forgot."""
         doomed = []
         if dies:
             scene.schedule(*("once", "again") * DOOMED)
@@ -165,6 +190,7 @@ class Trouble:
         for each in doomed:
             self._fleet.kill(each)
         self._revive(scene, at_once=at_once)
+        gone = self._steer(scene) if steers else set()
         # A beat is due after a third of the lease, and some ticks of the periodic task.
         until(lambda: len(_ticks(scene)) >= 4, 60, f"{scene.namespace} ticks")
         scene.drained(60)
@@ -173,6 +199,42 @@ class Trouble:
         worker.stop()
         # A lost join or leave ends with the lease; a tick may have come after the last look.
         tidy(scene, period_seconds=1.0)
+        return gone
+
+    @staticmethod
+    def _steer(scene: Scene) -> set[str]:
+        """Look at everything and steer it, as a person does who repeats what is unsure.
+
+        Returns:
+            Keys of the jobs that are gone.
+        """
+        [waits] = scene.schedule("once", at=datetime.now(UTC) + FAR)
+        [fails] = scene.schedule("doomed")
+        until(lambda: fails in scene.failed(), 60, f"{fails} fails")
+        engine, job_id = scene.producer, scene.ids[waits]
+        calls: list[Callable[[], object]] = [
+            engine.queues.list,
+            engine.workers.list,
+            lambda: engine.queues.pause("spinach"),
+            lambda: engine.queues.resume("spinach"),
+            lambda: engine.limits.set("again", 1),
+            lambda: engine.limits.set("again", None),
+            engine.limits.list,
+            lambda: engine.periodic.pause("tick"),
+            lambda: engine.periodic.resume("tick"),
+            engine.periodic.list,
+            lambda: engine.jobs.get(job_id),
+            lambda: engine.jobs.list("spinach"),
+            lambda: engine.jobs.cancel(job_id),
+            lambda: engine.failed.get(scene.ids[fails]),
+            lambda: engine.queues.purge("spinach", JobStatus.FAILED),
+        ]
+        for call in calls:
+            while True:
+                with suppress(BrokerError):
+                    call()
+                    break
+        return {waits, fails}
 
     def _revive(self, scene: Scene, *, at_once: bool) -> None:
         """Run the job that failed again, as a person does who is not sure that it worked.
@@ -225,7 +287,7 @@ def test_lost_request_or_answer_of_any_call_harms_no_job(
             )
         else:
             # Losses of these two are over when a lease is.
-            quick = [call for call in CALLS if call not in ("join", "leave")]
+            quick = [call for call in (*CALLS, *STEERING) if call not in ("join", "leave")]
             some = rng.sample(list(itertools.product(quick, Loss)), BOUNDED)
             assert all(pool.map(lambda pair: trouble.scenario(*pair, 0), some))
             note = ", ".join(call for call, _ in some)

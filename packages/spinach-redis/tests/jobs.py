@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from spinach.brokers.calls import Deposit, Enrolment, FetchReply, FetchTurn, Turn, Verdict
 from spinach.const import MAX_FETCH_BYTES
@@ -55,10 +56,17 @@ class Member:
         self.number += 1
         return Turn(self.queue, self.name, self.number)
 
-    def fetch(self, *, idle: int = 1, extra: int = 0, block_seconds: float = 0.0) -> FetchReply:
+    def fetch(
+        self,
+        *,
+        idle: int = 1,
+        extra: int = 0,
+        block_seconds: float = 0.0,
+        parks: Sequence[str] = (),
+    ) -> FetchReply:
         turn = self.turn()
         [reply] = self.broker.fetch(
-            [FetchTurn(turn.queue, turn.member, turn.number)],
+            [FetchTurn(turn.queue, turn.member, turn.number, tuple(parks))],
             idle=idle,
             extra=extra,
             max_bytes=MAX_FETCH_BYTES,

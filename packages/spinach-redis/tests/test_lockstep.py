@@ -25,7 +25,9 @@ from spinach.brokers.calls import (
     FailedFilter,
     FailedPortion,
     FetchTurn,
+    FlowSample,
     Place,
+    QueueSurvey,
     Turn,
     Verdict,
 )
@@ -263,9 +265,9 @@ class Pair:
             portion = FailedPortion(matching=matching, until=until, after=after)
             self.both(rng.choice(["retry_matching", "discard_matching"]), queue, portion)
 
-    def some_ids(self, queue: str) -> list[str]:
+    def some_ids(self, queue: str, most: int = 4) -> list[str]:
         newest = [stored_id for where, stored_id in self.ids[-40:] if where == queue]
-        return self.rng.sample(newest, min(len(newest), self.rng.randint(1, 4)))
+        return self.rng.sample(newest, min(len(newest), self.rng.randint(1, most)))
 
     def find(self) -> None:
         queue = self.rng.choice(QUEUES)
@@ -284,7 +286,30 @@ class Pair:
 
     def cancel(self) -> None:
         queue = self.rng.choice(QUEUES)
-        self.both("cancel_jobs", queue, self.some_ids(queue))
+        self.both("cancel_jobs", queue, self.some_ids(queue, self.rng.choice([2, 12])))
+
+    def steer(self) -> None:
+        rng = self.rng
+        queue = rng.choice(QUEUES)
+        move = rng.choice(["pause", "pause", "limit", "limit", "purge"])
+        if move == "pause":
+            self.both("set_paused", queue, paused=rng.random() < 0.4)
+        elif move == "limit":
+            self.both("set_limit", queue, "limited", rng.choice([None, None, 1, 2, 4]))
+        else:
+            # All of them: a part may be smaller where others were cancelled.
+            self.both("purge", queue, rng.choice(["queued", "waiting", "failed"]), 1000)
+
+    def survey(self) -> None:
+        queue = self.rng.choice(QUEUES)
+        self.both("survey", queue)
+        self.both("periodic_tasks", queue)
+        # One that is gone may be told as long as jobs have its slots.
+        one, two = (
+            [each for each in broker.limits(queue) if each.limit is not None]
+            for broker in (self.memory, self.redis)
+        )
+        assert one == two, self.log[-12:]
 
     def progress(self) -> None:
         if not self.leases:
@@ -312,7 +337,7 @@ class Pair:
         moves = [
             *[self.enqueue, self.fetch, self.beat, self.report, self.time] * 3,
             *[self.join, self.tick, self.recover, self.failed, self.reconcile, self.leave],
-            *[self.find, self.cancel, self.cancel, self.progress],
+            *[self.find, self.cancel, self.cancel, self.progress, self.steer, self.survey],
         ]
         self.rng.choice(moves)()
 
@@ -328,6 +353,12 @@ def shown(reply: object) -> object:
         if "parks" in fields:
             fields["parks"] = set(fields["parks"])
         fields.pop("cursor", None)
+        if isinstance(reply, FlowSample):
+            # Each numbers its leases in its own way.
+            del fields["leases"]
+        if isinstance(reply, QueueSurvey):
+            # In whatever order.
+            fields["samples"].sort(key=str)
         for name in ("strays", "missing"):
             if name in fields:
                 fields[name] = [getattr(each, "stored_id", each) for each in fields[name]]

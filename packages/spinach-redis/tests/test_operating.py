@@ -36,6 +36,19 @@ def test_a_purge_whose_answer_was_lost_is_not_made_again(
     assert broker.counts([QUEUE])[0].ready == 7
 
 
+def test_a_cancel_whose_answer_was_lost_is_not_made_again(
+    new_broker: NewBroker, proxy: Proxy
+) -> None:
+    broker = new_broker(proxy.url)
+    first, second = deposit(), deposit()
+    broker.enqueue([first, second])
+    proxy.lose(Loss.ANSWER, script.CANCEL.sha)
+    # A second one would say that it knows nothing of the job which the first one cancelled.
+    with pytest.raises(BrokerError, match="Whether the call was carried out is unknown"):
+        broker.cancel_jobs(QUEUE, [first.stored_id])
+    assert [job.stored_id for job in broker.list_jobs(QUEUE).jobs] == [second.stored_id]
+
+
 @pytest.mark.parametrize(
     ("call", "sha"),
     [
@@ -145,6 +158,9 @@ def test_ids_without_a_record_are_passed_over(
         lambda broker: broker.limits(QUEUE),
         lambda broker: broker.periodic_tasks(QUEUE),
         lambda broker: broker.set_periodic_paused(QUEUE, TASK, paused=True),
+        lambda broker: broker.find_jobs([QUEUE], ["1x"]),
+        lambda broker: broker.list_jobs(QUEUE),
+        lambda broker: broker.cancel_jobs(QUEUE, ["1x"]),
     ],
 )
 def test_a_queue_of_another_schema_is_left_alone(

@@ -101,6 +101,9 @@ def everything(broker: RedisBroker, server: Server) -> None:
     for place in Place:
         page = broker.list_jobs(QUEUE, places=[place], limit=1)
         broker.list_jobs(QUEUE, places=[place], limit=1, cursor=page.cursor)
+    # Stored again after its cancel, and cancelled again below.
+    broker.cancel_jobs(QUEUE, [ready[2].stored_id])
+    broker.enqueue([ready[2]])
     doomed = [waiting.stored_id, *(job.stored_id for job in ready)]
     verdicts = {reply.verdict for reply in broker.cancel_jobs(QUEUE, doomed)}
     assert verdicts == {CancelVerdict.CANCELLED}

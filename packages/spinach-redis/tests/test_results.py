@@ -189,6 +189,23 @@ def test_thousand_waits_leave_nothing_but_results(
         assert client.hlen(f"{tag}results") == client.zcard(f"{tag}results-until") == 20
 
 
+def test_short_wait_cuts_off_no_longer_one(server: Server, new_broker: NewBroker) -> None:
+    broker, other = new_broker(), new_broker()
+    lease = running(Member(broker))
+
+    def noted() -> float | None:
+        with server.client() as client:
+            awaited = f"{{{broker.namespace}/{QUEUE}}}:awaited"
+            return client.zscore(awaited, lease.stored_id)
+
+    waiting = Waiting(broker, lease)
+    before = until(noted, "a note of the longer wait")
+    assert other.await_end(QUEUE, lease.stored_id, 0.005) == PENDING
+    assert noted() == before
+    broker.report([kept(lease)])
+    assert waiting.end() == returned()
+
+
 @pytest.mark.parametrize("call", ["report", "beat", "wait"])
 def test_what_is_over_is_dropped_by_the_calls_that_come(
     own_server: Server, new_broker: NewBroker, call: str
@@ -315,8 +332,8 @@ def test_interrupted_wait_leaves_no_answer_for_the_next_call(
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         for _ in range(5):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
                 broker.await_end(QUEUE, lease.stored_id, LONG_SECONDS)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -409,8 +426,9 @@ def test_failure_of_a_lost_worker_has_the_reason_of_the_failed_store(
 
 
 @pytest.mark.concurrency
-def test_producers_get_their_own_results(new_broker: NewBroker, server: Server) -> None:
-    spin = Engine(RedisBroker.from_url(server.unix_url), namespace="results")
+def test_producers_get_their_own_results(server: Server) -> None:
+    broker = RedisBroker.from_url(server.unix_url)
+    spin = Engine(broker, namespace="results")
     tasks = Tasks(keep_result=timedelta(minutes=5))
     tasks.add(lambda n: n, name="same")
     spin.attach_tasks(tasks)
@@ -431,6 +449,7 @@ def test_producers_get_their_own_results(new_broker: NewBroker, server: Server) 
             thread.join(60)
     finally:
         spin.stop_workers()
+        broker.close()
     assert found == {k: [100 * k + n for n in range(10)] for k in range(5)}
 
 

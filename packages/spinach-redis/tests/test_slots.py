@@ -85,3 +85,24 @@ def test_job_that_was_given_back_waits_for_a_slot_before_those_behind_it(
     broker.report([success(second)])
     [again] = member.take(idle=4)
     assert again.stored_id == first.stored_id
+
+
+def test_limit_that_is_gone_goes_with_the_last_job_that_is_cancelled(
+    broker: RedisBroker, server: Server
+) -> None:
+    jobs = [deposit() for _ in range(600)]
+    broker.enqueue(jobs)
+    member = Member(broker, limits={TASK: 1})
+    leases = []
+    while broker.counts([QUEUE])[0].held < len(jobs) - 1:
+        leases += member.take(idle=10)
+    assert set(broker.report([success(lease) for lease in leases]).verdicts) == {Verdict.APPLIED}
+    # One call brings back 500 of them, and the others stay.
+    leave(member)
+    assert [limit.task for limit in broker.limits(QUEUE)] == [TASK]
+    broker.cancel_jobs(QUEUE, [job.stored_id for job in jobs])
+    assert broker.counts([QUEUE])[0].unfinished == 0
+    assert broker.limits(QUEUE) == []
+    names = QueueKeys(broker.namespace, QUEUE)
+    with server.client() as client:
+        assert client.exists(*names.fixed(("limits", "brought", "held", "ready", "cancelled"))) == 0

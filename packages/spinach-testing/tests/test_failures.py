@@ -126,7 +126,7 @@ def test_the_original_exception_comes_with_its_traceback_and_a_note(spinach_work
     )
     assert raised.value.__notes__ == [
         "raised by job broken('no ink', kind='KeyError'), attempt 1",
-        f"{REMEDY}with spinach_jobs.expect_failure('broken', KeyError)",
+        f"{REMEDY}with spinach_jobs.expect_failure(broken, KeyError)",
     ]
 
 
@@ -150,8 +150,8 @@ def test_the_remedy_counts_what_an_open_block_has_taken_and_names_each_kind(
     ):
         spinach_worker.run_until_finished()
     assert sorted(raised.value.__notes__[0].removeprefix(REMEDY).split(" and ")) == [
-        "with spinach_jobs.expect_failure('broken', ValueError)",
-        "with spinach_jobs.expect_failure('flaky', ConnectionError, count=3)",
+        "with spinach_jobs.expect_failure(broken, ValueError)",
+        "with spinach_jobs.expect_failure(flaky, ConnectionError, count=3)",
     ]
     # What the note says to write passes.
     tasks.schedule(flaky)
@@ -167,7 +167,7 @@ def test_the_remedy_does_not_count_what_a_block_took_that_is_over(spinach_worker
     with pytest.raises(ValueError, match="no paper") as raised:
         spinach_worker.drain()
     assert raised.value.__notes__[1:] == [
-        f"{REMEDY}with spinach_jobs.expect_failure('broken', ValueError)"
+        f"{REMEDY}with spinach_jobs.expect_failure(broken, ValueError)"
     ]
 
 
@@ -181,7 +181,7 @@ def test_a_request_for_a_retry_is_no_failure_but_one_that_comes_too_late_is(
         spinach_worker.run_until_finished()
     assert raised.value.__notes__ == [
         "raised by job patient(), attempt 3",
-        f"{REMEDY}with spinach_jobs.expect_failure('patient', RetryException)",
+        f"{REMEDY}with spinach_jobs.expect_failure(patient, RetryException)",
     ]
     assert spinach_jobs.one().status is JobStatus.FAILED
 
@@ -240,7 +240,7 @@ def test_what_is_no_failure_to_pytest_becomes_one(spinach_worker, kind, name):
     assert type(raised.value.__cause__) is kinds[kind]
     note = f"raised by job broken('so it goes', kind={kind!r}), attempt 1"
     assert raised.value.__cause__.__notes__ == [note]
-    remedy = f"{REMEDY}with spinach_jobs.expect_failure('broken', {kinds[kind].__name__})"
+    remedy = f"{REMEDY}with spinach_jobs.expect_failure(broken, {kinds[kind].__name__})"
     assert raised.value.__notes__ == ([note] if kind in VERDICTS else [note, remedy])
 
     tasks.schedule(broken, "so it goes", kind=kind)

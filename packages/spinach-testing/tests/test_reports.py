@@ -107,7 +107,7 @@ def test_a_task_that_raises_fails_the_test_at_the_task(project):
             "E       raised by job broken('no ink'), attempt 1",
             (
                 "E       If the test means this to happen, write around the call: "
-                "with spinach_jobs.expect_failure('broken', ValueError)"
+                "with spinach_jobs.expect_failure(broken, ValueError)"
             ),
             "conftest.py:*: ValueError",
         ]
@@ -126,7 +126,7 @@ def test_a_failure_after_its_block_names_the_count_that_was_seen_in_the_whole_te
             spinach_engine.start_workers(1, stop_when_queue_empty=True)
 
         def test_as_it_says(spinach_engine, spinach_jobs):
-            with spinach_jobs.expect_failure('broken', ValueError, count=2):
+            with spinach_jobs.expect_failure(broken, ValueError, count=2):
                 tasks.schedule(broken, "no ink")
                 tasks.schedule(broken, "no paper")
                 spinach_engine.start_workers(1, stop_when_queue_empty=True)
@@ -135,7 +135,7 @@ def test_a_failure_after_its_block_names_the_count_that_was_seen_in_the_whole_te
     result.stdout.fnmatch_lines(
         [
             "E * raised by job broken('no paper'), attempt 1",
-            "E * with spinach_jobs.expect_failure('broken', ValueError, count=2)",
+            "E * with spinach_jobs.expect_failure(broken, ValueError, count=2)",
         ]
     )
 

@@ -55,7 +55,7 @@ def test_wait_between_calls_of_the_worker_takes_virtual_time_only(spinach_engine
 
 def test_wait_for_ever_names_the_way_out(spinach_engine):
     job = spinach_engine.schedule(add, 1, 2)
-    with pytest.raises(UnfinishedJobs, match=r"Call spinach_worker.drain\(\) before"):
+    with pytest.raises(UnfinishedJobs, match=r"Call spinach_worker.drain\(\) before you wait"):
         spinach_engine.result(job, timeout=None)
 
 
@@ -102,6 +102,6 @@ def test_hang_report_names_who_waits_for_a_result(spinach_engine, spinach_worker
             spinach_worker.drain(timeout=1.0)
     finally:
         released.set()
-    assert "Waiting for results:\nshop-front waits for the result of hangs()" in str(hang.value)
+    assert "Waiting for jobs:\nshop-front waits for the result of hangs()" in str(hang.value)
     shop_front.join(30)
     assert told == [None]

@@ -121,6 +121,44 @@ def test_a_cancel_is_heard_of_with_the_next_beat(
     assert spinach_jobs.one().status is JobStatus.CANCELLED
 
 
+@pytest.mark.concurrency
+def test_a_beat_that_is_due_when_a_task_wakes_comes_before_it(
+    spinach_engine, spinach_clock, spinach_worker, spinach_jobs
+):
+    heard = []
+
+    @engine_with(spinach_engine, name="import")
+    def import_rows():
+        spinach_engine.jobs.cancel(current_job().id)
+        spinach_clock.sleep(10 * SECOND)
+        heard.append(current_job().cancelled)
+
+    for _ in range(10):
+        spinach_engine.schedule(import_rows)
+        spinach_worker.drain(workers=1)
+    assert heard == [True] * 10
+
+
+def test_a_job_that_begins_when_another_wakes_may_wait_for_it(
+    spinach_engine, spinach_clock, spinach_worker
+):
+    woke, heard = threading.Event(), []
+
+    @engine_with(spinach_engine, name="sleep")
+    def sleep():
+        spinach_clock.sleep(10 * SECOND)
+        woke.set()
+
+    @engine_with(spinach_engine, name="listen")
+    def listen():
+        heard.append(woke.wait(20))
+
+    spinach_engine.schedule_at(listen, spinach_clock.now() + 10 * SECOND)
+    spinach_engine.schedule(sleep)
+    spinach_worker.drain()
+    assert heard == [True]
+
+
 def test_a_task_that_sleeps_beyond_the_timeout_is_named_and_ends(
     spinach_engine, spinach_clock, spinach_worker
 ):

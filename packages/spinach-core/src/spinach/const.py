@@ -53,9 +53,12 @@ MAX_FETCH_BYTES: Final = 1024 * 1024
 #: Most outcomes that one report carries.
 REPORT_CHUNK: Final = 1000
 
-#: Characters of the message that is shown of a failed attempt before the job is retried, and
-#: of the note that a running job tells of itself.
+#: Characters of the message that is shown of a failed attempt before the job is retried.
 MAX_SHOWN: Final = 500
+
+#: Sums of float seconds that should be equal may differ by less than this. A clock
+#: that a test turns stands exactly at the instant that is due.
+TOLERANCE_SECONDS: Final = 1e-6
 
 #: Text of an error that the failed store keeps, in bytes.
 MAX_ERROR_BYTES: Final = 16 * 1024
@@ -126,7 +129,7 @@ COARSE_SAMPLES: Final = 13
 COARSE_SAMPLE_MS: Final = 300_000
 
 #: Most jobs that one call of an operator takes out of a queue.
-PURGE_CHUNK: Final = 1000
+PURGE_CHUNK: Final = 500
 
 #: Most leases of a member, and most holders of the slots of a task, that are told one by one.
 MOST_TOLD: Final = 100

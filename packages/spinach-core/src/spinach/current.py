@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
+from spinach.const import TOLERANCE_SECONDS
 from spinach.exc import JobCancelled, JobReleased, NotInJob
 from spinach.progress import progress_of
 from spinach.record.ids import job_id_of
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from spinach.record.options import RecordOptions
 
 __all__ = ["RUNNING", "Attempt", "CurrentJob", "Host", "current_job", "is_overdue"]
-
-#: Sums of float seconds that should be equal may differ by less than this. A clock
-#: that a test turns stands exactly at the instant that is due.
-_TOLERANCE_SECONDS: Final = 1e-6
 
 _NO_HEADERS: Final[Mapping[str, str]] = types.MappingProxyType({})
 
@@ -87,7 +84,7 @@ def current_job() -> CurrentJob:
 def is_overdue(attempt: Attempt, clock: Clock) -> bool:
     """Whether the time limit of an attempt has passed; False without one."""
     deadline = attempt.deadline
-    return deadline is not None and clock.monotonic() + _TOLERANCE_SECONDS >= deadline
+    return deadline is not None and clock.monotonic() + TOLERANCE_SECONDS >= deadline
 
 
 class CurrentJob:

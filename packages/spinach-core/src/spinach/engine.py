@@ -15,7 +15,7 @@ from spinach.definition.overloads import Scheduling, typed_as
 from spinach.exc import InvalidArgument, WaitInWorker, WorkersRunning
 from spinach.failed import FailedStore
 from spinach.jobs import Jobs
-from spinach.operating.places import Places
+from spinach.operating.lookup import Lookup
 from spinach.options import SchedulerWithOptions
 from spinach.producer import scheduling as producer
 from spinach.producer.task_table import TaskTable
@@ -93,14 +93,16 @@ class Engine:
         self._tasks = Tasks()
         #: Jobs that ended in failure, to look at, to run again, to forget.
         self.failed = FailedStore(lambda: self._broker, self._task_table.resolve)
-        self._places = Places(
+        self._lookup = Lookup(
             lambda: self._broker, lambda: self._task_table.by_name, self._task_table.resolve
         )
         # Guards the pool, from its making to its end.
         self._lock = OneAtATime("start workers")
         self._pool: WorkerPool | None = None
         #: Jobs wherever they are: `get`, `list`, `cancel`, `wait`.
-        self.jobs = Jobs(lambda: self._broker, self._namespace, self._may_wait)
+        self.jobs = Jobs(
+            lambda: self._broker, self._namespace, self._task_table.resolve, self._may_wait
+        )
         self.attach_tasks(self._tasks)
 
     def __repr__(self) -> str:
@@ -294,7 +296,7 @@ class Engine:
 
         Raises:
             JobFailed: it failed for good; carries error, message and traceback of the last attempt.
-            NoResult: it was cancelled, or expired before it started.
+            NoResult: it was cancelled, or expired before an attempt began.
             ResultTimeout: it has not ended yet.
             ResultExpired: its task keeps no results, or the result is not kept any more.
             WaitInWorker: called in one of this engine's own worker threads, and the timeout is
@@ -358,28 +360,28 @@ class Engine:
         """Queues: `list`, `get`, `pause`, `resume`, `purge`."""
         from spinach.operating.queues import Queues
 
-        return Queues(self._places)
+        return Queues(self._lookup)
 
     @cached_property
     def workers(self) -> Workers:
         """Worker processes on all hosts: `list`."""
         from spinach.operating.workers import Workers
 
-        return Workers(self._places)
+        return Workers(self._lookup)
 
     @cached_property
     def limits(self) -> Limits:
         """How many jobs of a task run at once: `list`, `set`."""
         from spinach.operating.limits import Limits
 
-        return Limits(self._places)
+        return Limits(self._lookup)
 
     @cached_property
     def periodic(self) -> Periodic:
         """Periodic tasks: `list`, `run_now`, `pause`, `resume`."""
         from spinach.operating.periodic import Periodic
 
-        return Periodic(self._places, self.schedule)
+        return Periodic(self._lookup, self.schedule)
 
     # -- workers -----------------------------------------------------------
 

@@ -216,7 +216,7 @@ class JobFailed(SpinachError, RuntimeError):
 
 
 class NoResult(SpinachError, RuntimeError):
-    """The job whose result was asked for was cancelled, or expired before it started."""
+    """The job whose result was asked for was cancelled, or it expired."""
 
     def __init__(
         self, message: str, *, job_id: UUID, reason: Literal["cancelled", "expired"]

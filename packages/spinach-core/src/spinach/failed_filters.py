@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from spinach.brokers.calls import FailedFilter
 from spinach.clock import as_utc, to_ms
-from spinach.definition.task import Task
+from spinach.definition.task import name_of_task
 from spinach.exc import InvalidArgument
-from spinach.record.names import check_name
 from spinach.support.exception_text import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spinach.brokers.failed_store import FailedStoreRole
+    from spinach.definition.task import Task, Wanted
 
 __all__ = ["ByError", "BySince", "ByTask", "Filters"]
 
 #: A task's name, its function, or the `Task`.
-ByTask: TypeAlias = "str | Callable[..., Any] | Task[..., Any] | None"
+ByTask: TypeAlias = "Wanted | None"
 #: A class of exceptions, or its qualified name.
 ByError: TypeAlias = "str | type[BaseException] | None"
 #: An instant, or how long before now.
@@ -53,7 +53,7 @@ class Filters:
         since: BySince,
         resolve: Callable[[Any], Task[..., Any]],
     ) -> None:
-        self._task = _task_name(task, resolve)
+        self._task = None if task is None else name_of_task(task, resolve)
         self._error = _error_name(error)
         self._since = _checked_since(since)
 
@@ -70,21 +70,6 @@ class Filters:
         """Text that tells listings apart; the cursors of one are of no use in another."""
         asked = (namespace, queue, self._task, self._error, self._since)
         return hashlib.blake2s(repr(asked).encode(), digest_size=4).hexdigest()
-
-
-def _task_name(task: Any, resolve: Callable[[Any], Task[..., Any]]) -> str | None:
-    if task is None:
-        return None
-    if isinstance(task, str):
-        return check_name(task, "task")
-    if isinstance(task, Task):
-        return task.name
-    if callable(task):
-        return resolve(task).name
-    raise InvalidArgument(
-        f"task is {task!r} of type {type(task).__name__}, expected the name of a task, its "
-        "function, or the Task, such as entry.job.task_name."
-    )
 
 
 def _error_name(error: Any) -> str | None:

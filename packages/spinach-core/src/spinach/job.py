@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
+    from spinach.outcome import Lease
     from spinach.record.ids import StoredId
 
     # What the task's function returns. A plain `Job` is one of any task.
@@ -94,7 +95,7 @@ class Job(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
     task_kwargs: dict[str, Any] = {}
     #: What its record says of them; None: it was scheduled without any.
     options: RecordOptions | None = None
-    #: Of the engine that scheduled it. Empty in a job that Spinach did not make.
+    #: Of the engine that scheduled it; empty where that is not known.
     namespace: str = ""
 
     def __repr__(self) -> str:
@@ -154,6 +155,13 @@ def job_from_record(
 ) -> Job[Any]:
     """Read a job back from what a broker stores.
 
+    Args:
+        stored_id: of the job.
+        record: of the job.
+        retries: attempts spent.
+        status: where it stands.
+        namespace: of the broker; empty where nobody asks.
+
     Raises:
         spinach.record.header.UnreadableRecord: newer than this release, or damaged.
     """
@@ -179,3 +187,32 @@ def job_from_record(
         options=options,
         namespace=namespace,
     )
+
+
+def job_from_lease(lease: Lease, status: JobStatus, namespace: str) -> Job[Any]:
+    """Read a job back from what a broker leased.
+
+    Raises:
+        spinach.record.header.UnreadableRecord: newer than this release, or damaged.
+    """
+    return job_from_record(
+        lease.stored_id, lease.record, retries=lease.retries, status=status, namespace=namespace
+    )
+
+
+def log_fields(job: Job[Any], seconds: float | None = None) -> dict[str, object]:
+    """Data of a log record about a job; never arguments, which may be secret.
+
+    Args:
+        job: as it was when it happened.
+        seconds: how long its attempt took; None: there was none, or it goes on.
+    """
+    fields: dict[str, object] = {
+        "job_id": job.id_text,
+        "task": job.task_name,
+        "queue": job.queue,
+        "attempt": job.attempt,
+    }
+    if seconds is not None:
+        fields["duration_ms"] = seconds * 1000
+    return fields

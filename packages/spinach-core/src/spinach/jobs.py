@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from spinach import signals
 from spinach.brokers.calls import CancelVerdict, FoundJob, Place
 from spinach.clock import from_ms
+from spinach.definition.task import name_of_task
 from spinach.exc import InvalidArgument, WaitTimeout
-from spinach.job import Job, JobStatus, job_from_record
+from spinach.job import Job, JobStatus, job_from_record, log_fields
 from spinach.progress import Progress
 from spinach.record.header import UnreadableRecord
 from spinach.record.ids import job_id_of
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import CancelReply
+    from spinach.definition.task import Task, Wanted
     from spinach.record.ids import StoredId
     from spinach.wanted import WantedJob
 
@@ -37,10 +38,6 @@ __all__ = ["CancelVerdict", "JobView", "JobWorker", "Jobs", "JobsPage", "Place",
 
 #: Most jobs of a page.
 _MOST: Final = 1000
-
-#: Pauses between two looks of a wait, in seconds: the first, and the longest.
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 1.0
 
 #: The places behind the states that a listing can ask for.
 _PLACES: Final = {
@@ -56,9 +53,9 @@ _STATUS: Final = {place: status for status, places in _PLACES.items() for place 
 class JobWorker:
     """The worker process that has a job."""
 
-    #: As the process told of itself; empty where that is not known any more.
-    host: str
-    pid: str
+    #: As the process told of itself; None where that is not known.
+    host: str | None
+    pid: int | None
     #: Its membership in the queue, as logs name it.
     member: str
     #: Aware, UTC: since when it has the job; None where that is not known.
@@ -125,6 +122,7 @@ class Jobs:
     Args:
         broker: asked for at each call.
         namespace: sender of the signals.
+        resolve: finds the task of a function; raises UnknownTask.
         may_wait: called with the name of the method and its timeout before a wait; returns the
             seconds, and raises where the thread may not wait.
     """
@@ -133,10 +131,12 @@ class Jobs:
         self,
         broker: Callable[[], Broker],
         namespace: str,
+        resolve: Callable[[Any], Task[..., Any]],
         may_wait: Callable[[str, timedelta | None], float],
     ) -> None:
         self._broker = broker
         self._namespace = namespace
+        self._resolve = resolve
         self._may_wait = may_wait
 
     def get(self, job: Job | uuid.UUID | str) -> JobView | None:
@@ -148,7 +148,7 @@ class Jobs:
 
         Returns:
             None: there is no such job any more, or there never was. It succeeded, expired, was
-            cancelled, was discarded, or was trimmed from the failed store.
+            cancelled, purged or discarded, or was trimmed from the failed store.
 
         Raises:
             InvalidArgument: neither a job nor an id, or a job of another namespace.
@@ -165,7 +165,7 @@ class Jobs:
         queue: str,
         *,
         status: JobStatus | None = None,
-        task: str | None = None,
+        task: Wanted | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> JobsPage:
@@ -181,31 +181,32 @@ class Jobs:
             queue: to look into.
             status: WAITING, QUEUED, RUNNING or FAILED; None lists all. Jobs in other states are
                 not kept.
-            task: name of the task of the jobs; None lists all.
+            task: of the jobs: its name, its function, or the `Task`; None lists all. By name it
+                need not be attached to the engine.
             cursor: of the page before, which was asked for with the same queue, status and task;
                 None begins.
             limit: how many to return at most, up to 1,000.
 
         Raises:
             InvalidName: bad name of the queue or the task.
-            InvalidArgument: a status that no job here has, a limit out of range, or a cursor that
-                is none, or that of another listing.
+            InvalidArgument: a status that no job here has, nothing that names a task, a limit out
+                of range, or a cursor that is none, or that of another listing.
+            UnknownTask: the function is no task of this engine.
             BrokerError: the broker could not answer.
         """
         check_name(queue, "queue")
-        if task is not None:
-            check_name(task, "task")
+        name = None if task is None else name_of_task(task, self._resolve)
         if status is not None and (not isinstance(status, JobStatus) or status not in _PLACES):
             raise InvalidArgument(
                 f"status is {status!r}, expected JobStatus.WAITING, QUEUED, RUNNING or FAILED. "
                 "A job in another state is not kept, so that none can be listed."
             )
         require_int(limit, "limit", 1, _MOST)
-        listing = [self._namespace, queue, "" if status is None else status.value, task or ""]
+        listing = [self._namespace, queue, "" if status is None else status.value, name or ""]
         page = self._broker().list_jobs(
             queue,
             places=() if status is None else _PLACES[status],
-            task=task,
+            task=name,
             cursor=_read_cursor(cursor, listing),
             limit=limit,
         )
@@ -287,26 +288,20 @@ class Jobs:
         """
         wanted = [wanted_job(job, self._namespace) for job in jobs]
         seconds = self._may_wait("jobs.wait", timeout)
-        clock = self._broker().clock
-        end = clock.monotonic() + seconds
         over: dict[int, JobView | None] = {}
-        pause = _FIRST_PAUSE
-        nobody = threading.Condition()
-        while True:
+
+        def all_over() -> bool:
             left = [position for position in range(len(wanted)) if position not in over]
             over.update(self._over(wanted, left))
-            if len(over) == len(wanted):
-                return tuple(over[position] for position in range(len(wanted)))
-            remaining = end - clock.monotonic()
-            if remaining <= 0:
-                raise WaitTimeout(
-                    f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
-                    f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where "
-                    "they are."
-                )
-            with nobody:
-                clock.wait(nobody, min(pause, remaining))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            return len(over) == len(wanted)
+
+        stored_ids = [each for job in wanted for each in job.stored_ids]
+        if not self._broker().watch(stored_ids, all_over, seconds):
+            raise WaitTimeout(
+                f"{len(wanted) - len(over)} of {len(wanted)} jobs are not over after "
+                f"{seconds:g} seconds. They go on: wait again, or ask jobs.get() where they are."
+            )
+        return tuple(over[position] for position in range(len(wanted)))
 
     def _over(
         self, wanted: Sequence[WantedJob], positions: Sequence[int]
@@ -345,9 +340,8 @@ class Jobs:
             return  # Only a newer release can tell what it was.
         with SHIELD:
             JOB_LOGGER.info(
-                "Job cancelled: %s %s", job.task_name, job.id_text,
-                extra={"job_id": job.id_text, "task": job.task_name, "queue": job.queue},
-            )  # fmt: skip
+                "Job cancelled: %s %s", job.task_name, job.id_text, extra=log_fields(job)
+            )
         with SHIELD:
             signals.job_cancelled.send(self._namespace, job=job)
 
@@ -399,9 +393,10 @@ def _parked_because(found: FoundJob) -> str:
 
 
 def _worker_of(found: FoundJob) -> JobWorker:
+    pid = found.info.get("pid", "")
     return JobWorker(
-        host=found.info.get("host", ""),
-        pid=found.info.get("pid", ""),
+        host=found.info.get("host"),
+        pid=int(pid) if pid.isdecimal() else None,
         member=found.member,
         since=None if found.leased_ms is None else from_ms(found.leased_ms),
     )

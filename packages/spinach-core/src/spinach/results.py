@@ -42,7 +42,7 @@ def require_wait(timeout: Any) -> float:
 def result_of(broker: ResultsRole, namespace: str, job: Job[R], seconds: float) -> R:
     """What a job returned; see `Engine.result`."""
     [wanted] = _wanted([job], namespace)
-    return _value(job, _await(broker, wanted, _End(broker, seconds)), seconds)
+    return _value(job, broker.await_end(*wanted, _End(broker, seconds).left()), seconds)
 
 
 def results_of(
@@ -62,13 +62,24 @@ def results_of(
             if ends[position].ending is not Ending.PENDING:
                 values[position] = _value(asked[position], ends[position], seconds)
         open_ = [i for i in open_ if i not in values]
-        if open_:
-            # Jobs end about in the order they came: when the last one has, so have most others.
-            last = open_[-1]
-            ends[last] = _await(broker, wanted[last], end)
+        if not open_:
+            break
+        # Jobs end about in the order they came: when the last one has, so have most others. But no
+        # result must be over before it was looked at.
+        last = open_[-1]
+        (queue, stored), left = wanted[last], end.left()
+        wait = min(left, *(_half_the_keep(asked[position]) for position in open_))
+        ends[last] = broker.await_end(queue, stored, wait)
+        if ends[last].ending is not Ending.PENDING or wait == left:
             values[last] = _value(asked[last], ends[last], seconds)
             open_.pop()
     return [values[i] for i in range(len(asked))]
+
+
+def _half_the_keep(job: Job[Any]) -> float:
+    """Half the seconds for which the result of a job is kept."""
+    keep_ms = None if job.options is None else job.options.keep_ms
+    return math.inf if keep_ms is None else keep_ms / 2000
 
 
 _PENDING: Final = JobEnd(ending=Ending.PENDING)
@@ -121,11 +132,6 @@ def _look(
     return found
 
 
-def _await(broker: ResultsRole, wanted: tuple[str, StoredId], end: _End) -> JobEnd:
-    """How a job ended; PENDING at the end of the wait."""
-    return broker.await_end(*wanted, end.left())
-
-
 def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
     """What a job returned, or the error that says why there is nothing."""
     named = f"Job {job.id_text} ({job.task_name})"
@@ -138,7 +144,7 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
         case Ending.CANCELLED:
             raise _no_result(job, f"{named} was cancelled, so it has no result.", "cancelled")
         case Ending.EXPIRED:
-            text = f"{named} expired before a worker started it, so it has no result."
+            text = f"{named} expired before its next attempt began, so it has no result."
             raise _no_result(job, text, "expired")
         case Ending.PENDING:
             raise ResultTimeout(
@@ -147,9 +153,9 @@ def _value(job: Job[R], found: JobEnd, seconds: float) -> R:
             )
         case Ending.ABSENT:
             raise ResultExpired(
-                f"The result of {named} is not kept any more, or the job was removed before it "
-                "ran. Ask sooner, or let the task keep its results for longer: "
-                "@tasks.task(name=..., keep_result=...)."
+                f"The result of job {job.id_text} ({job.task_name}) is not kept any more, or the "
+                "job was removed before it ran. Ask sooner, or let the task keep its results for "
+                "longer: @tasks.task(name=..., keep_result=...)."
             )
 
 

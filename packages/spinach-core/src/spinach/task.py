@@ -235,8 +235,8 @@ class Tasks:
         periodicity: timedelta | None = None,
         max_concurrency: int | None = None,
         backoff: Backoff | Callable[[int], timedelta] | None = None,
-        keep_result: timedelta | None = None,
         *,
+        keep_result: timedelta | None = None,
         time_limit: timedelta | None = None,
         replace: bool = False,
     ) -> None:

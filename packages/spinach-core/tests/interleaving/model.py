@@ -182,7 +182,7 @@ class ModelBroker(PassingBroker):
     def join(self, queue, member, enrolment):
         return JoinReply(verdict=APPLIED)
 
-    def beat(self, turns):
+    def beat(self, turns, progress=()):
         return [BeatReply(verdict=APPLIED) for _ in turns]
 
     def tick(self, queue, periodic):

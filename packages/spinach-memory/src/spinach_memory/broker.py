@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from spinach.retention import FailedRetention
 
     from .queue import Queue
-    from .store import Shelves
 
 __all__ = ["MemoryBroker"]
 
@@ -167,7 +166,7 @@ class MemoryBroker(Broker):
                     stored.declare_anew(known, enrolment, now_ms)
                     stored.end_call()
             stored.retention = self.failed_retention
-            self._take_sample(shelves, stored, now_ms)
+            self._take_sample(stored, now_ms)
             next_ms = stored.periodic.next_due_ms(enrolment.periodic)
             return JoinReply(verdict=Verdict.APPLIED, next_due_in_ms=_until(next_ms, now_ms))
 
@@ -236,7 +235,7 @@ class MemoryBroker(Broker):
                     continue
                 member.renew(now_ms)
                 queue.results.trim(now_ms)
-                self._take_sample(shelves, queue, now_ms)
+                self._take_sample(queue, now_ms)
                 dead = queue.members.claim_dead(member, now_ms)
                 cancelled = queue.cancelled(member) if queue.cancelling else ()
                 replies.append(BeatReply(verdict=Verdict.APPLIED, dead=dead, cancelled=cancelled))
@@ -430,10 +429,9 @@ class MemoryBroker(Broker):
             return stored.periodic.pause(task, self._now_ms(), paused=paused)
 
     @staticmethod
-    def _take_sample(shelves: Shelves, queue: Queue, now_ms: int) -> None:
+    def _take_sample(queue: Queue, now_ms: int) -> None:
         if queue.flow.due(now_ms):
-            newest = shelves.new_number()
-            queue.flow.take(operating.sample(queue, now_ms, newest))
+            queue.flow.take(operating.sample(queue, now_ms))
 
     # -- jobs --------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right, insort
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.calls import Cursor, FailedJob
@@ -12,7 +13,7 @@ from spinach.const import FAILED_CHUNK, MAX_FETCH_BYTES
 from spinach.outcome import Failure, cut_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from spinach.brokers.calls import FailedFilter, FailedPortion
     from spinach.retention import FailedRetention
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .jobs import StoredJob
 
 __all__ = ["FailedStore"]
+
+_RANK: Final = attrgetter("at_ms", "order")
 
 _UNSTATED: Final = Failure(error="", message="")
 
@@ -137,6 +140,11 @@ class FailedStore:
         found = (entry for entry in entries if matching.admits(entry))
         first = max(0, offset)
         return [*islice(found, first, first + max(0, limit))]
+
+    def behind(self, after: tuple[int, int] | None) -> Iterator[Cursor]:
+        """The cursors behind an instant and order, the oldest first."""
+        first = 0 if after is None else bisect_right(self._cursors, after, key=_RANK)
+        return islice(self._cursors, first, None)
 
     def find(self, oldest_ms: int, stored_ids: Iterable[str]) -> list[FailedJob]:
         """The entries of some jobs, but for those that are too old."""

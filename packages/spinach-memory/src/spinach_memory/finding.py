@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from spinach import const
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from .queue import Queue
 
 __all__ = ["find", "page", "read_cursor"]
+
+#: Jobs that one page looks at, at most.
+_LOOKED: Final = 1000
+
+_NUMBER: Final = attrgetter("number")
 
 _CURSOR: Final = re.compile(r"([0-9]+)-([0-9]+)")
 
@@ -135,12 +142,9 @@ def page(
         limit: how many at most.
     """
     [only] = places if len(places) == 1 else [None]
-    ranked = sorted(_ranked(queue, only), key=lambda each: each[0])
     found: list[FoundJob] = []
-    for rank, stored_id in ranked:
-        if after is not None and rank <= after:
-            continue
-        if len(found) == limit:
+    for looked, (rank, stored_id) in enumerate(_behind(queue, only, after)):
+        if len(found) == limit or looked == _LOOKED:
             return FoundPage(jobs=tuple(found), cursor=f"{after[0]}-{after[1]}" if after else None)
         after = rank
         job = find(queue, stored_id, now_ms, counting=False)
@@ -151,25 +155,25 @@ def page(
     return FoundPage(jobs=tuple(found), cursor=None)
 
 
-def _ranked(queue: Queue, place: Place | None) -> Iterator[tuple[_Rank, str]]:
-    """The jobs that may be in a place, or in any, with what orders them there."""
+def _behind(queue: Queue, place: Place | None, after: _Rank | None) -> Iterator[tuple[_Rank, str]]:
+    """The jobs behind a rank that may be in a place, or in any, in the order of their ranks."""
     if place is Place.LEASED:
-        for member in queue.members:
-            for lease in member.running.values():
-                number = queue.jobs[lease.stored_id].number
-                yield (read_token(lease.token)[0], number), lease.stored_id
-        return
-    for job in queue.jobs.values():
-        where = job.where
-        if place is Place.FUTURE:
-            if where is not None and where.due_ms is not None:
-                yield (where.due_ms, where.order), job.stored_id
-        elif place is Place.FAILED:
-            failed = queue.failed.get(job.stored_id)
-            if failed is not None:
-                yield (failed.failed_at_ms, failed.order), job.stored_id
-        else:
-            yield (job.number, 0), job.stored_id
+        ranked = sorted(
+            ((read_token(lease.token)[0], queue.jobs[lease.stored_id].number), lease.stored_id)
+            for member in queue.members
+            for lease in member.running.values()
+        )
+        return (each for each in ranked if after is None or each[0] > after)
+    if place is Place.FUTURE:
+        waiting = queue.future.behind(after)
+        return (((due_ms, order), job.stored_id) for due_ms, order, job in waiting)
+    if place is Place.FAILED:
+        failed = queue.failed.behind(after)
+        return (((cursor.at_ms, cursor.order), cursor.stored_id) for cursor in failed)
+    # They stand there as they came.
+    jobs = list(queue.jobs.values())
+    first = 0 if after is None else bisect_right(jobs, after[0], key=_NUMBER)
+    return (((job.number, 0), job.stored_id) for job in islice(jobs, first, None))
 
 
 def read_cursor(cursor: str | None) -> _Rank | None:

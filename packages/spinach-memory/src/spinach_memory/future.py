@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from itertools import count
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from itertools import count, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
 from spinach.brokers.calls import Place
 from spinach.const import RENEWAL_MS, TIMEKEEPER_MS
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from .jobs import StoredJob
 
 __all__ = ["FutureJobs", "Timekeeper"]
+
+
+_RANK: Final = itemgetter(0, 1)
 
 
 class FutureJobs:
@@ -95,6 +100,13 @@ class FutureJobs:
         while self._cancelled and self._heap[0][2].cancelled:
             heapq.heappop(self._heap)
             self._cancelled -= 1
+
+    def behind(self, after: tuple[int, int] | None) -> Iterator[tuple[int, int, StoredJob]]:
+        """Instant, order and job of those behind an instant and order, the earliest first."""
+        # One that is sorted is a heap as well; and sorted again in a moment.
+        self._heap.sort()
+        first = 0 if after is None else bisect_right(self._heap, after, key=_RANK)
+        return (each for each in islice(self._heap, first, None) if not each[2].cancelled)
 
     def before(self, job: StoredJob, most: int) -> int | None:
         """How many jobs are due before one; None where more than `most` wait."""

@@ -32,24 +32,16 @@ if TYPE_CHECKING:
 __all__ = ["limits", "members", "periodic_tasks", "purge", "sample", "survey"]
 
 
-def sample(queue: Queue, now_ms: int, leases: int) -> FlowSample:
-    """How many jobs came and ended by now.
-
-    Args:
-        queue: that they came into.
-        now_ms: the store's now.
-        leases: the number that the newest lease has.
-    """
+def sample(queue: Queue, now_ms: int) -> FlowSample:
+    """How many jobs came and ended by now."""
     came = queue.enqueued + queue.flow.revived
     there = len(queue.jobs) - len(queue.failed)
-    return FlowSample(
-        at_ms=now_ms, came=came, ended=came - there - queue.flow.purged, leases=leases
-    )
+    return FlowSample(at_ms=now_ms, came=came, ended=came - there - queue.flow.purged)
 
 
 def survey(queue: Queue, now_ms: int) -> QueueSurvey:
     """Whether it is paused, its first job, and how many came and ended."""
-    now = sample(queue, now_ms, 0)
+    now = sample(queue, now_ms)
     return QueueSurvey(
         queue=queue.name,
         now_ms=now_ms,
@@ -67,17 +59,18 @@ def purge(queue: Queue, status: Purgeable, limit: int) -> PurgeReply:
         oldest = queue.failed.oldest(limit)
         return PurgeReply(removed=queue.discard_failed(oldest), more=len(queue.failed) > 0)
     source = _queued(queue) if status == "queued" else queue.future.drain()
-    removed = 0
-    for job in islice(source, limit):
+    gone = [*islice(source, limit)]
+    for job in gone:
         queue.forget(job)
-        removed += 1
+    removed = len(gone)
     queue.flow.purged += removed
     if status == "waiting":
         if not queue.future:
             queue.timekeeper.wanted = False
         return PurgeReply(removed=removed, more=len(queue.future) > 0)
-    # Some of those that are gone may have come back for a free slot: it is for the next ones now.
-    queue.fill_slots()
+    for job in gone:
+        if job.where is None:  # it was ready
+            queue.pass_on_slot(job)
     return PurgeReply(removed=removed, more=bool(queue.ready or queue.limits.held or queue.parked))
 
 
@@ -106,7 +99,6 @@ def members(queue: Queue, now_ms: int) -> QueueMembers:
     return QueueMembers(
         now_ms=now_ms,
         members=tuple(_member(queue, member, now_ms) for member in queue.members),
-        samples=queue.flow.samples,
     )
 
 
@@ -126,7 +118,7 @@ def _member(queue: Queue, member: Member, now_ms: int) -> MemberState:
                 task=task_of(lease.record),
                 retries=lease.retries,
                 direct=lease.direct,
-                order=read_token(lease.token)[0],
+                leased_ms=read_token(lease.token)[1],
             )
             for lease in told[:MOST_TOLD]
         ),
@@ -149,7 +141,7 @@ def limits(queue: Queue) -> list[LimitState]:
                 queue.jobs[each].stored_id
                 for each in sorted(holders.get(id(slots), ()))[:MOST_TOLD]
             ),
-            held=len(slots.held),
+            held=slots.held.jobs,
         )
         for task, slots in queue.limits.tasks.items()
     ]

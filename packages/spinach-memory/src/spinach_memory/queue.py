@@ -199,11 +199,6 @@ class Queue:
         """Let the limit of an operator take effect, or that of the members again."""
         self._bring_back(self.limits.set(task, limit, self._leased_jobs()))
 
-    def fill_slots(self) -> None:
-        """Bring back the held jobs for which slots are free."""
-        for slots in self.limits.tasks.values():
-            self._bring_back(slots.promote(slots.held.jobs))
-
     def declare_anew(self, member: Member, enrolment: Enrolment, now_ms: int) -> None:
         """Replace what a member declares; its leases stay."""
         # What it declares no more was declared until now.
@@ -323,7 +318,7 @@ class Queue:
         return reply
 
     def pass_on_slot(self, job: StoredJob) -> None:
-        """A ready job is not wanted any more; a slot that is free for it is for the next one."""
+        """A ready job is gone; if a slot was free for it, that is for the next one now."""
         if job.order and (slots := self.limits.slots_of(job)) is not None:
             self._bring_back(slots.promote(1))
 

@@ -413,7 +413,7 @@ class RedisBroker(Broker):
         return self._operating(queue).purge(status, limit)
 
     def members(self, queue: str) -> QueueMembers:
-        """See `Broker`; fifty members a call."""
+        """See `Broker`; ten members a call."""
         return self._operating(queue).members()
 
     def set_limit(self, queue: str, task: str, limit: int | None) -> None:
@@ -440,7 +440,7 @@ class RedisBroker(Broker):
     # -- jobs --------------------------------------------------------------
 
     def find_jobs(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
-        """See `Broker`; one call a queue, and more where records are large."""
+        """See `Broker`; one script a queue, all in one round trip, and more where jobs are many."""
         return self._jobs().find(queues, stored_ids)
 
     def list_jobs(
@@ -456,7 +456,7 @@ class RedisBroker(Broker):
         return self._jobs().page(queue, places=places, task=task, cursor=cursor, limit=limit)
 
     def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
-        """See `Broker`; atomic for 200 jobs or 1 MiB of records."""
+        """See `Broker`; atomic for 200 jobs or 1 MiB of records, or 20 where members are many."""
         return self._jobs().cancel(queue, stored_ids)
 
     def _jobs(self) -> Jobs:

@@ -6,15 +6,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from spinach.brokers.calls import CancelReply, FoundJob, FoundPage
+from spinach.brokers.calls import CancelReply, FoundJob, FoundPage, Place
 from spinach.exc import InvalidArgument
 from spinach_redis import replies, requests
 from spinach_redis.members import MEMBERS_TRIES, restless
+from spinach_redis.producer import version_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from spinach.brokers.calls import Place
     from spinach_redis.client.client import RedisClient
     from spinach_redis.keys import QueueKeys
     from spinach_redis.members import KnownMembers
@@ -22,16 +22,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Jobs"]
 
-#: Jobs that one call looks for or cancels at most, which takes the server a few ms.
+#: Jobs that one call looks for or cancels at most, which takes the server a few ms. Whether a
+#: worker process has a job has to be asked of each, so where they are many, it is fewer jobs.
 _CHUNK_JOBS: Final = 200
+_CHUNK_LEAST: Final = 20
+_CHUNK_ASKED: Final = 2500
 
-#: Where a page ended, by kind: what list.lua says beside it, joined by spaces.
-_NUMBER: Final = r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?"
-_KINDS: Final = {
-    "scan": re.compile(r"([0-9]{1,19})?( \S+)*"),
-    "small": re.compile(r"\S*"),
-    "leased": re.compile(r"-?[0-9]{1,20}"),
-    "sorted": re.compile(rf"{_NUMBER} \S+"),
+_ID: Final = "[01][0-9a-f-]{36}"
+# Newer servers write a round score as 1.8e+12.
+_SORTED: Final = re.compile(rf"sorted [0-9]{{1,20}}(\.[0-9]{{1,20}})?(e\+[0-9]{{1,3}})? {_ID}")
+
+#: Where a page ended, for each place that list.lua reads by itself, and for all others.
+_CURSORS: Final = {
+    Place.LEASED: re.compile("leased -?[0-9]{1,16}"),
+    Place.FUTURE: _SORTED,
+    Place.FAILED: _SORTED,
+    None: re.compile(rf"scan ({_ID})? [0-9]{{0,19}}( {_ID})*|small ({_ID})?"),
 }
 
 
@@ -58,23 +64,35 @@ class Jobs:
         self._offset = offset
 
     def find(self, queues: Sequence[str], stored_ids: Sequence[str]) -> list[FoundJob]:
-        """See `Broker.find_jobs`.
+        """See `Broker.find_jobs`; the queues are asked together.
 
         Raises:
-            BrokerError: no answer until the deadline.
+            BrokerError: no answer until the deadline, or a queue of another release.
         """
-        found: list[FoundJob] = []
-        for queue in queues:
-            left = list(stored_ids)
-            while left:
-                looked, jobs = self._call(queue, self._finder(queue, left), repeatable=True)
-                found += (replies.found_job(queue, job) for job in jobs)
-                left = left[looked:]
-        return found
+        found: dict[str, list[FoundJob]] = {queue: [] for queue in queues}
+        left = dict.fromkeys(found, stored_ids) if stored_ids else {}
+        tries = dict.fromkeys(left, MEMBERS_TRIES)
+        while left:
+            asked = [*left]
+            calls = [self._find_call(queue, left[queue]) for queue in asked]
+            for queue, reply in zip(asked, self._client.call_all(calls), strict=True):
+                applied = self._applied(queue, reply)
+                if applied is None:
+                    tries[queue] -= 1
+                    if not tries[queue]:
+                        raise restless(queue)
+                    continue
+                looked, jobs = applied
+                found[queue] += (replies.found_job(queue, job) for job in jobs)
+                left[queue] = left[queue][looked:]
+                if not left[queue]:
+                    del left[queue]
+        return [job for jobs in found.values() for job in jobs]
 
-    def _finder(self, queue: str, stored_ids: Sequence[str]) -> Callable[[Sequence[str]], Call]:
-        chunk = stored_ids[:_CHUNK_JOBS]
-        return lambda members: requests.find(self._keys_of(queue), self._offset, members, chunk)
+    def _find_call(self, queue: str, stored_ids: Sequence[str]) -> Call:
+        members = self._members.of(queue)
+        chunk = stored_ids[: _chunk_size(members)]
+        return requests.find(self._keys_of(queue), self._offset, members, chunk)
 
     def page(
         self,
@@ -89,9 +107,9 @@ class Jobs:
 
         Raises:
             InvalidArgument: a cursor that is none.
-            BrokerError: no answer until the deadline.
+            BrokerError: no answer until the deadline, or a queue of another release.
         """
-        before = _read_cursor(cursor)
+        before = _read_cursor(cursor, places)
 
         def call(members: Sequence[str]) -> Call:
             return requests.list_page(
@@ -116,13 +134,15 @@ class Jobs:
         Not repeated after a lost answer: it would say that jobs are unknown which it cancelled.
 
         Raises:
-            BrokerError: no answer until the deadline, or an answer was lost.
+            BrokerError: no answer until the deadline, a queue of another release, or an answer
+                was lost.
         """
         answered: list[CancelReply] = []
         while len(answered) < len(stored_ids):
-            chunk = stored_ids[len(answered) : len(answered) + _CHUNK_JOBS]
+            left = stored_ids[len(answered) :]
 
-            def call(members: Sequence[str], chunk: Sequence[str] = chunk) -> Call:
+            def call(members: Sequence[str], left: Sequence[str] = left) -> Call:
+                chunk = left[: _chunk_size(members)]
                 return requests.cancel(self._keys_of(queue), self._offset, members, chunk)
 
             [flat] = self._call(queue, call, repeatable=False)
@@ -135,27 +155,47 @@ class Jobs:
         """Ask with the keys of all members of the queue; what the script says behind APPLIED."""
         for _ in range(MEMBERS_TRIES):
             reply = self._client.call(call(self._members.of(queue)), repeatable=repeatable)
-            if reply[0] != b"KEYS":
-                applied: Sequence[Any] = reply[1:]
+            applied = self._applied(queue, reply)
+            if applied is not None:
                 return applied
-            self._members.named(queue, reply[1])
         raise restless(queue)
 
+    def _applied(self, queue: str, reply: Any) -> Sequence[Any] | None:
+        """What a script says behind APPLIED; None: it has to be told the keys of the members."""
+        if reply[0] == b"VERSION":
+            raise version_error(queue, reply[1])
+        if reply[0] == b"KEYS":
+            self._members.named(queue, reply[1])
+            return None
+        applied: Sequence[Any] = reply[1:]
+        return applied
 
-def _read_cursor(cursor: str | None) -> tuple[str, ...]:
+
+def _chunk_size(members: Sequence[str]) -> int:
+    """How many jobs one call looks for where a queue has these members."""
+    return max(_CHUNK_LEAST, min(_CHUNK_JOBS, _CHUNK_ASKED // max(1, len(members))))
+
+
+def _read_cursor(cursor: str | None, places: Collection[Place]) -> tuple[str, ...]:
     """Where to go on, as list.lua said."""
     if cursor is None:
         return ()
     try:
-        parts = json.loads(cursor)
-    except ValueError:
-        parts = None
-    if (
-        not isinstance(parts, list)
-        or not all(isinstance(part, str) for part in parts)
-        or len(parts) < 2
-        or parts[0] not in _KINDS
-        or _KINDS[parts[0]].fullmatch(" ".join(parts[1:])) is None
-    ):
-        raise InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
-    return tuple(parts)
+        kind, *rest = json.loads(cursor)
+        told = " ".join([kind, *rest])
+    except (ValueError, TypeError):
+        raise _no_cursor(cursor) from None
+    # A cursor may have been in the hands of strangers, and the script takes it at its word.
+    if not _CURSORS[_kind_of(places)].fullmatch(told):
+        raise _no_cursor(cursor)
+    return (kind, *rest)
+
+
+def _no_cursor(cursor: str) -> InvalidArgument:
+    return InvalidArgument(f"cursor is {cursor!r}, expected that of the page before.")
+
+
+def _kind_of(places: Collection[Place]) -> Place | None:
+    """The place whose jobs list.lua reads by themselves; None: it reads all."""
+    [only] = places if len(places) == 1 else [None]
+    return only if only in _CURSORS else None

@@ -110,11 +110,11 @@ FIRE: Final = (
 JOIN: Final = (
     "version", "members", "seq", "info", "guard", "limits", "declared", "slots", "held",
     "held-ends", "brought", "jobs", "ready", "future", "timekeeper", "marker", "paused",
-    "periodic", "periodic-info", "periodic-paused", "failed", "enqueued", "leases", "flow",
+    "periodic", "periodic-info", "periodic-paused", "failed", "enqueued", "flow",
 )
 BEAT: Final = (
     "members", "seq", "info", "guard", "cancelling", "progress", "results", "results-until",
-    "awaited", "jobs", "failed", "enqueued", "leases", "flow",
+    "awaited", "jobs", "failed", "enqueued", "flow",
 )
 FETCH: Final = (
     "jobs", "ready", "future", "attempts", "members", "seq", "info", "guard", "leases",
@@ -149,14 +149,14 @@ COUNTS: Final = (
     "cancelled", "guard",
 )
 FIND: Final = (
-    "jobs", "ready", "future", "attempts", "members", "info", "held", "held-ends", "parked",
-    "parked-ends", "failed", "errors", "cancelled", "cancelling", "progress", "guard",
+    "version", "jobs", "ready", "future", "attempts", "members", "info", "held", "held-ends",
+    "parked", "parked-ends", "failed", "errors", "cancelled", "cancelling", "progress", "guard",
 )
 LIST: Final = FIND
 CANCEL: Final = (
-    "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused", "limits",
-    "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends", "failed",
-    "members", "guard", "cancelled", "cancelling", "results", "results-until", "awaited",
+    "version", "jobs", "ready", "future", "retrying", "attempts", "timekeeper", "marker", "paused",
+    "limits", "declared", "slots", "held", "held-ends", "brought", "parked", "parked-ends",
+    "failed", "members", "guard", "cancelled", "cancelling", "results", "results-until", "awaited",
 )
 FAILED_FIND: Final = ("jobs", "attempts", "failed", "errors", "guard")
 FAILED_PAGE: Final = ("jobs", "attempts", "failed", "errors", "guard")
@@ -176,9 +176,7 @@ PURGE: Final = (
     "paused", "failed", "errors", "failed-bytes", "limits", "declared", "slots", "held",
     "held-ends", "brought", "parked", "parked-ends", "flow", "cancelled", "guard",
 )
-WORKERS: Final = (
-    "version", "members", "seq", "info", "jobs", "attempts", "leases", "flow",
-)
+WORKERS: Final = ("version", "members", "seq", "info", "jobs", "attempts")
 LIMIT: Final = (
     "version", "members", "jobs", "limits", "declared", "slots", "held", "held-ends",
     "brought", "ready", "future", "timekeeper", "marker", "paused",

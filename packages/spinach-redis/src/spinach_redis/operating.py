@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Operating"]
 
 #: Members that one call tells of at most.
-_MEMBERS: Final = 50
+_MEMBERS: Final = 10
 
 _TOLD: Final = b"%d" % MOST_TOLD
 _MOST_BYTES: Final = b"%d" % MAX_FETCH_BYTES
@@ -112,7 +112,7 @@ class Operating:
                 *left,
                 further=[self._names.running(member) for member in left],
             )
-            _, now, listed, _leases, samples, states = reply
+            _, now, listed, states = reply
             if not told and not left:
                 asked = replies.names(listed)
             found = [
@@ -126,7 +126,7 @@ class Operating:
                 if name not in {m for m, s in zip(left, found, strict=True) if s is None}
             ]
             if len(told) == len(asked):
-                return QueueMembers(now_ms=now, members=tuple(told), samples=_samples(samples))
+                return QueueMembers(now_ms=now, members=tuple(told))
 
     def set_limit(self, task: str, limit: int | None) -> None:
         """Set the limit of a task.
@@ -218,8 +218,8 @@ def _samples(flow: Sequence[bytes]) -> tuple[FlowSample, ...]:
     """The samples among the values of `flow`, where single numbers stand as well."""
     parts = [value.split() for value in flow[1::2]]
     return tuple(
-        FlowSample(at_ms=int(at), came=int(came), ended=int(ended), leases=int(leases))
-        for at, came, ended, leases in (part for part in parts if len(part) == 4)
+        FlowSample(at_ms=int(at), came=int(came), ended=int(ended))
+        for at, came, ended in (part for part in parts if len(part) == 3)
     )
 
 
@@ -244,7 +244,7 @@ def _member(member: str, state: Any) -> MemberState:
                 task=None if task is None else task.decode(),
                 retries=replies.attempts(counted)[0],
                 direct=token[:1] == b"d",
-                order=int(token[1:].partition(b"@")[0]),
+                leased_ms=replies.leased_ms(token),
             )
             for stored_id, token, task, counted in leases
         ),

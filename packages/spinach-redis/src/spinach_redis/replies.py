@@ -332,7 +332,7 @@ def found_job(queue: str, reply: Any) -> FoundJob:
         due_ms=None if due is None else int(due),
         member=_text(member) or "",
         info={} if info is None else description(info),
-        leased_ms=_leased_ms(token),
+        leased_ms=leased_ms(token),
         direct=token is None or token[0] == _DIRECT,
         cancel_requested=bool(asked),
         progress=None if progress is None else _progress(progress),
@@ -341,7 +341,7 @@ def found_job(queue: str, reply: Any) -> FoundJob:
     )
 
 
-def _leased_ms(token: bytes | None) -> int | None:
+def leased_ms(token: bytes | None) -> int | None:
     """Since when a job is leased; None also for a lease of an earlier release."""
     instant = b"" if token is None else token.partition(b"@")[2]
     return int(instant) if instant else None

@@ -383,7 +383,15 @@ def find(names: QueueKeys, offset: str, members: Sequence[str], stored_ids: Sequ
     return Call(
         script.FIND,
         (*names.fixed(keys.FIND), *(names.running(member) for member in members)),
-        (offset, _FAILED_BOUNDS[1], _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
+        (
+            offset,
+            keys.SCHEMA,
+            _FAILED_BOUNDS[1],
+            _MOST_BYTES,
+            b"%d" % len(members),
+            *members,
+            *stored_ids,
+        ),
     )
 
 
@@ -403,6 +411,7 @@ def list_page(
         (*names.fixed(keys.LIST), *(names.running(member) for member in members)),
         (
             offset,
+            keys.SCHEMA,
             _FAILED_BOUNDS[1],
             _MOST_BYTES,
             " ".join(place.value for place in places),
@@ -426,7 +435,7 @@ def cancel(
             *(names.running(member) for member in members),
             *map(names.result, stored_ids),
         ),
-        (offset, _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
+        (offset, keys.SCHEMA, _MOST_BYTES, b"%d" % len(members), *members, *stored_ids),
     )
 
 

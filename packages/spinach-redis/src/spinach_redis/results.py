@@ -43,9 +43,6 @@ PAUSE_SECONDS: Final = 0.05
 #: 0 would be for ever.
 LEAST_WAIT_SECONDS: Final = 0.001
 
-#: What ends.lua answers where its reply is full.
-_LATER: Final = 2
-
 
 class JobEnds:
     """The ends of the jobs of one queue; thread safe.
@@ -71,10 +68,7 @@ class JobEnds:
         while len(ends) < len(stored_ids):
             chunk = stored_ids[len(ends) : len(ends) + RESULTS_CHUNK]
             call = requests.ends(self._names, self._offset, chunk)
-            for found in self._client.call(call, repeatable=True):
-                if found == _LATER:
-                    break
-                ends.append(replies.end_of(found))
+            ends += map(replies.end_of, self._client.call(call, repeatable=True))
         return ends
 
     def wait(self, stored_id: str, seconds: float) -> JobEnd:

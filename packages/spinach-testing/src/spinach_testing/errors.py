@@ -5,7 +5,7 @@
     AssertionError
     ├── DrainTimeout     jobs still ran when the real time for them was over
     ├── UnfinishedJobs   jobs were left when virtual time or attempts were used up, or
-    │                    the workers ended too early
+    │                    the workers ended too early; or a wait for jobs would not end
     ├── LeakedThreads    threads of the test's engine outlived the test
     └── TaskRaised       a task raised what pytest would not count as a failure
 
@@ -18,12 +18,19 @@ __all__ = ["DrainTimeout", "LeakedThreads", "TaskRaised", "UnfinishedJobs"]
 
 
 class DrainTimeout(AssertionError):
-    """Jobs still ran when the real time for them was over."""
+    """Jobs still ran when the real time for them was over.
+
+    Also raised by a wait for jobs that lasted for as long, beside `spinach_live_worker`.
+    """
 
 
 class UnfinishedJobs(AssertionError):
     """Jobs were left when the virtual time or the number of attempts was used up, or when the
-    workers ended too early: a task stopped them, or one of their threads died."""
+    workers ended too early: a task stopped them, or one of their threads died.
+
+    Also raised by a wait without an end for jobs that nobody runs, between the calls of
+    `spinach_worker`.
+    """
 
 
 class LeakedThreads(AssertionError):

@@ -23,7 +23,7 @@ from .listing import call_text
 from .notes import notes_of, with_note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from spinach import Job
 
@@ -102,9 +102,14 @@ class ExpectedFailure:
 
 
 class Failures:
-    """All failures of one test; thread safe."""
+    """All failures of one test; thread safe.
 
-    def __init__(self) -> None:
+    Args:
+        written: gives a task as a test would write it, from its name.
+    """
+
+    def __init__(self, written: Callable[[str], str] = repr) -> None:
+        self.written = written
         self._lock = threading.Lock()  # guards all below
         self._all: list[Failure] = []
         self._expected: list[ExpectedFailure] = []

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
 
-from spinach import RetryException
+from spinach import Job, RetryException
 from spinach.exc import InvalidArgument
 from spinach.job import JobStatus
 from spinach.support.checks import require_int
@@ -19,7 +19,8 @@ from .matching import ExpectedCall, expected_instant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from spinach import Job, Task
+    from spinach import Task
+    from spinach.progress import Progress
 
     from .ledger import Entry
     from .recording import Recording
@@ -71,6 +72,27 @@ class Jobs:
             raise InvalidArgument(f"status is {status!r}, expected a JobStatus.")
         found = [entry.job() for entry in self._entries(task)]
         return [job for job in found if status is None or job.status is status]
+
+    def progress(self, job: Job) -> Progress | None:
+        """What the last attempt of a job said last of its progress, also when it is over.
+
+        Unlike `engine.jobs.get(job).progress` it does not wait for a heartbeat to tell it.
+
+        Args:
+            job: any snapshot of it.
+
+        Returns:
+            None if that attempt said nothing, or none has begun in this process.
+
+        Raises:
+            InvalidArgument: not a job, or not one of this test.
+        """
+        entry = self.recording.ledger.find(job) if isinstance(job, Job) else None
+        if entry is None:
+            raise InvalidArgument(
+                f"{job!r} is no job of this test. Pass what schedule(), all() or one() returned."
+            )
+        return entry.progress
 
     def one(self, task: Wanted | None = None, status: JobStatus | None = None) -> Job:
         """The only job, or the only one of a task or in a state.

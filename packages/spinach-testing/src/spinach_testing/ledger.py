@@ -18,13 +18,15 @@ from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.options import read_options
 from spinach.record.payload import decode_payload
 
-from .awaited import AwaitedResults
+from .awaited import AwaitedJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spinach.brokers.calls import CancelReply, Deposit, LostJob
+    from spinach.current import Attempt
     from spinach.outcome import Lease, Outcome
+    from spinach.progress import Progress
     from spinach.record.ids import StoredId
 
 __all__ = ["Entry", "Ledger"]
@@ -52,8 +54,10 @@ class Entry:
     lease: Lease | None = None
     #: Its cancel was asked for while a worker had it.
     cancel_requested: bool = False
-    #: What the last failed attempt raised.
+    #: What the last failed attempt raised, or why it was cancelled where no call names the job.
     error: str = ""
+    #: The last attempt that began here, which may be over.
+    attempt: Attempt | None = None
     #: Its place in the order they were scheduled; never given again, from 0.
     number: int = 0
     #: A periodic task's own, made when its time came.
@@ -82,6 +86,24 @@ class Entry:
             return read_header(self.record).task
         except UnreadableRecord:
             return "?"
+
+    @property
+    def in_line(self) -> bool:
+        """Whether it is in the store, and no worker has it."""
+        return self.status in (JobStatus.QUEUED, JobStatus.WAITING)
+
+    @property
+    def queue(self) -> str:
+        """Name of its queue; `?` when the record cannot be read."""
+        try:
+            return read_header(self.record).queue
+        except UnreadableRecord:
+            return "?"
+
+    @property
+    def progress(self) -> Progress | None:
+        """What its last attempt said last of its progress; None: nothing."""
+        return None if self.attempt is None else self.attempt.progress
 
     @property
     def expires_ms(self) -> int | None:
@@ -116,8 +138,8 @@ class Ledger:
 
     def __init__(self, namespace: str = "") -> None:
         self._namespace = namespace
-        #: Threads that wait for results.
-        self.awaited = AwaitedResults()
+        #: Threads that wait for the end of jobs.
+        self.awaited = AwaitedJobs()
         self._lock = threading.Lock()  # guards the entries, what is in them, and the numbers
         self._entries: dict[str, Entry] = {}
         self._next_number = 0
@@ -274,6 +296,15 @@ class Ledger:
                     entry.due_ms, entry.due_unknown = None, False
                 elif reply.verdict is CancelVerdict.REQUESTED and entry.lease is not None:
                     entry.cancel_requested = True
+
+    def purged(self, candidates: Iterable[StoredId]) -> None:
+        """The store has forgotten these of the jobs that no worker had."""
+        with self._lock:
+            for stored_id in candidates:
+                entry = self._entries.get(stored_id)
+                if entry is not None and entry.in_line:
+                    entry.status, entry.parked, entry.error = JobStatus.CANCELLED, False, "purged"
+                    entry.due_ms, entry.due_unknown = None, False
 
     def run_again(self, stored_ids: Iterable[str]) -> Callable[[], None]:
         """They are to be run again from the failed store.

@@ -1,4 +1,4 @@
-"""Jobs as text, one line each: the call, its state, the attempt, when it is due and expires."""
+"""Jobs as text, one line each: the call, its state, the attempt, when it is due, its progress."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from spinach.record.header import UnreadableRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from spinach.progress import Progress
+
     from .ledger import Entry
 
-__all__ = ["call_text", "line", "lines"]
+__all__ = ["call_text", "line", "lines", "progress_text"]
 
 #: Longer values are cut in the middle, since a payload may have half a megabyte.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 8
-
-#: They may expire.
-_UNSTARTED = (JobStatus.QUEUED, JobStatus.WAITING)
 
 #: A report of thousands of jobs would be of no help.
 _MOST_LINES = 50
@@ -33,6 +32,12 @@ def call_text(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     parts = [_SHORT.repr(value) for value in args]
     parts += [f"{name}={_SHORT.repr(value)}" for name, value in kwargs.items()]
     return f"{task}({', '.join(parts)})"
+
+
+def progress_text(progress: Progress) -> str:
+    """How far a task has come, by its own account."""
+    note = f" ({progress.note})" if progress.note else ""
+    return f"progress {progress.done} of {progress.total}{note}"
 
 
 def line(entry: Entry, now_ms: int) -> str:
@@ -56,11 +61,15 @@ def line(entry: Entry, now_ms: int) -> str:
     elif entry.status is JobStatus.WAITING and entry.due_ms is not None:
         left = entry.due_ms - now_ms
         parts.append(f"due in {timedelta(milliseconds=left)}" if left > 0 else "due now")
-    if entry.status in _UNSTARTED and (expires_ms := entry.expires_ms) is not None:
+    if entry.in_line and (expires_ms := entry.expires_ms) is not None:
         left = expires_ms - now_ms
         parts.append(
             f"expires in {timedelta(milliseconds=left)}" if left > 0 else "too late to start"
         )
+    if entry.status is JobStatus.RUNNING and entry.cancel_requested:
+        parts.append("cancel asked for")
+    if (progress := entry.progress) is not None:
+        parts.append(progress_text(progress))
     if entry.error:
         parts.append(entry.error)
     return "  ".join(parts)

@@ -14,12 +14,13 @@ from spinach.support.realtime import time
 
 from .clock import VirtualClock
 from .session import queues_of, workers_gone
-from .threads import join, of_engine
+from .threads import join, join_idle, of_engine
 from .timeouts import require_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .errors import DrainTimeout
     from .recording import Recording
 
 __all__ = ["LiveWorker", "live_worker"]
@@ -68,7 +69,7 @@ class LiveWorker:
             )
         end, pause = time.monotonic() + seconds, threading.Event()
         while not self._idle():
-            if time.monotonic() > end:
+            if self._recording.out_of_time(end):
                 raise self._recording.timed_out(seconds, f"Jobs:\n{self._recording.listing()}")
             # If it is idle now, they ended after their last job.
             if (gone := workers_gone(self._recording)) and not self._idle():
@@ -129,10 +130,15 @@ def live_worker(
     before = of_engine(engine.namespace)
     engine.start_workers(workers, queue=ALL_QUEUES, block=False, grace=timedelta(seconds=timeout))
     threads = of_engine(engine.namespace) - before
+
+    def too_long() -> DrainTimeout:
+        return recording.timed_out(timeout, f"Jobs:\n{recording.listing()}")
+
     try:
-        yield LiveWorker(recording, timeout)
+        with recording.ledger.awaited.at_most(timeout, too_long):
+            yield LiveWorker(recording, timeout)
     finally:
         engine.stop_workers(_join_arbiter=False)
         if join(threads, timeout):
             # Jobs that still run are left alone; the end of the test names their threads.
-            join([each for each in threads if recording.running.of(each) is None], _STOP_SECONDS)
+            join_idle(threads, recording.running, _STOP_SECONDS)

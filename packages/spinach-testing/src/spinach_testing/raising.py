@@ -64,8 +64,8 @@ def raise_all(
 def _remedy(errors: Sequence[BaseException], failures: Failures, *, whole_test: bool) -> str:
     """The blocks of `expect_failure` that would take them; empty if there should be none."""
     blocks = [
-        f"with spinach_jobs.expect_failure({task!r}, {class_name(kind).rpartition('.')[2]}"
-        f"{'' if count == 1 else f', count={count}'})"
+        f"with spinach_jobs.expect_failure({failures.written(task)}, "
+        f"{class_name(kind).rpartition('.')[2]}{'' if count == 1 else f', count={count}'})"
         for (task, kind), count in failures.seen(errors, whole_test=whole_test).items()
         # A test whose task calls `pytest.fail` or `pytest.skip` means it.
         if not issubclass(kind, _ENDS_OF_TESTS)

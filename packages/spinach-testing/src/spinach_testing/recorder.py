@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,17 @@ from spinach.brokers.calls import Ending, PortionReply, Verdict
 from spinach.clock import to_ms
 from spinach.const import FAILED_CHUNK
 from spinach.exc import BrokerError
+from spinach.job import JobStatus
 from spinach.record.ids import job_id_of
 
+from . import listing
 from .clock import VirtualClock
 from .errors import UnfinishedJobs
 from .passing import PassingBroker
 from .threads import of_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import (
@@ -32,19 +35,24 @@ if TYPE_CHECKING:
         FetchTurn,
         FireReply,
         JobEnd,
+        PurgeReply,
         ReconcileReply,
         RecoverReply,
         ReportReply,
         Turn,
     )
+    from spinach.brokers.operating import Purgeable
     from spinach.outcome import Outcome
     from spinach.record.ids import StoredId
 
-    from .ledger import Ledger
+    from .ledger import Entry, Ledger
 
 __all__ = ["RecordingBroker"]
 
 _MILLISECOND = timedelta(milliseconds=1)
+
+#: Between two looks while jobs run, in real seconds.
+_PAUSE_SECONDS = 0.002
 
 #: More jobs than a failed store keeps.
 _EVERY = 10**7
@@ -168,6 +176,33 @@ class RecordingBroker(PassingBroker):
             self.ledger.cancelled(stored_ids, replies)
             return replies
 
+    def watch(
+        self, stored_ids: Sequence[str], over: Callable[[], bool], wait_seconds: float
+    ) -> bool:
+        """See `Broker`, and `await_end`.
+
+        Raises:
+            UnfinishedJobs: no job runs, and the wait has no end.
+        """
+        __tracebackhide__ = True
+        clock = self.clock
+        with self.ledger.awaited.waiting_for(stored_ids, "the end of") as limit:
+            if not isinstance(clock, VirtualClock):
+                done = super().watch(stored_ids, over, min(wait_seconds, limit))
+                if not done and wait_seconds > limit:
+                    raise self.ledger.awaited.too_long()
+                return done
+            end, pause = clock.elapsed.total_seconds() + wait_seconds, threading.Event()
+            while not over():
+                remaining = end - clock.elapsed.total_seconds()
+                if remaining <= 0:
+                    return False
+                if self._stands_still():
+                    self._let_pass(remaining, stored_ids)
+                else:
+                    pause.wait(_PAUSE_SECONDS)
+            return True
+
     # -- results -----------------------------------------------------------
 
     def await_end(self, queue: str, stored_id: StoredId, wait_seconds: float) -> JobEnd:
@@ -177,25 +212,75 @@ class RecordingBroker(PassingBroker):
         Raises:
             UnfinishedJobs: then it would be a wait for ever.
         """
-        clock = self.clock
-        if wait_seconds > 0 and isinstance(clock, VirtualClock) and not self._at_work(clock):
+        __tracebackhide__ = True
+        if wait_seconds > 0 and self._stands_still():
             [found] = self.inner.job_ends(queue, [stored_id])
             if found.ending is not Ending.PENDING:
                 return found
-            if math.isinf(wait_seconds):
-                raise UnfinishedJobs(
-                    "This wait for a result would have no end, since no job runs between the calls "
-                    "of spinach_worker. Call spinach_worker.drain() before you ask for the result, "
-                    "or pass a timeout."
-                )
-            clock.advance(timedelta(seconds=min(wait_seconds, clock.room.total_seconds())))
+            self._let_pass(wait_seconds, [stored_id])
             wait_seconds = 0.0
-        with self.ledger.awaited.waiting_for(stored_id):
-            return self.inner.await_end(queue, stored_id, wait_seconds)
+        with self.ledger.awaited.waiting_for([stored_id], "the result of") as limit:
+            found = self.inner.await_end(queue, stored_id, min(wait_seconds, limit))
+            if found.ending is Ending.PENDING and wait_seconds > limit:
+                raise self.ledger.awaited.too_long()
+            return found
 
-    def _at_work(self, clock: VirtualClock) -> bool:
-        """Whether jobs may run meanwhile."""
-        return clock.is_reserved or bool(of_engine(self.namespace))
+    def _stands_still(self) -> bool:
+        """Whether no job can run meanwhile, nor time pass."""
+        clock = self.clock
+        return (
+            isinstance(clock, VirtualClock)
+            and not clock.is_reserved
+            and not of_engine(self.namespace)
+        )
+
+    def _let_pass(self, seconds: float, stored_ids: Sequence[str]) -> None:
+        """Let the time of a wait pass in which no job runs.
+
+        Raises:
+            UnfinishedJobs: it has no end.
+        """
+        __tracebackhide__ = True
+        clock = self.clock
+        assert isinstance(clock, VirtualClock)
+        if not math.isinf(seconds):
+            clock.advance(timedelta(seconds=min(seconds, clock.room.total_seconds())))
+            return
+        entries = [each for each in self.ledger.entries() if each.stored_id in stored_ids]
+        left = [each for each in entries if each.in_line or each.status is JobStatus.RUNNING]
+        raise UnfinishedJobs(
+            "This wait would have no end, since no job runs between the calls of spinach_worker. "
+            f"{self._remedy(left)} before you wait, or pass a timeout. Jobs:\n"
+            f"{listing.lines(left, to_ms(clock.now()))}"
+        )
+
+    def _remedy(self, left: Sequence[Entry]) -> str:
+        """What to call, so that these jobs end."""
+        for queue in dict.fromkeys(each.queue for each in left if each.in_line):
+            if self.inner.survey(queue).paused:
+                return (
+                    f"Queue {queue!r} is paused: call spinach_engine.queues.resume({queue!r}) "
+                    "and spinach_worker.drain()"
+                )
+        if any(each.status is JobStatus.WAITING for each in left):
+            return "Call spinach_worker.run_until_finished(), or advance() as far as needed,"
+        return "Call spinach_worker.drain()"
+
+    # -- operating ---------------------------------------------------------
+
+    def purge(self, queue: str, status: Purgeable, limit: int) -> PurgeReply:
+        """See `Broker`. Which jobs it was is found out by a look at those that are left."""
+        with self.ledger.call():
+            before = [
+                each.stored_id
+                for each in self.ledger.entries()
+                if each.in_line and each.queue == queue
+            ]
+            reply = self.inner.purge(queue, status, limit)
+            if before and status != "failed":
+                left = {job.stored_id for job in self.inner.find_jobs([queue], before)}
+                self.ledger.purged(each for each in before if each not in left)
+            return reply
 
     # -- failed store ------------------------------------------------------
 

@@ -10,7 +10,10 @@ import msgspec
 from spinach import signals
 from spinach.brokers.base import Broker
 from spinach.clock import to_ms
+from spinach.current import RUNNING
+from spinach.exc import BrokerError
 from spinach.job import JobStatus
+from spinach.support.realtime import time
 
 from . import listing
 from .clock import VirtualClock
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording", "recording"]
 
+#: Real seconds that jobs which are about to begin get beyond a timeout.
+_MOMENT_SECONDS = 3.0
+
+#: If no thread runs a job, jobs in these states are about to be run.
+_ABOUT_TO_BEGIN = (JobStatus.QUEUED, JobStatus.RUNNING)
+
 
 class Recording:
     """Jobs, running jobs and failures of an engine; thread safe.
@@ -43,7 +52,7 @@ class Recording:
         self.engine = engine
         self.ledger = ledger
         self.running = RunningJobs()
-        self.failures = Failures()
+        self.failures = Failures(self._as_written)
         #: Members that were crashed, and their queues. Their jobs do not count as running,
         #: although the store takes these members for alive until their lease ends.
         self.crashed: dict[str, str] = {}
@@ -76,7 +85,8 @@ class Recording:
             entries: that are listed; None: all.
         """
         entries = self.ledger.entries() if entries is None else entries
-        ready = sum(each.status is JobStatus.QUEUED and not each.parked for each in entries)
+        found = [each for each in entries if each.status is JobStatus.QUEUED and not each.parked]
+        ready = len(found)
         pool = self.engine._pool  # noqa: SLF001 - both are Spinach's own
         at_work = pool is not None and pool.running
         if not ready or (at_work and isinstance(self.broker.clock, VirtualClock)):
@@ -87,9 +97,46 @@ class Recording:
             else "spinach_worker.drain() runs"
         )
         which, them = ("job is", "it") if ready == 1 else ("jobs are", "them")
-        return f"\n{ready} {which} ready to run. {call} {them}."
+        paused = self._paused({each.queue for each in found})
+        once = "".join(
+            f", once spinach_engine.queues.resume({each!r}) was called" for each in paused
+        )
+        return f"\n{ready} {which} ready to run. {call} {them}{once}."
+
+    def _paused(self, queues: Iterable[str]) -> list[str]:
+        """Those of the queues that are paused, as far as the store tells."""
+        try:
+            return [queue for queue in sorted(queues) if self.broker.survey(queue).paused]
+        except BrokerError:
+            return []  # what is being reported is more than this
+
+    def _as_written(self, task: str) -> str:
+        """A task as a test would write it: its function, or the name if that has no name itself."""
+        found = self.engine._task_table.by_name.get(task)  # noqa: SLF001 - both are Spinach's own
+        name = getattr(found and found.func, "__name__", "")
+        path = getattr(found and found.func, "__qualname__", "")
+        # Not what belongs to a class: its name alone would name nothing.
+        if name.isidentifier() and path.rpartition("<locals>.")[2] == name:
+            return name
+        return repr(task)
 
     # -- hangs -------------------------------------------------------------
+
+    def out_of_time(self, end: float) -> bool:
+        """Whether a timeout has passed.
+
+        On a busy machine it may pass while threads are about to begin the first job. They get a
+        moment more, since an error that names no running job helps nobody.
+
+        Args:
+            end: of the timeout, in real seconds of `time.monotonic`.
+        """
+        now = time.monotonic()
+        if now <= end or now > end + _MOMENT_SECONDS or self.running.threads():
+            return now > end
+        return not any(
+            each.status in _ABOUT_TO_BEGIN and not each.parked for each in self.ledger.entries()
+        )
 
     def timed_out(self, seconds: float, rest: str) -> DrainTimeout:
         """The error for jobs that still run.
@@ -99,7 +146,7 @@ class Recording:
             rest: a list of other jobs, with a heading.
         """
         awaited = self.ledger.awaited.report(self._line)
-        waiting = f"Waiting for results:\n{awaited}\n" if awaited else ""
+        waiting = f"Waiting for jobs:\n{awaited}\n" if awaited else ""
         error = DrainTimeout(
             f"Jobs were not done after {seconds} s. Running:\n{self.running.report()}\n{waiting}"
             f"{rest}"
@@ -114,12 +161,12 @@ class Recording:
             if id(hang) in shown:
                 self.told_threads |= threads
 
-    def _line(self, stored_id: str) -> str:
-        """A job of a stored id, on one line."""
+    def _line(self, stored_id: str) -> str | None:
+        """A job of a stored id, on one line; None: it is not of this test."""
         for entry in self.ledger.entries():
             if entry.stored_id == stored_id:
                 return listing.line(entry, self.now_ms)
-        return stored_id[1:]
+        return None
 
     # -- receivers of signals ----------------------------------------------
 
@@ -136,6 +183,8 @@ class Recording:
         if entry is None:
             return
         self.running.start(job, counts=not entry.fired)
+        if (running := RUNNING.get(None)) is not None:
+            entry.attempt = running[0]
         if self.gate is not None:
             self.gate()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from spinach.current import RUNNING
 
-from .listing import call_text
+from .listing import call_text, progress_text
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -89,8 +89,7 @@ def _said(attempt: Attempt | None) -> str:
         return ""
     text = ""
     if (progress := attempt.progress) is not None:
-        note = f" ({progress.note})" if progress.note else ""
-        text = f", progress {progress.done} of {progress.total}{note}"
+        text = f", {progress_text(progress)}"
     return f"{text}, cancel asked for" if attempt.cancelled else text
 
 

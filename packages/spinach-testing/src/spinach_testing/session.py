@@ -24,7 +24,7 @@ from . import listing
 from .clock import VirtualClock
 from .errors import UnfinishedJobs
 from .sleeping import Sleeping
-from .threads import join, of_engine
+from .threads import join, join_idle, of_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,7 @@ class Session:
             yield
             if self.has_workers and (gone := workers_gone(self._recording)):
                 raise gone
-            if time.monotonic() > end:
+            if self._recording.out_of_time(end):
                 raise self.timed_out()
             self._pause.wait(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
@@ -280,7 +280,7 @@ def _stop(
 
 def _join_idle(running: Session, recording: Recording) -> None:
     """Join the threads that run no job; the end of the test names the others."""
-    join([each for each in running.threads if recording.running.of(each) is None], _STOP_SECONDS)
+    join_idle(running.threads, recording.running, _STOP_SECONDS)
 
 
 def end_grace(recording: Recording) -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from spinach.exc import WorkersRunning
+from spinach.support.realtime import time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -17,6 +18,9 @@ __all__ = ["Sleeping"]
 
 #: Between two tries to turn the clock, in real seconds.
 _PAUSE_SECONDS = 0.0002
+
+#: What is due at the same instant has so many real seconds to be done, at most.
+_MOMENT_SECONDS = 1.0
 
 
 class Sleeping:
@@ -65,14 +69,29 @@ class Sleeping:
                     )
                 if not self._turn():
                     self._pause.wait(_PAUSE_SECONDS)
+            self._let_others_go_first()
         finally:
             with self._lock:
                 del self._until[me]
 
+    def _let_others_go_first(self) -> None:
+        """Return when all that is due at this instant is done, such as the heartbeat that tells
+        of a cancel, or after a moment: a job that began at it may wait for the one that slept."""
+        end = time.monotonic() + _MOMENT_SECONDS
+        while not self.over and time.monotonic() < end:
+            with self._lock:
+                awake = self._awake()
+            if self._clock.at_rest(awake):
+                return
+            self._pause.wait(_PAUSE_SECONDS)
+
+    def _awake(self) -> list[threading.Thread]:
+        return [thread for thread in self._threads() if thread not in self._until]
+
     def _turn(self) -> bool:
         with self._lock:
             step = min(self._step, min(self._until.values()) - self._clock.elapsed)
-            threads = self._threads()
-            awake = [thread for thread in threads if thread not in self._until]
             # One that has slept enough, and has not noticed yet, goes first.
-            return bool(threads) and step > step * 0 and self._clock.turn(step, awake)
+            return (
+                bool(self._threads()) and step > step * 0 and self._clock.turn(step, self._awake())
+            )

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from .recording import Recording
+    from .running import RunningJobs
 
-__all__ = ["check_for_leaks", "join", "of_engine"]
+__all__ = ["check_for_leaks", "join", "join_idle", "of_engine"]
 
 #: The parts that a pool's threads have in their names, after the namespace.
 _PARTS = ("worker-", "arbiter", "result-notifier", "subscriber")
+
+#: Between two looks at which threads run a job, in real seconds.
+_LOOK_SECONDS = 0.05
 
 
 def of_engine(namespace: str) -> set[threading.Thread]:
@@ -43,6 +47,23 @@ def join(threads: Collection[threading.Thread], seconds: float) -> set[threading
     for thread in sorted(threads, key=lambda each: not each.name.endswith("-arbiter")):
         thread.join(max(0.0, end - time.monotonic()))
     return {thread for thread in threads if thread.is_alive()}
+
+
+def join_idle(threads: Collection[threading.Thread], running: RunningJobs, seconds: float) -> None:
+    """Wait for the threads that run no job.
+
+    A thread may begin the job that it has taken while it is waited for: it is asked anew.
+
+    Args:
+        threads: to wait for, unless they run a job.
+        running: tells which do.
+        seconds: real, for all of them together.
+    """
+    end = time.monotonic() + seconds
+    while (idle := [each for each in threads if each.is_alive() and running.of(each) is None]) and (
+        (left := end - time.monotonic()) > 0
+    ):
+        join(idle, min(left, _LOOK_SECONDS))
 
 
 def check_for_leaks(recording: Recording, left: Collection[threading.Thread]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import threading
 from abc import abstractmethod
 from collections.abc import Mapping  # noqa: TC003 - fields are read at run time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,7 +16,7 @@ from spinach.progress import Progress  # noqa: TC001 - fields are read at run ti
 from spinach.record.ids import StoredId  # noqa: TC001 - fields are read at run time
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 __all__ = [
     "CancelReply",
@@ -25,6 +26,10 @@ __all__ = [
     "JobsRole",
     "Place",
 ]
+
+#: Pauses between two looks of a wait, in seconds: the first, and the longest.
+_FIRST_PAUSE_SECONDS: Final = 0.01
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Place(enum.Enum):
@@ -164,6 +169,38 @@ class JobsRole(Role):
             InvalidArgument: a cursor that this broker did not make.
             BrokerError: see `enqueue`.
         """
+
+    def watch(
+        self,
+        stored_ids: Sequence[str],  # noqa: ARG002 - for those who override it
+        over: Callable[[], bool],
+        wait_seconds: float,
+    ) -> bool:
+        """Look again and again whether jobs are over, after pauses that grow to a second.
+
+        No store has to know of it. A broker of tests, whose time stands still, has a way of its
+        own.
+
+        Args:
+            stored_ids: of the jobs.
+            over: looks; True ends the wait.
+            wait_seconds: longest wait, on the broker's clock; 0 looks once, infinity waits
+                without an end.
+
+        Returns:
+            Whether they are over.
+        """
+        end = self.clock.monotonic() + wait_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        nobody = threading.Condition()
+        while not over():
+            remaining = end - self.clock.monotonic()
+            if remaining <= 0:
+                return False
+            with nobody:
+                self.clock.wait(nobody, min(pause, remaining))
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return True
 
     @abstractmethod
     def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:

@@ -44,10 +44,8 @@ class FlowSample(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     #: Jobs that were enqueued, or run again out of the failed store.
     came: int
-    #: Those of them that are done or failed.
+    #: Those of them that are over or failed.
     ended: int
-    #: The number that the newest lease has; see `MemberLease.order`.
-    leases: int
 
 
 class QueueSurvey(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +84,8 @@ class MemberLease(msgspec.Struct, frozen=True, kw_only=True):
     retries: int
     #: It was given for an idle thread; else the job waits in the buffer of the process, or did.
     direct: bool
-    #: Grows with each fetch of the queue: where it is above `FlowSample.leases`, the lease was
-    #: given after that sample, else before.
-    order: int
+    #: When it was given, in ms since 1970 on the store's clock; None where the store does not know.
+    leased_ms: int | None
 
 
 class MemberState(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,8 +109,6 @@ class QueueMembers(msgspec.Struct, frozen=True, kw_only=True):
     #: The store's clock, in ms since 1970.
     now_ms: int
     members: tuple[MemberState, ...] = ()
-    #: In any order.
-    samples: tuple[FlowSample, ...] = ()
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ class Ending(enum.Enum):
     FAILED = "failed"
     #: It was cancelled.
     CANCELLED = "cancelled"
-    #: It expired before it started.
+    #: It expired before an attempt began.
     EXPIRED = "expired"
     #: It has not ended.
     PENDING = "pending"

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from spinach.backoff import DEFAULT_BACKOFF, BackoffPolicy
 from spinach.definition.signature import CallSignature
-from spinach.exc import InvalidJobSignatureError, InvalidTask, UnknownTask
+from spinach.exc import InvalidArgument, InvalidJobSignatureError, InvalidTask, UnknownTask
 from spinach.record.header import header_line
+from spinach.record.names import check_name
 from spinach.record.options import NO_OPTIONS, RecordOptions
+from spinach.support.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Task", "Wanted", "check_call", "find_task", "identity"]
+__all__ = ["Task", "Wanted", "check_call", "find_task", "identity", "name_of_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,6 +107,30 @@ def find_task(wanted: Wanted, tasks: Mapping[str, Task[..., Any]]) -> Task[..., 
     raise _unknown(repr(wanted), name if isinstance(name, str) else "", tasks)
 
 
+def name_of_task(wanted: Any, resolve: Callable[[Any], Task[..., Any]]) -> str:
+    """The name of a task that need not be attached if it is named by its name.
+
+    Args:
+        wanted: its name, its function, or the `Task`.
+        resolve: finds the task of a function.
+
+    Raises:
+        InvalidName: a name that no task can have.
+        InvalidArgument: nothing that names a task.
+        UnknownTask: the function is no task that is attached.
+    """
+    if isinstance(wanted, str):
+        return check_name(wanted, "task")
+    if isinstance(wanted, Task):
+        return wanted.name
+    if callable(wanted):
+        return resolve(wanted).name
+    raise InvalidArgument(
+        f"task is {wanted!r} of type {type(wanted).__name__}, expected the name of a task, its "
+        "function, or the Task, such as job.task_name."
+    )
+
+
 def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Check that arguments fit a task.
 
@@ -119,12 +145,8 @@ def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, A
 
 
 def _unknown(shown: str, name: str, tasks: Mapping[str, Task[..., Any]]) -> UnknownTask:
-    # Here, since the import of every program would pay for it.
-    import difflib
-
-    near = difflib.get_close_matches(name, tasks, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownTask(
-        f"Unknown task {shown}.{hint} Known tasks: {', '.join(sorted(tasks)) or 'none'}. Register "
-        "it with @tasks.task(name=...) and call engine.attach_tasks(tasks) before scheduling it."
+        f"Unknown task {shown}.{did_you_mean(name, tasks)} Known tasks: "
+        f"{', '.join(sorted(tasks)) or 'none'}. Register it with @tasks.task(name=...) and call "
+        "engine.attach_tasks(tasks) before scheduling it."
     )

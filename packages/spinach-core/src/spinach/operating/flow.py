@@ -1,4 +1,4 @@
-"""What follows from the samples of a queue: how fast jobs come and end, and how old leases are."""
+"""What follows from the samples of a queue: how fast jobs come and end."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from spinach.clock import from_ms
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from spinach.brokers.calls import FlowSample, MemberLease, QueueSurvey
+    from spinach.brokers.calls import QueueSurvey
 
 __all__ = ["Flow"]
 
@@ -25,7 +20,8 @@ class Flow:
 
     #: Jobs that were scheduled, also for later, or run again out of the failed store.
     came: int
-    #: Jobs that succeeded or failed for good. A retry is no end.
+    #: Jobs that succeeded, failed for good, expired or were cancelled. A retry is no end, and
+    #: purged jobs do not count.
     ended: int
     #: The span. The store keeps samples each ten seconds of the last minute, and each five minutes
     #: of the last hour, while workers of the queue live: so it is a little longer than what was
@@ -69,23 +65,3 @@ def flow_over(survey: QueueSurvey, span: timedelta) -> Flow | None:
         ended=max(0, survey.ended - sample.ended),
         over=timedelta(milliseconds=age_ms),
     )
-
-
-def given_between(
-    lease: MemberLease, samples: Sequence[FlowSample], now_ms: int
-) -> tuple[datetime | None, datetime]:
-    """Between which instants a lease was given.
-
-    Args:
-        lease: to look at.
-        samples: of its queue.
-        now_ms: the store's now.
-
-    Returns:
-        The latest instant that is known to be before, None without any; and the earliest one
-        that is known to be after.
-    """
-    before = [each.at_ms for each in samples if each.leases < lease.order]
-    after = [each.at_ms for each in samples if each.leases >= lease.order]
-    latest = max(before, default=None)
-    return None if latest is None else from_ms(latest), from_ms(min(after, default=now_ms))

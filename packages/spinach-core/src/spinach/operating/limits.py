@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spinach.const import MAX_RETRIES_LIMIT
-from spinach.operating.places import unknown_task
+from spinach.operating.lookup import unknown_task
 from spinach.record.ids import job_id_of
 from spinach.support.checks import require_int
 
 if TYPE_CHECKING:
     from spinach.brokers.calls import LimitState
     from spinach.definition.task import Wanted
-    from spinach.operating.places import Places
+    from spinach.operating.lookup import Lookup
 
 __all__ = ["LimitView", "Limits"]
 
@@ -43,8 +43,8 @@ class LimitView:
 class Limits:
     """The limits of a namespace's tasks; thread safe. Made by the engine: `engine.limits`."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
 
     def list(self) -> list[LimitView]:
         """All limited tasks of which a worker lives, a job runs or waits, or an operator set the
@@ -53,11 +53,11 @@ class Limits:
         Raises:
             BrokerError: the broker could not answer.
         """
-        places = self._places
+        lookup = self._lookup
         return [
             _view(queue, state)
-            for queue in places.queues()
-            for state in sorted(places.broker.limits(queue), key=lambda state: state.task)
+            for queue in lookup.queues()
+            for state in sorted(lookup.broker.limits(queue), key=lambda state: state.task)
         ]
 
     def set(self, task: Wanted, limit: int | None, *, queue: str | None = None) -> None:
@@ -83,11 +83,11 @@ class Limits:
         """
         if limit is not None:
             limit = require_int(limit, "limit", 1, MAX_RETRIES_LIMIT)
-        places = self._places
-        found = places.attached(task)
+        lookup = self._lookup
+        found = lookup.attached(task)
         name = str(task) if found is None else found.name
         if queue is not None:
-            queues = [places.queue(queue)]
+            queues = [lookup.queue(queue)]
         elif found is not None:
             queues = [found.queue]
         else:
@@ -101,7 +101,7 @@ class Limits:
                     "Attach its registry to this engine, or pass queue=.",
                 )
         for each in queues:
-            places.broker.set_limit(each, name, limit)
+            lookup.broker.set_limit(each, name, limit)
 
 
 def _view(queue: str, state: LimitState) -> LimitView:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from spinach.clock import from_ms
 from spinach.exc import InvalidArgument
-from spinach.operating.places import unknown_task
+from spinach.operating.lookup import unknown_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from spinach.definition.task import Wanted
     from spinach.job import Job
-    from spinach.operating.places import Places
+    from spinach.operating.lookup import Lookup
 
 __all__ = ["Periodic", "PeriodicView"]
 
@@ -37,8 +37,8 @@ class PeriodicView:
 class Periodic:
     """The periodic tasks of a namespace; thread safe. Made by the engine: `engine.periodic`."""
 
-    def __init__(self, places: Places, schedule: Callable[[str], Job]) -> None:
-        self._places = places
+    def __init__(self, lookup: Lookup, schedule: Callable[[str], Job]) -> None:
+        self._lookup = lookup
         self._schedule = schedule
 
     def list(self) -> list[PeriodicView]:
@@ -47,7 +47,7 @@ class Periodic:
         Raises:
             BrokerError: the broker could not answer.
         """
-        places = self._places
+        lookup = self._lookup
         return [
             PeriodicView(
                 task=state.task,
@@ -56,8 +56,8 @@ class Periodic:
                 next_due=None if state.paused else from_ms(state.due_ms),
                 paused=state.paused,
             )
-            for queue in places.queues()
-            for state in sorted(places.broker.periodic_tasks(queue), key=lambda state: state.task)
+            for queue in lookup.queues()
+            for state in sorted(lookup.broker.periodic_tasks(queue), key=lambda state: state.task)
         ]
 
     def run_now(self, task: Wanted) -> Job:
@@ -76,7 +76,7 @@ class Periodic:
             InvalidArgument: the task is not periodic.
             BrokerError: the broker did not accept the job.
         """
-        found = self._places.resolve(task)
+        found = self._lookup.resolve(task)
         if found.periodicity is None:
             raise InvalidArgument(
                 f"Task {found.name!r} is not periodic, so there is nothing to run ahead of its "
@@ -120,13 +120,13 @@ class Periodic:
         return self._set_paused(task, paused=False)
 
     def _set_paused(self, task: Wanted, *, paused: bool) -> bool:
-        places = self._places
-        found = places.attached(task)
+        lookup = self._lookup
+        found = lookup.attached(task)
         name = str(task) if found is None else found.name
         # A task that moved to another queue may be declared in both.
         answers = [
-            places.broker.set_periodic_paused(queue, name, paused=paused)
-            for queue in places.queues()
+            lookup.broker.set_periodic_paused(queue, name, paused=paused)
+            for queue in lookup.queues()
         ]
         if all(answer is None for answer in answers):
             raise unknown_task(

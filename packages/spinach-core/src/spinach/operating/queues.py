@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.brokers.calls import QueueCounts, QueueSurvey
     from spinach.brokers.operating import Purgeable
-    from spinach.operating.places import Places
+    from spinach.operating.lookup import Lookup
 
 __all__ = ["PurgeProgress", "QueueView", "Queues"]
 
@@ -111,8 +111,8 @@ class Queues:
     What is set here is kept by the broker: it holds for all processes, and until it is taken back.
     """
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
 
     def list(self) -> list[QueueView]:
         """All queues that took a job or a worker once, or were paused, by name.
@@ -122,7 +122,7 @@ class Queues:
         Raises:
             BrokerError: the broker could not answer.
         """
-        return _views(self._places.broker, self._places.queues())
+        return _views(self._lookup.broker, self._lookup.queues())
 
     def get(self, queue: str) -> QueueView:
         """One queue.
@@ -132,7 +132,7 @@ class Queues:
             UnknownQueue: no such queue.
             BrokerError: the broker could not answer.
         """
-        [view] = _views(self._places.broker, [self._places.queue(queue)])
+        [view] = _views(self._lookup.broker, [self._lookup.queue(queue)])
         return view
 
     def pause(self, queue: str) -> bool:
@@ -173,12 +173,13 @@ class Queues:
         *,
         progress: Callable[[PurgeProgress], object] | None = None,
     ) -> int:
-        """Forget the jobs of a queue that have a status, a thousand with each call.
+        """Forget the jobs of a queue that have a status, five hundred with each call.
 
         They are gone for good: they do not run, and no signal tells of them. Jobs that run are
         left alone, and so are most jobs that come while the purge goes on: it ends when as many
         are forgotten as there were when it began. It may be interrupted at any time, by an
-        exception in `progress` as well: each job is forgotten, or is where it was.
+        exception in `progress` as well: each job is forgotten, or is where it was. The exception
+        then has a note that says how many were forgotten.
 
         Args:
             queue: its name.
@@ -199,25 +200,36 @@ class Queues:
         """
         chosen = _chosen(status)
         require_progress(progress, "a PurgeProgress")
-        queue = self._places.queue(queue)
-        broker = self._places.broker
+        queue = self._lookup.queue(queue)
+        broker = self._lookup.broker
         [counts] = _counted(broker, [queue])
         total = sum(count(counts) for _, count in chosen)
         removed = 0
-        for purgeable, count in chosen:
-            left, more = count(counts), True
-            while left > 0 and more:
-                reply = broker.purge(queue, purgeable, min(left, PURGE_CHUNK))
-                removed += reply.removed
-                left -= reply.removed
-                more = reply.more
-                if progress is not None:
-                    progress(PurgeProgress(queue=queue, removed=removed, total=total))
-        ENGINE_LOGGER.info("Queue %s was purged of %d jobs", queue, removed, extra={"queue": queue})
+        try:
+            for purgeable, count in chosen:
+                left, more = count(counts), True
+                while left > 0 and more:
+                    reply = broker.purge(queue, purgeable, min(left, PURGE_CHUNK))
+                    removed += reply.removed
+                    left -= reply.removed
+                    more = reply.more
+                    if progress is not None:
+                        progress(PurgeProgress(queue=queue, removed=removed, total=total))
+        except BaseException as exc:
+            exc.add_note(
+                f"At least {removed} jobs of queue {queue} were forgotten before that. Each of the "
+                "others is either forgotten as well or where it was: call it again for the rest."
+            )
+            raise
+        finally:
+            # Of one that breaks off as well, since these jobs are gone for good.
+            ENGINE_LOGGER.info(
+                "Queue %s was purged of %d jobs", queue, removed, extra={"queue": queue}
+            )
         return removed
 
     def _set_paused(self, queue: str, *, paused: bool) -> bool:
-        return self._places.broker.set_paused(self._places.queue(queue), paused=paused)
+        return self._lookup.broker.set_paused(self._lookup.queue(queue), paused=paused)
 
 
 def _chosen(status: Any) -> list[tuple[Purgeable, Callable[[QueueCounts], int]]]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spinach.clock import from_ms
-from spinach.operating.flow import given_between
 from spinach.record.ids import job_id_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from spinach.brokers.calls import MemberLease, MemberState, QueueMembers
-    from spinach.operating.places import Places
+    from spinach.brokers.calls import MemberLease, MemberState
+    from spinach.operating.lookup import Lookup
 
 __all__ = ["LeasedView", "WorkerView", "Workers"]
 
@@ -32,11 +31,8 @@ class LeasedView:
     #: It was fetched for the buffer of the process: it may wait there, or run by now. Else a
     #: thread was idle and started it at once.
     buffered: bool
-    #: When the process got it: after the first instant and before the second one. The first is
-    #: None where it got the job more than an hour ago, or before workers of the queue were seen.
-    #: They lie ten seconds apart in the last minute, and five minutes in the last hour.
-    taken_after: datetime | None
-    taken_before: datetime
+    #: Aware, UTC: since when the process has it; None where a worker of an earlier release took it.
+    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +60,8 @@ class WorkerView:
 class Workers:
     """The worker processes of a namespace; thread safe. Made by the engine: `engine.workers`."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
 
     def list(self, queue: str | None = None) -> list[WorkerView]:
         """The worker processes, by host and process id.
@@ -80,46 +76,41 @@ class Workers:
             UnknownQueue: no such queue.
             BrokerError: the broker could not answer.
         """
-        places = self._places
-        names = places.queues() if queue is None else [places.queue(queue)]
-        processes: dict[str, list[tuple[str, QueueMembers, MemberState]]] = {}
+        lookup = self._lookup
+        names = lookup.queues() if queue is None else [lookup.queue(queue)]
+        processes: dict[str, list[tuple[str, MemberState]]] = {}
         for name in names:
-            found = places.broker.members(name)
-            for state in found.members:
+            for state in lookup.broker.members(name).members:
                 # A release that does not tell which process it is has one entry a queue.
                 process = state.info.get("process", state.member)
-                processes.setdefault(process, []).append((name, found, state))
+                processes.setdefault(process, []).append((name, state))
         views = [_view(parts) for parts in processes.values()]
         return sorted(views, key=lambda view: (view.host or "", view.pid or 0, view.queues))
 
 
-def _view(parts: list[tuple[str, QueueMembers, MemberState]]) -> WorkerView:
-    info = parts[0][2].info
+def _view(parts: list[tuple[str, MemberState]]) -> WorkerView:
+    info = parts[0][1].info
     return WorkerView(
         host=info.get("host"),
         pid=_number(info.get("pid")),
         version=info.get("version"),
         threads=_number(info.get("threads")),
-        queues=tuple(sorted({queue for queue, _, _ in parts})),
-        last_seen=from_ms(max(state.seen_ms for _, _, state in parts)),
-        alive=all(state.alive for _, _, state in parts),
-        leased=sum(state.lease_count for _, _, state in parts),
-        jobs=tuple(
-            _leased(queue, found, lease) for queue, found, state in parts for lease in state.leases
-        ),
+        queues=tuple(sorted({queue for queue, _ in parts})),
+        last_seen=from_ms(max(state.seen_ms for _, state in parts)),
+        alive=all(state.alive for _, state in parts),
+        leased=sum(state.lease_count for _, state in parts),
+        jobs=tuple(_leased(queue, lease) for queue, state in parts for lease in state.leases),
     )
 
 
-def _leased(queue: str, found: QueueMembers, lease: MemberLease) -> LeasedView:
-    after, before = given_between(lease, found.samples, found.now_ms)
+def _leased(queue: str, lease: MemberLease) -> LeasedView:
     return LeasedView(
         id=uuid.UUID(job_id_of(lease.stored_id)),
         task=lease.task,
         queue=queue,
         attempt=lease.retries + 1,
         buffered=not lease.direct,
-        taken_after=after,
-        taken_before=before,
+        since=None if lease.leased_ms is None else from_ms(lease.leased_ms),
     )
 
 

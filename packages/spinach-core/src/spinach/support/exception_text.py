@@ -1,18 +1,35 @@
-"""What exceptions and values say of themselves, whatever their classes do.
+"""What exceptions, values and stacks say of themselves, whatever their classes do.
 
 A class, or its metaclass, may raise wherever it is asked for something: its name, its text, its
-notes, its cause. Nothing here raises, and all text can be stored as UTF-8.
+notes, its cause. So may the loader of a module that is asked for a line of its source. Nothing
+here raises, and all text can be stored as UTF-8.
 """
 
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
-__all__ = ["class_name", "line_of", "message_of", "shown", "trace_of", "traceback_of"]
+__all__ = [
+    "class_name",
+    "line_of",
+    "message_of",
+    "shown",
+    "stack_of",
+    "stack_text",
+    "trace_of",
+    "traceback_of",
+]
+
+#: Innermost frames of a stack that are looked at.
+_MAX_FRAMES: Final = 100
+
+#: Characters of a stack that are shown: its end, where the thread is.
+_MAX_STACK: Final = 16 * 1024
 
 # As `type` and `BaseException` have them. A class may put its own in their place.
 _module_of = vars(type)["__module__"].__get__
@@ -78,6 +95,36 @@ def traceback_of(err: BaseException) -> str:
         f"Traceback (most recent call last):\n{stack}{class_name(type(err))}: {message_of(err)}\n"
         f"(Its causes and notes cannot be shown: asking for them raised {reason}.)\n"
     )
+
+
+def stack_of(frame: FrameType) -> list[traceback.FrameSummary]:
+    """Where a thread is, innermost last; it reads no source yet, and keeps no frame alive.
+
+    Args:
+        frame: of the thread, which may run on meanwhile.
+    """
+    stack = []
+    for each, line in islice(traceback.walk_stack(frame), _MAX_FRAMES):
+        code = each.f_code
+        stack.append(
+            traceback.FrameSummary(code.co_filename, line, code.co_name, lookup_line=False)
+        )
+    return stack[::-1]
+
+
+def stack_text(stack: list[traceback.FrameSummary]) -> str:
+    """A stack as tracebacks show it, with its sources where they can be read.
+
+    Args:
+        stack: as `stack_of` gives it.
+    """
+    try:
+        text = "".join(traceback.format_list(stack))
+    except BaseException:  # noqa: BLE001 - it reads sources by the user's loaders
+        text = "".join(
+            f'  File "{each.filename}", line {each.lineno}, in {each.name}\n' for each in stack
+        )
+    return _storable(text)[-_MAX_STACK:]
 
 
 def _short_name(value: object) -> str:

@@ -20,6 +20,7 @@ from spinach.brokers.calls import Verdict
 from spinach.record.ids import job_id_of
 from spinach.support.forks import leave_child
 from spinach.support.log import WORKER_LOGGER
+from spinach.support.shield import SHIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,7 +204,8 @@ class Arbiter:
         grace = None if self._grace is None else self._grace.total_seconds()
         self._beat_while(lambda: self._in_flight.running > 0 and not self._hurry, grace)
         for item in self._in_flight.abandon():
-            self._tell_of_grace(item)
+            with SHIELD:
+                self._tell_of_grace(item)
         self._keep_alive.end_by(self._clock.monotonic() + STOP_FLUSH_SECONDS)
         self._beat_while(self._unsettled, STOP_FLUSH_SECONDS)
         if self._subscriber.ended:

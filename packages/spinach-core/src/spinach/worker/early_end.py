@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from spinach import signals
 from spinach.exc import JobCancelled, JobReleased
-from spinach.job import Job, JobStatus, job_from_record
+from spinach.job import Job, JobStatus, job_from_lease, log_fields
 from spinach.outcome import Failure, Outcome, OutcomeKind, cut_failure
 from spinach.record.header import UnreadableRecord
 from spinach.record.ids import job_id_of
@@ -87,13 +87,7 @@ def tell_early_end(
 def tell_cancelled_unrun(namespace: str, lease: Lease) -> None:
     """Log that a job was cancelled before it started, and send the signal; on a worker thread."""
     try:
-        job = job_from_record(
-            lease.stored_id,
-            lease.record,
-            retries=lease.retries,
-            status=JobStatus.CANCELLED,
-            namespace=namespace,
-        )
+        job = job_from_lease(lease, JobStatus.CANCELLED, namespace)
     except UnreadableRecord as exc:
         JOB_LOGGER.info(
             "Job cancelled before it started: %s, its record cannot be read: %s",
@@ -103,12 +97,9 @@ def tell_cancelled_unrun(namespace: str, lease: Lease) -> None:
         return
     with SHIELD:
         JOB_LOGGER.info(
-            "Job cancelled before it started: %s %s", job.task_name, job.id_text,
-            extra={
-                "job_id": job.id_text,
-                "task": job.task_name,
-                "queue": job.queue,
-                "attempt": job.attempt,
-            },
-        )  # fmt: skip
+            "Job cancelled before it started: %s %s",
+            job.task_name,
+            job.id_text,
+            extra=log_fields(job),
+        )
     signals.job_cancelled.send(namespace, job=job)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from spinach import signals
 from spinach.clock import from_ms
-from spinach.job import JobStatus, job_from_record
+from spinach.job import JobStatus, job_from_lease, log_fields
+from spinach.record.header import UnreadableRecord
+from spinach.record.ids import job_id_of
 from spinach.support.log import JOB_LOGGER
 from spinach.support.shield import SHIELD
 
@@ -48,29 +50,27 @@ def tell_expired(lease: Lease, namespace: str) -> None:
     Args:
         lease: of a job that has expired.
         namespace: sender of the signal.
-
-    Raises:
-        spinach.record.header.UnreadableRecord: its record is damaged.
     """
     if not (signals.job_expired.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)):
         return
-    job = job_from_record(
-        lease.stored_id,
-        lease.record,
-        retries=lease.retries,
-        status=JobStatus.EXPIRED,
-        namespace=namespace,
-    )
+    try:
+        job = job_from_lease(lease, JobStatus.EXPIRED, namespace)
+    except UnreadableRecord as exc:
+        job_id = job_id_of(lease.stored_id)
+        with SHIELD:
+            JOB_LOGGER.info(
+                "Job expired: %s, its record cannot be read: %s", job_id, exc,
+                extra={"job_id": job_id, "queue": lease.queue},
+            )  # fmt: skip
+        return
     with SHIELD:
         JOB_LOGGER.info(
             "Job expired: %s %s, attempt %d would begin after %s",
-            job.task_name, job.id_text, job.attempt, job.expires_at,
-            extra={
-                "job_id": job.id_text,
-                "task": job.task_name,
-                "queue": job.queue,
-                "attempt": job.attempt,
-            },
-        )  # fmt: skip
+            job.task_name,
+            job.id_text,
+            job.attempt,
+            job.expires_at,
+            extra=log_fields(job),
+        )
     with SHIELD:
         signals.job_expired.send(namespace, job=job)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from spinach.brokers.calls import Verdict
-from spinach.const import MAX_FETCH_BYTES, WORKER_LOST
+from spinach.const import MAX_FETCH_BYTES, TOLERANCE_SECONDS, WORKER_LOST
 from spinach.outcome import Failure, Outcome, OutcomeKind
 from spinach.record.header import READABLE_PARKS, UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from spinach.worker.memberships import Memberships
 
 __all__ = ["Fetching"]
-
-#: Sums of float seconds that should be equal may differ by less than this. A clock
-#: that a test turns stands exactly at the instant that is due.
-_TOLERANCE_SECONDS: Final = 1e-6
 
 #: A wait for a wake-up is no shorter than this, in seconds.
 _LEAST_WAIT_SECONDS: Final = 0.1
@@ -135,7 +131,7 @@ class Fetching:
         events = [
             member.counted_at + member.lease_seconds
             for member in self._memberships.all
-            if member.may_fetch(now + _TOLERANCE_SECONDS)
+            if member.may_fetch(now + TOLERANCE_SECONDS)
         ]
         return max(0.0, min(events) - now) if events else math.inf
 
@@ -173,7 +169,7 @@ class Fetching:
             How many jobs came that can run here.
         """
         sent_at = self._clock.monotonic()
-        members = [m for m in self._memberships.all if m.may_fetch(sent_at + _TOLERANCE_SECONDS)]
+        members = [m for m in self._memberships.all if m.may_fetch(sent_at + TOLERANCE_SECONDS)]
         if not members:
             return 0
         turns = [member.fetch_turn() for member in members]
@@ -364,7 +360,7 @@ class Fetching:
         self._in_flight.post(
             Outcome(OutcomeKind.FAILED, lease, task, failure=failure, keep_ms=keep_ms)
         )
-        tell_lost(self._in_flight, self._on_lost, lease.queue, lease)
+        tell_lost(self._in_flight, self._on_lost, self._broker.namespace, lease.queue, lease)
 
     def _now(self) -> float:
-        return self._clock.monotonic() + _TOLERANCE_SECONDS
+        return self._clock.monotonic() + TOLERANCE_SECONDS

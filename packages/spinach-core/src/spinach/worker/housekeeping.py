@@ -38,19 +38,28 @@ _TICK_IDS = uuid.UUID("5f1c7d0e-3c0b-5b55-9e2f-6a6b7a0f7d11")
 
 
 def tell_lost(
-    in_flight: InFlight, on_lost: Callable[[Job], None], queue: str, lost: LostJob | Lease
+    in_flight: InFlight,
+    on_lost: Callable[[Job], None],
+    namespace: str,
+    queue: str,
+    lost: LostJob | Lease,
 ) -> None:
     """Have a worker thread tell of a job that failed without an outcome of its own.
 
     Args:
         in_flight: lets a worker thread make the call.
         on_lost: what it calls.
+        namespace: of the job.
         queue: of the job.
         lost: the job.
     """
     try:
         job = job_from_record(
-            lost.stored_id, lost.record, retries=lost.retries, status=JobStatus.FAILED
+            lost.stored_id,
+            lost.record,
+            retries=lost.retries,
+            status=JobStatus.FAILED,
+            namespace=namespace,
         )
     except UnreadableRecord as exc:
         JOB_LOGGER.error(
@@ -149,7 +158,7 @@ class Housekeeping:
                 member.dead.remove(dead)
         self._account_for(member.queue, dead, reply)
         for lost in reply.lost:
-            tell_lost(self._in_flight, self._on_lost, member.queue, lost)
+            tell_lost(self._in_flight, self._on_lost, self._broker.namespace, member.queue, lost)
 
     def _account_for(self, queue: str, dead: str, reply: RecoverReply) -> None:
         """Add up what the calls of a recovery tell, and log it once at the end."""

@@ -22,7 +22,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import BeatProgress
-from spinach.const import BUFFER_HORIZON_SECONDS, MAX_FETCH
+from spinach.const import BUFFER_HORIZON_SECONDS, MAX_FETCH, TOLERANCE_SECONDS
 from spinach.outcome import Outcome, OutcomeKind
 from spinach.worker.buffer import Buffer
 from spinach.worker.pending import PendingOutcome, PendingOutcomes
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from spinach.worker.wake_up import Sync
 
 __all__ = ["InFlight"]
-
-#: Sums of float seconds that should be equal may differ by less than this. A clock
-#: that a test turns stands exactly at the instant that is due.
-_TOLERANCE_SECONDS = 1e-6
 
 #: A worker thread looks this often although it was not woken, in seconds.
 _IDLE_WAIT_SECONDS = 60.0
@@ -215,7 +211,7 @@ class InFlight:
         self, worker: int, leased_job: LeasedJob, deadline: float, now: float
     ) -> None:
         """A job with a time limit has ended; the arbiter tells if it did so too late."""
-        if now + _TOLERANCE_SECONDS >= deadline:
+        if now + TOLERANCE_SECONDS >= deadline:
             leased_job.overdue = True
             self._ended_overdue.append((worker, leased_job))
             self._overdue_at = now
@@ -462,7 +458,7 @@ class InFlight:
 
         Each is named once, and most of them still run.
         """
-        now = self._clock.monotonic() + _TOLERANCE_SECONDS
+        now = self._clock.monotonic() + TOLERANCE_SECONDS
         if now < self._overdue_at:
             return []
         with self._lock:

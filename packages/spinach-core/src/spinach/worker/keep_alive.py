@@ -12,6 +12,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from spinach.brokers.calls import Turn, Verdict
+from spinach.const import TOLERANCE_SECONDS
 from spinach.support.forks import PROCESS, leave_child
 from spinach.worker.housekeeping import Housekeeping
 
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
     from spinach.worker.memberships import Memberships
 
 __all__ = ["KeepAlive"]
-
-
-#: Sums of float seconds that should be equal may differ by less than this. A clock
-#: that a test turns stands exactly at the instant that is due.
-_TOLERANCE_SECONDS = 1e-6
 
 
 class KeepAlive:
@@ -163,14 +159,13 @@ class KeepAlive:
         due = [
             member
             for member in self._memberships.all
-            if sent_at + _TOLERANCE_SECONDS >= self._beat_at(member) and member.may_keep(sent_at)
+            if sent_at + TOLERANCE_SECONDS >= self._beat_at(member) and member.may_keep(sent_at)
         ]
         if not due:
             return
         turns = [Turn(member.queue, member.member, 0) for member in due]
         progress = self._in_flight.progress({member.member for member in due})
-        # Few jobs tell any, and brokers that tests put around others take what they know.
-        replies = self._broker.beat(turns, progress) if progress else self._broker.beat(turns)
+        replies = self._broker.beat(turns, progress)
         self._leave_child()
         self._conditions.beaten(turns, replies)
         for member, reply in zip(due, replies, strict=True):
@@ -183,7 +178,11 @@ class KeepAlive:
                 self._memberships.fence(member)
             else:
                 member.keeping.failed("beat", reply.error, self._clock.monotonic())
-        self._in_flight.request_cancel([pair for reply in replies for pair in reply.cancelled])
+        to_cancel = [pair for reply in replies for pair in reply.cancelled]
+        # Without any, what was asked for before and met no job is forgotten; but others than the
+        # memberships that were beaten may still wait for theirs.
+        if to_cancel or len(due) == len(self._memberships.all):
+            self._in_flight.request_cancel(to_cancel)
         self._in_flight.membership_renewed()
 
     def _beat_at(self, member: Membership) -> float:
@@ -192,7 +191,7 @@ class KeepAlive:
         return math.inf if member.safe_until >= self._until else member.beat_at
 
     def _now(self) -> float:
-        return self._clock.monotonic() + _TOLERANCE_SECONDS
+        return self._clock.monotonic() + TOLERANCE_SECONDS
 
     def _leave_child(self) -> None:
         """After a call, in which a provider of credentials may have forked."""

@@ -2,18 +2,19 @@
 
 A thread cannot be killed, so nothing here ends a job. The arbiter looks when the first deadline has
 passed, and wakes for none before a job with a time limit has started. What it finds it tells on
-a thread of its own, since receivers of signals and log handlers may take their time.
+a thread of its own, since receivers of signals, log handlers and the reading of sources may take
+their time.
 """
 
 from __future__ import annotations
 
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 from spinach import signals
-from spinach.job import JobStatus, job_from_record
+from spinach.job import JobStatus, job_from_lease
 from spinach.record.ids import job_id_of
+from spinach.support.exception_text import stack_of, stack_text
 from spinach.support.forks import EngineThread, leave_child
 from spinach.support.log import WORKER_LOGGER
 from spinach.support.realtime import time
@@ -22,6 +23,7 @@ from spinach.support.shield import SHIELD
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
+    from traceback import FrameSummary
     from types import FrameType
 
     from spinach.clock import Clock
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Overdue"]
 
-#: A job, the name of the thread that runs it, and what that thread was doing.
-_Finding = tuple["LeasedJob", str, str]
+#: A job, the name of the thread that runs it, and where that thread was; empty: it has ended.
+_Finding = tuple["LeasedJob", str, "list[FrameSummary]"]
 
 
 class Overdue:
@@ -84,7 +86,8 @@ class Overdue:
         except RuntimeError:  # the system gives no more threads
             self._tellers = living
             for finding in findings:
-                self._log(*finding)
+                with SHIELD:
+                    self._log(*finding)
 
     def join(self, until: float) -> None:
         """Wait until all was told, or until an instant of the machine's monotonic clock."""
@@ -95,10 +98,9 @@ class Overdue:
         thread = self._thread_of(worker)
         name = "" if thread is None else thread.name
         frame = None if thread is None else frames.get(thread.ident or 0)
+        stack = [] if frame is None else stack_of(frame)
         # It still runs, so what was seen of its thread was this job.
-        if frame is None or not self._in_flight.runs(worker, item):
-            return item, name, ""
-        return item, name, "".join(traceback.format_stack(frame))
+        return item, name, stack if self._in_flight.runs(worker, item) else []
 
     def _tell(self, findings: Sequence[_Finding]) -> None:
         for finding in findings:
@@ -106,18 +108,11 @@ class Overdue:
                 self._log(*finding)
             with SHIELD:
                 if signals.job_overdue.receivers:
-                    lease = finding[0].lease
-                    job = job_from_record(
-                        lease.stored_id,
-                        lease.record,
-                        retries=lease.retries,
-                        status=JobStatus.RUNNING,
-                        namespace=self._namespace,
-                    )
+                    job = job_from_lease(finding[0].lease, JobStatus.RUNNING, self._namespace)
                     signals.job_overdue.send(self._namespace, job=job)
             leave_child()
 
-    def _log(self, item: LeasedJob, thread: str, stack: str) -> None:
+    def _log(self, item: LeasedJob, thread: str, stack: list[FrameSummary]) -> None:
         lease, task = item.lease, item.task
         limit = task.time_limit
         WORKER_LOGGER.warning(
@@ -127,7 +122,7 @@ class Overdue:
             lease.retries + 1,
             0.0 if limit is None else limit.total_seconds(),
             thread,
-            f"A thread cannot be killed, so it goes on; it was here:\n{stack}"
+            f"A thread cannot be killed, so it goes on; it was here:\n{stack_text(stack)}"
             if stack
             else "It has ended meanwhile",
             extra={

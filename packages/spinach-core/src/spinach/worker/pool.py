@@ -15,12 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from spinach import signals
 from spinach.clock import SystemClock
 from spinach.const import DEFAULT_QUEUE, VERSION
 from spinach.exc import BrokerError, WorkerLost
+from spinach.job import log_fields
 from spinach.queues import names_of
 from spinach.support.forks import PROCESS, EngineThread, leave_child
 from spinach.support.log import ENGINE_LOGGER, JOB_LOGGER
@@ -371,12 +370,6 @@ class WorkerPool:
         with SHIELD:
             JOB_LOGGER.error(
                 "Job failed: %s %s, its worker process was lost", job.task_name, job.id_text,
-                extra={
-                    "job_id": job.id_text,
-                    "task": job.task_name,
-                    "queue": job.queue,
-                    "attempt": job.attempt,
-                },
+                extra=log_fields(job),
             )  # fmt: skip
-        namespace = self._options.namespace
-        signals.job_failed.send(namespace, job=structs.replace(job, namespace=namespace), err=err)
+        signals.job_failed.send(self._options.namespace, job=job, err=err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -20,13 +21,15 @@ class Shutdown:
     """Turns termination signals into events while entered, and counts other events.
 
     Handlers are installed on the main thread only and restored on exit; elsewhere
-    entering it changes nothing.
+    entering it changes nothing. In a child that a task forks, a signal restores its handler
+    and then does what it did before.
     """
 
     def __init__(self) -> None:
         # A SimpleQueue may be put to from a signal handler that interrupted a put.
         self._events: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._previous: dict[int, Any] = {}
+        self._pid = os.getpid()
         #: Whether it was made on the main thread.
         self.on_main = threading.current_thread() is threading.main_thread()
 
@@ -44,12 +47,20 @@ class Shutdown:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._previous.items():
-            # None stands for a handler that was not installed from Python.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._previous.clear()
+        for number in self._previous:
+            self._put_back(number)
 
-    def _on_signal(self, *_: object) -> None:
+    def _put_back(self, number: int) -> None:
+        handler = self._previous[number]
+        # None stands for a handler that was not installed from Python.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _on_signal(self, number: int, *_: object) -> None:
+        if os.getpid() != self._pid:
+            # Nobody waits here, and whoever sent it wants the child to end.
+            self._put_back(number)
+            signal.raise_signal(number)
+            return
         self._events.put(True)
 
     def wake(self) -> None:

@@ -25,7 +25,7 @@ from spinach.clock import as_utc, from_ms, to_ms
 from spinach.const import MAX_SHOWN
 from spinach.current import RUNNING, is_overdue
 from spinach.exc import AbortException, BrokerError, RetryException, SpinachError
-from spinach.job import Job, JobStatus, job_from_record
+from spinach.job import Job, JobStatus, job_from_lease, log_fields
 from spinach.outcome import Failure, Outcome, OutcomeKind, cut_failure
 from spinach.record.header import UnreadableRecord, read_header
 from spinach.record.ids import job_id_of
@@ -163,7 +163,7 @@ class Worker:
             args, kwargs, _ = decode_payload(lease.record)
             # Only a receiver or a log handler needs a snapshot; most jobs have neither.
             watched = signals.job_started.receivers or JOB_LOGGER.isEnabledFor(logging.INFO)
-            job = _snapshot(lease, self._namespace) if watched else None
+            job = self._snapshot(lease) if watched else None
         except UnreadableRecord as exc:
             job_id = job_id_of(lease.stored_id)
             with SHIELD:
@@ -177,7 +177,9 @@ class Worker:
             )
         if job is not None:
             with SHIELD:
-                JOB_LOGGER.info("Job started: %s %s", job.task_name, job.id_text, extra=_extra(job))
+                JOB_LOGGER.info(
+                    "Job started: %s %s", job.task_name, job.id_text, extra=log_fields(job)
+                )
             with SHIELD:
                 signals.job_started.send(self._namespace, job=job)
         started = self.clock.monotonic()
@@ -202,13 +204,15 @@ class Worker:
             return self._failed(work, refusal, seconds, may_pass=False)
         if job is not None or signals.job_finished.receivers:
             with SHIELD:
-                told = job or _snapshot(lease, self._namespace)
-                self._tell_success(told, self.clock.monotonic() - started)
+                self._tell_success(job or self._snapshot(lease), self.clock.monotonic() - started)
         if options is None:
             return Outcome(OutcomeKind.SUCCEEDED, lease, task.name)
         return Outcome(
             OutcomeKind.SUCCEEDED, lease, task.name, keep_ms=options.keep_ms, result=kept
         )
+
+    def _snapshot(self, lease: Lease) -> Job:
+        return job_from_lease(lease, JobStatus.RUNNING, self._namespace)
 
     def _encoded(self, work: LeasedJob, result: object) -> tuple[bytes | None, SpinachError | None]:
         """What a job returned, where it is to be kept, or why it cannot be."""
@@ -227,7 +231,7 @@ class Worker:
                 job.task_name,
                 job.id_text,
                 seconds * 1000,
-                extra=_extra(job, seconds),
+                extra=log_fields(job, seconds),
             )
         signals.job_finished.send(self._namespace, job=job.with_status(JobStatus.SUCCEEDED))
 
@@ -267,23 +271,15 @@ class Worker:
         lease, task = work.lease, work.task
         # Shown to who looks for the job, until its next attempt ends.
         why = Failure(error=class_name(type(err)), message=message_of(err)[:MAX_SHOWN])
+        at_ms: int | None = None
         if issubclass(type(err), RetryException):
             at_ms = self._wanted_at(lease, task.name, cast("RetryException", err))
-            if at_ms is not None:
-                return Outcome(
-                    OutcomeKind.RETRY,
-                    lease,
-                    task.name,
-                    at_ms=at_ms,
-                    failure=why,
-                    keep_ms=work.keep_ms,
-                )
-        delay_ms = retry_delay_ms(task, lease, self._source)
         return Outcome(
             OutcomeKind.RETRY,
             lease,
             task.name,
-            delay_ms=delay_ms,
+            delay_ms=retry_delay_ms(task, lease, self._source) if at_ms is None else None,
+            at_ms=at_ms,
             failure=why,
             keep_ms=work.keep_ms,
         )
@@ -309,9 +305,9 @@ class Worker:
         return None
 
     def _tell_failure(self, outcome: Outcome, err: BaseException, seconds: float) -> None:
-        job = _snapshot(outcome.lease, self._namespace)
+        job = self._snapshot(outcome.lease)
         if outcome.kind in _EARLY:
-            tell_early_end(self._namespace, job, outcome, err, _extra(job, seconds))
+            tell_early_end(self._namespace, job, outcome, err, log_fields(job, seconds))
             return
         with SHIELD:
             self._log_failure(job, outcome, err, seconds)
@@ -327,7 +323,7 @@ class Worker:
         signals.job_finished.send(self._namespace, job=job)
 
     def _log_failure(self, job: Job, outcome: Outcome, err: BaseException, seconds: float) -> None:
-        extra = _extra(job, seconds)
+        extra = log_fields(job, seconds)
         info = (type(err), err, trace_of(err))
         if outcome.kind is OutcomeKind.FAILED:
             JOB_LOGGER.error(
@@ -352,31 +348,8 @@ class Worker:
                 )  # fmt: skip
 
 
-def _snapshot(lease: Lease, namespace: str) -> Job:
-    return job_from_record(
-        lease.stored_id,
-        lease.record,
-        retries=lease.retries,
-        status=JobStatus.RUNNING,
-        namespace=namespace,
-    )
-
-
 def describe(err: BaseException) -> Failure:
     """An exception as the failed store keeps it, cut to its bounds."""
     return cut_failure(
         Failure(error=class_name(type(err)), message=message_of(err), traceback=traceback_of(err))
     )
-
-
-def _extra(job: Job, seconds: float | None = None) -> dict[str, object]:
-    """Data of a log record; never arguments, which may be secret."""
-    extra: dict[str, object] = {
-        "job_id": job.id_text,
-        "task": job.task_name,
-        "queue": job.queue,
-        "attempt": job.attempt,
-    }
-    if seconds is not None:
-        extra["duration_ms"] = seconds * 1000
-    return extra

@@ -113,10 +113,10 @@ RECOVER: Final = Script(
     "leased",
 )
 COUNTS: Final = Script("counts", "retention", "failed", "grid")
-FIND: Final = Script("find", "lanes", "retention", "look")
-LIST: Final = Script("list", "record", "lanes", "retention", "look")
+FIND: Final = Script("find", "lanes", "retention", "look", "steer")
+LIST: Final = Script("list", "record", "lanes", "retention", "look", "first_leases", "steer")
 CANCEL: Final = Script(
-    "cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "results", "look"
+    "cancel", "record", "wake", "lanes", "slots", "gaps", "leased", "results", "look", "steer"
 )
 FAILED_FIND: Final = Script("failed_find", "retention", "places")
 FAILED_PAGE: Final = Script("failed_page", "record", "retention", "places")
@@ -130,7 +130,7 @@ PAUSE: Final = Script("pause", "wake", "steer")
 PURGE: Final = Script(
     "purge", "record", "wake", "lanes", "slots", "gaps", "retention", "failed", "steer"
 )
-WORKERS: Final = Script("workers", "record", "steer")
+WORKERS: Final = Script("workers", "record", "first_leases", "steer")
 LIMIT: Final = Script("limit", "record", "wake", "lanes", "slots", "occupy", "steer")
 LIMITS: Final = Script("limits", "lanes", "slots", "steer")
 PERIODIC: Final = Script("periodic", "grid", "steer")

@@ -8,7 +8,7 @@
 --   cancelling, progress   hash, hash: see leased.lua
 --   running:<member>       hash  stored id -> token
 --   results, results-until, awaited   see results.lua
---   jobs, failed, enqueued, leases, flow   for a sample, see flow.lua
+--   jobs, failed, enqueued, flow   for a sample, see flow.lua
 -- ARGV
 --   1 clock offset, ms   2 member   then for each job that tells of itself: stored id, token,
 --   `<done> <total> <note>`; a full server leaves that out
@@ -17,7 +17,7 @@
 --   cancel was asked for: stored id, token of each, a bounded number}
 --   {'FENCED'}
 local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress', 'results',
-  'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'leases', 'flow'}
+  'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'flow'}
 -- Leases to cancel that one answer names.
 local CANCELS_TOLD = 1000
 local q = named(NAMES, 0)
@@ -41,18 +41,16 @@ local function keep_progress()
   note_number(q, 'progress')
 end
 
--- The leases of the member whose cancel was asked for.
+-- The leases of the member whose cancel was asked for. Those of others may be many more.
 local function to_cancel()
-  local all, ids, pairs_ = call('HGETALL', q.cancelling), {}, {}
-  for i = 1, #all, 2 do
-    if all[i + 1] == member and #ids < CANCELS_TOLD then
-      ids[#ids + 1] = all[i]
-    end
+  local leases, ids, pairs_ = call('HGETALL', running), {}, {}
+  for i = 1, #leases, 2 do
+    ids[#ids + 1] = leases[i]
   end
-  local tokens = fields_of(running, ids)
-  for i = 1, #ids do
-    if tokens[i] then
-      pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = ids[i], tokens[i]
+  local asked = asked_of(q, ids)
+  for i = 1, #leases, 2 do
+    if asked[leases[i]] and #pairs_ < 2 * CANCELS_TOLD then
+      pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = leases[i], leases[i + 1]
     end
   end
   return pairs_

@@ -1,7 +1,7 @@
 -- Takes jobs back (I22). One that no worker has is gone; else its worker is to hear of it.
 --
 -- KEYS
---   jobs, ready, future, retrying, attempts   see keys.py
+--   version, jobs, ready, future, retrying, attempts   see keys.py
 --   timekeeper, marker, paused   for the wake-up, see wake.lua
 --   limits, declared, slots, held, held-ends, brought   see slots.lua
 --   parked, parked-ends          see lanes.lua
@@ -13,24 +13,29 @@
 --   running:<member>     of each member that the caller knows
 --   result:<id>          list  of each id, in order
 -- ARGV
---   1 clock offset, ms   2 most bytes of records in the reply; one larger job comes alone
---   3 count of members, the members   then the stored ids
+--   1 clock offset, ms   2 schema   3 most bytes of records in the reply; one larger job comes
+--   alone   4 count of members, the members   then the stored ids
 -- Reply
 --   {'APPLIED', for each id in order: a letter, record, retries}; fewer than there are ids
 --   where the records are too many bytes: call again for the others
 --     C cancelled, R its worker is to hear of it, F in the failed store, U there is none
 --   {'KEYS', members}: nothing was done, their keys are needed
-local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
-  'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends', 'failed',
-  'members', 'guard', 'cancelled', 'cancelling', 'results', 'results-until', 'awaited'}
+--   {'VERSION', schema found}: nothing was done
+local NAMES = {'version', 'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker',
+  'paused', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought', 'parked', 'parked-ends',
+  'failed', 'members', 'guard', 'cancelled', 'cancelling', 'results', 'results-until', 'awaited'}
 -- Looked for at once, so that large records do not fill the memory of the server.
 local AT_ONCE = 20
 local q = named(NAMES, 0)
 local now, now_up = now_ms(ARGV[1])
-local most_bytes = tonumber(ARGV[2])
+local most_bytes = tonumber(ARGV[3])
 local known = {}
-for i = 1, tonumber(ARGV[3]) do
-  known[i] = ARGV[3 + i]
+for i = 1, tonumber(ARGV[4]) do
+  known[i] = ARGV[4 + i]
+end
+local other = foreign(q, ARGV[2])
+if other then
+  return {'VERSION', other}
 end
 local running, members = keys_of_members(q, known, #NAMES)
 if not running then
@@ -55,26 +60,37 @@ end
 
 admit_when_full(q.jobs)
 local limits = limits_of(q)
-local answer, bytes, requested, came_back = {}, 0, false, false
+local answer, bytes, requested = {}, 0, false
+-- Of limited tasks of which jobs were cancelled: how many held ones may come in their place. That
+-- they come is the last thing that is done, since until then nothing moves that was read.
+local successors = {}
+
+local function note_successors(record, number)
+  local task = next(limits) and task_of(record)
+  if task and limits[task] then
+    successors[task] = (successors[task] or 0) + number
+  end
+end
 
 -- Takes a job out of the place where it waits.
 local function take_back(id, record, due, held, parked)
   if due then
     call('ZREM', q.future, id)
     call('SREM', q.retrying, id)
-    return
   elseif held then
-    return drop_from(q.held, q['held-ends'], id, held)
+    drop_from(q.held, q['held-ends'], id, held)
+    note_successors(record, 0)
   elseif parked then
-    return drop_from(q.parked, q['parked-ends'], id, parked)
-  end
-  call('SADD', q.cancelled, id)
-  local task = next(limits) and call('SISMEMBER', q.brought, id) == 1 and task_of(record)
-  local limit = task and limit_of(q, limits, task)
-  if limit then
-    -- A slot may be free for it, and is for the next one now.
-    bring_back(q, limit, 1)
-    came_back = true
+    drop_from(q.parked, q['parked-ends'], id, parked)
+  else
+    if call('SADD', q.cancelled, id) == 0 then
+      -- Its id is a gap already, from an earlier cancel. Behind that one it is taken out.
+      call('LREM', q.ready, -1, id)
+    end
+    if next(limits) and call('SISMEMBER', q.brought, id) == 1 then
+      -- A slot may be free for it, and is for the next one now.
+      note_successors(record, 1)
+    end
   end
 end
 
@@ -84,13 +100,8 @@ end
 local function cancel_some(ids, lists)
   local records, attempts = fields_of(q.jobs, ids), fields_of(q.attempts, ids)
   local failed, due = call('ZMSCORE', q.failed, unpack(ids)), call('ZMSCORE', q.future, unpack(ids))
-  local held, parked, member_of = fields_of(q.held, ids), fields_of(q.parked, ids), {}
-  for member, key in pairs(running) do
-    local tokens = fields_of(key, ids)
-    for i = 1, #ids do
-      member_of[i] = member_of[i] or (tokens[i] and member)
-    end
-  end
+  local held, parked = fields_of(q.held, ids), fields_of(q.parked, ids)
+  local member_of = members_of(running, ids, records, failed, due, held, parked)
   local gone, ends, full = {}, {}, false
   for i = 1, #ids do
     local id, record = ids[i], not gone[ids[i]] and records[i]
@@ -124,7 +135,7 @@ local function cancel_some(ids, lists)
   return not full
 end
 
-local before_ids, before_lists = 3 + #known, #NAMES + #known
+local before_ids, before_lists = 4 + #known, #NAMES + #known
 for first = 1, #ARGV - before_ids, AT_ONCE do
   local last = math.min(#ARGV - before_ids, first + AT_ONCE - 1)
   local ids = {unpack(ARGV, before_ids + first, before_ids + last)}
@@ -135,9 +146,18 @@ end
 if requested then
   note_number(q, 'cancelling')
 end
+for task, number in pairs(successors) do
+  local limit = limit_of(q, limits, task)
+  if limit.n then
+    bring_back(q, limit, number)
+  else
+    -- It goes with the last of its jobs.
+    fill_slots(q, limit)
+  end
+end
 close_up(q)
 if call('EXISTS', q.ready) == 1 then
-  if came_back then
+  if next(successors) then
     announce(q)
   end
 elseif call('EXISTS', q.future) == 0 or timekeeper(q, now) then

@@ -94,7 +94,7 @@ local function take(q, park, leases)
       end
       return true
     end
-    local gaps = not park and q.gaps > 0 and call('SMISMEMBER', q.cancelled, unpack(ids)) or {}
+    local gaps = not park and q.gaps > 0 and gaps_among(q, ids) or {}
     local records = call('HMGET', q.jobs, unpack(ids))
     local attempts = counted and call('HMGET', q.attempts, unpack(ids)) or {}
     local passed, barred, slots = 0, false, {}
@@ -151,7 +151,7 @@ local function take(q, park, leases)
       else
         call('LTRIM', q.ready, passed, -1)
         if q.gaps > 0 then
-          call('SREM', q.cancelled, unpack(ids, 1, passed))
+          pass_gaps(q, ids, passed)
           q.gaps = close_up(q)
         end
       end
@@ -160,7 +160,7 @@ local function take(q, park, leases)
         call('SREM', q.brought, unpack(ids, 1, passed))
       end
     end
-    if barred then
+    if barred or (not park and gaps_passed >= MOST_GAPS) then
       return false
     end
     if #ids < count then
@@ -235,6 +235,8 @@ for i = 1, #turns do
     local ready = not (q.is_paused or (q.emptied and q.plain)) and call('LLEN', q.ready) > 0
     local more = ready
     if not q.is_paused then
+      -- A held job may stand behind them whose slot is free.
+      more = more or holes_passed >= MOST_HOLES
       for j = 1, #q.parks do
         more = more or length_of(q.parks[j]) > 0
       end

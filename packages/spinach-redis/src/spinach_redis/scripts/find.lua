@@ -1,31 +1,37 @@
 -- Looks for jobs by their ids.
 --
 -- KEYS
---   jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends, failed,
---   errors, cancelled, cancelling, progress, guard   see keys.py
+--   version, jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends,
+--   failed, errors, cancelled, cancelling, progress, guard   see keys.py
 --   running:<member>     of each member that the caller knows
 -- ARGV
---   1 clock offset, ms   2 age of failed jobs by default, ms   3 most bytes; one
---   larger job comes alone   4 count of members, the members   then the stored ids
+--   1 clock offset, ms   2 schema   3 age of failed jobs by default, ms   4 most bytes; one larger
+--   job comes alone   5 count of members, the members   then the stored ids
 -- Reply
 --   {'APPLIED', how many of the ids were looked for, the jobs: see look.lua}
 --   {'KEYS', members}: their keys are needed
-local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held', 'held-ends',
-  'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress', 'guard'}
+--   {'VERSION', schema found}
+local NAMES = {'version', 'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held',
+  'held-ends', 'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress',
+  'guard'}
 -- Looked for at once, so that large records do not fill the memory of the server.
 local AT_ONCE = 20
 local q = named(NAMES, 0)
-local oldest = now_ms(ARGV[1]) - bounds_in_force(q, {0, tonumber(ARGV[2]), 0})[2]
-local most_bytes = tonumber(ARGV[3])
+local oldest = now_ms(ARGV[1]) - bounds_in_force(q, {0, tonumber(ARGV[3]), 0})[2]
+local most_bytes = tonumber(ARGV[4])
 local known = {}
-for i = 1, tonumber(ARGV[4]) do
-  known[i] = ARGV[4 + i]
+for i = 1, tonumber(ARGV[5]) do
+  known[i] = ARGV[5 + i]
+end
+local other = foreign(q, ARGV[2])
+if other then
+  return {'VERSION', other}
 end
 local running, members = keys_of_members(q, known, #NAMES)
 if not running then
   return {'KEYS', members}
 end
-local first = 5 + #known
+local first = 6 + #known
 local answer, bytes, looked = {}, 0, 0
 while first + looked <= #ARGV do
   local ids = {}
@@ -34,7 +40,7 @@ while first + looked <= #ARGV do
   end
   local found = look(q, ids, running, true)
   for i = 1, #found do
-    bytes = bytes + #found[i][2]
+    bytes = bytes + #found[i][2] + #(found[i][15] or '')
   end
   if looked > 0 and bytes > most_bytes then
     break

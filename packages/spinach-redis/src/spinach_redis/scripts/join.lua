@@ -14,7 +14,7 @@
 --   periodic       zset    task -> next due
 --   periodic-info  hash    task -> `<interval> <last declared>`, ms
 --   periodic-paused  hash  see grid.lua
---   failed, enqueued, leases, flow  for a sample, see flow.lua
+--   failed, enqueued, flow  for a sample, see flow.lua
 --   running:<member>       of each member that the caller knows
 -- ARGV
 --   1 clock offset, ms   2 schema   3 member   4 lease, ms   5 info   6 time after
@@ -32,7 +32,7 @@
 --   {'VERSION', schema found}: nothing was done
 local NAMES = {'version', 'members', 'seq', 'info', 'guard', 'limits', 'declared', 'slots', 'held',
   'held-ends', 'brought', 'jobs', 'ready', 'future', 'timekeeper', 'marker', 'paused', 'periodic',
-  'periodic-info', 'periodic-paused', 'failed', 'enqueued', 'leases', 'flow'}
+  'periodic-info', 'periodic-paused', 'failed', 'enqueued', 'flow'}
 local q = named(NAMES, 0)
 local now, _, now_us = now_ms(ARGV[1])
 local member, lease = ARGV[3], tonumber(ARGV[4])

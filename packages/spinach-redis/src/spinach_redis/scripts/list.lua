@@ -3,46 +3,79 @@
 -- Jobs of one place are read where that keeps them in order: leased, future, failed. All others
 -- are read by the server's own order of `jobs`, which does not change when a job moves: HSCAN
 -- tells each that is there all the while. What it brings beyond a page goes into the cursor, by
--- its ids. A hash so small that one scan brings it all is read in the order of its ids.
+-- its ids. A hash so small that one scan brings it all is read in the order of its ids. Where it
+-- has grown beyond that until the next page, the scan begins, and passes over what was told so.
 --
 -- KEYS
---   jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends, failed,
---   errors, cancelled, cancelling, progress, guard   see keys.py
+--   version, jobs, ready, future, attempts, members, info, held, held-ends, parked, parked-ends,
+--   failed, errors, cancelled, cancelling, progress, guard   see keys.py
 --   running:<member>     of each member that the caller knows
 -- ARGV
---   1 clock offset, ms   2 age of failed jobs by default, ms   3 most bytes; one
---   larger job comes alone   4 places, with spaces between, or ''   5 task or ''   6 most jobs
---   7 count of members, the members
+--   1 clock offset, ms   2 schema   3 age of failed jobs by default, ms   4 most bytes; one larger
+--   job comes alone   5 places, with spaces between, or ''   6 task or ''   7 most jobs
+--   8 count of members, the members
 --   then where to go on, nothing to begin: a kind, and what the reply said of it
 -- Reply
 --   {'APPLIED', jobs: see look.lua, where to go on: its kind and the rest, {} at the end}
---     scan: cursor of HSCAN or '', ids to look at first   small: last id
+--     small: last id   scan: the same or '', cursor of HSCAN or '', ids to look at first
 --     leased: number of the last lease   sorted: score and id of the last job
 --   {'KEYS', members}: their keys are needed
-local NAMES = {'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held', 'held-ends',
-  'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress', 'guard'}
--- Jobs that one call looks at, and of which it reads the records at once.
-local MOST_LOOKED, AT_ONCE = 500, 20
+--   {'VERSION', schema found}
+local NAMES = {'version', 'jobs', 'ready', 'future', 'attempts', 'members', 'info', 'held',
+  'held-ends', 'parked', 'parked-ends', 'failed', 'errors', 'cancelled', 'cancelling', 'progress',
+  'guard'}
+-- Jobs that one call looks at, and of which it reads the records at once; and how often it asks a
+-- member whether it has a job.
+local MOST_LOOKED, AT_ONCE, MOST_ASKED = 500, 20, 2500
 local q = named(NAMES, 0)
-local oldest = now_ms(ARGV[1]) - bounds_in_force(q, {0, tonumber(ARGV[2]), 0})[2]
-local most_bytes, place, task = tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local oldest = now_ms(ARGV[1]) - bounds_in_force(q, {0, tonumber(ARGV[3]), 0})[2]
+local most_bytes, place, task = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local places = {}
 for each in string.gmatch(place, '%S+') do
   places[each] = true
 end
-local limit = tonumber(ARGV[6])
+local limit = tonumber(ARGV[7])
 local known = {}
-for i = 1, tonumber(ARGV[7]) do
-  known[i] = ARGV[7 + i]
+for i = 1, tonumber(ARGV[8]) do
+  known[i] = ARGV[8 + i]
+end
+local other = foreign(q, ARGV[2])
+if other then
+  return {'VERSION', other}
 end
 local running, members = keys_of_members(q, known, #NAMES)
 if not running then
   return {'KEYS', members}
 end
-local at = 8 + #known
+local at = 9 + #known
 local kind = ARGV[at]
 
-local answer, bytes, looked = {}, 0, 0
+local answer, bytes, looked, asked = {}, 0, 0, 0
+-- Stored id -> member, where that is known before.
+local holder_of
+
+local function enough()
+  return #answer >= limit or looked >= MOST_LOOKED or asked >= MOST_ASKED
+end
+
+-- The keys of the members that may have one of some jobs.
+local function keys_for(ids)
+  if not (place == '' or places.ready or places.leased) then
+    -- It is in none of the places then, whichever of these two it is in.
+    return {}, 0
+  end
+  if not holder_of then
+    return running, #known
+  end
+  local keys, count = {}, 0
+  for i = 1, #ids do
+    local member = holder_of[ids[i]]
+    if not keys[member] then
+      keys[member], count = running[member], count + 1
+    end
+  end
+  return keys, count
+end
 
 local function wanted(job)
   return (place == '' or places[job[4]]) and not (job[14] and tonumber(job[14]) < oldest)
@@ -67,24 +100,25 @@ end
 local function deal_with(ids)
   local done = 0
   while done < #ids do
-    if #answer >= limit or looked >= MOST_LOOKED then
+    if enough() then
       return done
     end
-    local some = {}
-    for i = done + 1, math.min(#ids, done + AT_ONCE) do
-      some[#some + 1] = ids[i]
-    end
-    local found, next_ = look(q, of_task(some), running, false), 1
-    for i = 1, #some do
+    local all = {unpack(ids, done + 1, math.min(#ids, done + AT_ONCE))}
+    local some = of_task(all)
+    local keys, members_asked = keys_for(some)
+    asked = asked + members_asked * #some
+    local found, next_ = look(q, some, keys, false), 1
+    for i = 1, #all do
       local job = found[next_]
-      if job and job[1] == some[i] then
+      if job and job[1] == all[i] then
         next_ = next_ + 1
         if wanted(job) then
-          if #answer >= limit or (#answer > 0 and bytes + #job[2] > most_bytes) then
+          local size = #job[2] + #(job[15] or '')
+          if #answer >= limit or (#answer > 0 and bytes + size > most_bytes) then
             limit = #answer
             return done
           end
-          bytes = bytes + #job[2]
+          bytes = bytes + size
           answer[#answer + 1] = job
         end
       end
@@ -111,26 +145,21 @@ local function ids_of(flat)
 end
 
 local function from_leases()
-  local last, leases = tonumber(ARGV[at + 1] or -1), {}
-  for _, key in pairs(running) do
-    local flat = call('HGETALL', key)
-    for i = 1, #flat, 2 do
-      local number = tonumber(string.match(flat[i + 1], '%d+'))
-      if number > last then
-        leases[#leases + 1] = {number, flat[i]}
-      end
-    end
-  end
-  table.sort(leases, function(one, other) return one[1] < other[1] end)
-  local ids = {}
+  local last, ids = tonumber(ARGV[at + 1] or -1), {}
+  local leases = first_leases(running, MOST_LOOKED + 1, function(token)
+    local number = tonumber(string.match(token, '%d+'))
+    return number > last and number
+  end)
+  holder_of = {}
   for i = 1, #leases do
-    ids[i] = leases[i][2]
+    ids[i] = leases[i][1]
+    holder_of[ids[i]] = leases[i][3]
   end
   local done = deal_with(ids)
   if done == #ids then
     return {}
   end
-  return {'leased', string.format('%.0f', done > 0 and leases[done][1] or last)}
+  return {'leased', string.format('%.0f', done > 0 and leases[done][4] or last)}
 end
 
 local function from_sorted(key)
@@ -162,38 +191,45 @@ local function from_sorted(key)
   end
 end
 
+-- Those of some ids that come behind one; all of them behind ''.
+local function behind(ids, last)
+  local rest = {}
+  for i = 1, #ids do
+    if ids[i] > last then
+      rest[#rest + 1] = ids[i]
+    end
+  end
+  return rest
+end
+
 local function from_all()
-  local pending, scan = {}, kind == 'scan' and ARGV[at + 1] or '0'
+  local pending, scan = {}, kind == 'scan' and ARGV[at + 2] or '0'
+  -- The last id that was told while the hash was small: all up to it were.
+  local told = kind and ARGV[at + 1] or ''
   if kind == 'scan' then
-    for i = at + 2, #ARGV do
+    for i = at + 3, #ARGV do
       pending[#pending + 1] = ARGV[i]
     end
   end
   while true do
     local done = deal_with(pending)
-    if done < #pending or (scan ~= '' and (#answer >= limit or looked >= MOST_LOOKED)) then
-      return {'scan', scan, unpack(rest_of(pending, done))}
+    if done < #pending or (scan ~= '' and enough()) then
+      return {'scan', told, scan, unpack(rest_of(pending, done))}
     end
     if scan == '' then
       return {}
     end
     local began = scan
     local reply = call('HSCAN', q.jobs, scan, 'COUNT', AT_ONCE)
-    scan, pending = reply[1] ~= '0' and reply[1] or '', ids_of(reply[2])
+    scan, pending = reply[1] ~= '0' and reply[1] or '', behind(ids_of(reply[2]), told)
     if began == '0' and scan == '' then
       -- All of them. Cut at the same id, whatever came and went.
-      local ids = {}
-      for i = 1, #pending do
-        if kind ~= 'small' or pending[i] > ARGV[at + 1] then
-          ids[#ids + 1] = pending[i]
-        end
-      end
-      table.sort(ids)
-      done = deal_with(ids)
-      if done == #ids then
+      table.sort(pending)
+      done = deal_with(pending)
+      if done == #pending then
         return {}
       end
-      return {'small', done > 0 and ids[done] or ARGV[at + 1] or ''}
+      return {'small', done > 0 and pending[done] or told}
     end
   end
 end

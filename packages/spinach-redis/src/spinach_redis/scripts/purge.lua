@@ -17,17 +17,18 @@
 --   cancelled     set     see gaps.lua
 --   guard         hash    the bounds in force, see retention.lua
 -- ARGV
---   1 clock offset, ms   2 schema   3 `queued`, `waiting` or `failed`   4 most jobs
+--   1 clock offset, ms   2 schema   3 `queued`, `waiting` or `failed`   4 most jobs; see MOST
 -- Reply
 --   {'APPLIED', jobs that were forgotten, 1 if there are more}
 --   {'VERSION', schema found}
 local NAMES = {'version', 'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker',
   'paused', 'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends',
   'brought', 'parked', 'parked-ends', 'flow', 'cancelled', 'guard'}
-local LANES = 100
+-- Jobs that one call forgets at most, whatever it was asked: so it takes a few ms.
+local MOST, LANES = 500, 100
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
-local status, left = ARGV[3], tonumber(ARGV[4])
+local status, left = ARGV[3], math.min(MOST, tonumber(ARGV[4]))
 
 local other = foreign(q, ARGV[2])
 if other then
@@ -38,12 +39,10 @@ local removed = 0
 
 -- Forgets the jobs of these ids, which were taken out of their place.
 local function forget(ids)
-  for i = 1, #ids, PORTION do
-    local last = math.min(i + PORTION - 1, #ids)
-    removed = removed + call('HDEL', q.jobs, unpack(ids, i, last))
-    call('HDEL', q.attempts, unpack(ids, i, last))
+  if #ids > 0 then
+    removed = removed + call('HDEL', q.jobs, unpack(ids))
+    call('HDEL', q.attempts, unpack(ids))
   end
-  left = left - #ids
 end
 
 -- The same for the lanes of one place, some at a time.
@@ -56,6 +55,7 @@ local function forget_lanes(entries, ends, after)
     local lane = lane_of(entries, ends, names[i])
     local ids, numbers = head_of(lane, left)
     drop_head(lane, ids, numbers, #ids)
+    left = left - #ids
     forget(ids)
     if after then
       after(names[i])
@@ -65,26 +65,43 @@ end
 
 -- How many of these ready jobs had come to the front for a slot, by task.
 local function brought_of(ids)
-  local counts = {}
-  for i = 1, #ids, PORTION do
-    local part = {unpack(ids, i, math.min(i + PORTION - 1, #ids))}
-    local brought = call('SMISMEMBER', q.brought, unpack(part))
-    for j = 1, #part do
-      local task = brought[j] == 1 and task_of(call('HGET', q.jobs, part[j]))
-      if task then
-        counts[task] = (counts[task] or 0) + 1
-      end
+  local counts, brought = {}, call('SMISMEMBER', q.brought, unpack(ids))
+  for i = 1, #ids do
+    local task = brought[i] == 1 and task_of(call('HGET', q.jobs, ids[i]))
+    if task then
+      counts[task] = (counts[task] or 0) + 1
     end
   end
   return counts
 end
 
+-- The first jobs of `ready`, taken off it, and how many of them had a slot, by task. Gaps are no
+-- jobs, but were looked at.
+local function take_ready(limited)
+  local ids = call('LPOP', q.ready, left) or {}
+  left = left - #ids
+  if #ids == 0 then
+    return ids, {}
+  end
+  local brought = limited and brought_of(ids) or {}
+  call('SREM', q.brought, unpack(ids))
+  if call('EXISTS', q.cancelled) == 0 then
+    return ids, brought
+  end
+  local flags, jobs = gaps_among(q, ids), {}
+  for i = 1, #ids do
+    if flags[i] == 0 then
+      jobs[#jobs + 1] = ids[i]
+    end
+  end
+  pass_gaps(q, ids, #ids)
+  return jobs, brought
+end
+
 local more
 if status == 'queued' then
-  local ids, limits = call('LPOP', q.ready, left) or {}, limits_of(q)
-  local brought = next(limits) and brought_of(ids) or {}
-  many('SREM', q.brought, ids)
-  many('SREM', q.cancelled, ids)
+  local limits = limits_of(q)
+  local ids, brought = take_ready(next(limits))
   forget(ids)
   close_up(q)
   forget_lanes(q.held, q['held-ends'], function(task)
@@ -109,9 +126,11 @@ elseif status == 'waiting' then
   forget(ids)
   more = call('EXISTS', q.future) > 0
 else
-  local ids = take_out(q, call('ZRANGE', q.failed, 0, left - 1))
-  forget(ids)
-  more = call('EXISTS', q.failed) > 0
+  -- Those that are too old are as good as gone, and would be removed in the place of others.
+  local bounds = bounds_in_force(q)
+  local oldest = bounds and string.format('%.0f', now - bounds[2]) or '-inf'
+  forget(take_out(q, call('ZRANGEBYSCORE', q.failed, oldest, '+inf', 'LIMIT', 0, left)))
+  more = call('ZCOUNT', q.failed, oldest, '+inf') > 0
 end
 if status ~= 'failed' and removed > 0 then
   -- They did not end, so they do not count for the rate at which jobs do.

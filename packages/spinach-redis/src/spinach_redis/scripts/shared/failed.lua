@@ -36,9 +36,9 @@ local function take_out(q, ids)
   return found
 end
 
--- Forgets the oldest failed jobs beyond `bounds`; see retention.lua. At most TRIM a call, and as many more, in number and in
--- bytes, as the call `added`: with a fixed number the store would grow for as long as
--- reports bring more than that. A full server must allow it.
+-- Forgets the oldest failed jobs beyond `bounds`; see retention.lua. At most TRIM a call, and as
+-- many more, in number and in bytes, as the call `added`: with a fixed number the store would grow
+-- for as long as reports bring more than that. A full server must allow it.
 local function trim_failed(q, now, bounds, added, added_bytes)
   local count = call('ZCARD', q.failed)
   if count == 0 then

@@ -4,7 +4,7 @@
 -- Joins and beats take the samples, so a queue has them while workers live.
 --
 -- `flow` has the samples in two rings, of which each slot covers a span of the clock: FINE of
--- FINE_MS, and COARSE of COARSE_MS. A sample is `<instant> <came> <ended> <leases ever given>`.
+-- FINE_MS, and COARSE of COARSE_MS. A sample is `<instant> <came> <ended>`.
 -- Beside them it counts the jobs that were `revived` and `purged`.
 
 local FINE, FINE_MS = 7, 10000
@@ -18,7 +18,7 @@ local function came_and_ended(q)
   return came, came - there - tonumber(counted[2] or 0)
 end
 
--- Takes a sample for each ring whose slot has none of this span yet; whether there was one.
+-- Takes a sample for each ring whose slot has none of this span yet. Whether it took any.
 local function take_sample(q, now)
   local rings = {{'fine', FINE, FINE_MS}, {'coarse', COARSE, COARSE_MS}}
   local slots = {}
@@ -37,8 +37,7 @@ local function take_sample(q, now)
     return false
   end
   local came, ended = came_and_ended(q)
-  local text = string.format('%.0f %.0f %.0f %.0f', now, came, ended,
-    tonumber(call('GET', q.leases) or 0))
+  local text = string.format('%.0f %.0f %.0f', now, came, ended)
   for i = 1, #stale do
     call('HSET', q.flow, stale[i], text)
   end

@@ -42,6 +42,30 @@ local function before_in_lane(entries, ends, where)
   return name, jobs, 1
 end
 
+-- Which members have some jobs, and by which tokens, by position. This asks each member, so it is
+-- asked for no job that is known to be in another place, or not to be there.
+local function members_of(running, ids, records, ...)
+  local left, positions, member_of, token_of = {}, {}, {}, {}
+  for i = 1, #ids do
+    local elsewhere = not records[i]
+    for _, place in ipairs({...}) do
+      elsewhere = elsewhere or place[i]
+    end
+    if not elsewhere then
+      left[#left + 1], positions[#positions + 1] = ids[i], i
+    end
+  end
+  for member, key in pairs(#left > 0 and running or {}) do
+    local tokens = fields_of(key, left)
+    for j = 1, #left do
+      if tokens[j] then
+        member_of[positions[j]], token_of[positions[j]] = member, tokens[j]
+      end
+    end
+  end
+  return member_of, token_of
+end
+
 -- Looks at some jobs, PORTION at most. `running` has the key of each member; `counting`: also how
 -- many jobs stand before each. Returns, for each that is there, {id, record, attempts, place,
 -- ahead or false, whether that is the number, lane, due, member, its info, token, whether its
@@ -53,15 +77,7 @@ local function look(q, ids, running, counting)
   local records, attempts = fields_of(q.jobs, ids), fields_of(q.attempts, ids)
   local due, failed = call('ZMSCORE', q.future, unpack(ids)), call('ZMSCORE', q.failed, unpack(ids))
   local held, parked = fields_of(q.held, ids), fields_of(q.parked, ids)
-  local member_of, token_of = {}, {}
-  for member, key in pairs(running) do
-    local tokens = fields_of(key, ids)
-    for i = 1, #ids do
-      if tokens[i] then
-        member_of[i], token_of[i] = member, tokens[i]
-      end
-    end
-  end
+  local member_of, token_of = members_of(running, ids, records, due, failed, held, parked)
   local asked, progress = fields_of(q.cancelling, ids), fields_of(q.progress, ids)
   local found = {}
   for i = 1, #ids do

@@ -1,4 +1,4 @@
--- What steers a queue is refused where another release keeps it in another way.
+-- Looking at a queue and steering it are refused where another release keeps it in another way.
 
 -- The schema found, if it is not ours.
 local function foreign(q, schema)

@@ -18,12 +18,14 @@ from ..process import FAILURE
 from .jobs import HOUR, NEW, SLOW, find
 
 if TYPE_CHECKING:
+    from spinach.record.ids import StoredId
+
     from ..lab import Lab
 
 EVERYWHERE = frozenset(Place)
 
 
-def one_in_each_place(lab: Lab) -> dict[str, FoundJob]:
+def one_in_each_place(lab: Lab) -> dict[StoredId, FoundJob]:
     """What is found of a queue with a job in each place, by stored id."""
     process = lab.process(limits={SLOW: 1})
     first, held = deposit(SLOW), deposit(SLOW)
@@ -39,7 +41,7 @@ def one_in_each_place(lab: Lab) -> dict[str, FoundJob]:
     ready, later = deposit(), deposit(due_ms=lab.in_ms(2 * HOUR))
     lab.enqueue(ready, later)
     jobs = [first, held, parked, failed, again, buffered, ready, later]
-    found: dict[str, FoundJob] = {job.stored_id: find(lab, job) for job in jobs}
+    found = {job.stored_id: find(lab, job) for job in jobs}
     assert {each.place for each in found.values()} == EVERYWHERE
     return found
 

@@ -101,6 +101,17 @@ class FindingBehaviour(BrokerBehaviour):
         lab.process().take_one()
         assert [find(lab, job).ahead for job in jobs[1:]] == [0, 1]
 
+    @holds("I22")
+    def test_cancelled_jobs_stand_before_nobody(self, lab: Lab) -> None:
+        process = lab.process(limits={SLOW: 1})
+        ready, held = [deposit() for _ in range(4)], [deposit(SLOW) for _ in range(5)]
+        lab.enqueue(*held)
+        assert len(process.take(idle=5)) == 1
+        lab.enqueue(*ready)
+        assert cancel(lab, *ready[1:3], held[2]) == [CANCELLED] * 3
+        assert [find(lab, job).ahead for job in (ready[0], ready[3])] == [0, 1]
+        assert [find(lab, job).ahead for job in (held[1], held[3], held[4])] == [0, 1, 2]
+
     @holds("I1")
     def test_job_is_found_in_each_place_it_goes_through(self, lab: Lab) -> None:
         job = deposit(due_ms=lab.in_ms(HOUR))
@@ -263,6 +274,23 @@ class FindingBehaviour(BrokerBehaviour):
         assert set(ids(stay)) <= set(seen)
 
     @holds("I1")
+    def test_pages_of_a_queue_that_grows_tell_each_job_once(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(9)]
+        lab.enqueue(*jobs)
+        page = lab.client.list_jobs(QUEUE, limit=3)
+        seen = ids(page.jobs)
+        for count in (300, 1500):
+            assert page.cursor is not None
+            lab.enqueue(*(deposit() for _ in range(count)))
+            page = lab.client.list_jobs(QUEUE, cursor=page.cursor, limit=3)
+            seen += ids(page.jobs)
+        while page.cursor is not None:
+            page = lab.client.list_jobs(QUEUE, cursor=page.cursor, limit=500)
+            seen += ids(page.jobs)
+        assert len(seen) == len(set(seen))
+        assert set(ids(jobs)) <= set(seen)
+
+    @holds("I1")
     def test_pages_of_a_place_tell_what_is_there(self, lab: Lab) -> None:
         process = lab.process(limits={SLOW: 1})
         later = [deposit(due_ms=lab.in_ms(HOUR * n)) for n in (3, 1, 2, 4)]
@@ -362,6 +390,21 @@ class CancelBehaviour(BrokerBehaviour):
         assert process.take_one().stored_id == new.stored_id
         assert process.take(idle=5, extra=5) == []
 
+    @holds("I1", "I22")
+    def test_job_that_is_stored_again_after_its_cancel_is_handed_out_once(self, lab: Lab) -> None:
+        first, again, last = jobs = [deposit() for _ in range(3)]
+        lab.enqueue(*jobs)
+        assert cancel(lab, again) == [CANCELLED]
+        lab.enqueue(again)
+        assert lab.counts().ready == 3
+        assert cancel(lab, again, again) == [CANCELLED, UNKNOWN]
+        assert lab.counts().ready == 2
+        lab.enqueue(again)
+        process = lab.process()
+        assert ids(process.take(idle=9)) == ids([first, last, again])
+        assert lab.counts().ready == 0
+        assert process.take(idle=9) == []
+
     @holds("I22")
     def test_cancelled_future_job_never_becomes_due(self, lab: Lab) -> None:
         job, other = (deposit(due_ms=lab.in_ms(HOUR * n)) for n in (1, 2))
@@ -394,6 +437,8 @@ class CancelBehaviour(BrokerBehaviour):
         [running] = process.take(idle=6)
         assert cancel(lab, jobs[1], jobs[3], jobs[5]) == [CANCELLED] * 3
         assert lab.counts().held == 2
+        [limit] = lab.client.limits(QUEUE)
+        assert limit.held == 2
         for job in (jobs[2], jobs[4]):
             process.succeed(running)
             [running] = process.take(idle=6)
@@ -412,6 +457,23 @@ class CancelBehaviour(BrokerBehaviour):
         process.succeed(running)
         assert cancel(lab, jobs[1]) == [CANCELLED]
         for job in jobs[2:]:
+            [running] = process.take(idle=6)
+            assert running.stored_id == job.stored_id
+            process.succeed(running)
+        assert lab.counts().unfinished == 0
+
+    @holds("I10", "I22")
+    def test_jobs_that_come_to_the_front_meanwhile_are_cancelled(self, lab: Lab) -> None:
+        process = lab.process(limits={SLOW: 1})
+        jobs = [deposit(SLOW) for _ in range(6)]
+        lab.enqueue(*jobs)
+        [running] = process.take(idle=6)
+        # The next one comes to the front. Each cancel of such a one brings another.
+        process.succeed(running)
+        assert cancel(lab, *jobs[1:4]) == [CANCELLED] * 3
+        counts = lab.counts()
+        assert (counts.ready, counts.held) == (1, 1)
+        for job in jobs[4:]:
             [running] = process.take(idle=6)
             assert running.stored_id == job.stored_id
             process.succeed(running)

@@ -190,7 +190,11 @@ class PausingBehaviour(BrokerBehaviour):
         process = lab.process(periodic={REPORT: HOUR})
         lab.client.set_periodic_paused(QUEUE, REPORT, paused=True)
         other = lab.process(periodic={REPORT: HOUR / 4})
-        assert process.declare(periodic={REPORT: HOUR / 2}).verdict is Verdict.APPLIED
+        reply = process.declare(periodic={REPORT: HOUR / 2})
+        assert reply.verdict is Verdict.APPLIED
+        # It looks again all the same, and learns when the task goes on.
+        assert reply.next_due_in_ms is not None
+        assert reply.next_due_in_ms <= HOUR // MILLISECOND
         lab.live(2 * HOUR, process, other)
         for each in (process, other):
             assert each.tick(periodic=[REPORT]).due == ()

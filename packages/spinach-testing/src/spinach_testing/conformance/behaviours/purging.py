@@ -119,6 +119,21 @@ class PurgingBehaviour(BrokerBehaviour):
         assert lab.enqueue(job) == [True]
         assert process.take_one().retries == 0
 
+    @holds("I1", "I22", "I24")
+    def test_purge_counts_no_cancelled_jobs(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(6)]
+        lab.enqueue(*jobs)
+        lab.client.cancel_jobs(QUEUE, ids(jobs[1:4]))
+        # It stands behind the others now.
+        lab.enqueue(jobs[1])
+        removed, more = [], True
+        while more:
+            reply = lab.client.purge(QUEUE, "queued", 2)
+            removed.append(reply.removed)
+            more = reply.more
+            assert lab.counts().ready == 4 - sum(removed)
+        assert sum(removed) == 4
+
     @holds("I10", "I24")
     def test_purge_of_held_jobs_leaves_the_limit_in_force(self, lab: Lab) -> None:
         process = lab.process(limits={LIMITED: 1})
@@ -142,6 +157,16 @@ class PurgingBehaviour(BrokerBehaviour):
         reply = lab.client.purge(QUEUE, "queued", 1)
         assert (reply.removed, reply.more) == (1, True)
         assert ids(process.take(idle=5)) == ids(jobs[2:])
+
+    @holds("I10", "I24")
+    def test_purge_brings_back_one_held_job_for_each_slot_that_it_frees(self, lab: Lab) -> None:
+        process = lab.process(limits={LIMITED: 1, "letters.sort": 1})
+        lab.enqueue(*(deposit(task) for task in (LIMITED, "letters.sort") for _ in range(3)))
+        process.succeed(*process.take(idle=9))
+        # Of each task one job came to the front, and one is held.
+        assert places(lab)[:2] == (2, 2)
+        assert lab.client.purge(QUEUE, "queued", 1).removed == 1
+        assert places(lab)[:2] == (2, 1)
 
     @holds("I5", "I24")
     def test_purge_leaves_leases_in_force(self, lab: Lab) -> None:

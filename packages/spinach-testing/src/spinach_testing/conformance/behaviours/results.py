@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from spinach.brokers.calls import Ending, JobEnd, Verdict
+from spinach.brokers.calls import Ending, FailedFilter, FailedPortion, JobEnd, Verdict
 from spinach.const import MAX_FETCH_BYTES
 from spinach.outcome import OutcomeKind
 from spinach.record.options import RecordOptions
@@ -30,6 +30,7 @@ KEEP_MS = KEPT // timedelta(milliseconds=1)
 OPTIONS = RecordOptions(keep_ms=KEEP_MS)
 
 PENDING, ABSENT = JobEnd(ending=Ending.PENDING), JobEnd(ending=Ending.ABSENT)
+CANCELLED = JobEnd(ending=Ending.CANCELLED)
 
 #: Real seconds that a wait may take which is to end before.
 LONG_SECONDS = 60.0
@@ -211,6 +212,57 @@ class ResultsBehaviour(BrokerBehaviour):
         assert end_of(lab, job) == ABSENT
         assert lab.counts().failed == 1
 
+    @holds("I22", "I23")
+    def test_job_that_is_cancelled_before_it_starts_has_an_end(self, lab: Lab) -> None:
+        jobs = [kept(), kept()]
+        waiting = deposit(due_ms=lab.in_ms(KEPT), options=OPTIONS)
+        plain = deposit()
+        lab.enqueue(*jobs, waiting, plain)
+        process = lab.process()
+        process.park(process.take_one())
+        wait = awaited(lab, jobs[1])
+        asked = [*jobs, waiting, plain]
+        lab.client.cancel_jobs(QUEUE, [job.stored_id for job in asked])
+        assert [end_of(lab, job) for job in asked] == [CANCELLED] * 3 + [ABSENT]
+        assert wait.result() == CANCELLED
+
+    @holds("I22", "I23")
+    def test_leased_job_that_ends_since_its_cancel_was_asked_for_has_an_end(self, lab: Lab) -> None:
+        kinds = (OutcomeKind.RETRY, OutcomeKind.RELEASE, OutcomeKind.PARK)
+        jobs = [kept() for _ in range(6)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        leases = process.take(idle=6)
+        lab.client.cancel_jobs(QUEUE, [job.stored_id for job in jobs[:3]])
+        told = [
+            outcome(k, each, keep_ms=KEEP_MS) for k, each in zip(kinds * 2, leases, strict=True)
+        ]
+        assert process.report(*told) == (Verdict.APPLIED,) * 6
+        assert [end_of(lab, job) for job in jobs] == [CANCELLED] * 3 + [PENDING] * 3
+
+    @holds("I11", "I22", "I23")
+    def test_lost_job_whose_cancel_was_asked_for_has_an_end(self, lab: Lab) -> None:
+        jobs = [kept(max_retries=0), kept()]
+        lab.enqueue(*jobs)
+        doomed, survivor = lab.process(), lab.process()
+        doomed.take(idle=2)
+        lab.client.cancel_jobs(QUEUE, [job.stored_id for job in jobs])
+        lab.bury(doomed, survivor)
+        assert [end_of(lab, job) for job in jobs] == [CANCELLED] * 2
+
+    @holds("I23")
+    def test_job_that_is_retried_with_others_has_not_ended_any_more(self, lab: Lab) -> None:
+        jobs = [kept(), kept()]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        told = [outcome(OutcomeKind.FAILED, each, keep_ms=KEEP_MS) for each in process.take(idle=2)]
+        assert process.report(*told) == (Verdict.APPLIED,) * 2
+        newest, oldest = lab.client.failed_jobs(QUEUE)
+        portion = FailedPortion(matching=FailedFilter(), until=oldest.cursor)
+        assert lab.client.retry_matching(QUEUE, portion).count == 1
+        assert lab.client.discard_failed(QUEUE, [newest.stored_id]) == 1
+        assert [end_of(lab, job).ending for job in jobs] == [Ending.PENDING, Ending.FAILED]
+
     @holds("I23")
     def test_retried_job_has_not_ended_any_more(self, lab: Lab) -> None:
         jobs = [kept(), kept()]
@@ -262,18 +314,21 @@ class ResultsBehaviour(BrokerBehaviour):
     @holds("I23")
     def test_recovered_end_is_kept_with_all_options_there_are(self, lab: Lab) -> None:
         # Arguments that look like options do not count.
-        tricky = deposit(
-            max_retries=0,
-            payload=b'[[{"keep_ms":5}],{"keep_ms":7},0]',
-            options=RecordOptions(
-                headers={"trace": '"keep_ms":9}]'}, keep_ms=KEEP_MS, expires_ms=2**52
-            ),
-        )
-        lab.enqueue(tricky)
+        payload = b'[[{"keep_ms":5}],{"keep_ms":7},0]'
+        headers = {"trace": '"keep_ms":9}]'}
+        tricky = [
+            deposit(max_retries=0, payload=payload, options=options)
+            for options in (
+                RecordOptions(headers=headers, keep_ms=KEEP_MS, expires_ms=2**52),
+                OPTIONS,
+            )
+        ]
+        lab.enqueue(*tricky)
         doomed, survivor = lab.process(), lab.process()
-        doomed.take_one()
+        doomed.take(idle=2)
         lab.bury(doomed, survivor)
-        assert end_of(lab, tricky).ending is Ending.FAILED
+        lab.live(KEPT / 2, survivor)
+        assert [end_of(lab, job).ending for job in tricky] == [Ending.FAILED] * 2
 
     @holds("I23")
     def test_wait_ends_with_the_job(self, lab: Lab) -> None:

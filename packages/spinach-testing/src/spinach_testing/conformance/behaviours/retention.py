@@ -82,6 +82,17 @@ class RetentionBehaviour(BrokerBehaviour):
         assert ids(lab.client.list_jobs(QUEUE).jobs) == [job.stored_id]
         assert lab.client.retry_failed(QUEUE, [job.stored_id]) == 1
 
+    @holds("I19", "I24")
+    def test_purge_removes_none_that_is_too_old_in_the_place_of_another(self, lab: Lab) -> None:
+        process = lab.process(retention=FailedRetention(age=HOUR))
+        fail(lab, process, 150)
+        lab.live(2 * HOUR, process)
+        # Not all of the others may have been dropped by then.
+        fail(lab, process)
+        assert lab.client.purge(QUEUE, "failed", 1).removed == 1
+        assert lab.client.failed_jobs(QUEUE) == []
+        assert not lab.client.purge(QUEUE, "failed", 1).more
+
     @holds("I19")
     def test_worker_that_joined_last_says_what_is_kept(self, lab: Lab) -> None:
         first = lab.process(retention=FailedRetention(number=2))

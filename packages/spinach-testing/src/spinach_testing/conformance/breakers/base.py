@@ -60,6 +60,8 @@ class Family:
     asked: set[str] = field(default_factory=set)
     #: The last job of the last page.
     last_listed: FoundJob | None = None
+    #: Stored ids of jobs that were cancelled.
+    gone: set[str] = field(default_factory=set)
     #: Stored id → a job that was found in the failed store.
     found_failed: dict[str, FoundJob] = field(default_factory=dict)
     #: How many jobs were cancelled.

@@ -11,6 +11,7 @@ from spinach.brokers.calls import (
     BeatReply,
     CancelReply,
     CancelVerdict,
+    Deposit,
     FoundJob,
     FoundPage,
     Place,
@@ -239,6 +240,26 @@ class CountsTheCancelled(Breaker):
     def counts(self, queues: Sequence[str]) -> list[QueueCounts]:
         more = self.family.cancelled
         return [structs.replace(each, ready=each.ready + more) for each in super().counts(queues)]
+
+
+class LosesWhatIsStoredAgain(Breaker):
+    """Takes a job that is stored again after its cancel for the one that was cancelled."""
+
+    breaks = "I1"
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        replies = super().cancel_jobs(queue, stored_ids)
+        self.family.gone |= {
+            each
+            for each, reply in zip(stored_ids, replies, strict=True)
+            if reply.verdict is CancelVerdict.CANCELLED
+        }
+        return replies
+
+    def enqueue(self, deposits: Sequence[Deposit]) -> list[bool]:
+        kept = [each for each in deposits if each.stored_id not in self.family.gone]
+        flags = iter(super().enqueue(kept))
+        return [each.stored_id in self.family.gone or next(flags) for each in deposits]
 
 
 class CancelsWhatRuns(Breaker):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         FireReply,
         JoinReply,
         LimitState,
+        MemberLease,
         PortionReply,
         QueueSurvey,
         Turn,
@@ -284,8 +285,26 @@ class TellsTheDeadAsAlive(Breaker):
         return structs.replace(found, members=living)
 
 
-class ForgetsWhichLeasesWereDirect(Breaker):
-    """Tells of each lease as if it had been given for an idle thread."""
+class _ChangesLeasesTold(Breaker):
+    """Changes what is told of the leases of members."""
+
+    breaks = "I24"
+
+    def change(self, lease: MemberLease) -> MemberLease:
+        """What is told in the place of a lease."""
+        raise NotImplementedError
+
+    def members(self, queue: str) -> QueueMembers:
+        found = super().members(queue)
+        changed = tuple(
+            structs.replace(each, leases=tuple(map(self.change, each.leases)))
+            for each in found.members
+        )
+        return structs.replace(found, members=changed)
+
+
+class TellsLeasesAsOldAsTheLastBeat(Breaker):
+    """Tells of each lease as if it had been given with the last proof of life."""
 
     breaks = "I24"
 
@@ -293,11 +312,28 @@ class ForgetsWhichLeasesWereDirect(Breaker):
         found = super().members(queue)
         changed = tuple(
             structs.replace(
-                each, leases=tuple(structs.replace(lease, direct=True) for lease in each.leases)
+                each,
+                leases=tuple(
+                    structs.replace(lease, leased_ms=each.seen_ms) for lease in each.leases
+                ),
             )
             for each in found.members
         )
         return structs.replace(found, members=changed)
+
+
+class ForgetsWhichLeasesWereDirect(_ChangesLeasesTold):
+    """Tells of each lease as if it had been given for an idle thread."""
+
+    def change(self, lease: MemberLease) -> MemberLease:
+        return structs.replace(lease, direct=True)
+
+
+class ForgetsHowOldLeasesAre(_ChangesLeasesTold):
+    """Does not tell since when members have their leases."""
+
+    def change(self, lease: MemberLease) -> MemberLease:
+        return structs.replace(lease, leased_ms=None)
 
 
 class CountsRetriesAsEnds(Breaker):
@@ -385,6 +421,3 @@ class TakesNoSamples(Breaker):
 
     def survey(self, queue: str) -> QueueSurvey:
         return structs.replace(super().survey(queue), samples=())
-
-    def members(self, queue: str) -> QueueMembers:
-        return structs.replace(super().members(queue), samples=())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from spinach.brokers.calls import Ending, JobEnd, Verdict
+from spinach.brokers.calls import CancelVerdict, Ending, JobEnd, Verdict
 from spinach.outcome import OutcomeKind
 
 from .base import Breaker
@@ -15,7 +15,13 @@ from .base import Breaker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spinach.brokers.calls import RecoverReply, ReportReply
+    from spinach.brokers.calls import (
+        CancelReply,
+        FailedPortion,
+        PortionReply,
+        RecoverReply,
+        ReportReply,
+    )
     from spinach.outcome import Outcome
     from spinach.record.ids import StoredId
 
@@ -95,6 +101,34 @@ class TakesCancelledForExpired(_TellsEnds):
         if found.ending is Ending.CANCELLED:
             return structs.replace(found, ending=Ending.EXPIRED)
         return found
+
+
+class LeavesNoEndOfCancelledJobs(_TellsEnds):
+    """Keeps nothing of a job that it took back."""
+
+    def told(self, stored_id: str, found: JobEnd) -> JobEnd:
+        return self.family.ends.get(stored_id, found)
+
+    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
+        replies = super().cancel_jobs(queue, stored_ids)
+        for stored_id, reply in zip(stored_ids, replies, strict=True):
+            if reply.verdict is CancelVerdict.CANCELLED:
+                self.family.ends[stored_id] = JobEnd(ending=Ending.ABSENT)
+        return replies
+
+
+class LeavesAnEndOfRetriedJobs(_TellsEnds):
+    """Tells the former end of a job that was retried with others."""
+
+    def told(self, stored_id: str, found: JobEnd) -> JobEnd:
+        return self.family.ends.get(stored_id, found)
+
+    def retry_matching(self, queue: str, portion: FailedPortion) -> PortionReply:
+        for entry in self.inner.failed_jobs(queue):
+            [found] = self.inner.job_ends(queue, [entry.stored_id])
+            if found.ending is Ending.FAILED and entry.cursor <= portion.until:
+                self.family.ends[entry.stored_id] = found
+        return super().retry_matching(queue, portion)
 
 
 class ForgetsResults(Breaker):

@@ -1,4 +1,4 @@
-"""Where operators look: the queues of a namespace, and those of a task."""
+"""Looking up what operators name: queues of the namespace, and tasks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from spinach.exc import UnknownQueue, UnknownTask
 from spinach.record.names import check_name
+from spinach.support.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
     from spinach.brokers.base import Broker
     from spinach.definition.task import Task, Wanted
 
-__all__ = ["Places", "unknown_task"]
+__all__ = ["Lookup", "unknown_task"]
 
 #: Names that one message tells at most.
 _MOST_NAMED = 10
 
 
-class Places:
-    """The store and the tasks of an engine, for what operators ask; thread safe.
+class Lookup:
+    """Looks up queues in the store, and tasks in the engine; thread safe.
 
     Args:
         broker: that of the engine, as it is now.
@@ -66,7 +67,7 @@ class Places:
         known = attached.union(self.broker.queues())
         if queue not in known:
             raise UnknownQueue(
-                f"Unknown queue {queue!r}.{_near(queue, known)} Queues of namespace "
+                f"Unknown queue {queue!r}.{did_you_mean(queue, known)} Queues of namespace "
                 f"{self.broker.namespace!r}: {_named(known)}. A queue is known once it took a job "
                 "or a worker."
             )
@@ -96,16 +97,8 @@ def unknown_task(name: str, known: Iterable[str], what: str, remedy: str) -> Unk
     """
     names = set(known)
     return UnknownTask(
-        f"Unknown task {name!r}.{_near(name, names)} {what}: {_named(names)}. {remedy}"
+        f"Unknown task {name!r}.{did_you_mean(name, names)} {what}: {_named(names)}. {remedy}"
     )
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    # Here, since the import of every program would pay for it.
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _named(names: Iterable[str]) -> str:
