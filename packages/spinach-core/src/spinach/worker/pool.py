@@ -15,8 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from spinach import signals
 from spinach.clock import SystemClock
 from spinach.const import DEFAULT_QUEUE, VERSION
@@ -374,5 +372,4 @@ class WorkerPool:
                 "Job failed: %s %s, its worker process was lost", job.task_name, job.id_text,
                 extra=log_fields(job),
             )  # fmt: skip
-        namespace = self._options.namespace
-        signals.job_failed.send(namespace, job=structs.replace(job, namespace=namespace), err=err)
+        signals.job_failed.send(self._options.namespace, job=job, err=err)
