@@ -308,11 +308,16 @@ def test_first_job_without_a_result_ends_the_wait_for_many(shop: Shop) -> None:
 
 def test_interrupted_wait_leaves_nothing_behind(shop: Shop) -> None:
     job = shop.job(lambda: 3)
+
+    def wait_for_the_alarm() -> None:
+        # Set in here: on a busy machine it may ring at once.
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        shop.spin.result(job, timeout=None)
+
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            shop.spin.result(job, timeout=None)
+            wait_for_the_alarm()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
