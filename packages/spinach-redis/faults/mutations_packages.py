@@ -61,7 +61,7 @@ PACKAGES: tuple[Mutation, ...] = (
     ),
     Mutation(
         rule="a job of another namespace is refused",
-        file="spinach/asked.py",
+        file="spinach/wanted.py",
         before='if job.namespace not in ("", namespace):',
         after="if False:",
         tests=f"{CORE_TESTS}/test_results.py",
@@ -130,8 +130,8 @@ PACKAGES: tuple[Mutation, ...] = (
     Mutation(
         rule="cancels come with beats",
         file="spinach/worker/keep_alive.py",
-        before="for pair in reply.cancelled])",
-        after="for pair in reply.cancelled][:0])",
+        before="for pair in reply.cancelled]\n",
+        after="for pair in reply.cancelled][:0]\n",
         tests=f"{CORE_TESTS}/test_jobs.py",
         test="test_worker_hears_of_a_cancel_with_its_next_beat",
     ),

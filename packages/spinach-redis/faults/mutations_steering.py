@@ -350,11 +350,14 @@ STEERING: tuple[Mutation, ...] = (
     Mutation(
         rule="a purge of failed jobs counts their bytes",
         file=f"{SCRIPTS}/purge.lua",
-        before="  local ids = take_out(q, call('ZRANGE', q.failed, 0, left - 1))\n",
+        before=(
+            "  forget(take_out(q, call('ZRANGEBYSCORE', q.failed, oldest, '+inf', 'LIMIT', 0, left)))\n"
+        ),
         after=(
-            "  local ids = call('ZRANGE', q.failed, 0, left - 1)\n"
+            "  local ids = call('ZRANGEBYSCORE', q.failed, oldest, '+inf', 'LIMIT', 0, left)\n"
             "  many('ZREM', q.failed, ids)\n"
             "  many('HDEL', q.errors, ids)\n"
+            "  forget(ids)\n"
         ),
         tests=KEYS,
         test="test_purge_of_failed_jobs_leaves_their_store_exact",

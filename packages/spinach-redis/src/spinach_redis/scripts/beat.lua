@@ -20,6 +20,8 @@ local NAMES = {'members', 'seq', 'info', 'guard', 'cancelling', 'progress', 'res
   'results-until', 'awaited', 'jobs', 'failed', 'enqueued', 'flow'}
 -- Leases to cancel that one answer names.
 local CANCELS_TOLD = 1000
+-- Ends of jobs that it drops, beside those that each call does. Reports may have stopped coming.
+local TRIM_MORE = 900
 local q = named(NAMES, 0)
 local now = now_ms(ARGV[1])
 local member = ARGV[2]
@@ -70,7 +72,7 @@ if ARGV[3] and not full then
 end
 -- Results are trimmed here as well, since the next end may be far away, or never come.
 if take_sample(q, now) and call('EXISTS', q['results-until'], q.awaited) > 0 then
-  trim_results(q, now)
+  trim_results(q, now, TRIM_MORE)
 end
 return {'APPLIED', name_dead(q, member, now, pause), full and 1 or 0,
   q.has_cancelling and to_cancel() or {}}

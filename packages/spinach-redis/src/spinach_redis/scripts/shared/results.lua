@@ -10,12 +10,13 @@
 
 local SIGNAL_MS = 10000
 
--- Most ends that one call drops, beside as many as it adds.
+-- Most ends that one call drops, beside as many as it adds; see also beat.lua.
 local TRIM_RESULTS = 100
 
--- Drops ends whose time is over, and notes of callers that wait no longer.
-local function trim_results(q, now, added)
-  local to, most = string.format('%.0f', now), TRIM_RESULTS + (added or 0)
+-- Drops ends whose time is over, and notes of callers that wait no longer; of ends at most as many
+-- as a call does, and `more`.
+local function trim_results(q, now, more)
+  local to, most = string.format('%.0f', now), TRIM_RESULTS + (more or 0)
   local over = call('ZRANGEBYSCORE', q['results-until'], '-inf', to, 'LIMIT', 0, most)
   many('ZREM', q['results-until'], over)
   many('HDEL', q.results, over)
