@@ -351,7 +351,8 @@ STEERING: tuple[Mutation, ...] = (
         rule="a purge of failed jobs counts their bytes",
         file=f"{SCRIPTS}/purge.lua",
         before=(
-            "  forget(take_out(q, call('ZRANGEBYSCORE', q.failed, oldest, '+inf', 'LIMIT', 0, left)))\n"
+            "  forget(take_out(q, call('ZRANGEBYSCORE', q.failed, oldest, "
+            "'+inf', 'LIMIT', 0, left)))\n"
         ),
         after=(
             "  local ids = call('ZRANGEBYSCORE', q.failed, oldest, '+inf', 'LIMIT', 0, left)\n"
