@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import threading
 import uuid
@@ -410,7 +411,10 @@ def test_cancel_of_a_job_that_never_came_is_forgotten_with_the_next_beat(
 
 
 @pytest.mark.timeout(60)
-def test_job_that_fails_after_its_cancel_is_not_retried(bench: Bench, gate: Gate) -> None:
+def test_job_that_fails_after_its_cancel_is_not_retried(
+    bench: Bench, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "spinach.job")
     tasks = Tasks()
 
     @tasks.task(name="breaks", max_retries=5)
@@ -420,13 +424,18 @@ def test_job_that_fails_after_its_cancel_is_not_retried(bench: Bench, gate: Gate
 
     engine = bench.engine(tasks)
     job = engine.schedule("breaks")
-    engine.start_workers(1, block=False)
-    wait_for(gate.began)
-    assert engine.jobs.cancel(job) == (CancelVerdict.REQUESTED,)
-    finish(bench, gate)
-    engine.jobs.wait(job, timeout=timedelta(0))
-    bench.advance(MINUTE)
+    with Ear(engine.namespace) as ear:
+        engine.start_workers(1, block=False)
+        wait_for(gate.began)
+        assert engine.jobs.cancel(job) == (CancelVerdict.REQUESTED,)
+        finish(bench, gate)
+        engine.jobs.wait(job, timeout=timedelta(0))
+        bench.advance(MINUTE)
     assert gate.runs == [1]
+    # The process heard of it by the answer to its report.
+    assert ear.jobs[-1] == ("job_cancelled", "CANCELLED")
+    assert ear.of("job_cancelled")[0]["job"].id == job.id
+    assert f"Job cancelled, not sent back to its queue: breaks {job.id}" in caplog.messages
 
 
 @pytest.mark.timeout(60)

@@ -122,6 +122,22 @@ JOBS: tuple[Mutation, ...] = (
         test="test_leased_job_that_ends_since_its_cancel_was_asked_for_has_an_end",
     ),
     Mutation(
+        rule="a job that is cancelled in the store is told as such",
+        file=f"{SCRIPTS}/report.lua",
+        before="asked[id] and BACK[run.kind] and '2' or '1'",
+        after="'1'",
+        tests=CONFORMANCE,
+        test="test_job_whose_cancel_was_asked_for_goes_back_to_no_queue",
+    ),
+    Mutation(
+        rule="a job that ends as its process says is told as such",
+        file=f"{SCRIPTS}/report.lua",
+        before="asked[id] and BACK[run.kind] and '2' or '1'",
+        after="asked[id] and '2' or '1'",
+        tests=CONFORMANCE,
+        test="test_job_that_ends_as_its_process_says_is_not_told_as_cancelled",
+    ),
+    Mutation(
         rule="a job that goes back has no end",
         file=f"{SCRIPTS}/report.lua",
         before="if run.keep_ms and not BACK[run.kind] then",

@@ -294,21 +294,24 @@ class MemoryBroker(Broker):
             # Delays count from now rounded up, so that none is cut short (I8).
             after_ms = to_ms(instant)
             verdicts: list[Verdict] = []
+            cancelled: list[int] = []
             touched: dict[str, Queue] = {}
-            for outcome in outcomes:
+            for position, outcome in enumerate(outcomes):
                 name = outcome.lease.queue
                 queue = touched.get(name)
                 if queue is None:
                     queue = touched[name] = shelves.queue(self.namespace, name)
                     queue.members.note_call(now_ms)
-                applied = queue.apply(outcome, now_ms, after_ms)
-                verdicts.append(Verdict.APPLIED if applied else Verdict.REFUSED)
-                if not applied:
+                kind = queue.apply(outcome, now_ms, after_ms)
+                verdicts.append(Verdict.REFUSED if kind is None else Verdict.APPLIED)
+                if kind is None:
                     # On a server, too, a refusal writes: replicas confirm by it what they have.
                     queue.members.seen(now_ms)
+                elif kind is not outcome.kind:
+                    cancelled.append(position)
             for queue in touched.values():
                 queue.end_call()
-            return ReportReply(verdicts=tuple(verdicts))
+            return ReportReply(verdicts=tuple(verdicts), cancelled=tuple(cancelled))
 
     # -- housekeeping ------------------------------------------------------
 

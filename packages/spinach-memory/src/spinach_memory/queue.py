@@ -353,7 +353,7 @@ class Queue:
 
     # -- leases end --------------------------------------------------------
 
-    def apply(self, outcome: Outcome, now_ms: int, after_ms: int) -> bool:
+    def apply(self, outcome: Outcome, now_ms: int, after_ms: int) -> OutcomeKind | None:
         """Apply an outcome if its lease is the current one of that job (I5).
 
         Args:
@@ -362,13 +362,14 @@ class Queue:
             after_ms: from which delays count, so that none is cut short by rounding.
 
         Returns:
-            Whether it was applied.
+            As what it was applied: CANCELLED where the job would have gone back to a queue although
+            its cancel had been asked for. None: it was refused.
         """
         claimed = outcome.lease
         member = self.members.get(claimed.member)
         lease = None if member is None else member.running.get(claimed.stored_id)
         if member is None or lease is None or lease.token != claimed.token:
-            return False
+            return None
         job = self.end_lease(member, lease.stored_id)
         kind = outcome.kind
         if self.cancelling and self.cancel_ended(job.stored_id) and kind in _BACK_TO_THE_QUEUE:
@@ -402,7 +403,7 @@ class Queue:
         if outcome.keep_ms is not None and kind not in _BACK_TO_THE_QUEUE:
             until_ms = after_ms + outcome.keep_ms
             self.results.keep(job.stored_id, end_of(outcome, kind), until_ms, now_ms)
-        return True
+        return kind
 
     def give_up(self, job: StoredJob, failure: Failure, now_ms: int) -> None:
         """Fail a job that ended without an outcome of its own."""

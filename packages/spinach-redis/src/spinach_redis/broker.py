@@ -345,6 +345,7 @@ class RedisBroker(Broker):
             or any(o.keep_ms is not None for o in outcomes)
         )
         verdicts = [Verdict.UNKNOWN] * len(outcomes)
+        cancelled: list[int] = []
         error: BrokerError | None = None
         answers = self._process.client.ask(*calls, confirmed=once)
         for chunk, answer in zip(chunks, answers, strict=True):
@@ -356,7 +357,8 @@ class RedisBroker(Broker):
                 continue
             for position, verdict in zip(chunk, replies.report_verdicts(answer.reply), strict=True):
                 verdicts[position] = verdict
-        return ReportReply(verdicts=tuple(verdicts), error=error)
+            cancelled += [chunk[place] for place in replies.report_cancelled(answer.reply)]
+        return ReportReply(verdicts=tuple(verdicts), error=error, cancelled=tuple(cancelled))
 
     # -- housekeeping ------------------------------------------------------
 

@@ -67,7 +67,10 @@ _VERDICTS: Final = {verdict.name.encode(): verdict for verdict in Verdict}
 
 
 #: By the characters that report.lua answers.
-_OF_OUTCOMES: Final = {ord("1"): Verdict.APPLIED, ord("0"): Verdict.REFUSED}
+_OF_OUTCOMES: Final = {
+    ord("0"): Verdict.REFUSED, ord("1"): Verdict.APPLIED, ord("2"): Verdict.APPLIED,
+}  # fmt: skip
+_CANCELLED: Final = ord("2")
 
 #: What ends.lua answers where it has no end.
 _OPEN: Final = {0: JobEnd(ending=Ending.ABSENT), 1: JobEnd(ending=Ending.PENDING)}
@@ -173,6 +176,13 @@ def fetch_reply(turn: Turn, reply: Any) -> FetchReply:
 def report_verdicts(reply: Any) -> list[Verdict]:
     """Answer of report.lua."""
     return [_OF_OUTCOMES[flag] for flag in reply]
+
+
+def report_cancelled(reply: Any) -> list[int]:
+    """Positions of outcomes whose jobs are cancelled, in the answer of report.lua."""
+    return (
+        [place for place, flag in enumerate(reply) if flag == _CANCELLED] if b"2" in reply else []
+    )
 
 
 def reconcile_reply(turn: Turn, reply: Any) -> ReconcileReply:

@@ -140,6 +140,9 @@ class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
 
     #: For each outcome APPLIED, REFUSED or UNKNOWN, in order.
     verdicts: tuple[Verdict, ...]
+    #: Positions of those applied ones after which the job would have gone back to a queue. It is
+    #: gone, since its cancel had been asked for (I22).
+    cancelled: tuple[int, ...] = ()
     #: When any is UNKNOWN: what went wrong.
     error: BrokerError | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from spinach import signals
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from spinach.outcome import Lease
     from spinach.worker.buffer import LeasedJob
 
-__all__ = ["early_outcome", "tell_cancelled_unrun", "tell_early_end"]
+__all__ = ["early_outcome", "send_cancelled", "tell_cancelled_unrun", "tell_early_end"]
 
 _HAS_STARTED = "The job runs at most once and has started, so that it cannot be given back."
 
@@ -82,6 +83,14 @@ def tell_early_end(
     if cancelled:
         signals.job_cancelled.send(namespace, job=job)
     signals.job_finished.send(namespace, job=job)
+
+
+def send_cancelled(namespace: str, lease: Lease) -> None:
+    """Send the signal of a job that was cancelled in the store; on a worker thread."""
+    if signals.job_cancelled.receivers:
+        with contextlib.suppress(UnreadableRecord):
+            job = job_from_lease(lease, JobStatus.CANCELLED, namespace)
+            signals.job_cancelled.send(namespace, job=job)
 
 
 def tell_cancelled_unrun(namespace: str, lease: Lease) -> None:

@@ -10,14 +10,17 @@ It ends when told to and nothing is left, or when told to give up.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 from spinach.backoff import CallBackoff
 from spinach.const import REPORT_CHUNK
 from spinach.record.ids import job_id_of
 from spinach.support.forks import leave_child
-from spinach.support.log import WORKER_LOGGER
+from spinach.support.log import JOB_LOGGER, WORKER_LOGGER
 from spinach.support.realtime import time
+from spinach.support.shield import SHIELD
+from spinach.worker.early_end import send_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from spinach.backoff import RandomSource
     from spinach.brokers.working import WorkingRole
     from spinach.exc import BrokerError
+    from spinach.outcome import Outcome
     from spinach.worker.in_flight import InFlight
     from spinach.worker.wake_up import WakeUp
 
@@ -103,6 +107,8 @@ class ResultNotifier:
             return False
         reply = self._broker.report(outcomes)
         leave_child()
+        for position in reply.cancelled:
+            self._tell_cancelled(outcomes[position])
         refused, unanswered = self._in_flight.answered(reply.verdicts)
         for outcome in refused:
             WORKER_LOGGER.warning(
@@ -114,6 +120,18 @@ class ResultNotifier:
         if unanswered or self._backoffs:
             self._note({outcome.lease.queue for outcome in outcomes}, unanswered, reply.error)
         return True
+
+    def _tell_cancelled(self, outcome: Outcome) -> None:
+        """A job ended that its attempt would have sent back to a queue."""
+        job_id = job_id_of(outcome.lease.stored_id)
+        with SHIELD:
+            JOB_LOGGER.info(
+                "Job cancelled, not sent back to its queue: %s %s", outcome.task, job_id,
+                extra={"job_id": job_id, "task": outcome.task, "queue": outcome.lease.queue},
+            )  # fmt: skip
+        # Receivers may take long, or hang. A stop does not wait for them.
+        tell = functools.partial(send_cancelled, self._broker.namespace, outcome.lease)
+        self._in_flight.run_callback(tell)
 
     def _note(
         self, reported: Iterable[str], unanswered: Container[str], error: BrokerError | None

@@ -29,7 +29,8 @@
 --     detail: F and f the reason; R `+` and a delay in ms, or `=` and an instant in ms, then a
 --     space and why the attempt failed where that is to be kept; s the encoded result
 -- Reply
---   one character an outcome: 1 applied, 0 refused
+--   one character an outcome: 1 applied, 0 refused, 2 applied, and the job is cancelled, which would
+--   have gone back to a queue
 local NAMES = {'jobs', 'ready', 'future', 'retrying', 'attempts', 'timekeeper', 'marker', 'paused',
   'failed', 'errors', 'failed-bytes', 'limits', 'declared', 'slots', 'held', 'held-ends', 'brought',
   'parked', 'parked-ends', 'members', 'info', 'guard', 'cancelling', 'progress'}
@@ -134,7 +135,7 @@ for r = 1, #runs do
     if tokens[id] == ARGV[i + 1] then
       tokens[id] = nil
       ended[#ended + 1] = id
-      verdicts[#verdicts + 1] = '1'
+      verdicts[#verdicts + 1] = asked[id] and BACK[run.kind] and '2' or '1'
       accept(run.kind, run.task, id, detail)
       if run.keep_ms and not BACK[run.kind] then
         ends[#ends + 1] = {id, run.kind .. (detail or ''), run.keep_ms, KEYS[list]}

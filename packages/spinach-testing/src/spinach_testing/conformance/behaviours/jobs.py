@@ -533,13 +533,29 @@ class CancelBehaviour(BrokerBehaviour):
         assert cancel(lab, *jobs[:3]) == [REQUESTED] * 3
         kinds = (OutcomeKind.RETRY, OutcomeKind.RELEASE, OutcomeKind.PARK, OutcomeKind.RELEASE)
         told = [outcome(kind, lease) for kind, lease in zip(kinds, leases, strict=True)]
-        assert process.report(*told) == (Verdict.APPLIED,) * 4
+        reply = process.broker.report(told)
+        assert (reply.verdicts, reply.cancelled) == ((Verdict.APPLIED,) * 4, (0, 1, 2))
         assert [gone(lab, job) for job in jobs] == [True, True, True, False]
         counts = lab.counts()
         assert (counts.unfinished, counts.parked, counts.future) == (1, 0, 0)
         # It was asked for that lease, and not for those to come.
         assert process.take_one().stored_id == jobs[3].stored_id
         assert process.beat().cancelled == ()
+
+    @holds("I22")
+    def test_job_that_ends_as_its_process_says_is_not_told_as_cancelled(self, lab: Lab) -> None:
+        jobs = [deposit() for _ in range(4)]
+        lab.enqueue(*jobs)
+        process = lab.process()
+        leases = process.take(idle=4)
+        assert cancel(lab, *jobs) == [REQUESTED] * 4
+        kinds = (OutcomeKind.SUCCEEDED, OutcomeKind.FAILED, OutcomeKind.CANCELLED)
+        told = [outcome(kind, lease) for kind, lease in zip(kinds, leases, strict=False)]
+        # A copy is refused, and tells nothing of the first one.
+        told += [outcome(OutcomeKind.RETRY, leases[3])] * 2
+        reply = process.broker.report(told)
+        assert reply.verdicts == (Verdict.APPLIED,) * 4 + (Verdict.REFUSED,)
+        assert reply.cancelled == (3,)
 
     @holds("I22")
     def test_cancel_is_forgotten_with_the_lease(self, lab: Lab) -> None:

@@ -16,6 +16,7 @@ from spinach.brokers.calls import (
     FoundPage,
     Place,
     QueueCounts,
+    ReportReply,
     Turn,
 )
 from spinach.exc import InvalidArgument
@@ -24,6 +25,8 @@ from .base import Breaker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from spinach.outcome import Outcome
 
 
 class _ChangesFound(Breaker):
@@ -329,6 +332,15 @@ class ForgetsWhatFailed(Breaker):
             else reply
             for reply in super().cancel_jobs(queue, stored_ids)
         ]
+
+
+class KeepsCancelsToItself(Breaker):
+    """Does not tell which jobs are cancelled instead of going back to a queue."""
+
+    breaks = "I22"
+
+    def report(self, outcomes: Sequence[Outcome]) -> ReportReply:
+        return structs.replace(super().report(outcomes), cancelled=())
 
 
 class AnswersCancelsAsItLikes(Breaker):
