@@ -124,17 +124,15 @@ def test_progress_never_outlives_its_lease(
         scene = new_scene(site.url, namespace, **site.options)
         chaos = Chaos(fleet, scene, site, rng)
         canceller = Canceller(scene, random.Random(rng.random()))
-        with (
-            Load(scene, MIX, seconds=JOB_SECONDS, pause_seconds=BATCH_SECONDS) as load,
-            canceller,
-            Watch(scene) as watch,
-        ):
-            load.goes_on()
-            # Beats meet jobs that run, sooner or later.
-            while sum(chaos.done.values()) < faults or not watch.shown:
-                chaos.go_on()
-                threading.Event().wait(rng.uniform(0, PAUSE_SECONDS))
-            chaos.end()
+        load = Load(scene, MIX, seconds=JOB_SECONDS, pause_seconds=BATCH_SECONDS)
+        with canceller, Watch(scene) as watch:
+            with load:
+                load.goes_on()
+                # Beats meet jobs that run, sooner or later.
+                while sum(chaos.done.values()) < faults or not watch.shown:
+                    chaos.go_on()
+                    threading.Event().wait(rng.uniform(0, PAUSE_SECONDS))
+                chaos.end()
             scene.drained(120)
         for worker in chaos.workers:
             worker.stop()
