@@ -257,10 +257,13 @@ def report_chunks(outcomes: Sequence[Outcome]) -> Iterator[list[int]]:
 
 
 def _chunks_of_queue(outcomes: Sequence[Outcome], positions: list[int]) -> Iterator[list[int]]:
-    failures = {i: outcomes[i].failure for i in positions if outcomes[i].failure is not None}
-    sizes = {i: len(encode_failure(failure)) for i, failure in failures.items()}
-    results = {i: outcomes[i].result for i in positions if outcomes[i].result is not None}
-    sizes |= {i: len(result or b"") for i, result in results.items()}
+    sizes: dict[int, int] = {}
+    for position in positions:
+        outcome = outcomes[position]
+        if outcome.failure is not None:
+            sizes[position] = len(encode_failure(outcome.failure))
+        elif outcome.result is not None:
+            sizes[position] = len(outcome.result)
     if len(positions) <= REPORT_CHUNK and sum(sizes.values()) <= MAX_FETCH_BYTES:
         yield positions
         return

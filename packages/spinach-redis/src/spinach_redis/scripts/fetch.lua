@@ -189,10 +189,10 @@ local function lease(q)
   end
   if #leases > 0 then
     local count, tokens = #leases / 4, {}
-    local number = call('INCRBY', q.leases, count) - count
+    local number, instant = call('INCRBY', q.leases, count) - count, string.format('@%.0f', now)
     for i = 1, count do
       local at = 4 * i - 3
-      leases[at + 1] = string.format('%s%.0f@%.0f', leases[at + 1], number + i, now)
+      leases[at + 1] = string.format('%s%.0f%s', leases[at + 1], number + i, instant)
       tokens[2 * i - 1], tokens[2 * i] = leases[at], leases[at + 1]
     end
     many('HSET', q.running, tokens)
