@@ -196,12 +196,21 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
 
 @forks
-@pytest.mark.skipif(
-    sys.version_info >= (3, 13),
-    reason="a child that was forked on another thread than the main one may run no handlers",
-)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("former", ["signal.SIG_DFL", "lambda *_: os._exit(7)"])
+@pytest.mark.parametrize(
+    "former",
+    [
+        "signal.SIG_DFL",
+        pytest.param(
+            "lambda *_: os._exit(7)",
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 13),
+                reason="Python itself runs no handlers in a child that another thread than the "
+                "main one forked",
+            ),
+        ),
+    ],
+)
 def test_a_signal_does_in_a_child_of_a_task_what_it_did_before(name: str, former: str) -> None:
     """As `terminate()` of `multiprocessing` sends it, which waits for the child's end."""
     run_python(

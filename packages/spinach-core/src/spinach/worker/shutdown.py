@@ -6,9 +6,10 @@ import os
 import queue
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 __all__ = ["Shutdown"]
@@ -21,20 +22,20 @@ class Shutdown:
     """Turns termination signals into events while entered, and counts other events.
 
     Handlers are installed on the main thread only and restored on exit; elsewhere
-    entering it changes nothing. In a child that a task forks, a signal restores its handler
-    and then does what it did before.
+    entering it changes nothing. In a child that a task forks the former handlers are back.
     """
 
     def __init__(self) -> None:
         # A SimpleQueue may be put to from a signal handler that interrupted a put.
         self._events: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._previous: dict[int, Any] = {}
-        self._pid = os.getpid()
         #: Whether it was made on the main thread.
         self.on_main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
         if self.on_main:
+            _CHILDREN.watch()
+            _CHILDREN.entered.append(self)
             for name in _NAMES:
                 number = getattr(signal, name, None)
                 if number is not None:
@@ -47,20 +48,23 @@ class Shutdown:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number in self._previous:
-            self._put_back(number)
+        if self.on_main:
+            _CHILDREN.entered.remove(self)
+            self._put_back(self._previous)
 
-    def _put_back(self, number: int) -> None:
-        handler = self._previous[number]
-        # None stands for a handler that was not installed from Python.
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def leave_child(self) -> None:
+        """In a forked child: nobody waits here, and whoever sends a signal wants it to end."""
+        # What the application has installed since is left alone.
+        ours = [n for n in self._previous if signal.getsignal(n) == self._on_signal]
+        self._put_back(ours)
 
-    def _on_signal(self, number: int, *_: object) -> None:
-        if os.getpid() != self._pid:
-            # Nobody waits here, and whoever sent it wants the child to end.
-            self._put_back(number)
-            signal.raise_signal(number)
-            return
+    def _put_back(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            handler = self._previous[number]
+            # None stands for a handler that was not installed from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _on_signal(self, *_: object) -> None:
         self._events.put(True)
 
     def wake(self) -> None:
@@ -77,3 +81,30 @@ class Shutdown:
             return self._events.get(timeout=seconds)
         except queue.Empty:
             return False
+
+
+class _Children:
+    """Lets no forked child keep the handlers of its parent's workers.
+
+    They are put back at the fork and not by the first signal: of a child that was forked on
+    another thread than the main one, as tasks do, Python 3.13 runs no handlers.
+    """
+
+    def __init__(self) -> None:
+        self.entered: list[Shutdown] = []
+        self._watched = False
+
+    def watch(self) -> None:
+        """Look at forks from now on; again does nothing."""
+        # Nothing forks where there is no such function, as on Windows.
+        register = getattr(os, "register_at_fork", None)
+        if register is not None and not self._watched:
+            self._watched = True
+            register(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        while self.entered:
+            self.entered.pop().leave_child()
+
+
+_CHILDREN: Final = _Children()
