@@ -7,7 +7,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import Self
 
 import pytest
 
@@ -15,6 +14,7 @@ from spinach.brokers.calls import CancelVerdict
 from spinach.exc import BrokerError
 
 from .application import LIMITED, ONCE
+from .beside import Beside
 from .effects import Effects
 from .fleet import Fleet
 from .load import Load
@@ -32,29 +32,25 @@ NEWEST = 60
 JOB_SECONDS = 0.05
 
 
-class Canceller:
+class Canceller(Beside):
     """Cancels jobs of a scene from a thread of its own."""
 
     def __init__(self, scene: Scene, rng: random.Random) -> None:
+        super().__init__("canceller")
         self._scene = scene
         self._rng = rng
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="canceller", daemon=True)
         #: Key → when the answer CANCELLED was there, in ns of the clock that effects are told by.
         self.cancelled: dict[str, int] = {}
         #: Keys of jobs whose worker was to hear of it.
         self.requested: set[str] = set()
         #: Keys of those whose cancel got no answer.
         self.unknown: set[str] = set()
-        self.broken: BaseException | None = None
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.wait(self._rng.uniform(0, CANCEL_SECONDS)):
-                keys = list(self._scene.jobs)[-NEWEST:]
-                self._cancel(self._rng.sample(keys, min(len(keys), self._rng.randint(1, 3))))
-        except BaseException as exc:  # noqa: BLE001 - raised at the end of the block
-            self.broken = exc
+    def work(self) -> None:
+        """Cancel some of the newest jobs, again and again."""
+        while not self.over.wait(self._rng.uniform(0, CANCEL_SECONDS)):
+            keys = list(self._scene.jobs)[-NEWEST:]
+            self._cancel(self._rng.sample(keys, min(len(keys), self._rng.randint(1, 3))))
 
     def _cancel(self, keys: list[str]) -> None:
         try:
@@ -68,17 +64,6 @@ class Canceller:
                 self.cancelled[key] = now
             elif verdict is CancelVerdict.REQUESTED:
                 self.requested.add(key)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive(), "the canceller hangs"
-        if self.broken is not None:
-            raise self.broken
 
     @property
     def asked(self) -> set[str]:

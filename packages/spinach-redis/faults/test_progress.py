@@ -6,7 +6,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -14,6 +14,7 @@ from spinach.exc import BrokerError
 from spinach.job import JobStatus
 
 from .application import LIMITED
+from .beside import Beside
 from .fleet import Fleet
 from .load import Load
 from .results import Record
@@ -53,7 +54,7 @@ return {#told, wrong}
 """
 
 
-class Watch:
+class Watch(Beside):
     """Looks at the progress of a queue again and again, from a thread of its own.
 
     Args:
@@ -61,28 +62,21 @@ class Watch:
     """
 
     def __init__(self, scene: Scene) -> None:
+        super().__init__("watch")
         self._scene = scene
         self._tag = f"{{{scene.namespace}/{scene.queues[0]}}}:"
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         #: Looks that found some progress, most of it at once, and what was wrong.
         self.looks = 0
         self.most = 0
         self.wrong: list[Any] = []
         #: Notes that users were shown, and keys of their jobs.
         self.shown: set[tuple[str, str]] = set()
-        self.broken: BaseException | None = None
 
-    def _run(self) -> None:
-        try:
-            self._look()
-        except BaseException as exc:  # noqa: BLE001 - raised at the end of the block
-            self.broken = exc
-
-    def _look(self) -> None:
+    def work(self) -> None:
+        """Look."""
         client = self._scene.client()
         pause = threading.Event()
-        while not self._stop.is_set():
+        while not self.over.is_set():
             try:
                 number, wrong = client.eval(LOOK, 1, self._tag)
                 page = self._scene.engine.jobs.list("spinach", status=JobStatus.RUNNING)
@@ -97,17 +91,6 @@ class Watch:
                     self.shown.add((view.progress.note, view.job.task_kwargs["key"]))
             pause.wait(0.02)
         client.close()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive(), "the watch hangs"
-        if self.broken is not None:
-            raise self.broken
 
 
 def test_progress_never_outlives_its_lease(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .behaviours.bounds import BoundsBehaviour
 from .behaviours.buffer import BufferBehaviour
+from .behaviours.cancelling import CancelBehaviour
 from .behaviours.clock import ClockBehaviour
 from .behaviours.counts import CountsBehaviour
 from .behaviours.declaring import DeclaringBehaviour
@@ -18,7 +19,7 @@ from .behaviours.fencing import FencingBehaviour
 from .behaviours.fetch import FetchBehaviour
 from .behaviours.fidelity import FidelityBehaviour
 from .behaviours.found import FoundBehaviour
-from .behaviours.jobs import CancelBehaviour, FindingBehaviour
+from .behaviours.jobs import FindingBehaviour
 from .behaviours.kinds import KindsBehaviour
 from .behaviours.lease import LeaseBehaviour
 from .behaviours.leave import LeaveBehaviour

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from spinach.outcome import Outcome
+
+
+class _Listing(NamedTuple):
+    """What a page is asked for with."""
+
+    places: Collection[Place]
+    task: str | None
+    cursor: str | None
+    limit: int
 
 
 class _ChangesFound(Breaker):
@@ -125,8 +134,8 @@ class ForgetsWhenJobsFailed(_ChangesFound):
         return structs.replace(job, failed_ms=None)
 
 
-class ListsLittleOfEachJob(Breaker):
-    """Tells less of a job on a page than when it is looked for."""
+class _Lists(Breaker):
+    """Lists jobs as it was asked; a subclass lists otherwise, by what it was asked."""
 
     breaks = "I1"
 
@@ -139,29 +148,31 @@ class ListsLittleOfEachJob(Breaker):
         cursor: str | None = None,
         limit: int = 100,
     ) -> FoundPage:
-        page = super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
+        return self.page(queue, _Listing(places, task, cursor, limit))
+
+    def page(self, queue: str, asked: _Listing) -> FoundPage:
+        """What the caller is told."""
+        places, task, cursor, limit = asked
+        return super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
+
+
+class ListsLittleOfEachJob(_Lists):
+    """Tells less of a job on a page than when it is looked for."""
+
+    def page(self, queue: str, asked: _Listing) -> FoundPage:
+        page = super().page(queue, asked)
         jobs = tuple(structs.replace(job, member="", info={}) for job in page.jobs)
         return structs.replace(page, jobs=jobs)
 
 
-class BeginsAnewWithAnyCursor(Breaker):
+class BeginsAnewWithAnyCursor(_Lists):
     """Takes a cursor that it did not make for none."""
 
-    breaks = "I1"
-
-    def list_jobs(
-        self,
-        queue: str,
-        *,
-        places: Collection[Place] = (),
-        task: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> FoundPage:
+    def page(self, queue: str, asked: _Listing) -> FoundPage:
         try:
-            return super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
+            return super().page(queue, asked)
         except InvalidArgument:
-            return super().list_jobs(queue, places=places, task=task, limit=limit)
+            return super().page(queue, asked._replace(cursor=None))
 
 
 class ForgetsProgress(Breaker):
@@ -173,43 +184,23 @@ class ForgetsProgress(Breaker):
         return super().beat(turns)
 
 
-class ListsAgain(Breaker):
+class ListsAgain(_Lists):
     """Begins each page with the last job of the one before."""
 
-    breaks = "I1"
-
-    def list_jobs(
-        self,
-        queue: str,
-        *,
-        places: Collection[Place] = (),
-        task: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> FoundPage:
-        page = super().list_jobs(queue, places=places, task=task, cursor=cursor, limit=limit)
+    def page(self, queue: str, asked: _Listing) -> FoundPage:
+        page = super().page(queue, asked)
         last = self.family.last_listed
-        if cursor is not None and last is not None:
-            page = structs.replace(page, jobs=(last, *page.jobs)[:limit])
+        if asked.cursor is not None and last is not None:
+            page = structs.replace(page, jobs=(last, *page.jobs)[: asked.limit])
         self.family.last_listed = page.jobs[-1] if page.jobs else None
         return page
 
 
-class ListsEachPlace(Breaker):
+class ListsEachPlace(_Lists):
     """Lists all jobs, whatever place was asked for."""
 
-    breaks = "I1"
-
-    def list_jobs(
-        self,
-        queue: str,
-        *,
-        places: Collection[Place] = (),
-        task: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> FoundPage:
-        return super().list_jobs(queue, task=task, cursor=cursor, limit=limit)
+    def page(self, queue: str, asked: _Listing) -> FoundPage:
+        return super().page(queue, asked._replace(places=()))
 
 
 class CancelsInWordsOnly(Breaker):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from spinach.brokers.calls import CancelVerdict, Ending, JobEnd, Verdict
+from spinach.brokers.calls import Ending, JobEnd, Verdict
 from spinach.outcome import OutcomeKind
 
 from .base import Breaker
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spinach.brokers.calls import (
-        CancelReply,
         FailedPortion,
         PortionReply,
         RecoverReply,
@@ -101,20 +100,6 @@ class TakesCancelledForExpired(_TellsEnds):
         if found.ending is Ending.CANCELLED:
             return structs.replace(found, ending=Ending.EXPIRED)
         return found
-
-
-class LeavesNoEndOfCancelledJobs(_TellsEnds):
-    """Keeps nothing of a job that it took back."""
-
-    def told(self, stored_id: str, found: JobEnd) -> JobEnd:
-        return self.family.ends.get(stored_id, found)
-
-    def cancel_jobs(self, queue: str, stored_ids: Sequence[str]) -> list[CancelReply]:
-        replies = super().cancel_jobs(queue, stored_ids)
-        for stored_id, reply in zip(stored_ids, replies, strict=True):
-            if reply.verdict is CancelVerdict.CANCELLED:
-                self.family.ends[stored_id] = JobEnd(ending=Ending.ABSENT)
-        return replies
 
 
 class LeavesAnEndOfRetriedJobs(_TellsEnds):
