@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spinach.support.exception_text import class_name, message_of, traceback_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 __all__ = ["PROCESS", "EngineThread", "end_child", "leave_child"]
@@ -31,11 +32,13 @@ class _Process:
     The number is compared after each job: `os.getpid`, a system call, takes ten times as long.
     """
 
-    __slots__ = ("_watched", "number")
+    __slots__ = ("_watched", "in_child", "number")
 
     def __init__(self) -> None:
         #: Another one in a forked child than in its parent, once `watch` was called.
         self.number = 0
+        #: Called in each forked child before it goes on.
+        self.in_child: list[Callable[[], None]] = []
         self._watched = False
 
     def watch(self) -> None:
@@ -48,6 +51,8 @@ class _Process:
 
     def _forked(self) -> None:
         self.number += 1
+        for call in self.in_child:
+            call()
 
 
 #: Of the interpreter, as forks are.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from spinach.support.forks import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +35,8 @@ class Shutdown:
 
     def __enter__(self) -> Self:
         if self.on_main:
-            _CHILDREN.watch()
-            _CHILDREN.entered.append(self)
+            PROCESS.watch()
+            PROCESS.in_child.append(self._leave_child)
             for name in _NAMES:
                 number = getattr(signal, name, None)
                 if number is not None:
@@ -49,11 +50,15 @@ class Shutdown:
         trace: TracebackType | None,
     ) -> None:
         if self.on_main:
-            _CHILDREN.entered.remove(self)
+            PROCESS.in_child.remove(self._leave_child)
             self._put_back(self._previous)
 
-    def leave_child(self) -> None:
-        """In a forked child: nobody waits here, and whoever sends a signal wants it to end."""
+    def _leave_child(self) -> None:
+        """In a forked child: nobody waits here, and whoever sends a signal wants it to end.
+
+        The first signal would be too late: of a child that was forked on another thread than the
+        main one, as tasks do, Python 3.13 runs no handlers.
+        """
         # What the application has installed since is left alone.
         ours = [n for n in self._previous if signal.getsignal(n) == self._on_signal]
         self._put_back(ours)
@@ -81,30 +86,3 @@ class Shutdown:
             return self._events.get(timeout=seconds)
         except queue.Empty:
             return False
-
-
-class _Children:
-    """Lets no forked child keep the handlers of its parent's workers.
-
-    They are put back at the fork and not by the first signal: of a child that was forked on
-    another thread than the main one, as tasks do, Python 3.13 runs no handlers.
-    """
-
-    def __init__(self) -> None:
-        self.entered: list[Shutdown] = []
-        self._watched = False
-
-    def watch(self) -> None:
-        """Look at forks from now on; again does nothing."""
-        # Nothing forks where there is no such function, as on Windows.
-        register = getattr(os, "register_at_fork", None)
-        if register is not None and not self._watched:
-            self._watched = True
-            register(after_in_child=self._forked)
-
-    def _forked(self) -> None:
-        while self.entered:
-            self.entered.pop().leave_child()
-
-
-_CHILDREN: Final = _Children()
