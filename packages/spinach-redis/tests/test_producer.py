@@ -12,8 +12,10 @@ from spinach.brokers.calls import Deposit, Verdict
 from spinach.exc import BrokerError, BrokerFull, BrokerUnavailable, ScheduleUncertain
 from spinach_redis import RedisBroker, producer
 from spinach_redis import scripts as script
-from spinach_redis.client.client import RedisClient
+from spinach_redis.client.client import ConnectionPool, RedisClient
 from spinach_redis.keys import QueueKeys
+from spinach_redis.topology.topology import Node
+from spinach_redis.transport.connection import Connection
 
 from .jobs import QUEUE, Member, deposit, success
 from .proxy import Loss, Proxy
@@ -289,14 +291,17 @@ def test_connections_of_a_crowd_of_producers_are_given_up_after_it(
     crowd = producer.MOST_IDLE + 20
     broker = new_broker(own_server.unix_url)
     together = threading.Barrier(crowd)
-    take, put_back = RedisClient.send, []
+    give_back, waited = ConnectionPool.give_back, set()
 
-    def send(self: RedisClient, *args: object, **options: object) -> object:
-        put_back.append(together.wait(30))
-        return take(self, *args, **options)
+    def give_back_together(self: ConnectionPool, node: Node, connection: Connection) -> None:
+        # Once for each: a call may take a connection more than once.
+        if threading.get_ident() not in waited:
+            waited.add(threading.get_ident())
+            together.wait(30)
+        give_back(self, node, connection)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RedisClient, "send", send)
+        patch.setattr(ConnectionPool, "give_back", give_back_together)
         threads = [
             threading.Thread(target=broker.enqueue, args=([deposit()],)) for _ in range(crowd)
         ]
@@ -304,7 +309,7 @@ def test_connections_of_a_crowd_of_producers_are_given_up_after_it(
             thread.start()
         for thread in threads:
             thread.join(30)
-    assert len(put_back) == crowd
+    assert len(waited) == crowd
     with own_server.client() as client:
         until(
             # One is the client that asks.
